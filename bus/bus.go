@@ -1,0 +1,254 @@
+package bus
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/shardbus/shardbus/supervisor"
+	"github.com/shardbus/shardbus/transport"
+)
+
+// Config configures a [Bus]. The zero value is an in-process bus that logs
+// nothing.
+type Config struct {
+	// Transport carries events to other processes. nil, the default, keeps them
+	// in this one: typed, not encoded, not copied. A Transport serves one bus.
+	Transport transport.Transport
+
+	// Logger is told what nobody's code is told: dead letters without a
+	// callback, drops, gaps, stopped subscriptions. nil, the default, is silent.
+	Logger *zap.Logger
+
+	// Use is middleware around every handler of the bus, the first outermost,
+	// outside that of a subscription.
+	Use []Middleware
+
+	// InboxBytes bounds, for each subscription, the memory of events off the
+	// transport that wait for room in a mailbox with the policy Block. What
+	// comes beyond is dropped and reported as a Gap. Default 16 MiB. It has no
+	// meaning without a Transport.
+	InboxBytes int
+
+	// Grace is how long Close waits for running handlers, whose contexts it has
+	// cancelled. Default 5 s.
+	Grace time.Duration
+}
+
+const (
+	defaultInboxBytes = 16 << 20
+	defaultGrace      = 5 * time.Second
+)
+
+// States of a bus.
+const (
+	stateOpen     uint32 = iota
+	stateDraining        // takes events of its own handlers only
+	stateClosed
+)
+
+// Bus connects topics to their subscriptions. All methods are safe for
+// concurrent use.
+type Bus struct {
+	cfg       Config
+	id        string // this incarnation, as publisher
+	log       *zap.Logger
+	transport transport.Transport // nil in-process
+
+	state    atomic.Uint32
+	draining chan struct{} // closed when stateOpen ends
+	closed   chan struct{} // closed when stateClosed begins
+	settled  notifier      // something became idle or ended
+	topics   sync.Map      // name → topicHandle
+
+	// What runs besides handlers: the transport, under root, and the tidying
+	// after subscriptions that stopped.
+	root     *supervisor.Supervisor
+	work     context.Context
+	stopWork context.CancelFunc
+	working  sync.WaitGroup
+
+	mu struct {
+		sync.Mutex
+		topicCount int
+		ending     map[*Subscription]struct{} // left their topic, lanes not ended yet
+	}
+}
+
+// New makes a bus. With a transport it starts to serve that, under a supervisor
+// that restarts it as often as it fails; the first Subscribe or Publish meets
+// its errors. Close or Shutdown ends the bus.
+func New(cfg Config) (*Bus, error) {
+	fail := func(format string, args ...any) (*Bus, error) {
+		return nil, &Error{Op: "new", Err: ErrInvalidConfig, Detail: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case cfg.InboxBytes < 0:
+		return fail("InboxBytes is %d, it must not be negative", cfg.InboxBytes)
+	case cfg.Grace < 0:
+		return fail("Grace is %v, it must not be negative", cfg.Grace)
+	case cfg.InboxBytes == 0:
+		cfg.InboxBytes = defaultInboxBytes
+	}
+	if cfg.Grace == 0 {
+		cfg.Grace = defaultGrace
+	}
+	for i, m := range cfg.Use {
+		if m == nil {
+			return fail("Use[%d] is nil", i)
+		}
+	}
+	b := &Bus{
+		cfg: cfg, id: newIncarnation(), log: cfg.Logger, transport: cfg.Transport,
+		draining: make(chan struct{}), closed: make(chan struct{}),
+	}
+	b.mu.ending = make(map[*Subscription]struct{})
+	if b.log == nil {
+		b.log = zap.NewNop()
+	}
+	b.work, b.stopWork = context.WithCancel(context.Background()) // ends with the bus: it has no parent
+	if b.transport != nil {
+		if err := b.serveTransport(); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// newIncarnation makes the publisher's name of a new bus: 65 random bits in 13
+// characters, so that no two buses, and no two lives of one, are taken for each
+// other.
+func newIncarnation() string {
+	var b [9]byte
+	rand.Read(b[:]) // never fails
+	return strings.ToLower(base32.StdEncoding.EncodeToString(b[:]))[:13]
+}
+
+// ID is the bus's incarnation: the publisher that its events name.
+func (b *Bus) ID() string { return b.id }
+
+// Tree shows what the bus supervises as it is now, for people to read.
+func (b *Bus) Tree() supervisor.Tree {
+	tree := supervisor.Tree{Name: "bus", State: supervisor.StateRunning}
+	if b.root != nil {
+		tree = b.root.Tree()
+	}
+	return tree
+}
+
+// serveTransport starts the supervisor of the transport.
+func (b *Bus) serveTransport() error {
+	name := b.transport.Capabilities().Name
+	if name == "" {
+		name = "transport"
+	}
+	child := supervisor.Child{
+		Name:  name,
+		Serve: func(ctx context.Context) error { return b.transport.Serve(ctx, sink{b}) },
+		Grace: b.cfg.Grace,
+	}
+	if t, ok := b.transport.(interface{ Tree() supervisor.Tree }); ok {
+		child.Tree = t.Tree
+	}
+	root, err := supervisor.New(supervisor.Spec{
+		Name:        "bus",
+		MaxRestarts: supervisor.Unlimited, // an outage of the broker must not end the bus
+		OnEvent: func(e supervisor.Event) {
+			if e.Err != nil {
+				b.log.Warn("transport", zap.Stringer("event", e.Kind), zap.String("path", e.Path), zap.Error(e.Err))
+			}
+		},
+	}, child)
+	if err != nil {
+		return &Error{Op: "new", Err: err}
+	}
+	b.root = root
+	b.working.Go(func() {
+		if err := root.Serve(b.work); err != nil {
+			b.log.Error("the transport did not end in order", zap.Error(err))
+		}
+	})
+	return nil
+}
+
+// tidy runs f, which ends with its context, beside everything else; Shutdown
+// and Close wait for it.
+func (b *Bus) tidy(f func(ctx context.Context) error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.work.Err() != nil {
+		return
+	}
+	b.working.Go(func() {
+		if err := f(b.work); err != nil && b.work.Err() == nil {
+			b.log.Warn("the transport did not unsubscribe", zap.Error(err))
+		}
+	})
+}
+
+// sink is the bus as its transport sees it.
+type sink struct{ bus *Bus }
+
+func (s sink) Deliver(env *transport.Envelope) {
+	if h, ok := s.bus.topics.Load(env.Topic); ok {
+		h.(topicHandle).deliver(env)
+	}
+}
+
+func (s sink) Gap(g transport.Gap) {
+	if h, ok := s.bus.topics.Load(g.Topic); ok {
+		h.(topicHandle).gap(g)
+	}
+}
+
+// notifier wakes whoever waits for a condition that some change may have made
+// true. Notifying costs one atomic read while nobody waits.
+type notifier struct {
+	waiting atomic.Int32
+	mu      struct {
+		sync.Mutex
+		changed chan struct{}
+	}
+}
+
+// notify has every wait look at its condition again.
+func (n *notifier) notify() {
+	if n.waiting.Load() == 0 {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.mu.changed != nil {
+		close(n.mu.changed)
+		n.mu.changed = nil
+	}
+}
+
+// wait returns nil once cond is true, or the cause of ctx's end.
+func (n *notifier) wait(ctx context.Context, cond func() bool) error {
+	n.waiting.Add(1)
+	defer n.waiting.Add(-1)
+	for {
+		n.mu.Lock()
+		if n.mu.changed == nil {
+			n.mu.changed = make(chan struct{})
+		}
+		changed := n.mu.changed
+		n.mu.Unlock()
+		if cond() { // after changed was taken: a later change closes it
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Letter is a dead letter: an event that was given up, and why.
+type Letter struct {
+	// Delivery is a copy of its own of what the handler was given, safe to
+	// keep. Value and Delivery.Payload give the event.
+	Delivery *Delivery
+	// Err is the cause: the verdict's error, or the error of the last attempt.
+	// It may be nil if a handler gave none.
+	Err error
+	// Stack is the stack of the last attempt's panic; nil if it did not panic.
+	Stack []byte
+	// Attempts is how many attempts there were.
+	Attempts int
+	// Time is when it was given up.
+	Time time.Time
+}
+
+// deadLetters keeps the last of them; the subscription's lock covers it.
+type deadLetters struct {
+	kept []Letter // oldest first
+}
+
+// deadLetter makes a dead letter of c.
+func (l *lane[T]) deadLetter(c *cell[T], attempts int, err error, pe *PanicError) *Letter {
+	own := *c
+	d := l.d
+	d.head, d.value = &own.head, &own.v
+	letter := &Letter{Delivery: &d, Err: err, Attempts: attempts, Time: time.Now()}
+	if pe != nil {
+		letter.Stack = pe.Stack
+	}
+	return letter
+}
+
+func (s *Subscription) keepDeadLetter(letter Letter) {
+	s.mu.Lock()
+	if len(s.mu.letters.kept) == keptDeadLetters {
+		s.mu.letters.kept[0] = Letter{}
+		s.mu.letters.kept = s.mu.letters.kept[1:]
+	}
+	s.mu.letters.kept = append(s.mu.letters.kept, letter)
+	s.mu.Unlock()
+	if f := s.opts.onDeadLetter; f != nil {
+		s.callback("OnDeadLetter", func() { f(letter) })
+	}
+}
+
+// callback runs a user's function that has no way to return an error.
+func (s *Subscription) callback(name string, f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error(name+" panicked", zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
+		}
+	}()
+	f()
+}
+
+// DeadLetters returns the last 1,000 events this subscription gave up and did
+// not replay, oldest first.
+func (s *Subscription) DeadLetters() []Letter {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Letter(nil), s.mu.letters.kept...)
+}
+
+// Replay takes the dead letters for which match is true, all with a nil match,
+// and offers them to this subscription again as new events with their old IDs,
+// oldest first. It returns how many it offered. ctx bounds the wait for room;
+// what was not offered, for that or because the subscription has ended, stays a
+// dead letter.
+func (s *Subscription) Replay(ctx context.Context, match func(Letter) bool) (int, error) {
+	var letters []Letter
+	for _, l := range s.DeadLetters() {
+		if match == nil || match(l) {
+			letters = append(letters, l)
+		}
+	}
+	n := 0
+	for _, l := range letters {
+		if !s.takeDeadLetter(l) {
+			continue // another Replay was quicker
+		}
+		if err := s.engine.replay(ctx, l.Delivery); err != nil {
+			s.mu.Lock()
+			s.mu.letters.kept = append([]Letter{l}, s.mu.letters.kept...)
+			s.mu.Unlock()
+			var e *Error
+			if errors.As(err, &e) {
+				err = &Error{Op: "replay", Topic: s.info.name, Subscription: s.name, Err: e.Err,
+					Detail: fmt.Sprintf("%d of %d dead letters offered", n, len(letters))}
+			}
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// takeDeadLetter removes one letter and reports whether it was still there.
+func (s *Subscription) takeDeadLetter(letter Letter) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, l := range s.mu.letters.kept {
+		if l.Delivery == letter.Delivery {
+			s.mu.letters.kept = append(s.mu.letters.kept[:i:i], s.mu.letters.kept[i+1:]...)
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,165 @@
+package bus
+
+import (
+	"time"
+
+	"github.com/shardbus/shardbus/codec"
+	"github.com/shardbus/shardbus/transport"
+)
+
+// head is the part of a mailbox cell that does not depend on the event's type.
+type head struct {
+	// env holds metadata, a given ID and the like for an event published in
+	// this process, and is nil when there is none of that; for an event off a
+	// transport it is the whole event.
+	env *transport.Envelope
+	// seq numbers the topic's events in this process from 1; 0 says that the
+	// event came off a transport, and that env holds its payload.
+	seq uint64
+	// at is the time of publishing in Unix nanoseconds; 0 is unknown.
+	at int64
+}
+
+// Delivery is an event on its way to a handler, as middleware sees it: untyped,
+// perhaps still encoded. It is a view of the lane's mailbox: valid until the
+// middleware returns, and only on its goroutine.
+type Delivery struct {
+	head    *head
+	value   any // a *T: a pointer in an interface allocates nothing
+	info    *topicInfo
+	sub     string
+	attempt int
+	encoded bool // *T is still zero and the payload stands in head.env
+}
+
+// Topic is the name of the event's topic.
+func (d *Delivery) Topic() string { return d.info.name }
+
+// Subscription is the name of the subscription that handles it.
+func (d *Delivery) Subscription() string { return d.sub }
+
+// Partition is the partition the event came by; 0 in-process and where the
+// topic is not partitioned.
+func (d *Delivery) Partition() int {
+	if d.head.env == nil {
+		return 0
+	}
+	return d.head.env.Partition
+}
+
+// Attempt counts the starts of the handler for this event from 1.
+func (d *Delivery) Attempt() int { return d.attempt }
+
+// ID identifies the event.
+func (d *Delivery) ID() MessageID {
+	switch {
+	case d.head.env != nil && d.head.env.ID != "":
+		return MessageID{scope: d.head.env.ID}
+	case d.head.seq != 0:
+		return MessageID{scope: d.info.idScope, seq: d.head.seq}
+	}
+	return MessageID{}
+}
+
+// Key is the event's ordering key; empty when it has none.
+func (d *Delivery) Key() string {
+	if d.head.seq == 0 && d.head.env != nil && (d.encoded || d.head.env.Key != "") {
+		return d.head.env.Key
+	}
+	if d.info.key == nil {
+		return ""
+	}
+	return d.info.key(d.value)
+}
+
+// Time is when the event was published; zero when that is unknown.
+func (d *Delivery) Time() time.Time {
+	switch {
+	case d.head.at != 0:
+		return time.Unix(0, d.head.at)
+	case d.head.env != nil:
+		return d.head.env.Time
+	}
+	return time.Time{}
+}
+
+// Metadata are the event's headers; nil when there are none. Don't change it.
+func (d *Delivery) Metadata() Metadata {
+	if d.head.env == nil {
+		return nil
+	}
+	return d.head.env.Header
+}
+
+// Publisher is the incarnation of the bus that published the event; empty when
+// a stranger did.
+func (d *Delivery) Publisher() string {
+	if d.head.seq != 0 {
+		return d.info.publisher
+	}
+	if d.head.env == nil {
+		return ""
+	}
+	return d.head.env.Publisher
+}
+
+// Encoded tells whether the event is still bytes: true for an event off a
+// transport until Decode, or the Codec middleware, has run in this attempt.
+func (d *Delivery) Encoded() bool { return d.encoded }
+
+// Payload is the encoded event as it came off the transport, and whether there
+// is one: an event handed over in-process never was encoded. Don't change it.
+func (d *Delivery) Payload() ([]byte, bool) {
+	if d.head.seq != 0 || d.head.env == nil {
+		return nil, false
+	}
+	return d.head.env.Payload, true
+}
+
+// ContentType is the media type of the payload; empty when unknown or when
+// there is no payload.
+func (d *Delivery) ContentType() string {
+	if d.head.env == nil {
+		return ""
+	}
+	return d.head.env.ContentType
+}
+
+// Decode turns the payload into the typed value with c, or with the topic's
+// codec where c is nil. It does nothing when that was done already or the event
+// never was encoded. The error is a [DeadLetter] verdict: another attempt would
+// not help. The engine calls it before the handler if no middleware did.
+func (d *Delivery) Decode(c codec.Codec) error {
+	if !d.encoded {
+		return nil
+	}
+	if c == nil {
+		c = d.info.codec
+	}
+	if err := c.Decode(d.head.env.Payload, d.value); err != nil {
+		d.info.reset(d.value) // a half-filled value is no value
+		return DeadLetter(&Error{Op: "decode", Topic: d.info.name, Subscription: d.sub, Err: err})
+	}
+	d.encoded = false
+	return nil
+}
+
+// Value is the typed event of d, and whether there is one: false when T is not
+// the topic's type, or d is still encoded. The event is shared: don't change
+// what it points to. Nothing is boxed or copied; the pointer is valid as long
+// as d is.
+func Value[T any](d *Delivery) (*T, bool) {
+	v, ok := d.value.(*T)
+	if !ok || d.encoded {
+		return nil, false
+	}
+	return v, true
+}
+
+// message is d as a value of its own.
+func message[T any](d *Delivery, v T) Message[T] {
+	return Message[T]{
+		Topic: d.info.name, ID: d.ID(), Key: d.Key(), Time: d.Time(),
+		Attempt: d.attempt, Metadata: d.Metadata(), Value: v,
+	}
+}

@@ -1,0 +1,116 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// States that callers match with errors.Is. They arrive wrapped in an [*Error]
+// that says where.
+var (
+	// ErrClosed: the bus or the subscription is shutting down or has ended.
+	ErrClosed = errors.New("closed")
+	// ErrInvalidName: a topic's or a subscription's name breaks the rules.
+	ErrInvalidName = errors.New("invalid name")
+	// ErrInvalidConfig: a Config, TopicConfig or option is out of its bounds.
+	ErrInvalidConfig = errors.New("invalid configuration")
+	// ErrTopicConflict: the bus has a topic of that name with another event
+	// type or another configuration.
+	ErrTopicConflict = errors.New("topic conflict")
+	// ErrNilHandler: Subscribe was given no handler.
+	ErrNilHandler = errors.New("handler is nil")
+	// ErrDuplicateSubscription: the topic already has a subscription of that
+	// name on this bus.
+	ErrDuplicateSubscription = errors.New("duplicate subscription name")
+	// ErrMailboxFull: a subscription with the policy Fail has no room.
+	ErrMailboxFull = errors.New("mailbox full")
+	// ErrWouldDeadlock: a handler asked for something that waits for the
+	// handler itself to return.
+	ErrWouldDeadlock = errors.New("would deadlock")
+	// ErrPanicBudget: a subscription was stopped because its handler panicked
+	// too often.
+	ErrPanicBudget = errors.New("panic budget exceeded")
+	// ErrGoexit: a handler ended its goroutine with runtime.Goexit, as
+	// testing.T.FailNow does.
+	ErrGoexit = errors.New("handler called runtime.Goexit")
+	// ErrNotDecodable: a delivery has no encoded payload of the wanted kind.
+	ErrNotDecodable = errors.New("delivery cannot be decoded")
+)
+
+// Error is an operation of a bus that failed, and where. Context errors and the
+// Err… values of this package are found behind it with errors.Is.
+type Error struct {
+	Op           string // "publish", "subscribe", "new topic", "drain", …
+	Topic        string // empty when no topic was concerned
+	Subscription string // empty when no subscription was concerned
+	Detail       string // what was wrong, or what to do; may be empty
+	Err          error
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("bus: ")
+	b.WriteString(e.Op)
+	if e.Topic != "" {
+		fmt.Fprintf(&b, " %s", e.Topic)
+	}
+	if e.Subscription != "" {
+		fmt.Fprintf(&b, ": subscription %s", e.Subscription)
+	}
+	if e.Err != nil {
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
+	if e.Detail != "" {
+		fmt.Fprintf(&b, ": %s", e.Detail)
+	}
+	return b.String()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// BatchError tells which events of a PublishBatch failed.
+type BatchError struct {
+	Topic string
+	// Total is how many events the batch had.
+	Total int
+	// Failed holds the events that were not published, in order of their
+	// index. It is never empty.
+	Failed []IndexedError
+}
+
+// IndexedError is why one event of a batch failed.
+type IndexedError struct {
+	Index int
+	Err   error
+}
+
+func (e *BatchError) Error() string {
+	first := e.Failed[0]
+	return fmt.Sprintf("bus: publish batch %s: %d of %d events failed, the first at index %d: %v",
+		e.Topic, len(e.Failed), e.Total, first.Index, first.Err)
+}
+
+// Unwrap gives errors.Is and errors.As every cause.
+func (e *BatchError) Unwrap() []error {
+	errs := make([]error, len(e.Failed))
+	for i, f := range e.Failed {
+		errs[i] = f.Err
+	}
+	return errs
+}
+
+// PanicError is a panic of a handler or a middleware, as the error of a failed
+// attempt.
+type PanicError struct {
+	Value any    // what was given to panic
+	Stack []byte // the goroutine's stack, the panicking frame included
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// Unwrap is the panic's value if that was an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}

@@ -1,0 +1,239 @@
+package bus
+
+import (
+	"context"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+
+	"github.com/shardbus/shardbus/transport"
+)
+
+// intake is where a topic's events enter the mailboxes of its subscriptions.
+//
+// One lock serialises all publishers of the topic. That makes each mailbox a
+// queue with a single producer, gives all subscriptions one order of events,
+// and lets a publish see that every mailbox has room before it enters any: a
+// publish that gives up entered none. No user code runs under the lock.
+type intake[T any] struct {
+	topic *Topic[T]
+
+	// keyed says that some subscription needs the key of an event to choose a
+	// lane. It is set under mu, and read without it to compute keys, which is
+	// user code, before locking.
+	keyed atomic.Bool
+
+	mu struct {
+		sync.Mutex
+		subs      []*subscription[T]
+		seq       uint64
+		published uint64
+		unrouted  uint64
+		free      []*waiter // waiters to use again; channels must stay with their bus
+	}
+}
+
+// cell is what a mailbox holds: a typed event, or an envelope and room for the
+// value that it decodes to.
+type cell[T any] struct {
+	head
+	v T
+}
+
+// keySeed makes the key → lane choice differ between processes: nobody should
+// come to rely on it.
+var keySeed = maphash.MakeSeed()
+
+// keyHash is what a lane is chosen by; 0 stands for no key.
+func keyHash(key string) uint64 {
+	if key == "" {
+		return 0
+	}
+	return maphash.String(keySeed, key) | 1
+}
+
+// hash is the key hash of v where any subscription needs one.
+func (in *intake[T]) hash(v T) (hash uint64, keyed bool) {
+	if !in.keyed.Load() {
+		return 0, false
+	}
+	if in.topic.cfg.Key == nil {
+		return 0, true
+	}
+	return keyHash(in.topic.cfg.Key(v)), true
+}
+
+// publish offers c to every subscription, or to only where that is not nil, and
+// waits, while ctx lasts, for those whose mailbox is full and whose policy is
+// Block.
+func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription[T]) error {
+	hash, keyed := in.hash(c.v)
+	if only != nil && c.seq == 0 { // an envelope, offered again
+		hash, keyed = keyHash(c.env.Key), true
+	}
+	p := producer{ctx: ctx}
+	in.mu.Lock()
+	for {
+		if in.keyed.Load() && !keyed { // a subscription with lanes came meanwhile
+			in.mu.Unlock()
+			hash, keyed = in.hash(c.v)
+			in.mu.Lock()
+			continue
+		}
+		if in.topic.bus.state.Load() != stateOpen && !p.admitted {
+			in.mu.Unlock()
+			if err := p.admit(in.topic.bus); err != nil {
+				return &Error{Op: "publish", Topic: in.topic.info.name, Err: err}
+			}
+			in.mu.Lock()
+			continue
+		}
+		full := in.pick(hash, only)
+		if full == nil {
+			break
+		}
+		if err := in.awaitRoom(&p, full); err != nil {
+			in.mu.Unlock()
+			return err
+		}
+	}
+	lost := in.put(c, only)
+	in.commit(only)
+	in.mu.Unlock()
+	if lost {
+		in.reportDrops()
+	}
+	return nil
+}
+
+// pick chooses the lane of every subscription for an event with that key hash,
+// and returns a lane that must have room first, or nil.
+func (in *intake[T]) pick(hash uint64, only *subscription[T]) (full *lane[T]) {
+	if only != nil {
+		return only.pick(hash)
+	}
+	for _, s := range in.mu.subs {
+		if l := s.pick(hash); l != nil {
+			return l
+		}
+	}
+	return nil
+}
+
+// put enters the event into the picked lanes and reports whether one of them
+// dropped an event for it.
+func (in *intake[T]) put(c *cell[T], only *subscription[T]) (lost bool) {
+	if only != nil {
+		return only.picked.put(c)
+	}
+	in.mu.published++
+	in.mu.seq++
+	c.seq = in.mu.seq
+	if len(in.mu.subs) == 0 {
+		in.mu.unrouted++
+		return false
+	}
+	for _, s := range in.mu.subs {
+		if s.picked.put(c) {
+			lost = true
+		}
+	}
+	return lost
+}
+
+// commit shows the lanes what was put, and wakes those that sleep.
+func (in *intake[T]) commit(only *subscription[T]) {
+	if only != nil {
+		only.commit()
+		return
+	}
+	for _, s := range in.mu.subs {
+		s.commit()
+	}
+}
+
+// deliver enters an envelope off the transport. It never blocks: what finds a
+// mailbox full waits in the lane's inbox, and what finds that full too is
+// dropped and reported as a gap.
+func (in *intake[T]) deliver(env *transport.Envelope) {
+	hash := keyHash(env.Key)
+	c := cell[T]{head: head{env: env}}
+	lost := false
+	var overflow []*subscription[T]
+	in.mu.Lock()
+	in.mu.published++
+	if len(in.mu.subs) == 0 {
+		in.mu.unrouted++
+	}
+	for _, s := range in.mu.subs {
+		switch s.receive(&c, hash) {
+		case receivedDropped:
+			lost = true
+		case receivedOverflow:
+			overflow = append(overflow, s)
+		}
+		s.commit()
+	}
+	in.mu.Unlock()
+	if lost {
+		in.reportDrops()
+	}
+	for _, s := range overflow {
+		s.reportOverflow(env)
+	}
+}
+
+// reportDrops has each subscription that dropped events say so.
+func (in *intake[T]) reportDrops() {
+	in.mu.Lock()
+	subs := in.mu.subs // replaced, never changed
+	in.mu.Unlock()
+	for _, s := range subs {
+		s.reportDrops()
+	}
+}
+
+// add makes s receive the topic's events from now on.
+func (in *intake[T]) add(s *subscription[T]) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	// Under the lock, so that Shutdown, which sets the state first and then
+	// visits every topic under its lock, sees either no s or all of it.
+	if in.topic.bus.state.Load() != stateOpen {
+		return ErrClosed
+	}
+	for _, other := range in.mu.subs {
+		if other.name == s.name {
+			return ErrDuplicateSubscription
+		}
+	}
+	in.mu.subs = append(in.mu.subs[:len(in.mu.subs):len(in.mu.subs)], s)
+	if len(s.lanes) > 1 {
+		in.keyed.Store(true)
+	}
+	return nil
+}
+
+// remove ends s's intake and sends away who waits for its room. It reports how
+// many subscriptions are left, and whether s was there.
+func (in *intake[T]) remove(s *subscription[T]) (left int, was bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	kept := make([]*subscription[T], 0, len(in.mu.subs))
+	keyed := false
+	for _, other := range in.mu.subs {
+		if other != s {
+			kept = append(kept, other)
+			keyed = keyed || len(other.lanes) > 1
+		}
+	}
+	was = len(kept) < len(in.mu.subs)
+	in.mu.subs = kept
+	in.keyed.Store(keyed)
+	for _, l := range s.lanes {
+		if l != nil {
+			l.wakeWaiters()
+		}
+	}
+	return len(kept), was
+}

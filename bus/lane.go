@@ -1,0 +1,429 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shardbus/shardbus/internal/mailbox"
+	"github.com/shardbus/shardbus/transport"
+)
+
+// States of a lane.
+const (
+	laneIdle    uint32 = iota // no goroutine; an arriving event starts one
+	laneActive                // a goroutine runs
+	lanePoked                 // a goroutine runs, and must look again before it ends
+	laneResting               // no goroutine; only poke starts one: paused, or parking is full
+	laneClosed                // no goroutine, for good
+)
+
+// idleYields is how often a lane that ran dry gives way before its goroutine
+// ends: a new event is often already on its way.
+const idleYields = 4
+
+// laneNode is a lane as others see it without knowing its type.
+type laneNode struct {
+	sub   *Subscription
+	waits atomic.Pointer[edge] // what its handler waits for, if it does
+}
+
+// lane is one sequential worker of a subscription. It has a goroutine only
+// while there is something to do.
+type lane[T any] struct {
+	node  laneNode
+	sub   *subscription[T]
+	state atomic.Uint32
+	run   func() // l.work, made once so that starting it allocates nothing
+
+	// queue is the mailbox, but for DropOldest, where ring, under mu, is.
+	queue mailbox.Queue[cell[T]]
+	lossy bool
+
+	wait waitList
+
+	// Producers' own, under the intake's lock.
+	accepted uint64
+	dropped  uint64
+	inbox    mailbox.Ring[*transport.Envelope]
+	overflow atomic.Int64 // inbox.Len(), readable by the lane
+
+	// The goroutine's own.
+	ctx     context.Context
+	d       Delivery
+	current *cell[T]      // being handled; nil between events
+	group   *parkedKey[T] // that current belongs to, when it was parked
+	slot    cell[T]       // where ring items are handled
+	timer   *time.Timer   // for the parked keys
+	due     atomic.Bool   // the timer fired
+	inBatch bool          // false again when a batch ended by itself
+
+	mu struct {
+		sync.Mutex
+		ring      mailbox.Ring[cell[T]]
+		taken     uint64 // of ring
+		running   bool   // an item of ring
+		parking   parking[T]
+		retrying  bool // a parked delivery runs
+		base      uint64
+		handled   uint64 // of what was taken before base, and of what was parked
+		discarded uint64
+		dead      uint64
+		abandoned uint64
+		failed    uint64
+		retried   uint64
+		snoozed   uint64
+		panicked  uint64
+	}
+}
+
+func newLane[T any](s *subscription[T]) *lane[T] {
+	l := &lane[T]{sub: s, lossy: s.opts.policy == DropOldest}
+	l.node.sub = s.Subscription
+	l.run = l.work
+	l.wait.wakeAt.Store(noWaiter)
+	l.ctx = &laneContext{Context: s.context(), node: &l.node}
+	l.d.info, l.d.sub = s.info, s.name
+	return l
+}
+
+// wake starts the lane after an event was committed. The lane looks for events
+// once more after it became idle, so an event is seen by one or the other.
+func (l *lane[T]) wake() {
+	if l.state.Load() == laneIdle && l.state.CompareAndSwap(laneIdle, laneActive) {
+		go l.run()
+	}
+}
+
+// poke has the lane look again whatever its state: something other than an
+// arriving event changed.
+func (l *lane[T]) poke() {
+	for {
+		switch s := l.state.Load(); s {
+		case laneIdle, laneResting:
+			if l.state.CompareAndSwap(s, laneActive) {
+				go l.run()
+				return
+			}
+		case laneActive:
+			if l.state.CompareAndSwap(laneActive, lanePoked) {
+				return
+			}
+		default:
+			return
+		}
+	}
+}
+
+// outcome is how a batch ended.
+type outcome uint8
+
+const (
+	ranDry  outcome = iota // no event is ready
+	again                  // a panic ended it; there may be more
+	resting                // it must not go on: paused, or parking is full
+	closing                // the subscription ends
+	gone                   // the goroutine is ending under it; another took over
+)
+
+// work is the lane's goroutine.
+func (l *lane[T]) work() {
+	for {
+		if l.state.Load() == lanePoked {
+			l.state.Store(laneActive) // whatever the poke was about is seen below
+		}
+		out := l.batch()
+		switch out {
+		case again:
+			continue
+		case gone:
+			return
+		case closing:
+			l.close()
+			return
+		}
+		if out == ranDry && l.spin() {
+			continue
+		}
+		to := laneIdle
+		if out == resting {
+			to = laneResting
+		}
+		if !l.state.CompareAndSwap(laneActive, to) {
+			continue // poked
+		}
+		if out == ranDry && l.ready() && l.state.CompareAndSwap(laneIdle, laneActive) {
+			continue
+		}
+		l.sub.bus.settled.notify()
+		return
+	}
+}
+
+// spin gives way a few times in case another event is about to come.
+func (l *lane[T]) spin() bool {
+	for range idleYields {
+		runtime.Gosched()
+		if l.state.Load() != laneActive || l.ready() {
+			return true
+		}
+	}
+	return false
+}
+
+// ready tells whether an event could be taken.
+func (l *lane[T]) ready() bool {
+	if l.overflow.Load() > 0 {
+		return true
+	}
+	if l.lossy {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.mu.ring.Len() > 0
+	}
+	return l.queue.Ready()
+}
+
+// batch handles events until none is ready or something else is to be done. A
+// panic that no guard caught fails the current attempt and ends the batch.
+func (l *lane[T]) batch() (out outcome) {
+	defer l.caught(&out)
+	l.inBatch = true
+	out = l.handleReady()
+	l.inBatch = false
+	return out
+}
+
+func (l *lane[T]) handleReady() outcome {
+	s := l.sub
+	for {
+		if ctl := s.ctl.Load(); ctl&(ctlPaused|ctlClosing) != 0 {
+			l.rest()
+			if ctl&ctlClosing != 0 {
+				return closing
+			}
+			return resting
+		}
+		// Only this goroutine changes the parked, so it may read the count
+		// without the lock.
+		if n := l.mu.parking.n; n > 0 {
+			if l.due.Load() && l.runDue() {
+				continue
+			}
+			if n >= s.opts.maxParked {
+				l.rest()
+				return resting
+			}
+		}
+		c := l.take()
+		if c == nil {
+			if l.refill() {
+				continue
+			}
+			l.rest()
+			return ranDry
+		}
+		if l.mu.parking.n > 0 && l.parkBehind(c) {
+			continue
+		}
+		l.current = c
+		l.view(c, 1)
+		if err := s.handler(l.ctx, &l.d); err != nil {
+			l.settle(err)
+		}
+	}
+}
+
+// view points the lane's Delivery at c for an attempt.
+func (l *lane[T]) view(c *cell[T], attempt int) {
+	d := &l.d
+	d.head = &c.head
+	d.value = &c.v
+	d.attempt = attempt
+	if d.encoded = c.seq == 0; d.encoded && attempt > 1 {
+		var zero T
+		c.v = zero // what the last attempt decoded
+	}
+}
+
+// take takes the next event out of the mailbox; it runs from now on. Whatever
+// ran before has settled.
+func (l *lane[T]) take() *cell[T] {
+	if l.lossy {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if !l.mu.ring.Pop(&l.slot) {
+			return nil
+		}
+		l.mu.taken++
+		l.mu.running = true
+		return &l.slot
+	}
+	c := l.queue.Next()
+	if c != nil && l.queue.Position() >= l.wait.wakeAt.Load() {
+		l.wakeWaiters()
+	}
+	return c
+}
+
+// rest says that no event runs, and lets go of the events handled.
+func (l *lane[T]) rest() {
+	l.current, l.d.value, l.d.head = nil, nil, nil
+	if !l.lossy {
+		l.queue.Rest()
+		return
+	}
+	l.mu.Lock()
+	l.mu.running = false
+	l.mu.Unlock()
+	l.slot = cell[T]{}
+}
+
+// taken is how many events were ever taken out of the queue. For any goroutine.
+func (l *lane[T]) taken() uint64 { return l.queue.Taken() }
+
+// caught is deferred around a batch. When the batch did not end by itself, the
+// handler or a middleware panicked, or ended the goroutine.
+func (l *lane[T]) caught(out *outcome) {
+	if !l.inBatch {
+		return
+	}
+	l.inBatch = false
+	if r := recover(); r != nil {
+		l.settle(&PanicError{Value: r, Stack: debug.Stack()})
+		*out = again
+		return
+	}
+	// runtime.Goexit: this goroutine ends whatever we do. Its successor takes
+	// the lane over as it is, still active.
+	l.settle(ErrGoexit)
+	*out = gone
+	go l.run()
+}
+
+// settle ends a failed attempt at the current delivery.
+func (l *lane[T]) settle(err error) {
+	c, g := l.current, l.group
+	if c == nil {
+		return
+	}
+	l.current, l.group = nil, nil
+	attempt := l.d.attempt
+	s := l.sub
+	v, decided := VerdictOf(err)
+	if !decided {
+		v = &Verdict{Action: ActDeadLetter, Err: err}
+	}
+	act := v.Action
+	if s.ctl.Load()&ctlClosing != 0 && act != ActDiscard {
+		act = actAbandon // it was cut short: that is no verdict on the event
+	}
+	var pe *PanicError
+	panicked := errors.As(err, &pe) || errors.Is(err, ErrGoexit)
+
+	var key string
+	if (act == ActRetry || act == ActSnooze) && g == nil {
+		var keyErr *PanicError
+		if key, keyErr = l.key(); keyErr != nil {
+			act, v, pe = ActDeadLetter, &Verdict{Action: ActDeadLetter, Err: keyErr}, keyErr
+		}
+	}
+	var letter *Letter
+	if act == ActDeadLetter {
+		letter = l.deadLetter(c, attempt, v.Err, pe)
+	}
+	var now time.Time
+	if act == ActRetry || act == ActSnooze {
+		now = time.Now()
+	}
+
+	l.mu.Lock()
+	l.foldLocked()
+	if g != nil {
+		l.mu.retrying = false
+	}
+	if act != ActSnooze {
+		l.mu.failed++
+	}
+	if panicked {
+		l.mu.panicked++
+	}
+	switch act {
+	case ActRetry, ActSnooze:
+		if act == ActRetry {
+			l.mu.retried++
+			attempt++
+		} else {
+			l.mu.snoozed++
+		}
+		due := now.Add(max(0, v.After))
+		if g != nil {
+			l.mu.parking.again(g, c, attempt, due)
+		} else {
+			l.mu.parking.park(key, c, attempt, due)
+		}
+	case ActDiscard:
+		l.mu.discarded++
+	case actAbandon:
+		l.mu.abandoned++
+	default:
+		l.mu.dead++
+	}
+	if g != nil && act != ActRetry && act != ActSnooze {
+		l.mu.parking.next(g)
+	}
+	l.mu.Unlock()
+	if l.mu.parking.n > 0 {
+		l.armTimer()
+	}
+
+	if letter != nil {
+		s.keepDeadLetter(*letter)
+	}
+	if panicked {
+		s.countPanic(err)
+	}
+}
+
+// actAbandon is the engine's own verdict on what an abrupt end cut short.
+const actAbandon Action = 255
+
+// foldLocked adds the events taken and not yet accounted for to handled, but
+// for the current one, and says that none is running.
+func (l *lane[T]) foldLocked() {
+	taken, running := l.cursorLocked()
+	if taken > l.mu.base {
+		l.mu.handled += taken - l.mu.base
+		if running {
+			l.mu.handled--
+		}
+		l.mu.base = taken
+	}
+	if l.lossy {
+		l.mu.running = false
+	} else {
+		l.queue.Settle()
+	}
+}
+
+// cursorLocked is how many events were taken, and whether the last runs.
+func (l *lane[T]) cursorLocked() (taken uint64, running bool) {
+	if l.lossy {
+		return l.mu.taken, l.mu.running
+	}
+	return l.queue.Cursor()
+}
+
+// close ends the lane: what waits is abandoned.
+func (l *lane[T]) close() {
+	l.sub.abandonQueue(l)
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	l.state.Store(laneClosed)
+	l.sub.laneClosed()
+}

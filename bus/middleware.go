@@ -1,0 +1,43 @@
+package bus
+
+import (
+	"context"
+	"runtime/debug"
+)
+
+// Handler runs one attempt at a delivery. nil acknowledges it, an error fails
+// the attempt, a [*Verdict] decides what comes next.
+//
+// The context is the subscription's: it ends when the bus closes abruptly or
+// runs out of time to drain. d is valid until Handler returns and must not be
+// used from another goroutine.
+type Handler func(ctx context.Context, d *Delivery) error
+
+// Middleware wraps a handler. It is called once for each subscription, when
+// that is made; the Handler it returns is called from all lanes of the
+// subscription at once.
+//
+// A middleware must not sleep: a delay is a verdict ([RetryAfter], [Snooze]),
+// and the engine sets the key aside while others go on.
+type Middleware func(next Handler) Handler
+
+// chain composes the middleware around h, the first one outermost.
+func chain(h Handler, middleware []Middleware) Handler {
+	for i := len(middleware) - 1; i >= 0; i-- {
+		h = middleware[i](h)
+	}
+	return h
+}
+
+// guard makes a panic of h an error of h, so that the middleware around it
+// (Retry, Logging) sees a failed attempt like any other.
+func guard(h Handler) Handler {
+	return func(ctx context.Context, d *Delivery) (err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				err = &PanicError{Value: r, Stack: debug.Stack()}
+			}
+		}()
+		return h(ctx, d)
+	}
+}

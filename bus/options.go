@@ -1,0 +1,189 @@
+package bus
+
+import (
+	"fmt"
+	"time"
+)
+
+// Policy says what becomes of an event that finds a mailbox full.
+type Policy uint8
+
+const (
+	// Block makes an in-process publisher wait for room. Nothing is lost. An
+	// event off a transport waits in the bus's inbox, see Config.InboxBytes.
+	Block Policy = iota
+	// DropOldest gives up the event that has waited longest.
+	DropOldest
+	// DropNewest gives up the event that arrives.
+	DropNewest
+	// Fail makes Publish return ErrMailboxFull; the event enters no mailbox of
+	// any subscription. Off a transport there is nobody to tell: it acts as
+	// DropNewest.
+	Fail
+)
+
+var policyNames = [...]string{Block: "Block", DropOldest: "DropOldest", DropNewest: "DropNewest", Fail: "Fail"}
+
+func (p Policy) String() string {
+	if int(p) < len(policyNames) {
+		return policyNames[p]
+	}
+	return fmt.Sprintf("Policy(%d)", uint8(p))
+}
+
+// Defaults and bounds of the subscribe options.
+const (
+	defaultCapacity  = 1024
+	defaultMaxParked = 1024
+	maxLanes         = 1024
+	maxCapacity      = 1 << 24
+
+	defaultPanics = 100
+	defaultWithin = 10 * time.Second
+
+	// keptDeadLetters is how many dead letters a subscription keeps in memory.
+	keptDeadLetters = 1000
+	// keptGaps is how many gaps a subscription keeps in memory.
+	keptGaps = 256
+)
+
+// SubscribeOption configures one subscription.
+type SubscribeOption interface{ applySubscribe(*subscribeOptions) }
+
+type subscribeOptions struct {
+	lanes     int
+	capacity  int
+	policy    Policy
+	maxParked int
+	panics    int
+	within    time.Duration
+	use       []Middleware
+
+	onDeadLetter func(Letter)
+	onGap        func(Gap)
+}
+
+// wakeRoom is how many places a blocked publisher waits for at first.
+func (o *subscribeOptions) wakeRoom() int { return max(1, o.capacity/2) }
+
+type subscribeOption func(*subscribeOptions)
+
+func (f subscribeOption) applySubscribe(o *subscribeOptions) { f(o) }
+
+// Lanes makes the subscription handle up to n events at once: 1 to 1024,
+// default 1. With one lane events are handled in the order of each publisher;
+// with more, in order within each key, and events without a key in no order.
+func Lanes(n int) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) { o.lanes = n })
+}
+
+// Mailbox bounds the events that wait in each lane, not counting the one being
+// handled, and says what becomes of those beyond. Default 1024, Block. Memory
+// is taken as it is needed.
+func Mailbox(capacity int, policy Policy) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) { o.capacity, o.policy = capacity, policy })
+}
+
+// MaxParked bounds the events of each lane that wait for another attempt, or
+// behind one of their key that does. Default 1024. At the bound the lane takes
+// no new events until one is settled.
+func MaxParked(n int) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) { o.maxParked = n })
+}
+
+// Use adds middleware around the handler, the first outermost, inside that of
+// Config.Use. Repeated, it adds further in.
+func Use(middleware ...Middleware) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) { o.use = append(o.use, middleware...) })
+}
+
+// PanicBudget stops the subscription, with ErrPanicBudget, at the first panic
+// beyond n within the given time. Default 100 in 10 s; n = 0 stops it at the
+// first panic.
+func PanicBudget(n int, within time.Duration) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) { o.panics, o.within = n, within })
+}
+
+// OnDeadLetter has f called for each dead letter, on the lane's goroutine: the
+// lane waits for it. A panic of f is logged.
+func OnDeadLetter(f func(Letter)) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) { o.onDeadLetter = f })
+}
+
+// OnGap has f called for each gap as it is found. It must not block: it runs
+// where the gap was found. A panic of f is logged.
+func OnGap(f func(Gap)) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) { o.onGap = f })
+}
+
+func newSubscribeOptions(opts []SubscribeOption) (*subscribeOptions, error) {
+	o := &subscribeOptions{
+		lanes: 1, capacity: defaultCapacity, maxParked: defaultMaxParked,
+		panics: defaultPanics, within: defaultWithin,
+	}
+	for i, opt := range opts {
+		if opt == nil {
+			return nil, fmt.Errorf("%w: subscribe option %d is nil", ErrInvalidConfig, i)
+		}
+		opt.applySubscribe(o)
+	}
+	within := func(what string, v, lo, hi int) error {
+		if v < lo || v > hi {
+			return fmt.Errorf("%w: %s is %d, allowed are %d to %d", ErrInvalidConfig, what, v, lo, hi)
+		}
+		return nil
+	}
+	if err := within("Lanes", o.lanes, 1, maxLanes); err != nil {
+		return nil, err
+	}
+	if err := within("Mailbox capacity", o.capacity, 1, maxCapacity); err != nil {
+		return nil, err
+	}
+	if err := within("MaxParked", o.maxParked, 1, maxCapacity); err != nil {
+		return nil, err
+	}
+	if err := within("PanicBudget", o.panics, 0, maxCapacity); err != nil {
+		return nil, err
+	}
+	if o.within <= 0 {
+		return nil, fmt.Errorf("%w: the time of PanicBudget is %v, it must be positive", ErrInvalidConfig, o.within)
+	}
+	if int(o.policy) >= len(policyNames) {
+		return nil, fmt.Errorf("%w: %v is no mailbox policy", ErrInvalidConfig, o.policy)
+	}
+	for i, m := range o.use {
+		if m == nil {
+			return nil, fmt.Errorf("%w: middleware %d is nil", ErrInvalidConfig, i)
+		}
+	}
+	return o, nil
+}
+
+// PublishOption configures one Publish.
+type PublishOption interface{ applyPublish(*publishOptions) }
+
+type publishOptions struct {
+	id     string
+	header Metadata
+}
+
+type publishOption func(*publishOptions)
+
+func (f publishOption) applyPublish(o *publishOptions) { f(o) }
+
+// ID gives the event an ID of its own, for example the key of an outbox row, by
+// which subscribers can recognise a repetition. Default: publisher and sequence.
+// An empty ID is the default.
+func ID(id string) PublishOption {
+	return publishOption(func(o *publishOptions) { o.id = id })
+}
+
+// Header adds an entry to the event's metadata. A repeated name replaces.
+func Header(name, value string) PublishOption {
+	return publishOption(func(o *publishOptions) {
+		if o.header == nil {
+			o.header = make(Metadata)
+		}
+		o.header[name] = value
+	})
+}

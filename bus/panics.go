@@ -1,0 +1,45 @@
+package bus
+
+import (
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/shardbus/shardbus/supervisor"
+)
+
+// countPanic counts a panic of the handler and stops the subscription at the
+// one beyond its budget.
+func (s *Subscription) countPanic(cause error) {
+	now := time.Now()
+	s.mu.Lock()
+	var err error
+	if s.mu.panics == nil {
+		s.mu.panics, err = newPanicBudget(s.opts)
+	}
+	budget := s.mu.panics
+	s.mu.Unlock()
+	if err == nil {
+		err = budget.Failed(now, "handler", cause).Err
+	}
+	if err == nil {
+		return
+	}
+	s.stop(&Error{Op: "handle", Topic: s.info.name, Subscription: s.name,
+		Err:    fmt.Errorf("%w: %w", ErrPanicBudget, cause),
+		Detail: fmt.Sprintf("more than %d panics within %v", s.opts.panics, s.opts.within)})
+	s.log.Error("the subscription was stopped: its handler panicked too often", zap.Error(cause),
+		zap.Int("budget", s.opts.panics), zap.Duration("within", s.opts.within))
+}
+
+// newPanicBudget counts panics over a sliding window.
+func newPanicBudget(o *subscribeOptions) (*supervisor.Passive, error) {
+	limit := o.panics
+	if limit == 0 {
+		limit = supervisor.NoRestarts
+	}
+	return supervisor.NewPassive(supervisor.Spec{
+		Name: "panics", MaxRestarts: limit, Within: o.within, Backoff: supervisor.Backoff{Min: -1},
+	})
+}

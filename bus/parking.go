@@ -1,0 +1,204 @@
+package bus
+
+import (
+	"container/heap"
+	"runtime/debug"
+	"time"
+
+	"github.com/shardbus/shardbus/internal/mailbox"
+)
+
+// parking is where a lane keeps what waits for another attempt: each key with
+// the failed event and those that came behind it, each event without a key by
+// itself. It knows no clock. The lane's lock covers it; only the lane's
+// goroutine changes it.
+type parking[T any] struct {
+	n     int // events that wait; the one being run again does not
+	byKey map[string]*parkedKey[T]
+	heap  dueHeap[T]
+	seq   uint64
+}
+
+// parkedKey is one key that waits. first is the event to be attempted next,
+// behind are those of the same key after it.
+type parkedKey[T any] struct {
+	key     string // "" stands for an event without a key
+	first   cell[T]
+	attempt int // of first, when it runs
+	due     time.Time
+	seq     uint64 // order among equal dues
+	behind  mailbox.Ring[cell[T]]
+}
+
+// park sets key aside with c, whose given attempt is due then.
+func (p *parking[T]) park(key string, c *cell[T], attempt int, due time.Time) {
+	g := &parkedKey[T]{key: key}
+	if key != "" {
+		if p.byKey == nil {
+			p.byKey = make(map[string]*parkedKey[T])
+		}
+		p.byKey[key] = g
+	}
+	p.again(g, c, attempt, due)
+}
+
+// again has c, which was g's first, wait once more.
+func (p *parking[T]) again(g *parkedKey[T], c *cell[T], attempt int, due time.Time) {
+	if c != &g.first {
+		g.first = *c
+	}
+	p.n++
+	p.push(g, attempt, due)
+}
+
+func (p *parking[T]) push(g *parkedKey[T], attempt int, due time.Time) {
+	p.seq++
+	g.attempt, g.due, g.seq = attempt, due, p.seq
+	heap.Push(&p.heap, g)
+}
+
+// behind has c wait behind its key, and reports whether that is parked.
+func (p *parking[T]) behind(key string, c *cell[T]) bool {
+	g := p.byKey[key]
+	if g == nil || key == "" {
+		return false
+	}
+	g.behind.Push(c)
+	p.n++
+	return true
+}
+
+// pop takes out the key that is due first, to run its first event, or nil when
+// none is due by now.
+func (p *parking[T]) pop(now time.Time) *parkedKey[T] {
+	if len(p.heap) == 0 || p.heap[0].due.After(now) {
+		return nil
+	}
+	p.n--
+	return heap.Pop(&p.heap).(*parkedKey[T])
+}
+
+// next says that g's first is settled: those behind it follow at once, or the
+// key is free.
+func (p *parking[T]) next(g *parkedKey[T]) {
+	if !g.behind.Pop(&g.first) {
+		g.first = cell[T]{}
+		delete(p.byKey, g.key)
+		return
+	}
+	p.push(g, 1, time.Time{})
+}
+
+// nextDue is when something is due.
+func (p *parking[T]) nextDue() (time.Time, bool) {
+	if len(p.heap) == 0 {
+		return time.Time{}, false
+	}
+	return p.heap[0].due, true
+}
+
+// clear forgets everything and returns how many events that were.
+func (p *parking[T]) clear() int {
+	n := p.n
+	*p = parking[T]{}
+	return n
+}
+
+// dueHeap orders parked keys by when they are due.
+type dueHeap[T any] []*parkedKey[T]
+
+func (h dueHeap[T]) Len() int { return len(h) }
+func (h dueHeap[T]) Less(i, j int) bool {
+	if !h[i].due.Equal(h[j].due) {
+		return h[i].due.Before(h[j].due)
+	}
+	return h[i].seq < h[j].seq
+}
+func (h dueHeap[T]) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *dueHeap[T]) Push(x any)   { *h = append(*h, x.(*parkedKey[T])) }
+func (h *dueHeap[T]) Pop() any {
+	old := *h
+	g := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return g
+}
+
+// key is the key of the current delivery. The Key function is the user's: its
+// panic is returned.
+func (l *lane[T]) key() (key string, err *PanicError) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &PanicError{Value: r, Stack: debug.Stack()}
+		}
+	}()
+	return l.d.Key(), nil
+}
+
+// parkBehind has c, just taken, wait behind its key if that is parked.
+func (l *lane[T]) parkBehind(c *cell[T]) bool {
+	l.current = c
+	l.view(c, 1)
+	key, err := l.key()
+	if err != nil {
+		return false // the handler's attempt will meet it in its turn
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.mu.parking.behind(key, c) {
+		return false
+	}
+	l.foldLocked()
+	l.current = nil
+	return true
+}
+
+// runDue runs the parked event that is due first, and reports whether there
+// was one.
+func (l *lane[T]) runDue() bool {
+	l.due.Store(false) // before looking: what fires from here on is seen again
+	l.rest()
+	now := time.Now()
+	l.mu.Lock()
+	g := l.mu.parking.pop(now)
+	l.mu.retrying = g != nil
+	l.mu.Unlock()
+	if g == nil {
+		l.armTimer()
+		return false
+	}
+	l.due.Store(true) // there may be more
+	l.current, l.group = &g.first, g
+	l.view(&g.first, g.attempt)
+	if err := l.sub.handler(l.ctx, &l.d); err != nil {
+		l.settle(err)
+		return true
+	}
+	l.current, l.group = nil, nil
+	l.mu.Lock()
+	l.mu.retrying = false
+	l.mu.handled++
+	l.mu.parking.next(g)
+	l.mu.Unlock()
+	return true
+}
+
+// armTimer has the lane poked when the next parked key is due.
+func (l *lane[T]) armTimer() {
+	due, ok := l.mu.parking.nextDue()
+	if !ok {
+		return
+	}
+	wait := time.Until(due)
+	switch {
+	case wait <= 0:
+		l.due.Store(true)
+	case l.timer == nil:
+		l.timer = time.AfterFunc(wait, func() {
+			l.due.Store(true)
+			l.poke()
+		})
+	default:
+		l.timer.Reset(wait)
+	}
+}

@@ -1,0 +1,210 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Shutdown ends the bus in order. From the call on, Publish from outside and
+// new topics and subscriptions are ErrClosed; pauses are lifted; handlers
+// finish with a live context and may still publish; everything accepted is
+// handled, retries included. It returns nil when that is done and nothing of
+// the bus runs any more.
+//
+// When ctx ends first, handler contexts are cancelled, what was not handled is
+// abandoned, and the error says how much of which subscription, and which
+// handlers still run. From a handler of this bus Shutdown is ErrWouldDeadlock.
+//
+// Shutdown and Close may be called more than once and together; each call
+// returns when the bus has ended, or its own bound is reached.
+func (b *Bus) Shutdown(ctx context.Context) error {
+	if l := callerLane(ctx); l != nil && l.sub.bus == b {
+		return &Error{Op: "shutdown", Topic: l.sub.info.name, Subscription: l.sub.name, Err: ErrWouldDeadlock,
+			Detail: "a handler can't wait for the bus to shut down; call it from outside, or Close"}
+	}
+	b.beginDraining()
+	subs := b.subscriptions()
+	for _, s := range subs {
+		s.Resume()
+	}
+	err := b.settled.wait(ctx, b.quiet)
+	if err == nil {
+		b.end()
+		// No handler runs and none is pending: the lanes only have to say so,
+		// and the transport to return.
+		if err = b.awaitEnd(ctx, subs); err == nil {
+			return nil
+		}
+		return &Error{Op: "shutdown", Err: err, Detail: "everything was handled, but the transport has not ended"}
+	}
+	left := describePending(subs)
+	b.end()
+	return &Error{Op: "shutdown", Err: err, Detail: "abandoned " + left}
+}
+
+// Close ends the bus abruptly: handler contexts are cancelled, what waits is
+// abandoned, and counted so. It waits up to Config.Grace for handlers that run;
+// the error names those that run on. Inside a handler it works, but waits for
+// that handler in vain.
+func (b *Bus) Close() error {
+	b.beginDraining()
+	subs := b.subscriptions()
+	b.end()
+	ctx, cancel := context.WithTimeoutCause(context.Background(), b.cfg.Grace, errGrace)
+	defer cancel()
+	if err := b.awaitEnd(ctx, subs); err != nil {
+		return &Error{Op: "close", Err: err, Detail: stillRunning(subs)}
+	}
+	return nil
+}
+
+var errGrace = errors.New("grace is over")
+
+// beginDraining refuses what comes from outside from now on.
+func (b *Bus) beginDraining() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.state.CompareAndSwap(stateOpen, stateDraining) {
+		close(b.draining)
+	}
+}
+
+// end stops every subscription and the transport, without waiting.
+func (b *Bus) end() {
+	b.mu.Lock()
+	if b.state.Swap(stateClosed) != stateClosed {
+		close(b.closed)
+	}
+	b.mu.Unlock()
+	for _, s := range b.subscriptions() {
+		s.stop(nil)
+	}
+	b.stopWork()
+	b.settled.notify()
+}
+
+// awaitEnd waits until no handler of subs and nothing else of the bus runs.
+func (b *Bus) awaitEnd(ctx context.Context, subs []*Subscription) error {
+	for _, s := range subs {
+		select {
+		case <-s.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if b.root == nil {
+		b.working.Wait() // tidying needs a transport: there is nothing to wait for
+		return nil
+	}
+	ended := make(chan struct{})
+	go func() { // ends with the transport's Serve, whose grace bounds it
+		b.working.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// quiet tells whether nothing is pending on the whole bus. With every intake
+// locked no event can move, and a handler that might publish shows as pending:
+// what is quiet now stays quiet.
+func (b *Bus) quiet() bool {
+	topics := b.allTopics()
+	for _, t := range topics {
+		t.lock()
+	}
+	busy := false
+	for _, t := range topics {
+		busy = busy || t.busyLocked()
+	}
+	for _, t := range topics {
+		t.unlock()
+	}
+	for _, s := range b.leaving() {
+		busy = busy || s.Stats().Pending() > 0
+	}
+	return !busy
+}
+
+// allTopics lists the topics in the order of their names: the order in which
+// quiet locks them.
+func (b *Bus) allTopics() []topicHandle {
+	var topics []topicHandle
+	b.topics.Range(func(_, h any) bool {
+		topics = append(topics, h.(topicHandle))
+		return true
+	})
+	slices.SortFunc(topics, func(a, b topicHandle) int {
+		return strings.Compare(a.topicInfo().name, b.topicInfo().name)
+	})
+	return topics
+}
+
+// subscriptions lists all that have not ended.
+func (b *Bus) subscriptions() []*Subscription {
+	subs := b.leaving()
+	for _, t := range b.allTopics() {
+		subs = append(subs, t.subscriptions()...)
+	}
+	return subs
+}
+
+// leaving lists the subscriptions that left their topic and have not ended.
+func (b *Bus) leaving() []*Subscription {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	subs := make([]*Subscription, 0, len(b.mu.ending))
+	for s := range b.mu.ending {
+		subs = append(subs, s)
+	}
+	return subs
+}
+
+// remember keeps s on the list of leaving; it comes before s leaves its topic, so
+// that s is always on one of the lists. forget takes it off.
+func (b *Bus) remember(s *Subscription) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.ending[s] = struct{}{}
+}
+
+func (b *Bus) forget(s *Subscription) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.mu.ending, s)
+}
+
+// describePending says what is pending where.
+func describePending(subs []*Subscription) string {
+	var parts []string
+	total := uint64(0)
+	for _, s := range subs {
+		st := s.Stats()
+		if n := st.Pending(); n > 0 {
+			total += n
+			parts = append(parts, fmt.Sprintf("%s/%s %d (%d running)", s.info.name, s.name, n, st.Running))
+		}
+	}
+	return fmt.Sprintf("%d events: %s", total, strings.Join(parts, ", "))
+}
+
+// stillRunning names the subscriptions whose handlers run.
+func stillRunning(subs []*Subscription) string {
+	var parts []string
+	for _, s := range subs {
+		if n := s.Stats().Running; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s/%s (%d)", s.info.name, s.name, n))
+		}
+	}
+	if len(parts) == 0 {
+		return "the transport has not ended"
+	}
+	return "handlers still run: " + strings.Join(parts, ", ")
+}

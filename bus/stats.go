@@ -1,0 +1,120 @@
+package bus
+
+import "fmt"
+
+// Stats are the counters of a subscription, read at one moment. The ledger
+// always balances:
+//
+//	Accepted = Handled + Discarded + DeadLettered + Dropped + Abandoned + Pending()
+//
+// where Pending is Queued + Running + Parked, each counted where the events are.
+type Stats struct {
+	// Accepted events entered the subscription. What the policy Fail refused
+	// did not.
+	Accepted uint64
+	// Handled events were acknowledged.
+	Handled uint64
+	// Discarded and DeadLettered events were given up by a verdict, or for want
+	// of one.
+	Discarded, DeadLettered uint64
+	// Dropped events fell to the mailbox's policy, or to a full inbox.
+	Dropped uint64
+	// Abandoned events were cut off by an abrupt end.
+	Abandoned uint64
+
+	// Queued events wait in mailboxes and inboxes for their first attempt.
+	Queued uint64
+	// Running events are being handled.
+	Running uint64
+	// Parked events wait for another attempt, or behind one of their key.
+	Parked uint64
+
+	// Failed attempts returned an error or panicked, a Snooze not included.
+	Failed uint64
+	// Retried is how many failed attempts were granted another.
+	Retried uint64
+	// Snoozed is how many attempts ended in a Snooze.
+	Snoozed uint64
+	// Panicked is how many of the failed attempts panicked.
+	Panicked uint64
+}
+
+// Pending is how many accepted events are not settled.
+func (s Stats) Pending() uint64 { return s.Queued + s.Running + s.Parked }
+
+// Balanced tells whether the ledger adds up. It is false only if this package
+// has a defect.
+func (s Stats) Balanced() bool {
+	return s.Accepted == s.Handled+s.Discarded+s.DeadLettered+s.Dropped+s.Abandoned+s.Pending()
+}
+
+// String is the ledger in one line.
+func (s Stats) String() string {
+	return fmt.Sprintf("accepted %d = handled %d + discarded %d + dead-lettered %d + dropped %d + abandoned %d + pending %d (queued %d, running %d, parked %d)",
+		s.Accepted, s.Handled, s.Discarded, s.DeadLettered, s.Dropped, s.Abandoned, s.Pending(), s.Queued, s.Running, s.Parked)
+}
+
+// stats stops the producers, by the intake's lock, and each lane's own changes,
+// by its lock. What still moves is each lane's progress through its queue: one
+// word, read once.
+func (s *subscription[T]) stats() Stats {
+	in := &s.topic.intake
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	var sum Stats
+	for _, l := range s.lanes {
+		if l != nil {
+			l.addStatsLocked(&sum)
+		}
+	}
+	return sum
+}
+
+// addStatsLocked adds the lane's counters; the intake's lock is held.
+func (l *lane[T]) addStatsLocked(sum *Stats) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	taken, running := l.cursorLocked()
+	finished := taken - l.mu.base
+	if running {
+		sum.Running++
+		finished--
+	}
+	if l.mu.retrying {
+		sum.Running++
+	}
+	if l.lossy {
+		sum.Queued += uint64(l.mu.ring.Len())
+	} else {
+		sum.Queued += l.queue.PutCount() - taken
+	}
+	sum.Queued += uint64(l.inbox.Len())
+	sum.Parked += uint64(l.mu.parking.n)
+	sum.Accepted += l.accepted
+	sum.Dropped += l.dropped
+	sum.Handled += l.mu.handled + finished
+	sum.Discarded += l.mu.discarded
+	sum.DeadLettered += l.mu.dead
+	sum.Abandoned += l.mu.abandoned
+	sum.Failed += l.mu.failed
+	sum.Retried += l.mu.retried
+	sum.Snoozed += l.mu.snoozed
+	sum.Panicked += l.mu.panicked
+}
+
+// busyLocked tells whether any subscription of the topic has something pending;
+// the intake's lock is held.
+func (t *Topic[T]) busyLocked() bool {
+	for _, s := range t.intake.mu.subs {
+		var sum Stats
+		for _, l := range s.lanes {
+			if l != nil {
+				l.addStatsLocked(&sum)
+			}
+		}
+		if sum.Pending() > 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,295 @@
+package bus
+
+import (
+	"context"
+
+	"github.com/shardbus/shardbus/transport"
+)
+
+// This file is a subscription's lanes as the topic's intake and the
+// subscription's owner see them. The intake's lock covers lanes, picked, next,
+// inboxBytes and the producers' own part of each lane.
+
+// pick chooses the lane for an event with that key hash and remembers it in
+// picked. It returns the lane when the event must not enter it now.
+func (s *subscription[T]) pick(hash uint64) (full *lane[T]) {
+	l := s.choose(hash)
+	s.picked = l
+	if l.full() && (s.opts.policy == Block || s.opts.policy == Fail) {
+		return l
+	}
+	return nil
+}
+
+// choose is the lane for an event with that key hash: always the same for a
+// key, and for no key (0) the next one with room.
+func (s *subscription[T]) choose(hash uint64) *lane[T] {
+	n := len(s.lanes)
+	if n == 1 {
+		return s.lane(0)
+	}
+	if hash != 0 {
+		return s.lane(int(hash % uint64(n)))
+	}
+	s.next++
+	for i := range n {
+		if l := s.lane((s.next + i) % n); !l.full() {
+			return l
+		}
+	}
+	return s.lane(s.next % n)
+}
+
+// lane is the i-th lane, made when first asked for.
+func (s *subscription[T]) lane(i int) *lane[T] {
+	if s.lanes[i] == nil {
+		s.lanes[i] = newLane(s)
+	}
+	return s.lanes[i]
+}
+
+// full tells whether the mailbox has no room. A mailbox that drops its oldest
+// event always has.
+func (l *lane[T]) full() bool { return !l.lossy && l.queue.Full(l.sub.opts.capacity) }
+
+// roomAt is how many events must have been taken for n places to be free.
+func (l *lane[T]) roomAt(n int) uint64 {
+	return l.queue.PutCount() - uint64(l.sub.opts.capacity) + uint64(n)
+}
+
+// put enters an event into the mailbox and reports whether an event was dropped
+// for it, or it itself. The lane sees it after commit.
+func (l *lane[T]) put(c *cell[T]) (dropped bool) {
+	l.accepted++
+	if l.lossy {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.mu.ring.Len() >= l.sub.opts.capacity {
+			var oldest cell[T]
+			l.mu.ring.Pop(&oldest)
+			l.dropped++
+			dropped = true
+		}
+		l.mu.ring.Push(c)
+		return dropped
+	}
+	if l.sub.opts.policy == DropNewest && l.full() {
+		l.dropped++
+		return true
+	}
+	l.queue.Put(c)
+	return false
+}
+
+// commit shows the picked lane what was put, and wakes it.
+func (s *subscription[T]) commit() { s.picked.commit() }
+
+func (l *lane[T]) commit() {
+	if !l.lossy {
+		l.queue.Commit()
+	}
+	l.wake()
+}
+
+// received is what became of an envelope.
+type received uint8
+
+const (
+	receivedOK       received = iota
+	receivedDropped           // by the mailbox's policy
+	receivedOverflow          // the inbox was full
+)
+
+// receive enters an envelope off the transport. The lane sees it after commit.
+func (s *subscription[T]) receive(c *cell[T], hash uint64) received {
+	l := s.choose(hash)
+	s.picked = l
+	if s.opts.policy == Fail && l.full() { // there is no publisher to refuse
+		l.accepted++
+		l.dropped++
+		return receivedDropped
+	}
+	if s.opts.policy != Block || l.inbox.Len() == 0 && !l.full() {
+		if l.put(c) {
+			return receivedDropped
+		}
+		return receivedOK
+	}
+	l.accepted++
+	size := c.env.Size()
+	if s.inboxBytes+size > s.bus.cfg.InboxBytes {
+		l.dropped++
+		return receivedOverflow
+	}
+	s.inboxBytes += size
+	l.inbox.Push(&c.env)
+	l.overflow.Add(1)
+	return receivedOK
+}
+
+// refill moves what fits from the lane's inbox to its mailbox, and reports
+// whether anything did. The lane calls it.
+func (l *lane[T]) refill() bool {
+	if l.overflow.Load() == 0 {
+		return false
+	}
+	in := &l.sub.topic.intake
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	moved := false
+	var env *transport.Envelope
+	for !l.full() && l.inbox.Pop(&env) {
+		l.sub.inboxBytes -= env.Size()
+		l.queue.Put(&cell[T]{head: head{env: env}})
+		l.overflow.Add(-1)
+		moved = true
+	}
+	l.queue.Commit()
+	return moved
+}
+
+// replay offers an event of this subscription to it alone.
+func (s *subscription[T]) replay(ctx context.Context, d *Delivery) error {
+	c := &cell[T]{head: *d.head}
+	if !d.encoded {
+		c.v = *d.value.(*T)
+	}
+	return s.topic.intake.publish(ctx, c, s)
+}
+
+// leave ends the intake, at the transport too if s is the topic's last.
+func (s *subscription[T]) leave(ctx context.Context) error {
+	t := s.topic
+	if t.link == nil {
+		s.remove()
+		return nil
+	}
+	select {
+	case t.link <- struct{}{}:
+		defer func() { <-t.link }()
+	case <-ctx.Done():
+		s.detach()
+		return context.Cause(ctx)
+	}
+	if left, was := s.remove(); left > 0 || !was {
+		return nil
+	}
+	return t.bus.transport.Unsubscribe(ctx, t.address())
+}
+
+// remove takes s out of the topic's intake; it reports how many are left there
+// and whether s was.
+func (s *subscription[T]) remove() (left int, was bool) {
+	s.bus.remember(s.Subscription)
+	left, was = s.topic.intake.remove(s)
+	if !was { // whoever took it out remembered it, and it may have ended since
+		select {
+		case <-s.done:
+			s.bus.forget(s.Subscription)
+		default:
+		}
+	}
+	return left, was
+}
+
+// detach ends the intake without waiting for the transport: the bus
+// unsubscribes in its own time.
+func (s *subscription[T]) detach() {
+	if left, was := s.remove(); was && left == 0 && s.topic.link != nil {
+		s.bus.tidy(s.topic.unsubscribeUnused)
+	}
+}
+
+// unsubscribeUnused tells the transport when the topic has no subscription
+// left.
+func (t *Topic[T]) unsubscribeUnused(ctx context.Context) error {
+	select {
+	case t.link <- struct{}{}:
+		defer func() { <-t.link }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if len(t.subscriptions()) > 0 {
+		return nil
+	}
+	return t.bus.transport.Unsubscribe(ctx, t.address())
+}
+
+func (t *Topic[T]) address() transport.Topic {
+	return transport.Topic{Name: t.info.name, Partitions: t.info.partitions}
+}
+
+// made is the lanes that exist.
+func (s *subscription[T]) made() []*lane[T] {
+	in := &s.topic.intake
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	var lanes []*lane[T]
+	for _, l := range s.lanes {
+		if l != nil {
+			lanes = append(lanes, l)
+		}
+	}
+	return lanes
+}
+
+func (s *subscription[T]) pokeLanes() {
+	for _, l := range s.made() {
+		l.poke()
+	}
+}
+
+// closeLanes has every lane abandon what waits and end. It is called once,
+// after s left the intake: no lane is made any more.
+func (s *subscription[T]) closeLanes() {
+	lanes := s.made()
+	if len(lanes) == 0 {
+		s.ended()
+		return
+	}
+	s.open.Store(int32(len(lanes)))
+	for _, l := range lanes {
+		l.poke()
+	}
+}
+
+// laneClosed is called by each lane as it ends.
+func (s *subscription[T]) laneClosed() {
+	if s.open.Add(-1) == 0 {
+		s.ended()
+	}
+}
+
+func (s *Subscription) ended() {
+	close(s.done)
+	s.bus.forget(s)
+	s.bus.settled.notify()
+}
+
+// abandonQueue counts what waits in l as abandoned and lets go of it. The lane
+// calls it, as the consumer of its mailbox.
+func (s *subscription[T]) abandonQueue(l *lane[T]) {
+	in := &s.topic.intake
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.foldLocked()
+	n := l.inbox.Len() + l.mu.parking.clear()
+	var env *transport.Envelope
+	for l.inbox.Pop(&env) {
+		s.inboxBytes -= env.Size()
+		l.overflow.Add(-1)
+	}
+	var c cell[T]
+	for l.mu.ring.Pop(&c) {
+		n++
+		l.mu.taken++
+	}
+	for l.queue.Next() != nil {
+		n++
+	}
+	l.queue.Rest()
+	l.mu.base, _ = l.cursorLocked()
+	l.mu.abandoned += uint64(n)
+}

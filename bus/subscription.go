@@ -1,0 +1,279 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/supervisor"
+)
+
+// Bits of a subscription's control word.
+const (
+	ctlPaused  uint32 = 1 << iota // start no handler
+	ctlLeft                       // accepts no events any more
+	ctlClosing                    // abandon what waits and end
+)
+
+// Subscription is a handler with its mailbox and lanes: a supervised actor. All
+// methods are safe for concurrent use.
+type Subscription struct {
+	bus    *Bus
+	info   *topicInfo
+	name   string
+	opts   *subscribeOptions
+	engine engine
+	log    *zap.Logger
+
+	ctl  atomic.Uint32
+	done chan struct{}
+
+	mu struct {
+		sync.Mutex
+		ctx     context.Context // of handlers; made for the first lane
+		cancel  context.CancelCauseFunc
+		base    context.Context // of Subscribe, without its end
+		err     error           // why it ended
+		letters deadLetters
+		gaps    gapLog
+		panics  *supervisor.Passive // counts panics; made for the first
+	}
+}
+
+// engine is the typed half of a subscription.
+type engine interface {
+	stats() Stats
+	leave(ctx context.Context) error
+	detach()
+	closeLanes()
+	pokeLanes()
+	replay(ctx context.Context, d *Delivery) error
+}
+
+// subscription is the typed half.
+type subscription[T any] struct {
+	*Subscription
+	topic   *Topic[T]
+	handler Handler
+
+	// lanes are made when their first event comes, under the intake's lock;
+	// the fields down to toldDrops are the intake's too.
+	lanes      []*lane[T]
+	picked     *lane[T]
+	next       int
+	inboxBytes int
+	toldDrops  uint64 // how many drops the log knows of
+
+	open atomic.Int32 // lanes that have not closed
+}
+
+// Subscribe has h called for every event published from now on. It returns when
+// the subscription is live; ctx bounds only the wait for that, but its values
+// are those of the handlers' contexts. name is unique among the topic's
+// subscriptions on this bus, and follows the rules of topic names.
+//
+// h is called from one goroutine for each lane (see [Lanes]), never twice at
+// once for one key. See [Handler] for what its error means.
+func (t *Topic[T]) Subscribe(ctx context.Context, name string, h func(ctx context.Context, event T) error, opts ...SubscribeOption) (*Subscription, error) {
+	if h == nil {
+		return nil, t.subscribeError(name, ErrNilHandler)
+	}
+	return t.subscribe(ctx, name, func(ctx context.Context, d *Delivery) error {
+		if d.encoded {
+			if err := d.Decode(nil); err != nil {
+				return err
+			}
+		}
+		return h(ctx, *d.value.(*T))
+	}, opts)
+}
+
+// SubscribeMessage is Subscribe for a handler that wants to know more of an
+// event than its value.
+func (t *Topic[T]) SubscribeMessage(ctx context.Context, name string, h func(ctx context.Context, m Message[T]) error, opts ...SubscribeOption) (*Subscription, error) {
+	if h == nil {
+		return nil, t.subscribeError(name, ErrNilHandler)
+	}
+	return t.subscribe(ctx, name, func(ctx context.Context, d *Delivery) error {
+		if d.encoded {
+			if err := d.Decode(nil); err != nil {
+				return err
+			}
+		}
+		return h(ctx, message(d, *d.value.(*T)))
+	}, opts)
+}
+
+func (t *Topic[T]) subscribeError(name string, err error) error {
+	return &Error{Op: "subscribe to", Topic: t.info.name, Subscription: name, Err: err}
+}
+
+func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, opts []SubscribeOption) (*Subscription, error) {
+	if err := router.ValidName(name); err != nil {
+		return nil, t.subscribeError(name, fmt.Errorf("%w: %w", ErrInvalidName, err))
+	}
+	o, err := newSubscribeOptions(opts)
+	if err != nil {
+		return nil, t.subscribeError(name, err)
+	}
+	s := &subscription[T]{
+		Subscription: &Subscription{
+			bus: t.bus, info: t.info, name: name, opts: o, done: make(chan struct{}),
+			log: t.bus.log.With(zap.String("topic", t.info.name), zap.String("subscription", name)),
+		},
+		topic: t,
+		lanes: make([]*lane[T], o.lanes),
+	}
+	s.engine = s
+	s.mu.base = context.WithoutCancel(ctx)
+	if len(t.bus.cfg.Use)+len(o.use) > 0 {
+		h = guard(h)
+	}
+	s.handler = chain(chain(h, o.use), t.bus.cfg.Use)
+	if err := t.attach(ctx, s); err != nil {
+		return nil, t.subscribeError(name, err)
+	}
+	return s.Subscription, nil
+}
+
+// attach makes s live, at the transport too if it is the topic's first.
+func (t *Topic[T]) attach(ctx context.Context, s *subscription[T]) error {
+	if t.link == nil {
+		return t.intake.add(s)
+	}
+	select {
+	case t.link <- struct{}{}:
+		defer func() { <-t.link }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err := t.intake.add(s); err != nil {
+		return err
+	}
+	if err := t.bus.transport.Subscribe(ctx, t.address()); err != nil {
+		t.intake.remove(s)
+		s.stop(err)
+		return err
+	}
+	return nil
+}
+
+// Name is the subscription's name.
+func (s *Subscription) Name() string { return s.name }
+
+// Topic is the name of its topic.
+func (s *Subscription) Topic() string { return s.info.name }
+
+// Pause has no further handler start until Resume; those that run finish.
+// Events go on arriving, and the mailbox's policy acts. Drain and Shutdown lift
+// a pause, and after them Pause does nothing.
+func (s *Subscription) Pause() {
+	for {
+		ctl := s.ctl.Load()
+		if ctl&ctlLeft != 0 || s.ctl.CompareAndSwap(ctl, ctl|ctlPaused) {
+			return
+		}
+	}
+}
+
+// Resume ends a Pause.
+func (s *Subscription) Resume() {
+	s.ctl.And(^ctlPaused)
+	s.engine.pokeLanes()
+}
+
+// Done is closed when the subscription has ended and none of its handlers runs.
+func (s *Subscription) Done() <-chan struct{} { return s.done }
+
+// Err is why the subscription ended: nil while it has not begun to, and after
+// Drain, Shutdown and Close; ErrPanicBudget, with the last panic, when its
+// handler panicked too often.
+func (s *Subscription) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.err
+}
+
+// Stats reads the subscription's counters, all at one moment.
+func (s *Subscription) Stats() Stats { return s.engine.stats() }
+
+// Drain ends the subscription in order: it accepts nothing any more, handles
+// what it accepted, retries included, and returns nil when that is done. When
+// ctx ends first, handler contexts are cancelled, what was not handled is
+// abandoned, and the error says how much. From a handler of this subscription
+// it is ErrWouldDeadlock.
+func (s *Subscription) Drain(ctx context.Context) error {
+	fail := func(err error, detail string) error {
+		return &Error{Op: "drain", Topic: s.info.name, Subscription: s.name, Err: err, Detail: detail}
+	}
+	if l := callerLane(ctx); l != nil && l.sub == s {
+		return fail(ErrWouldDeadlock, "a handler can't wait for its own subscription to drain")
+	}
+	leaveErr := s.engine.leave(ctx)
+	s.ctl.Or(ctlLeft)
+	s.Resume()
+	err := s.bus.settled.wait(ctx, func() bool { return s.Stats().Pending() == 0 })
+	if err != nil {
+		left := s.Stats()
+		s.stop(nil)
+		return fail(err, fmt.Sprintf("%d events abandoned", left.Pending()))
+	}
+	s.stop(nil)
+	<-s.done // no handler runs: the lanes only have to say so
+	if leaveErr != nil {
+		return fail(leaveErr, "everything accepted was handled, but the transport did not unsubscribe")
+	}
+	return nil
+}
+
+// stop ends the subscription at once: handler contexts end, what waits is
+// abandoned. It does not wait. The first err stays.
+func (s *Subscription) stop(err error) {
+	s.engine.detach()
+	if s.ctl.Or(ctlLeft|ctlClosing)&ctlClosing != 0 {
+		return
+	}
+	s.mu.Lock()
+	s.mu.err = err
+	if s.mu.cancel != nil {
+		s.mu.cancel(ErrClosed)
+	}
+	s.mu.Unlock()
+	s.engine.closeLanes()
+}
+
+// context is the parent of the lanes' contexts.
+func (s *Subscription) context() context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.ctx == nil {
+		s.mu.ctx, s.mu.cancel = context.WithCancelCause(s.mu.base)
+	}
+	return s.mu.ctx
+}
+
+// laneContext is a handler's context: it knows its lane. There is one for each
+// lane, not for each event.
+type laneContext struct {
+	context.Context
+	node *laneNode
+}
+
+type laneKey struct{}
+
+func (c *laneContext) Value(key any) any {
+	if key == (laneKey{}) {
+		return c.node
+	}
+	return c.Context.Value(key)
+}
+
+// callerLane is the lane whose handler was given ctx or its parent, or nil.
+func callerLane(ctx context.Context) *laneNode {
+	l, _ := ctx.Value(laneKey{}).(*laneNode)
+	return l
+}

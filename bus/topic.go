@@ -1,0 +1,196 @@
+package bus
+
+import (
+	"fmt"
+	"reflect"
+	"sync/atomic"
+
+	"github.com/shardbus/shardbus/codec"
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport"
+)
+
+// TopicConfig describes a topic: a named flow of events of one type. It is a
+// plain value, declared once and shared by publishers and subscribers.
+type TopicConfig[T any] struct {
+	// Name is 1 to 200 bytes of [A-Za-z0-9._:-].
+	Name string
+
+	// Key gives the event's ordering key; nil, or an empty key, means none.
+	// Events of one key are handled in the order they were published, also by
+	// a subscription with many lanes. Key may be called more than once for an
+	// event and from many goroutines: it must be pure and fast.
+	Key func(T) string
+
+	// Codec encodes events that leave the process. Default: codec.JSON. It is
+	// not used while the bus has no transport.
+	Codec codec.Codec
+
+	// Partitions spreads the topic over that many ordered parts of a transport,
+	// by key; events without a key go round. 0, the default, is unpartitioned;
+	// at most router.MaxPartitions. It changes nothing without a transport.
+	Partitions int
+
+	// Stamp gives each event the time of its publishing also where no
+	// transport is involved. Default false: a clock read an event is saved, and
+	// Message.Time is zero. Off a transport the time is always there.
+	Stamp bool
+}
+
+// Topic is a topic bound to a bus: what publishers and subscribers hold. All
+// methods are safe for concurrent use.
+type Topic[T any] struct {
+	bus    *Bus
+	cfg    TopicConfig[T]
+	info   *topicInfo
+	intake intake[T]
+	// link serialises subscribing and unsubscribing at the transport; taken
+	// before intake.mu, never inside it. Nil without a transport.
+	link chan struct{}
+	// sent numbers what was published through the transport.
+	sent atomic.Uint64
+}
+
+// topicInfo is what the untyped parts of the engine know of a topic. Immutable.
+type topicInfo struct {
+	name       string
+	typ        reflect.Type
+	partitions int
+	publisher  string // the bus's incarnation
+	idScope    string // publisher and topic: IDs are unique on the bus
+	codec      codec.Codec
+	key        func(v any) string // v is a *T; nil when the topic has no key
+	reset      func(v any)        // zeroes *T
+}
+
+// topicHandle is a Topic of any type, as the bus keeps it.
+type topicHandle interface {
+	topicInfo() *topicInfo
+	deliver(env *transport.Envelope)
+	gap(g transport.Gap)
+	subscriptions() []*Subscription
+	lock()
+	unlock()
+	busyLocked() bool
+}
+
+// NewTopic binds cfg to b after checking it. It does no I/O. The same name with
+// the same T and the same comparable fields (all but the function behind Key)
+// gives the same *Topic again; with others it is ErrTopicConflict. After the bus
+// began to shut down it is ErrClosed.
+func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
+	fail := func(err error, detail string) (*Topic[T], error) {
+		return nil, &Error{Op: "new topic", Topic: cfg.Name, Err: err, Detail: detail}
+	}
+	if cfg.Codec == nil {
+		cfg.Codec = codec.JSON
+	}
+	if err := validTopicConfig(cfg); err != nil {
+		return fail(err, "")
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.state.Load() != stateOpen {
+		return fail(ErrClosed, "the bus no longer takes topics")
+	}
+	if h, ok := b.topics.Load(cfg.Name); ok {
+		t, ok := h.(*Topic[T])
+		if !ok {
+			return fail(ErrTopicConflict, fmt.Sprintf("it carries %v here, and %v is asked for",
+				h.(topicHandle).topicInfo().typ, reflect.TypeFor[T]()))
+		}
+		if what := t.cfg.differs(cfg); what != "" {
+			return fail(ErrTopicConflict, what)
+		}
+		return t, nil
+	}
+	b.mu.topicCount++
+	t := &Topic[T]{bus: b, cfg: cfg, info: &topicInfo{
+		name:       cfg.Name,
+		typ:        reflect.TypeFor[T](),
+		partitions: cfg.Partitions,
+		publisher:  b.id,
+		idScope:    fmt.Sprintf("%s.%d", b.id, b.mu.topicCount),
+		codec:      cfg.Codec,
+		reset:      func(v any) { var zero T; *v.(*T) = zero },
+	}}
+	if cfg.Key != nil {
+		t.info.key = func(v any) string { return cfg.Key(*v.(*T)) }
+	}
+	t.intake.topic = t
+	if b.transport != nil {
+		t.link = make(chan struct{}, 1)
+	}
+	b.topics.Store(cfg.Name, topicHandle(t))
+	return t, nil
+}
+
+func validTopicConfig[T any](cfg TopicConfig[T]) error {
+	if err := router.ValidName(cfg.Name); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidName, err)
+	}
+	if cfg.Partitions < 0 || cfg.Partitions > router.MaxPartitions {
+		return fmt.Errorf("%w: Partitions is %d, allowed are 0 to %d", ErrInvalidConfig, cfg.Partitions, router.MaxPartitions)
+	}
+	return nil
+}
+
+// differs says in what two configurations of one topic differ; "" if in nothing
+// that can be compared.
+func (cfg TopicConfig[T]) differs(other TopicConfig[T]) string {
+	switch {
+	case (cfg.Key == nil) != (other.Key == nil):
+		return "it has a Key in one configuration and none in the other"
+	case cfg.Codec.Name() != other.Codec.Name():
+		return fmt.Sprintf("its Codec is %s here, and %s is asked for", cfg.Codec.Name(), other.Codec.Name())
+	case cfg.Partitions != other.Partitions:
+		return fmt.Sprintf("its Partitions are %d here, and %d are asked for", cfg.Partitions, other.Partitions)
+	case cfg.Stamp != other.Stamp:
+		return fmt.Sprintf("its Stamp is %v here, and %v is asked for", cfg.Stamp, other.Stamp)
+	}
+	return ""
+}
+
+// Name is the topic's name.
+func (t *Topic[T]) Name() string { return t.info.name }
+
+// TopicStats counts what a topic's publishers did on this bus.
+type TopicStats struct {
+	// Published events were offered to the subscriptions here: by this bus, or,
+	// on a bus with a transport, by any.
+	Published uint64
+	// Unrouted events found no subscription here.
+	Unrouted uint64
+	// Subscriptions is how many there are now.
+	Subscriptions int
+}
+
+// Stats reads the topic's counters, all at one moment.
+func (t *Topic[T]) Stats() TopicStats {
+	in := &t.intake
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return TopicStats{Published: in.mu.published, Unrouted: in.mu.unrouted, Subscriptions: len(in.mu.subs)}
+}
+
+func (t *Topic[T]) topicInfo() *topicInfo           { return t.info }
+func (t *Topic[T]) deliver(env *transport.Envelope) { t.intake.deliver(env) }
+func (t *Topic[T]) lock()                           { t.intake.mu.Lock() }
+func (t *Topic[T]) unlock()                         { t.intake.mu.Unlock() }
+
+func (t *Topic[T]) gap(g transport.Gap) {
+	for _, s := range t.subscriptions() {
+		s.reportGap(g)
+	}
+}
+
+func (t *Topic[T]) subscriptions() []*Subscription {
+	in := &t.intake
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	subs := make([]*Subscription, len(in.mu.subs))
+	for i, s := range in.mu.subs {
+		subs[i] = s.Subscription
+	}
+	return subs
+}

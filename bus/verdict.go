@@ -1,0 +1,87 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Action is what becomes of a delivery after an attempt.
+type Action uint8
+
+const (
+	// ActRetry runs the delivery again after a delay and counts the attempt.
+	ActRetry Action = iota + 1
+	// ActSnooze runs it again after a delay without counting the attempt.
+	ActSnooze
+	// ActDeadLetter gives it up and keeps it as a dead letter.
+	ActDeadLetter
+	// ActDiscard gives it up and only counts it.
+	ActDiscard
+)
+
+var actionNames = [...]string{ActRetry: "retry", ActSnooze: "snooze", ActDeadLetter: "dead letter", ActDiscard: "discard"}
+
+func (a Action) String() string {
+	if a > 0 && int(a) < len(actionNames) {
+		return actionNames[a]
+	}
+	return fmt.Sprintf("Action(%d)", uint8(a))
+}
+
+// Verdict is an error that decides what becomes of a delivery. Handlers and
+// middleware return one to say so; an error that is not a Verdict fails the
+// attempt, and without a middleware that makes a verdict of it (Retry) the
+// delivery is a dead letter.
+type Verdict struct {
+	Action Action
+	// After is the delay of ActRetry and ActSnooze; negative counts as 0.
+	After time.Duration
+	// Err is the cause; nil with ActSnooze, and where none was given.
+	Err error
+}
+
+func (v *Verdict) Error() string {
+	switch {
+	case v.Action == ActSnooze:
+		return fmt.Sprintf("snooze for %v", v.After)
+	case v.Action == ActRetry:
+		return fmt.Sprintf("retry after %v: %v", v.After, v.Err)
+	case v.Err == nil:
+		return v.Action.String()
+	}
+	return fmt.Sprintf("%v: %v", v.Action, v.Err)
+}
+
+func (v *Verdict) Unwrap() error { return v.Err }
+
+// RetryAfter fails the attempt because of err and has the delivery run again
+// after d. Meanwhile later events of the same key wait; others go on.
+func RetryAfter(d time.Duration, err error) error {
+	return &Verdict{Action: ActRetry, After: d, Err: err}
+}
+
+// Snooze has the delivery run again after d and counts no attempt: it is for a
+// handler that can't work now, not for one that failed.
+func Snooze(d time.Duration) error { return &Verdict{Action: ActSnooze, After: d} }
+
+// DeadLetter gives the delivery up because of err, whatever Retry would do.
+func DeadLetter(err error) error { return &Verdict{Action: ActDeadLetter, Err: err} }
+
+// Discard gives the delivery up because of err without keeping it: it counts as
+// discarded.
+func Discard(err error) error { return &Verdict{Action: ActDiscard, Err: err} }
+
+// VerdictOf finds the verdict in err's chain. Middleware uses it to leave alone
+// what was already decided further in.
+func VerdictOf(err error) (*Verdict, bool) {
+	if err == nil {
+		return nil, false
+	}
+	if v, ok := err.(*Verdict); ok {
+		return v, true
+	}
+	var v *Verdict
+	ok := errors.As(err, &v)
+	return v, ok
+}

@@ -1,0 +1,44 @@
+package transport
+
+import "time"
+
+// Envelope is an event as it travels between processes.
+type Envelope struct {
+	Topic     string
+	Partition int
+
+	// Publisher is the incarnation of the bus that published the event: it
+	// differs between buses and after each restart. Empty when a stranger
+	// published a bare payload.
+	Publisher string
+	// ID is unique among the publisher's events. Empty only when Publisher is.
+	ID string
+	// Seq numbers the publisher's events on this topic and partition from 1
+	// without holes. The transport assigns it as it writes; 0 is unsequenced.
+	Seq uint64
+
+	// Key is the ordering key; empty when the event has none.
+	Key string
+	// Time is when the event happened or, by default, was published.
+	Time time.Time
+	// Header is the event's metadata; nil when there is none.
+	Header map[string]string
+	// ContentType is the media type of Payload; empty when unknown.
+	ContentType string
+	// Payload is the encoded event. It may be empty or nil.
+	Payload []byte
+}
+
+// envelopeOverhead is about what an envelope costs in memory beside its
+// strings and payload.
+const envelopeOverhead = 200
+
+// Size is about how many bytes the envelope holds in memory. Inboxes are
+// bounded by it.
+func (e *Envelope) Size() int {
+	n := envelopeOverhead + len(e.Payload) + len(e.Key) + len(e.ID)
+	for k, v := range e.Header {
+		n += len(k) + len(v) + 32
+	}
+	return n
+}

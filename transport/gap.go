@@ -1,0 +1,86 @@
+package transport
+
+import (
+	"fmt"
+	"time"
+)
+
+// Gap is a stretch of one publisher's events on one topic and partition that a
+// subscriber will not get.
+type Gap struct {
+	Topic     string
+	Partition int
+	// Publisher is the incarnation whose events are missing; empty when the
+	// events carried no sequence.
+	Publisher string
+	// From and To are the first and last missing sequence number, both
+	// included. Both are 0 when the events carried none.
+	From, To uint64
+	// Count is how many events are missing.
+	Count uint64
+	// Since is when the first of them was noticed.
+	Since  time.Time
+	Kind   GapKind
+	Reason GapReason
+}
+
+// GapKind says how sure a loss is.
+type GapKind uint8
+
+const (
+	// Lost events were accepted by the broker and are gone.
+	Lost GapKind = iota
+	// Uncertain events may never have been accepted: their Publish returned an
+	// error, or nobody can tell.
+	Uncertain
+)
+
+// GapReason says what caused a loss.
+type GapReason uint8
+
+const (
+	// Unknown: nothing told why.
+	Unknown GapReason = iota
+	// Overflow: the subscription's inbox was full, see bus.Config.InboxBytes.
+	Overflow
+	// Disconnected: the connection to the broker was lost.
+	Disconnected
+)
+
+var (
+	gapKinds   = [...]string{Lost: "lost", Uncertain: "uncertain"}
+	gapReasons = [...]string{Unknown: "unknown", Overflow: "overflow", Disconnected: "disconnected"}
+)
+
+func (k GapKind) String() string {
+	if int(k) < len(gapKinds) {
+		return gapKinds[k]
+	}
+	return fmt.Sprintf("GapKind(%d)", uint8(k))
+}
+
+func (r GapReason) String() string {
+	if int(r) < len(gapReasons) {
+		return gapReasons[r]
+	}
+	return fmt.Sprintf("GapReason(%d)", uint8(r))
+}
+
+func (g Gap) String() string {
+	where := g.Topic
+	if g.Partition > 0 {
+		where = fmt.Sprintf("%s/%d", g.Topic, g.Partition)
+	}
+	if g.From == 0 {
+		return fmt.Sprintf("%s: %d events %s (%s)", where, g.Count, g.Kind, g.Reason)
+	}
+	return fmt.Sprintf("%s: events %d to %d of publisher %s %s (%s)", where, g.From, g.To, g.Publisher, g.Kind, g.Reason)
+}
+
+// Extends tells whether next is the stretch right behind g, for the same
+// reason, so that the two are better told as one.
+func (g Gap) Extends(next Gap) bool {
+	return g.Topic == next.Topic && g.Partition == next.Partition && g.Publisher == next.Publisher &&
+		g.Kind == next.Kind && g.Reason == next.Reason &&
+		(g.From == 0 && next.From == 0 || next.From == g.To+1)
+}

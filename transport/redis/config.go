@@ -1,0 +1,129 @@
+package redis
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Defaults of [Config].
+const (
+	DefaultMaxPayload     = 1 << 20
+	DefaultPublishTimeout = 15 * time.Second
+	DefaultCommandTimeout = time.Second
+	DefaultQueueEvents    = 8192
+	DefaultQueueBytes     = 32 << 20
+	DefaultReceiveBytes   = 64 << 20
+)
+
+// Config says where the servers are and bounds what the transport uses. Only Addrs is required.
+type Config struct {
+	// Addrs are start addresses, host:port each. Of a cluster any of its nodes will do; the others are found. Of
+	// standalone servers the first that answers is used. A host alone gets port 6379. Required.
+	Addrs []string
+
+	// Username and Password log in to every server. An empty Username with a Password is the default user. Both
+	// empty: no login.
+	Username, Password string
+
+	// TLS, if not nil, makes every connection TLS. An empty ServerName means the host of each address.
+	TLS *tls.Config
+
+	// Logger gets what an operator should know: shards that come and go, connections that fail. Nil: silent.
+	Logger *zap.Logger
+
+	// MaxPayload is the largest payload in bytes; a larger one is transport.ErrTooLarge. Zero: 1 MiB. At most 256 MiB.
+	MaxPayload int
+
+	// PublishTimeout is how long a Publish goes on trying when its context does not end before. It should outlast a
+	// fail-over. Zero: 15 s.
+	PublishTimeout time.Duration
+
+	// CommandTimeout bounds dialling, and each pipeline from its writing to its last reply. A server that is silent for
+	// as long counts as failed. Zero: 1 s.
+	CommandTimeout time.Duration
+
+	// QueueEvents and QueueBytes bound what waits to be accepted by one shard; beyond it Publish blocks. Zero: 8192
+	// events, 32 MiB.
+	QueueEvents, QueueBytes int
+
+	// ReceiveBytes bounds what was received on one connection and not yet handed over. Beyond it the newest are a
+	// gap. Zero: 64 MiB.
+	ReceiveBytes int
+}
+
+// resolved returns the config with its defaults, or what is wrong with it.
+func (c Config) resolved() (Config, error) {
+	if len(c.Addrs) == 0 {
+		return c, errors.New("redis: Config.Addrs is empty: name at least one server as host:port")
+	}
+	addrs := make([]string, len(c.Addrs))
+	for i, addr := range c.Addrs {
+		full, err := withPort(addr)
+		if err != nil {
+			return c, fmt.Errorf("redis: Config.Addrs[%d]: %w", i, err)
+		}
+		addrs[i] = full
+	}
+	c.Addrs = addrs
+	if c.Username != "" && c.Password == "" {
+		return c, fmt.Errorf("redis: Config.Username is %q, but Config.Password is empty", c.Username)
+	}
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	for _, n := range []struct {
+		name          string
+		value         *int
+		zero, highest int
+	}{
+		{"MaxPayload", &c.MaxPayload, DefaultMaxPayload, 256 << 20},
+		{"QueueEvents", &c.QueueEvents, DefaultQueueEvents, 1 << 24},
+		{"QueueBytes", &c.QueueBytes, DefaultQueueBytes, 1 << 40},
+		{"ReceiveBytes", &c.ReceiveBytes, DefaultReceiveBytes, 1 << 40},
+	} {
+		if *n.value == 0 {
+			*n.value = n.zero
+		}
+		if *n.value < 0 || *n.value > n.highest {
+			return c, fmt.Errorf("redis: Config.%s is %d, want 1 to %d", n.name, *n.value, n.highest)
+		}
+	}
+	for _, d := range []struct {
+		name  string
+		value *time.Duration
+		zero  time.Duration
+	}{
+		{"PublishTimeout", &c.PublishTimeout, DefaultPublishTimeout},
+		{"CommandTimeout", &c.CommandTimeout, DefaultCommandTimeout},
+	} {
+		if *d.value == 0 {
+			*d.value = d.zero
+		}
+		if *d.value < time.Millisecond {
+			return c, fmt.Errorf("redis: Config.%s is %v, want 1 ms or more", d.name, *d.value)
+		}
+	}
+	return c, nil
+}
+
+const defaultPort = "6379"
+
+// withPort adds the default port to an address that has none.
+func withPort(addr string) (string, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		var again error
+		if host, port, again = net.SplitHostPort(addr + ":" + defaultPort); again != nil {
+			return "", fmt.Errorf("%q is no host:port: %w", addr, err)
+		}
+	}
+	if host == "" || port == "" {
+		return "", fmt.Errorf("%q is no host:port", addr)
+	}
+	return net.JoinHostPort(host, port), nil
+}

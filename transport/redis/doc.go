@@ -1,0 +1,29 @@
+// Package redis carries events between processes through Redis: sharded Pub/Sub on a cluster or on a standalone
+// server, version 7.0 or later.
+//
+// [Open] finds out what the servers are and returns a [Transport] for one bus. What travels is described in
+// docs/wire.md; any client that can SPUBLISH and SSUBSCRIBE can take part.
+//
+// # What it guarantees
+//
+// Each event arrives at most once and in the order of its publisher and channel. A publisher numbers the events of
+// each channel; a subscriber reports every number that a living publisher assigned while the subscription was live,
+// and that it did not get, in exactly one [transport.Gap]: Uncertain if its Publish returned an error, else Lost.
+// See Gaps in docs/wire.md for what nobody can see.
+//
+// # How it is built
+//
+//	topology    asks the nodes who owns which slot, and keeps the newest answer of all        (topology, claims)
+//	shards      keeps two children running for each primary                                   (shards)
+//	  writer    publishes what has queued up for the shard, as one pipeline                   (outbox, stream, lane, writer)
+//	  reader    one connection for all channels of the shard                                  (reader, inbox, intake)
+//	clock       gives up what has been missing for too long                                   (clock)
+//
+// [outbox] and [registry] outlive the children, so that a child that fails loses nothing but its connection. A failing
+// child is restarted without limit and without touching any other.
+//
+// # Locks
+//
+// registry.mu before channel.mu. outbox.mu, inbox.mu and clock.mu are taken last, and alone. No lock is held during I/O.
+// The sink is called under channel.mu, which is what keeps a channel's events in order.
+package redis

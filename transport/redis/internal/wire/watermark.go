@@ -1,0 +1,65 @@
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport"
+)
+
+// TypeWatermark is the type of a [Watermark]'s document.
+const TypeWatermark = "shardbus.watermark"
+
+// Watermark is what a publisher says about the channels of one slot that it publishes to.
+type Watermark struct {
+	// Publisher is the incarnation.
+	Publisher string `json:"-"`
+	// Final means that it has published its last event on these channels.
+	Final bool `json:"final,omitempty"`
+	// Streams has an entry for each channel.
+	Streams []Mark `json:"streams"`
+}
+
+// Mark is one channel's part of a [Watermark].
+type Mark struct {
+	Channel string `json:"channel"`
+	// Last is the highest sequence number that is settled: it and all below it were accepted or given up.
+	Last uint64 `json:"last"`
+	// AgeMillis is how long ago number 1 was assigned, in milliseconds.
+	AgeMillis int64 `json:"age"`
+	// Uncertain lists given up numbers, as the attribute of that name does.
+	Uncertain string `json:"uncertain,omitempty"`
+}
+
+// WatermarkChannel is where the watermarks of a slot's channels go. It lies on that slot, so it is always served, and
+// moved, with them; and it is no topic's channel, because those of partitions end in ":p<i>".
+func WatermarkChannel(slot int) string {
+	return "{" + router.Tag(slot) + "}:shardbus:watermarks"
+}
+
+// AppendWatermark appends the document of w.
+func AppendWatermark(dst []byte, w Watermark) ([]byte, error) {
+	data, err := json.Marshal(w)
+	if err != nil {
+		return dst, fmt.Errorf("encode watermark: %w", err)
+	}
+	doc, _ := Append(dst, &transport.Envelope{
+		ID: "watermark", Publisher: w.Publisher, Topic: TypeWatermark, ContentType: "application/json", Payload: data,
+	}, "")
+	return doc, nil
+}
+
+// DecodeWatermark reads what [AppendWatermark] wrote.
+func DecodeWatermark(msg string) (Watermark, error) {
+	var env transport.Envelope
+	if _, ok := Decode(msg, &env); !ok || env.Publisher == "" {
+		return Watermark{}, fmt.Errorf("decode watermark: no CloudEvents document of a publisher")
+	}
+	var w Watermark
+	if err := json.Unmarshal(env.Payload, &w); err != nil {
+		return Watermark{}, fmt.Errorf("decode watermark: %w", err)
+	}
+	w.Publisher = env.Publisher
+	return w, nil
+}
