@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/shardbus/shardbus/router"
 )
 
 // States that callers match with errors.Is. They arrive wrapped in an [*Error]
@@ -12,7 +14,7 @@ var (
 	// ErrClosed: the bus or the subscription is shutting down or has ended.
 	ErrClosed = errors.New("closed")
 	// ErrInvalidName: a topic's or a subscription's name breaks the rules.
-	ErrInvalidName = errors.New("invalid name")
+	ErrInvalidName = router.ErrInvalidName
 	// ErrInvalidConfig: a Config, TopicConfig or option is out of its bounds.
 	ErrInvalidConfig = errors.New("invalid configuration")
 	// ErrTopicConflict: the bus has a topic of that name with another event
@@ -34,8 +36,8 @@ var (
 	// ErrGoexit: a handler ended its goroutine with runtime.Goexit, as
 	// testing.T.FailNow does.
 	ErrGoexit = errors.New("handler called runtime.Goexit")
-	// ErrNotDecodable: a delivery has no encoded payload of the wanted kind.
-	ErrNotDecodable = errors.New("delivery cannot be decoded")
+	// ErrWrongType: an event was asked for as another type than its topic's.
+	ErrWrongType = errors.New("wrong event type")
 )
 
 // Error is an operation of a bus that failed, and where. Context errors and the

@@ -88,6 +88,10 @@ func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription
 			in.mu.Lock()
 			continue
 		}
+		if only != nil && only.ctl.Load()&ctlLeft != 0 {
+			in.mu.Unlock()
+			return &Error{Op: "publish", Topic: in.topic.info.name, Subscription: only.name, Err: ErrClosed}
+		}
 		full := in.pick(hash, only)
 		if full == nil {
 			break

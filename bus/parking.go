@@ -165,7 +165,7 @@ func (l *lane[T]) runDue() bool {
 	l.mu.Unlock()
 	if g == nil {
 		l.armTimer()
-		return false
+		return l.due.Load() // it may just have become due
 	}
 	l.due.Store(true) // there may be more
 	l.current, l.group = &g.first, g

@@ -243,11 +243,12 @@ func (s *subscription[T]) pokeLanes() {
 // after s left the intake: no lane is made any more.
 func (s *subscription[T]) closeLanes() {
 	lanes := s.made()
+	s.open.Store(int32(len(lanes))) // before a running lane can see that it shall close
+	s.ctl.Or(ctlClosing)
 	if len(lanes) == 0 {
 		s.ended()
 		return
 	}
-	s.open.Store(int32(len(lanes)))
 	for _, l := range lanes {
 		l.poke()
 	}

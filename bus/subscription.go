@@ -37,7 +37,8 @@ type Subscription struct {
 		ctx     context.Context // of handlers; made for the first lane
 		cancel  context.CancelCauseFunc
 		base    context.Context // of Subscribe, without its end
-		err     error           // why it ended
+		stopped bool
+		err     error // why it ended
 		letters deadLetters
 		gaps    gapLog
 		panics  *supervisor.Passive // counts panics; made for the first
@@ -114,7 +115,7 @@ func (t *Topic[T]) subscribeError(name string, err error) error {
 
 func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, opts []SubscribeOption) (*Subscription, error) {
 	if err := router.ValidName(name); err != nil {
-		return nil, t.subscribeError(name, fmt.Errorf("%w: %w", ErrInvalidName, err))
+		return nil, t.subscribeError(name, err)
 	}
 	o, err := newSubscribeOptions(opts)
 	if err != nil {
@@ -233,17 +234,24 @@ func (s *Subscription) Drain(ctx context.Context) error {
 // stop ends the subscription at once: handler contexts end, what waits is
 // abandoned. It does not wait. The first err stays.
 func (s *Subscription) stop(err error) {
-	s.engine.detach()
-	if s.ctl.Or(ctlLeft|ctlClosing)&ctlClosing != 0 {
+	s.mu.Lock()
+	stopped := s.mu.stopped
+	s.mu.stopped = true
+	if !stopped {
+		s.mu.err = err
+	}
+	s.mu.Unlock()
+	if stopped {
 		return
 	}
+	s.ctl.Or(ctlLeft)
+	s.engine.detach()
+	s.engine.closeLanes()
 	s.mu.Lock()
-	s.mu.err = err
+	defer s.mu.Unlock()
 	if s.mu.cancel != nil {
 		s.mu.cancel(ErrClosed)
 	}
-	s.mu.Unlock()
-	s.engine.closeLanes()
 }
 
 // context is the parent of the lanes' contexts.

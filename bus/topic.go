@@ -105,18 +105,7 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 		return t, nil
 	}
 	b.mu.topicCount++
-	t := &Topic[T]{bus: b, cfg: cfg, info: &topicInfo{
-		name:       cfg.Name,
-		typ:        reflect.TypeFor[T](),
-		partitions: cfg.Partitions,
-		publisher:  b.id,
-		idScope:    fmt.Sprintf("%s.%d", b.id, b.mu.topicCount),
-		codec:      cfg.Codec,
-		reset:      func(v any) { var zero T; *v.(*T) = zero },
-	}}
-	if cfg.Key != nil {
-		t.info.key = func(v any) string { return cfg.Key(*v.(*T)) }
-	}
+	t := &Topic[T]{bus: b, cfg: cfg, info: newTopicInfo(cfg, b.id, fmt.Sprintf("%s.%d", b.id, b.mu.topicCount))}
 	t.intake.topic = t
 	if b.transport != nil {
 		t.link = make(chan struct{}, 1)
@@ -125,9 +114,26 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	return t, nil
 }
 
+// newTopicInfo erases T.
+func newTopicInfo[T any](cfg TopicConfig[T], publisher, idScope string) *topicInfo {
+	info := &topicInfo{
+		name:       cfg.Name,
+		typ:        reflect.TypeFor[T](),
+		partitions: cfg.Partitions,
+		publisher:  publisher,
+		idScope:    idScope,
+		codec:      cfg.Codec,
+		reset:      func(v any) { var zero T; *v.(*T) = zero },
+	}
+	if cfg.Key != nil {
+		info.key = func(v any) string { return cfg.Key(*v.(*T)) }
+	}
+	return info
+}
+
 func validTopicConfig[T any](cfg TopicConfig[T]) error {
 	if err := router.ValidName(cfg.Name); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalidName, err)
+		return err
 	}
 	if cfg.Partitions < 0 || cfg.Partitions > router.MaxPartitions {
 		return fmt.Errorf("%w: Partitions is %d, allowed are 0 to %d", ErrInvalidConfig, cfg.Partitions, router.MaxPartitions)

@@ -9,7 +9,7 @@ import (
 const MaxName = 200
 
 // ErrInvalidName is wrapped by what [ValidName] returns.
-var ErrInvalidName = errors.New("router: invalid name")
+var ErrInvalidName = errors.New("invalid name")
 
 // ValidName reports whether name may name a topic or a co-location group: 1 to [MaxName] bytes of [A-Za-z0-9._:-].
 // Braces are what it must keep out, since they would move a channel to another slot. The error wraps

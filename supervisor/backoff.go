@@ -1,8 +1,8 @@
 package supervisor
 
 import (
-	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -49,13 +49,13 @@ func (b Backoff) or(parent Backoff) Backoff {
 func (b Backoff) check() error {
 	switch {
 	case b.Max < 0:
-		return fmt.Errorf("Backoff.Max is %v", b.Max)
+		return fmt.Errorf("the Max of Backoff is %v", b.Max)
 	case b.Max != 0 && b.Min > b.Max:
-		return fmt.Errorf("Backoff.Min %v is above Backoff.Max %v", b.Min, b.Max)
-	case b.Jitter > 1 || b.Jitter != b.Jitter:
-		return fmt.Errorf("Backoff.Jitter is %v", b.Jitter)
+		return fmt.Errorf("the Min of Backoff, %v, is above its Max, %v", b.Min, b.Max)
+	case b.Jitter > 1 || math.IsNaN(b.Jitter):
+		return fmt.Errorf("the Jitter of Backoff is %v", b.Jitter)
 	case b.ResetAfter < 0:
-		return errors.New("Backoff.ResetAfter is negative")
+		return fmt.Errorf("the ResetAfter of Backoff is %v", b.ResetAfter)
 	}
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Forever, as a Grace or a StartTimeout, waits without limit.
+// Forever is a Grace or a StartTimeout without limit.
 const Forever time.Duration = -1
 
 // Defaults of [Child].

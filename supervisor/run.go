@@ -16,7 +16,7 @@ type run struct {
 	owner       *Supervisor
 	child       *child
 	incarnation uint64
-	path        string
+	above       string // path of owner
 }
 
 // Value returns the run itself for runKey.
@@ -26,6 +26,8 @@ func (r *run) Value(key any) any {
 	}
 	return r.Context.Value(key)
 }
+
+func (r *run) path() string { return r.above + "/" + r.child.node.rule.Name }
 
 // Ready says that the child whose context ctx is, or is derived from, has started
 // up. It matters once for each incarnation of a child with AwaitReady; otherwise,
@@ -46,15 +48,15 @@ func pathOf(ctx context.Context, name string) string {
 	case !ok:
 		return name
 	case r.child.node.rule.Name == name:
-		return r.path
+		return r.path()
 	}
-	return r.path + "/" + name
+	return r.path() + "/" + name
 }
 
 func (s *Supervisor) startLocked(c *child, incarnation uint64) {
 	r := &run{
-		Context: context.WithoutCancel(s.ctx), owner: s, child: c,
-		incarnation: incarnation, path: s.path + "/" + c.node.rule.Name,
+		Context: s.values, owner: s, child: c,
+		incarnation: incarnation, above: s.path,
 	}
 	ctx, cancel := context.WithCancelCause(r)
 	c.cancel = cancel
@@ -113,7 +115,7 @@ func luck(rand func() float64) (roll float64) {
 func (s *Supervisor) dropLocked(n *node) {
 	c := s.children[n.rule.Name]
 	delete(s.children, n.rule.Name)
-	if c.declared && !n.leaving && n.incarnation > 0 {
+	if c.declared && !n.leaving {
 		s.resting = append(s.resting, c)
 	}
 }

@@ -33,7 +33,8 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.serving = false
-	err, s.result, s.ctx = s.result, nil, nil
+	err = s.result
+	s.result, s.ctx, s.values = nil, nil, nil
 	if !told {
 		left := &AbandonedError{Hook: true, Err: err}
 		if below, ok := err.(*AbandonedError); ok { //nolint:errorlint // ours is never wrapped
@@ -56,7 +57,7 @@ func (s *Supervisor) open(ctx context.Context) (<-chan struct{}, error) {
 		return nil, nil
 	}
 	s.serving = true
-	s.ctx = ctx
+	s.ctx, s.values = ctx, context.WithoutCancel(ctx)
 	s.path = pathOf(ctx, s.spec.Name)
 	over := make(chan struct{})
 	s.over = over
@@ -71,7 +72,7 @@ func (s *Supervisor) loop(ctx context.Context, over <-chan struct{}) {
 	defer timer.Stop()
 	stop := ctx.Done()
 	for {
-		if wait, any := s.nextAlarm(); any {
+		if wait, set := s.nextAlarm(); set {
 			timer.Reset(wait)
 		} else {
 			timer.Stop()
@@ -161,7 +162,12 @@ func (s *Supervisor) doLocked(a action, now time.Time) {
 	case doReply:
 		s.replyLocked(a)
 	case doReady:
-		Ready(s.ctx)
+		// The lock of the supervisor below comes before that of the one above. They
+		// are never one: a context of one of its own children, left from an earlier
+		// Serve, has nobody to tell.
+		if r, ok := s.ctx.Value(runKey{}).(*run); !ok || r.owner != s {
+			Ready(s.ctx)
+		}
 	case doFinish:
 		s.alarms, s.ring = nil, time.Time{}
 		s.result = a.err

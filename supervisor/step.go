@@ -56,7 +56,6 @@ func (st *state) serve(now time.Time) {
 
 func (st *state) add(n *node, now time.Time) {
 	st.insert(n)
-	n.since = now
 	if st.phase != serving {
 		return
 	}
@@ -235,6 +234,7 @@ func restarts(r Restart, out outcome) bool {
 // fulfilled reports whether the supervisor ends, now that a significant child has.
 func (st *state) fulfilled() bool {
 	switch st.auto {
+	case Never:
 	case AnySignificant:
 		return true
 	case AllSignificant:

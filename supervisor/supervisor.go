@@ -17,8 +17,9 @@ type Supervisor struct {
 	notifier notifier
 	poke     chan struct{} // tells Serve's loop of an earlier alarm; capacity 1
 
-	// Lock order: mu before notifier.mu. What is done under mu never blocks and
-	// calls no code of the user but Spec.Rand.
+	// Lock order: the mu of a supervisor below, that of the one above it, then
+	// notifier.mu. What is done under mu never blocks and calls no code of the user
+	// but Spec.Rand and the methods of Serve's context.
 	mu       sync.Mutex
 	state    state
 	children map[string]*child
@@ -29,6 +30,7 @@ type Supervisor struct {
 	ring     time.Time       // what Serve's loop will wake up for; zero: nothing
 	serving  bool            // a Serve has not returned
 	ctx      context.Context // of the Serve in progress
+	values   context.Context // ctx without its end
 	path     string          // in the tree of the Serve in progress
 	over     chan struct{}   // closed when the Serve in progress shall return result
 	result   error
