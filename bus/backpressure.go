@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,12 @@ func (p *producer) lane() *laneNode {
 	return p.caller
 }
 
+// refusedBy tells whether b's state calls for admit.
+func (p *producer) refusedBy(b *Bus) bool {
+	s := b.state.Load()
+	return s != stateOpen && (s == stateClosed || !p.admitted)
+}
+
 // admit says whether this producer may publish on b in its present state: from
 // outside only while it is open, a handler of b until it is closed.
 func (p *producer) admit(b *Bus) error {
@@ -49,26 +56,17 @@ func (p *producer) admit(b *Bus) error {
 	return ErrClosed
 }
 
-// waiter is a publisher that waits for room in a lane.
+// waiter is a publisher that waits for room.
 type waiter struct {
 	ready chan struct{} // capacity 1
 	timer *time.Timer
-	// at is the number of taken items that makes the wait worth ending.
-	at   uint64
-	edge *edge // not nil when a handler waits
+	edge  *edge // not nil when a handler waits
 }
 
-// edge says that a handler waits for room in another lane: an edge of the graph
-// in which a deadlock is a cycle.
-type edge struct {
-	on   *laneNode
-	over atomic.Bool // room was found, or the wait given up
-}
-
-// awaitRoom waits until full, a lane, may have room. It is called with in.mu
-// held and returns with it held; what it saw before is stale then. The error is
-// complete.
-func (in *intake[T]) awaitRoom(p *producer, full *lane[T]) error {
+// awaitRoom waits until full, a lane that was chosen for an event with that key
+// hash, may have room. It is called with in.mu held and returns with it held;
+// what it saw before is stale then. The error is complete.
+func (in *intake[T]) awaitRoom(p *producer, full *lane[T], hash uint64) error {
 	s, b := full.sub, in.topic.bus
 	fail := func(err error, detail string) error {
 		return &Error{Op: "publish", Topic: in.topic.info.name, Subscription: s.name, Err: err, Detail: detail}
@@ -84,11 +82,16 @@ func (in *intake[T]) awaitRoom(p *producer, full *lane[T]) error {
 		return nil
 	}
 	w := in.waiterLocked()
-	w.edge = nil
+	lanes := s.takers(full, hash)
 	if p.caller != nil {
-		w.edge = &edge{on: &full.node}
+		w.edge = &edge{on: make([]*laneNode, len(lanes))}
+		for i, l := range lanes {
+			w.edge.on[i] = &l.node
+		}
 	}
-	full.enlist(w, full.roomAt(s.opts.wakeRoom()))
+	for _, l := range lanes {
+		l.enlist(w, l.roomAt(s.opts.wakeRoom()))
+	}
 	in.mu.Unlock()
 
 	err := func() error {
@@ -100,7 +103,7 @@ func (in *intake[T]) awaitRoom(p *producer, full *lane[T]) error {
 			p.caller.waits.Store(w.edge)
 			defer p.caller.waits.Store(nil)
 			defer w.edge.over.Store(true)
-			if cycle(p.caller) {
+			if deadlocked(p.caller) {
 				return fail(ErrWouldDeadlock, "its handlers wait, directly or through others, for the one that publishes")
 			}
 		}
@@ -111,7 +114,9 @@ func (in *intake[T]) awaitRoom(p *producer, full *lane[T]) error {
 			case <-w.ready:
 				return nil
 			case <-w.timer.C:
-				full.hurry(w)
+				for _, l := range lanes {
+					l.hurry(w)
+				}
 			case <-p.ctx.Done():
 				return fail(context.Cause(p.ctx), fmt.Sprintf("its mailbox of %d stayed full; the event entered no mailbox", s.opts.capacity))
 			case <-stop:
@@ -119,7 +124,14 @@ func (in *intake[T]) awaitRoom(p *producer, full *lane[T]) error {
 			}
 		}
 	}()
-	full.delist(w)
+	for _, l := range lanes {
+		l.delist(w)
+	}
+	select { // a token that came too late
+	case <-w.ready:
+	default:
+	}
+	w.edge = nil
 	in.mu.Lock()
 	in.mu.free = append(in.mu.free, w)
 	return err
@@ -139,23 +151,29 @@ func (in *intake[T]) waiterLocked() *waiter {
 
 // waitList is a lane's publishers that wait for room.
 type waitList struct {
-	// wakeAt is the least waiter.at, read by the lane for every event; noWaiter
-	// when there is none.
+	// wakeAt is the least at of the places, read by the lane for every event;
+	// noWaiter when there is none.
 	wakeAt atomic.Uint64
 	mu     struct {
 		sync.Mutex
-		waiters []*waiter
+		places []place
 	}
 }
 
-// enlist registers w to be woken when the lane has taken at items.
+// place is a waiter's place in the list of one lane: it is to be woken when the
+// lane has taken at events.
+type place struct {
+	w  *waiter
+	at uint64
+}
+
+// enlist registers w to be woken when the lane has taken at events.
 func (l *lane[T]) enlist(w *waiter, at uint64) {
 	l.wait.mu.Lock()
-	w.at = at
-	l.wait.mu.waiters = append(l.wait.mu.waiters, w)
+	l.wait.mu.places = append(l.wait.mu.places, place{w, at})
 	l.wait.wakeAt.Store(min(l.wait.wakeAt.Load(), at))
 	l.wait.mu.Unlock()
-	// The lane may have taken its last item before it could see wakeAt; then
+	// The lane may have taken its last event before it could see wakeAt; then
 	// nobody else would look.
 	if l.taken() >= at {
 		l.wakeWaiters()
@@ -165,8 +183,14 @@ func (l *lane[T]) enlist(w *waiter, at uint64) {
 // hurry makes w content with a single free place.
 func (l *lane[T]) hurry(w *waiter) {
 	l.wait.mu.Lock()
-	w.at -= uint64(l.sub.opts.wakeRoom() - 1)
-	at := w.at
+	i := slices.IndexFunc(l.wait.mu.places, func(p place) bool { return p.w == w })
+	if i < 0 {
+		l.wait.mu.Unlock()
+		return // it has been woken
+	}
+	p := &l.wait.mu.places[i]
+	p.at -= uint64(l.sub.opts.wakeRoom() - 1)
+	at := p.at
 	l.wait.wakeAt.Store(min(l.wait.wakeAt.Load(), at))
 	l.wait.mu.Unlock()
 	if l.taken() >= at {
@@ -174,75 +198,28 @@ func (l *lane[T]) hurry(w *waiter) {
 	}
 }
 
-// delist takes w out if it is still there, and its token with it.
+// delist takes w out if it is still there.
 func (l *lane[T]) delist(w *waiter) {
 	l.wait.mu.Lock()
-	for i, other := range l.wait.mu.waiters {
-		if other == w {
-			l.wait.mu.waiters = append(l.wait.mu.waiters[:i], l.wait.mu.waiters[i+1:]...)
-			break
-		}
-	}
-	l.wait.mu.Unlock()
-	select {
-	case <-w.ready:
-	default:
-	}
+	defer l.wait.mu.Unlock()
+	l.wait.mu.places = slices.DeleteFunc(l.wait.mu.places, func(p place) bool { return p.w == w })
 }
 
 // wakeWaiters wakes everybody who waits for room here. They look again, and
 // whoever finds none waits again.
 func (l *lane[T]) wakeWaiters() {
 	l.wait.mu.Lock()
-	waiters := l.wait.mu.waiters
-	l.wait.mu.waiters = nil
+	defer l.wait.mu.Unlock()
+	for _, p := range l.wait.mu.places {
+		if p.w.edge != nil {
+			p.w.edge.over.Store(true)
+		}
+		select {
+		case p.w.ready <- struct{}{}:
+		default: // another lane woke it
+		}
+	}
+	clear(l.wait.mu.places)
+	l.wait.mu.places = l.wait.mu.places[:0]
 	l.wait.wakeAt.Store(noWaiter)
-	for _, w := range waiters {
-		if w.edge != nil {
-			w.edge.over.Store(true)
-		}
-		w.ready <- struct{}{} // capacity 1, and w was listed: it is empty
-	}
-	l.wait.mu.Unlock()
-}
-
-// cycle tells whether start waits for itself: directly, or through handlers
-// that wait for the room of other lanes.
-//
-// Each handler stores its edge before it looks, so of those that close a cycle
-// together the last one sees all of it. A walk alone could also see edges that
-// never were there at one moment; so the cycle counts only if, after the whole
-// of it was seen, none of its waits was over: then they all lasted at the
-// moment in between, and such a cycle can't end by itself.
-func cycle(start *laneNode) bool {
-	var seen []*edge
-	for node := start; ; {
-		e := node.waits.Load()
-		if e == nil || e.over.Load() {
-			return false
-		}
-		seen = append(seen, e)
-		node = e.on
-		if node == start {
-			break
-		}
-		if len(seen) > 1 && contains(seen[:len(seen)-1], e) {
-			return false // a cycle, but start only waits for it
-		}
-	}
-	for _, e := range seen {
-		if e.over.Load() {
-			return false
-		}
-	}
-	return true
-}
-
-func contains(edges []*edge, e *edge) bool {
-	for _, other := range edges {
-		if other == e {
-			return true
-		}
-	}
-	return false
 }

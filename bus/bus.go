@@ -65,6 +65,7 @@ type Bus struct {
 	state    atomic.Uint32
 	draining chan struct{} // closed when stateOpen ends
 	closed   chan struct{} // closed when stateClosed begins
+	cut      atomic.Bool   // it was ended with events pending
 	settled  notifier      // something became idle or ended
 	topics   sync.Map      // name → topicHandle
 
@@ -116,7 +117,8 @@ func New(cfg Config) (*Bus, error) {
 	b.work, b.stopWork = context.WithCancel(context.Background()) // ends with the bus: it has no parent
 	if b.transport != nil {
 		if err := b.serveTransport(); err != nil {
-			return nil, err
+			b.stopWork()
+			return nil, &Error{Op: "new", Err: err}
 		}
 	}
 	return b, nil
@@ -134,23 +136,10 @@ func newIncarnation() string {
 // ID is the bus's incarnation: the publisher that its events name.
 func (b *Bus) ID() string { return b.id }
 
-// Tree shows what the bus supervises as it is now, for people to read.
-func (b *Bus) Tree() supervisor.Tree {
-	tree := supervisor.Tree{Name: "bus", State: supervisor.StateRunning}
-	if b.root != nil {
-		tree = b.root.Tree()
-	}
-	return tree
-}
-
 // serveTransport starts the supervisor of the transport.
 func (b *Bus) serveTransport() error {
-	name := b.transport.Capabilities().Name
-	if name == "" {
-		name = "transport"
-	}
 	child := supervisor.Child{
-		Name:  name,
+		Name:  "transport",
 		Serve: func(ctx context.Context) error { return b.transport.Serve(ctx, sink{b}) },
 		Grace: b.cfg.Grace,
 	}
@@ -167,10 +156,19 @@ func (b *Bus) serveTransport() error {
 		},
 	}, child)
 	if err != nil {
-		return &Error{Op: "new", Err: err}
+		return err
+	}
+	claimer, ok := b.transport.(transport.Claimer)
+	if ok {
+		if err := claimer.Claim(); err != nil {
+			return err
+		}
 	}
 	b.root = root
 	b.working.Go(func() {
+		if ok {
+			defer claimer.Release()
+		}
 		if err := root.Serve(b.work); err != nil {
 			b.log.Error("the transport did not end in order", zap.Error(err))
 		}
@@ -181,16 +179,23 @@ func (b *Bus) serveTransport() error {
 // tidy runs f, which ends with its context, beside everything else; Shutdown
 // and Close wait for it.
 func (b *Bus) tidy(f func(ctx context.Context) error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.work.Err() != nil {
-		return
-	}
-	b.working.Go(func() {
+	b.goWork(func() {
 		if err := f(b.work); err != nil && b.work.Err() == nil {
 			b.log.Warn("the transport did not unsubscribe", zap.Error(err))
 		}
 	})
+}
+
+// goWork runs f, which ends by itself, unless the bus has ended; Shutdown and
+// Close wait for it.
+func (b *Bus) goWork(f func()) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.work.Err() != nil {
+		return false
+	}
+	b.working.Go(f)
+	return true
 }
 
 // sink is the bus as its transport sees it.

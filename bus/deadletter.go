@@ -29,30 +29,40 @@ type Letter struct {
 // deadLetters keeps the last of them; the subscription's lock covers it.
 type deadLetters struct {
 	kept []Letter // oldest first
+	told uint64   // how many the log knows of
+	all  uint64   // how many there ever were
 }
 
 // deadLetter makes a dead letter of c.
-func (l *lane[T]) deadLetter(c *cell[T], attempts int, err error, pe *PanicError) *Letter {
+func (l *lane[T]) deadLetter(c *cell[T], attempts int, j *judgment) Letter {
 	own := *c
 	d := l.d
 	d.head, d.value = &own.head, &own.v
-	letter := &Letter{Delivery: &d, Err: err, Attempts: attempts, Time: time.Now()}
-	if pe != nil {
-		letter.Stack = pe.Stack
-	}
-	return letter
+	return Letter{Delivery: &d, Err: j.err, Stack: j.stack, Attempts: attempts, Time: time.Now()}
 }
 
-func (s *Subscription) keepDeadLetter(letter Letter) {
+// keepDeadLetter keeps the letter and tells OnDeadLetter. The event counts as
+// running meanwhile, so that Drain and Shutdown wait for both.
+func (s *Subscription) keepDeadLetter(ctx context.Context, letter Letter) {
 	s.mu.Lock()
 	if len(s.mu.letters.kept) == keptDeadLetters {
 		s.mu.letters.kept[0] = Letter{}
 		s.mu.letters.kept = s.mu.letters.kept[1:]
 	}
 	s.mu.letters.kept = append(s.mu.letters.kept, letter)
+	s.mu.letters.all++
+	all := s.mu.letters.all
+	report := s.opts.onDeadLetter == nil && all >= 2*s.mu.letters.told
+	if report {
+		s.mu.letters.told = all
+	}
 	s.mu.Unlock()
+	if report { // the first, and whenever their number has doubled
+		s.log.Warn("an event was given up and is a dead letter", zap.Uint64("dead letters", all),
+			zap.Stringer("id", letter.Delivery.ID()), zap.Int("attempts", letter.Attempts), zap.Error(letter.Err))
+	}
 	if f := s.opts.onDeadLetter; f != nil {
-		s.callback("OnDeadLetter", func() { f(letter) })
+		s.callback("OnDeadLetter", func() { f(ctx, letter) })
 	}
 }
 
@@ -92,9 +102,7 @@ func (s *Subscription) Replay(ctx context.Context, match func(Letter) bool) (int
 			continue // another Replay was quicker
 		}
 		if err := s.engine.replay(ctx, l.Delivery); err != nil {
-			s.mu.Lock()
-			s.mu.letters.kept = append([]Letter{l}, s.mu.letters.kept...)
-			s.mu.Unlock()
+			s.putBack(l)
 			var e *Error
 			if errors.As(err, &e) {
 				err = &Error{Op: "replay", Topic: s.info.name, Subscription: s.name, Err: e.Err,
@@ -105,6 +113,16 @@ func (s *Subscription) Replay(ctx context.Context, match func(Letter) bool) (int
 		n++
 	}
 	return n, nil
+}
+
+// putBack keeps a letter again as the oldest, and drops it as such if there are
+// enough newer ones.
+func (s *Subscription) putBack(letter Letter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.mu.letters.kept) < keptDeadLetters {
+		s.mu.letters.kept = append([]Letter{letter}, s.mu.letters.kept...)
+	}
 }
 
 // takeDeadLetter removes one letter and reports whether it was still there.

@@ -54,10 +54,10 @@ func (s *Subscription) reportGap(g Gap) {
 }
 
 // reportOverflow reports that env found the inbox full.
-func (s *Subscription) reportOverflow(env *transport.Envelope) {
+func (s *Subscription) reportOverflow(env *transport.Envelope, now time.Time) {
 	s.reportGap(Gap{
 		Topic: env.Topic, Partition: env.Partition, Publisher: env.Publisher,
-		From: env.Seq, To: env.Seq, Count: 1, Since: time.Now(),
+		From: env.Seq, To: env.Seq, Count: 1, Since: now,
 		Kind: transport.Lost, Reason: transport.Overflow,
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/shardbus/shardbus/transport"
 )
@@ -30,6 +31,7 @@ type intake[T any] struct {
 		published uint64
 		unrouted  uint64
 		free      []*waiter // waiters to use again; channels must stay with their bus
+		strangers strangers
 	}
 }
 
@@ -80,7 +82,7 @@ func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription
 			in.mu.Lock()
 			continue
 		}
-		if in.topic.bus.state.Load() != stateOpen && !p.admitted {
+		if p.refusedBy(in.topic.bus) {
 			in.mu.Unlock()
 			if err := p.admit(in.topic.bus); err != nil {
 				return &Error{Op: "publish", Topic: in.topic.info.name, Err: err}
@@ -96,7 +98,7 @@ func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription
 		if full == nil {
 			break
 		}
-		if err := in.awaitRoom(&p, full); err != nil {
+		if err := in.awaitRoom(&p, full, hash); err != nil {
 			in.mu.Unlock()
 			return err
 		}
@@ -160,11 +162,27 @@ func (in *intake[T]) commit(only *subscription[T]) {
 // mailbox full waits in the lane's inbox, and what finds that full too is
 // dropped and reported as a gap.
 func (in *intake[T]) deliver(env *transport.Envelope) {
+	if b := in.topic.bus; b.state.Load() != stateOpen && env.Publisher != b.id {
+		return // the bus is leaving; only what its own handlers publish it still takes
+	}
+	if !in.strange(env) {
+		in.enter(env)
+	} else if !in.welcome(env) {
+		in.overflowed(env)
+	}
+}
+
+// enter offers an envelope to every subscription.
+func (in *intake[T]) enter(env *transport.Envelope) {
 	hash := keyHash(env.Key)
 	c := cell[T]{head: head{env: env}}
 	lost := false
 	var overflow []*subscription[T]
 	in.mu.Lock()
+	if in.topic.bus.state.Load() == stateClosed {
+		in.mu.Unlock()
+		return
+	}
 	in.mu.published++
 	if len(in.mu.subs) == 0 {
 		in.mu.unrouted++
@@ -182,8 +200,12 @@ func (in *intake[T]) deliver(env *transport.Envelope) {
 	if lost {
 		in.reportDrops()
 	}
+	if len(overflow) == 0 {
+		return
+	}
+	now := time.Now()
 	for _, s := range overflow {
-		s.reportOverflow(env)
+		s.reportOverflow(env, now)
 	}
 }
 

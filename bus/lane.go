@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -37,6 +36,7 @@ type laneNode struct {
 type lane[T any] struct {
 	node  laneNode
 	sub   *subscription[T]
+	index int
 	state atomic.Uint32
 	run   func() // l.work, made once so that starting it allocates nothing
 
@@ -57,6 +57,7 @@ type lane[T any] struct {
 	d       Delivery
 	current *cell[T]      // being handled; nil between events
 	group   *parkedKey[T] // that current belongs to, when it was parked
+	judged  *judgment     // what became of current, while that is being carried out
 	slot    cell[T]       // where ring items are handled
 	timer   *time.Timer   // for the parked keys
 	due     atomic.Bool   // the timer fired
@@ -81,8 +82,8 @@ type lane[T any] struct {
 	}
 }
 
-func newLane[T any](s *subscription[T]) *lane[T] {
-	l := &lane[T]{sub: s, lossy: s.opts.policy == DropOldest}
+func newLane[T any](s *subscription[T], index int) *lane[T] {
+	l := &lane[T]{sub: s, index: index, lossy: s.opts.policy == DropOldest}
 	l.node.sub = s.Subscription
 	l.run = l.work
 	l.wait.wakeAt.Store(noWaiter)
@@ -127,11 +128,25 @@ const (
 	again                  // a panic ended it; there may be more
 	resting                // it must not go on: paused, or parking is full
 	closing                // the subscription ends
-	gone                   // the goroutine is ending under it; another took over
 )
 
-// work is the lane's goroutine.
+// work is the lane's goroutine. User code may end it with runtime.Goexit; then
+// a successor takes the lane over as it is, still active.
 func (l *lane[T]) work() {
+	done := false
+	defer func() {
+		if !done {
+			go l.run()
+		}
+	}()
+	l.serve()
+	done = true
+}
+
+func (l *lane[T]) serve() {
+	if l.judged != nil { // a predecessor was ended in the middle of it
+		l.settle(nil)
+	}
 	for {
 		if l.state.Load() == lanePoked {
 			l.state.Store(laneActive) // whatever the poke was about is seen below
@@ -140,8 +155,6 @@ func (l *lane[T]) work() {
 		switch out {
 		case again:
 			continue
-		case gone:
-			return
 		case closing:
 			l.close()
 			return
@@ -177,7 +190,7 @@ func (l *lane[T]) spin() bool {
 
 // ready tells whether an event could be taken.
 func (l *lane[T]) ready() bool {
-	if l.overflow.Load() > 0 {
+	if l.overflow.Load() > 0 || l.sub.overflow.Load() > 0 {
 		return true
 	}
 	if l.lossy {
@@ -200,6 +213,7 @@ func (l *lane[T]) batch() (out outcome) {
 
 func (l *lane[T]) handleReady() outcome {
 	s := l.sub
+	turn := true // of what is parked and due; it alternates with what arrives
 	for {
 		if ctl := s.ctl.Load(); ctl&(ctlPaused|ctlClosing) != 0 {
 			l.rest()
@@ -211,17 +225,20 @@ func (l *lane[T]) handleReady() outcome {
 		// Only this goroutine changes the parked, so it may read the count
 		// without the lock.
 		if n := l.mu.parking.n; n > 0 {
-			if l.due.Load() && l.runDue() {
+			full := n >= s.opts.maxParked
+			if (turn || full) && l.due.Load() && l.runDue() {
+				turn = false
 				continue
 			}
-			if n >= s.opts.maxParked {
+			if full {
 				l.rest()
 				return resting
 			}
 		}
+		turn = true
 		c := l.take()
 		if c == nil {
-			if l.refill() {
+			if l.refill() || l.mu.parking.n > 0 && l.due.Load() {
 				continue
 			}
 			l.rest()
@@ -244,7 +261,7 @@ func (l *lane[T]) view(c *cell[T], attempt int) {
 	d.head = &c.head
 	d.value = &c.v
 	d.attempt = attempt
-	if d.encoded = c.seq == 0; d.encoded && attempt > 1 {
+	if d.encoded = c.seq == 0; d.encoded && l.group != nil {
 		var zero T
 		c.v = zero // what the last attempt decoded
 	}
@@ -298,124 +315,7 @@ func (l *lane[T]) caught(out *outcome) {
 		*out = again
 		return
 	}
-	// runtime.Goexit: this goroutine ends whatever we do. Its successor takes
-	// the lane over as it is, still active.
-	l.settle(ErrGoexit)
-	*out = gone
-	go l.run()
-}
-
-// settle ends a failed attempt at the current delivery.
-func (l *lane[T]) settle(err error) {
-	c, g := l.current, l.group
-	if c == nil {
-		return
-	}
-	l.current, l.group = nil, nil
-	attempt := l.d.attempt
-	s := l.sub
-	v, decided := VerdictOf(err)
-	if !decided {
-		v = &Verdict{Action: ActDeadLetter, Err: err}
-	}
-	act := v.Action
-	if s.ctl.Load()&ctlClosing != 0 && act != ActDiscard {
-		act = actAbandon // it was cut short: that is no verdict on the event
-	}
-	var pe *PanicError
-	panicked := errors.As(err, &pe) || errors.Is(err, ErrGoexit)
-
-	var key string
-	if (act == ActRetry || act == ActSnooze) && g == nil {
-		var keyErr *PanicError
-		if key, keyErr = l.key(); keyErr != nil {
-			act, v, pe = ActDeadLetter, &Verdict{Action: ActDeadLetter, Err: keyErr}, keyErr
-		}
-	}
-	var letter *Letter
-	if act == ActDeadLetter {
-		letter = l.deadLetter(c, attempt, v.Err, pe)
-	}
-	var now time.Time
-	if act == ActRetry || act == ActSnooze {
-		now = time.Now()
-	}
-
-	l.mu.Lock()
-	l.foldLocked()
-	if g != nil {
-		l.mu.retrying = false
-	}
-	if act != ActSnooze {
-		l.mu.failed++
-	}
-	if panicked {
-		l.mu.panicked++
-	}
-	switch act {
-	case ActRetry, ActSnooze:
-		if act == ActRetry {
-			l.mu.retried++
-			attempt++
-		} else {
-			l.mu.snoozed++
-		}
-		due := now.Add(max(0, v.After))
-		if g != nil {
-			l.mu.parking.again(g, c, attempt, due)
-		} else {
-			l.mu.parking.park(key, c, attempt, due)
-		}
-	case ActDiscard:
-		l.mu.discarded++
-	case actAbandon:
-		l.mu.abandoned++
-	default:
-		l.mu.dead++
-	}
-	if g != nil && act != ActRetry && act != ActSnooze {
-		l.mu.parking.next(g)
-	}
-	l.mu.Unlock()
-	if l.mu.parking.n > 0 {
-		l.armTimer()
-	}
-
-	if letter != nil {
-		s.keepDeadLetter(*letter)
-	}
-	if panicked {
-		s.countPanic(err)
-	}
-}
-
-// actAbandon is the engine's own verdict on what an abrupt end cut short.
-const actAbandon Action = 255
-
-// foldLocked adds the events taken and not yet accounted for to handled, but
-// for the current one, and says that none is running.
-func (l *lane[T]) foldLocked() {
-	taken, running := l.cursorLocked()
-	if taken > l.mu.base {
-		l.mu.handled += taken - l.mu.base
-		if running {
-			l.mu.handled--
-		}
-		l.mu.base = taken
-	}
-	if l.lossy {
-		l.mu.running = false
-	} else {
-		l.queue.Settle()
-	}
-}
-
-// cursorLocked is how many events were taken, and whether the last runs.
-func (l *lane[T]) cursorLocked() (taken uint64, running bool) {
-	if l.lossy {
-		return l.mu.taken, l.mu.running
-	}
-	return l.queue.Cursor()
+	l.settle(ErrGoexit) // and the goroutine ends, whatever we do
 }
 
 // close ends the lane: what waits is abandoned.

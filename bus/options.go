@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"fmt"
 	"time"
 )
@@ -59,7 +60,7 @@ type subscribeOptions struct {
 	within    time.Duration
 	use       []Middleware
 
-	onDeadLetter func(Letter)
+	onDeadLetter func(context.Context, Letter)
 	onGap        func(Gap)
 }
 
@@ -104,9 +105,11 @@ func PanicBudget(n int, within time.Duration) SubscribeOption {
 	return subscribeOption(func(o *subscribeOptions) { o.panics, o.within = n, within })
 }
 
-// OnDeadLetter has f called for each dead letter, on the lane's goroutine: the
-// lane waits for it. A panic of f is logged.
-func OnDeadLetter(f func(Letter)) SubscribeOption {
+// OnDeadLetter has f called for each dead letter with the handler's context, so
+// that it may publish the letter elsewhere. It runs on the lane's goroutine: the
+// lane waits for it, and so do Drain and Shutdown, since the event counts as
+// running until f returns. A panic of f is logged.
+func OnDeadLetter(f func(ctx context.Context, l Letter)) SubscribeOption {
 	return subscribeOption(func(o *subscribeOptions) { o.onDeadLetter = f })
 }
 
@@ -186,4 +189,15 @@ func Header(name, value string) PublishOption {
 		}
 		o.header[name] = value
 	})
+}
+
+func newPublishOptions(opts []PublishOption) (publishOptions, error) {
+	var o publishOptions
+	for i, opt := range opts {
+		if opt == nil {
+			return o, fmt.Errorf("%w: publish option %d is nil", ErrInvalidConfig, i)
+		}
+		opt.applyPublish(&o)
+	}
+	return o, nil
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/shardbus/shardbus/supervisor"
 )
 
-// countPanic counts a panic of the handler and stops the subscription at the
+// countPanic counts a panic of the handler in a lane and stops the subscription at the
 // one beyond its budget.
-func (s *Subscription) countPanic(cause error) {
+func (s *Subscription) countPanic(lane string, cause error) {
 	now := time.Now()
 	s.mu.Lock()
 	var err error
@@ -21,7 +21,7 @@ func (s *Subscription) countPanic(cause error) {
 	budget := s.mu.panics
 	s.mu.Unlock()
 	if err == nil {
-		err = budget.Failed(now, "handler", cause).Err
+		err = budget.Failed(now, lane, cause).Err
 	}
 	if err == nil {
 		return

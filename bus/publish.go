@@ -30,7 +30,10 @@ func (t *Topic[T]) Publish(ctx context.Context, event T, opts ...PublishOption) 
 	}
 	c := cell[T]{v: event}
 	if len(opts) > 0 {
-		c.env = localEnvelope(opts)
+		var err error
+		if c.env, err = localEnvelope(opts); err != nil {
+			return t.sendError(err)
+		}
 	}
 	if t.cfg.Stamp {
 		c.at = time.Now().UnixNano()
@@ -46,12 +49,14 @@ func (t *Topic[T]) PublishBatch(ctx context.Context, events []T, opts ...Publish
 	if t.bus.transport != nil {
 		return t.sendBatch(ctx, events, opts)
 	}
-	c := cell[T]{}
+	var h head
 	if len(opts) > 0 {
-		c.env = localEnvelope(opts)
+		var err error
+		if h.env, err = localEnvelope(opts); err != nil {
+			return t.batchError(len(events), t.failAll(len(events), err))
+		}
 	}
-	failed := t.intake.publishBatch(ctx, events, c.head, t.cfg.Stamp)
-	return t.batchError(len(events), failed)
+	return t.batchError(len(events), t.intake.publishBatch(ctx, events, h, t.cfg.Stamp))
 }
 
 func (t *Topic[T]) batchError(total int, failed []IndexedError) error {
@@ -62,12 +67,9 @@ func (t *Topic[T]) batchError(total int, failed []IndexedError) error {
 }
 
 // localEnvelope holds the metadata of an event that stays in the process.
-func localEnvelope(opts []PublishOption) *transport.Envelope {
-	var o publishOptions
-	for _, opt := range opts {
-		opt.applyPublish(&o)
-	}
-	return &transport.Envelope{ID: o.id, Header: o.header}
+func localEnvelope(opts []PublishOption) (*transport.Envelope, error) {
+	o, err := newPublishOptions(opts)
+	return &transport.Envelope{ID: o.id, Header: o.header}, err
 }
 
 // send publishes one event through the transport.
@@ -77,7 +79,7 @@ func (t *Topic[T]) send(ctx context.Context, event T, opts []PublishOption) erro
 		return err
 	}
 	if err := t.admit(ctx); err != nil {
-		return err
+		return t.sendError(err)
 	}
 	var result [1]transport.Result
 	t.bus.transport.Publish(ctx, []*transport.Envelope{env}, result[:])
@@ -87,11 +89,7 @@ func (t *Topic[T]) send(ctx context.Context, event T, opts []PublishOption) erro
 // sendBatch publishes many. Those that can't be encoded don't hold up the rest.
 func (t *Topic[T]) sendBatch(ctx context.Context, events []T, opts []PublishOption) error {
 	if err := t.admit(ctx); err != nil {
-		failed := make([]IndexedError, len(events))
-		for i := range failed {
-			failed[i] = IndexedError{Index: i, Err: err}
-		}
-		return t.batchError(len(events), failed)
+		return t.batchError(len(events), t.failAll(len(events), err))
 	}
 	errs := make([]error, len(events))
 	envs := make([]*transport.Envelope, 0, len(events))
@@ -120,13 +118,22 @@ func (t *Topic[T]) sendBatch(ctx context.Context, events []T, opts []PublishOpti
 	return t.batchError(len(events), failed)
 }
 
+// failAll says that each of n events failed with err.
+func (t *Topic[T]) failAll(n int, err error) []IndexedError {
+	failed := make([]IndexedError, n)
+	for i := range failed {
+		failed[i] = IndexedError{Index: i, Err: t.sendError(err)}
+	}
+	return failed
+}
+
 // admit is ErrClosed where ctx may not publish through the transport any more.
 func (t *Topic[T]) admit(ctx context.Context) error {
 	if t.bus.state.Load() == stateOpen {
 		return nil
 	}
 	p := producer{ctx: ctx}
-	return t.sendError(p.admit(t.bus))
+	return p.admit(t.bus)
 }
 
 func (t *Topic[T]) sendError(err error) error {
@@ -141,9 +148,9 @@ func (t *Topic[T]) sendError(err error) error {
 
 // encode makes the envelope of an event.
 func (t *Topic[T]) encode(event *T, opts []PublishOption) (*transport.Envelope, error) {
-	var o publishOptions
-	for _, opt := range opts {
-		opt.applyPublish(&o)
+	o, err := newPublishOptions(opts)
+	if err != nil {
+		return nil, t.sendError(err)
 	}
 	payload, err := t.info.codec.Append(nil, event)
 	if err != nil {
@@ -168,87 +175,4 @@ func (t *Topic[T]) encode(event *T, opts []PublishOption) (*transport.Envelope, 
 		env.Partition = router.Partition(env.Key, n)
 	}
 	return env, nil
-}
-
-// batchChunk is how many events of a batch enter under one hold of the intake's
-// lock: enough to make the lock's cost vanish, few enough not to shut others out.
-const batchChunk = 64
-
-// publishBatch enters events one after another. Where one has to wait, those
-// before it are shown to the lanes first. When the wait is given up, what is
-// left fails with it; ErrMailboxFull fails only the event it befell.
-func (in *intake[T]) publishBatch(ctx context.Context, events []T, h head, stamp bool) (failed []IndexedError) {
-	var hashes [batchChunk]uint64
-	p := producer{ctx: ctx}
-	lost := false
-	for start := 0; start < len(events); start += batchChunk {
-		chunk := events[start:min(start+batchChunk, len(events))]
-		keyed := in.hashAll(chunk, &hashes)
-		if stamp {
-			h.at = time.Now().UnixNano()
-		}
-		in.mu.Lock()
-		for i := 0; i < len(chunk); {
-			if in.keyed.Load() && !keyed {
-				in.mu.Unlock()
-				keyed = in.hashAll(chunk, &hashes)
-				in.mu.Lock()
-				continue
-			}
-			var err error
-			if in.topic.bus.state.Load() != stateOpen && !p.admitted {
-				in.mu.Unlock()
-				if err = p.admit(in.topic.bus); err != nil {
-					err = &Error{Op: "publish", Topic: in.topic.info.name, Err: err}
-				}
-				in.mu.Lock()
-			} else if full := in.pick(hashes[i], nil); full != nil {
-				in.commitAll()
-				err = in.awaitRoom(&p, full)
-			} else {
-				c := cell[T]{head: h, v: chunk[i]}
-				lost = in.put(&c, nil) || lost
-				i++
-			}
-			switch {
-			case errors.Is(err, ErrMailboxFull):
-				failed = append(failed, IndexedError{Index: start + i, Err: err})
-				i++
-			case err != nil:
-				in.mu.Unlock()
-				for j := start + i; j < len(events); j++ {
-					failed = append(failed, IndexedError{Index: j, Err: err})
-				}
-				return failed
-			}
-		}
-		in.commitAll()
-		in.mu.Unlock()
-	}
-	if lost {
-		in.reportDrops()
-	}
-	return failed
-}
-
-// hashAll computes the key hashes of a chunk where a subscription needs them.
-func (in *intake[T]) hashAll(chunk []T, hashes *[batchChunk]uint64) (keyed bool) {
-	if !in.keyed.Load() {
-		return false
-	}
-	for i := range chunk {
-		hashes[i], _ = in.hash(chunk[i])
-	}
-	return true
-}
-
-// commitAll shows every lane what was put for it.
-func (in *intake[T]) commitAll() {
-	for _, s := range in.mu.subs {
-		for _, l := range s.lanes {
-			if l != nil {
-				l.commit()
-			}
-		}
-	}
 }

@@ -12,7 +12,8 @@ import (
 // new topics and subscriptions are ErrClosed; pauses are lifted; handlers
 // finish with a live context and may still publish; everything accepted is
 // handled, retries included. It returns nil when that is done and nothing of
-// the bus runs any more.
+// the bus runs any more. Off a transport the bus then takes only what it
+// published itself.
 //
 // When ctx ends first, handler contexts are cancelled, what was not handled is
 // abandoned, and the error says how much of which subscription, and which
@@ -25,6 +26,7 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 		return &Error{Op: "shutdown", Topic: l.sub.info.name, Subscription: l.sub.name, Err: ErrWouldDeadlock,
 			Detail: "a handler can't wait for the bus to shut down; call it from outside, or Close"}
 	}
+	ended := b.state.Load() == stateClosed // before this call: not its concern
 	b.beginDraining()
 	subs := b.subscriptions()
 	for _, s := range subs {
@@ -33,9 +35,13 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 	err := b.settled.wait(ctx, b.quiet)
 	if err == nil {
 		b.end()
-		// No handler runs and none is pending: the lanes only have to say so,
-		// and the transport to return.
-		if err = b.awaitEnd(ctx, subs); err == nil {
+		for _, s := range subs {
+			<-s.done // none has a handler that runs: the lanes only have to say so
+		}
+		if err = b.awaitWork(ctx); err == nil && b.cut.Load() && !ended {
+			return &Error{Op: "shutdown", Err: ErrClosed, Detail: "the bus was ended meanwhile, and events were abandoned"}
+		}
+		if err == nil {
 			return nil
 		}
 		return &Error{Op: "shutdown", Err: err, Detail: "everything was handled, but the transport has not ended"}
@@ -56,7 +62,7 @@ func (b *Bus) Close() error {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), b.cfg.Grace, errGrace)
 	defer cancel()
 	if err := b.awaitEnd(ctx, subs); err != nil {
-		return &Error{Op: "close", Err: err, Detail: stillRunning(subs)}
+		return &Error{Op: "close", Err: err, Detail: b.stillRunning(subs)}
 	}
 	return nil
 }
@@ -74,6 +80,9 @@ func (b *Bus) beginDraining() {
 
 // end stops every subscription and the transport, without waiting.
 func (b *Bus) end() {
+	if b.state.Load() != stateClosed && !b.quiet() {
+		b.cut.Store(true)
+	}
 	b.mu.Lock()
 	if b.state.Swap(stateClosed) != stateClosed {
 		close(b.closed)
@@ -82,7 +91,9 @@ func (b *Bus) end() {
 	for _, s := range b.subscriptions() {
 		s.stop(nil)
 	}
-	b.stopWork()
+	b.mu.Lock()
+	b.stopWork() // under mu, so that goWork adds to working before this or never
+	b.mu.Unlock()
 	b.settled.notify()
 }
 
@@ -95,6 +106,11 @@ func (b *Bus) awaitEnd(ctx context.Context, subs []*Subscription) error {
 			return context.Cause(ctx)
 		}
 	}
+	return b.awaitWork(ctx)
+}
+
+// awaitWork waits until what runs besides handlers has ended.
+func (b *Bus) awaitWork(ctx context.Context) error {
 	if b.root == nil {
 		b.working.Wait() // tidying needs a transport: there is nothing to wait for
 		return nil
@@ -149,9 +165,15 @@ func (b *Bus) allTopics() []topicHandle {
 
 // subscriptions lists all that have not ended.
 func (b *Bus) subscriptions() []*Subscription {
-	subs := b.leaving()
+	var subs []*Subscription
 	for _, t := range b.allTopics() {
 		subs = append(subs, t.subscriptions()...)
+	}
+	// Last, since a subscription may move there meanwhile, but never back.
+	for _, s := range b.leaving() {
+		if !slices.Contains(subs, s) {
+			subs = append(subs, s)
+		}
 	}
 	return subs
 }
@@ -195,8 +217,9 @@ func describePending(subs []*Subscription) string {
 	return fmt.Sprintf("%d events: %s", total, strings.Join(parts, ", "))
 }
 
-// stillRunning names the subscriptions whose handlers run.
-func stillRunning(subs []*Subscription) string {
+// stillRunning names what has not ended: subscriptions whose handlers run, or
+// the transport.
+func (b *Bus) stillRunning(subs []*Subscription) string {
 	var parts []string
 	for _, s := range subs {
 		if n := s.Stats().Running; n > 0 {
@@ -204,6 +227,9 @@ func stillRunning(subs []*Subscription) string {
 		}
 	}
 	if len(parts) == 0 {
+		if b.root == nil {
+			return "its lanes have not ended"
+		}
 		return "the transport has not ended"
 	}
 	return "handlers still run: " + strings.Join(parts, ", ")

@@ -61,12 +61,18 @@ func (s *subscription[T]) stats() Stats {
 	in := &s.topic.intake
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	return s.statsLocked()
+}
+
+// statsLocked is stats with the intake's lock held.
+func (s *subscription[T]) statsLocked() Stats {
 	var sum Stats
 	for _, l := range s.lanes {
 		if l != nil {
 			l.addStatsLocked(&sum)
 		}
 	}
+	sum.Queued += uint64(s.inbox.Len())
 	return sum
 }
 
@@ -102,17 +108,14 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 	sum.Panicked += l.mu.panicked
 }
 
-// busyLocked tells whether any subscription of the topic has something pending;
-// the intake's lock is held.
+// busyLocked tells whether anything of the topic is pending; the intake's lock
+// is held.
 func (t *Topic[T]) busyLocked() bool {
+	if t.intake.mu.strangers.working {
+		return true
+	}
 	for _, s := range t.intake.mu.subs {
-		var sum Stats
-		for _, l := range s.lanes {
-			if l != nil {
-				l.addStatsLocked(&sum)
-			}
-		}
-		if sum.Pending() > 0 {
+		if st := s.statsLocked(); st.Pending() > 0 {
 			return true
 		}
 	}

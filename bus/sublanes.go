@@ -2,7 +2,9 @@ package bus
 
 import (
 	"context"
+	"sync/atomic"
 
+	"github.com/shardbus/shardbus/internal/mailbox"
 	"github.com/shardbus/shardbus/transport"
 )
 
@@ -43,9 +45,18 @@ func (s *subscription[T]) choose(hash uint64) *lane[T] {
 // lane is the i-th lane, made when first asked for.
 func (s *subscription[T]) lane(i int) *lane[T] {
 	if s.lanes[i] == nil {
-		s.lanes[i] = newLane(s)
+		s.lanes[i] = newLane(s, i)
 	}
 	return s.lanes[i]
+}
+
+// takers is the lanes that could take an event for which l was chosen: any, if
+// it has no key, else only l.
+func (s *subscription[T]) takers(l *lane[T], hash uint64) []*lane[T] {
+	if hash == 0 {
+		return s.lanes // choose has made them all when it found none with room
+	}
+	return []*lane[T]{l}
 }
 
 // full tells whether the mailbox has no room. A mailbox that drops its oldest
@@ -109,7 +120,12 @@ func (s *subscription[T]) receive(c *cell[T], hash uint64) received {
 		l.dropped++
 		return receivedDropped
 	}
-	if s.opts.policy != Block || l.inbox.Len() == 0 && !l.full() {
+	anyLane := hash == 0 && len(s.lanes) > 1
+	inbox, overflow := &l.inbox, &l.overflow
+	if anyLane {
+		inbox, overflow = &s.inbox, &s.overflow
+	}
+	if s.opts.policy != Block || inbox.Len() == 0 && !l.full() {
 		if l.put(c) {
 			return receivedDropped
 		}
@@ -122,36 +138,45 @@ func (s *subscription[T]) receive(c *cell[T], hash uint64) received {
 		return receivedOverflow
 	}
 	s.inboxBytes += size
-	l.inbox.Push(&c.env)
-	l.overflow.Add(1)
+	inbox.Push(&c.env)
+	overflow.Add(1)
 	return receivedOK
 }
 
-// refill moves what fits from the lane's inbox to its mailbox, and reports
-// whether anything did. The lane calls it.
+// refill moves what fits from the lane's inbox, and then from the one that all
+// lanes share, to its mailbox, and reports whether anything did. The lane calls
+// it.
 func (l *lane[T]) refill() bool {
-	if l.overflow.Load() == 0 {
+	s := l.sub
+	if l.overflow.Load() == 0 && s.overflow.Load() == 0 {
 		return false
 	}
-	in := &l.sub.topic.intake
+	in := &s.topic.intake
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	moved := false
+	before := l.queue.PutCount()
 	var env *transport.Envelope
-	for !l.full() && l.inbox.Pop(&env) {
-		l.sub.inboxBytes -= env.Size()
+	for !l.full() && (pop(&l.inbox, &l.overflow, &env) || pop(&s.inbox, &s.overflow, &env)) {
+		s.inboxBytes -= env.Size()
 		l.queue.Put(&cell[T]{head: head{env: env}})
-		l.overflow.Add(-1)
-		moved = true
 	}
 	l.queue.Commit()
-	return moved
+	return l.queue.PutCount() > before
+}
+
+// pop takes the oldest envelope out of an inbox.
+func pop(inbox *mailbox.Ring[*transport.Envelope], count *atomic.Int64, env **transport.Envelope) bool {
+	if !inbox.Pop(env) {
+		return false
+	}
+	count.Add(-1)
+	return true
 }
 
 // replay offers an event of this subscription to it alone.
 func (s *subscription[T]) replay(ctx context.Context, d *Delivery) error {
 	c := &cell[T]{head: *d.head}
-	if !d.encoded {
+	if c.seq != 0 { // else it is decoded afresh
 		c.v = *d.value.(*T)
 	}
 	return s.topic.intake.publish(ctx, c, s)
@@ -276,11 +301,10 @@ func (s *subscription[T]) abandonQueue(l *lane[T]) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.foldLocked()
-	n := l.inbox.Len() + l.mu.parking.clear()
+	n := l.inbox.Len() + s.inbox.Len() + l.mu.parking.clear()
 	var env *transport.Envelope
-	for l.inbox.Pop(&env) {
+	for pop(&l.inbox, &l.overflow, &env) || pop(&s.inbox, &s.overflow, &env) {
 		s.inboxBytes -= env.Size()
-		l.overflow.Add(-1)
 	}
 	var c cell[T]
 	for l.mu.ring.Pop(&c) {

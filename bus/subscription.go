@@ -2,14 +2,17 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 
 	"go.uber.org/zap"
 
+	"github.com/shardbus/shardbus/internal/mailbox"
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/supervisor"
+	"github.com/shardbus/shardbus/transport"
 )
 
 // Bits of a subscription's control word.
@@ -52,6 +55,7 @@ type engine interface {
 	detach()
 	closeLanes()
 	pokeLanes()
+	laneStates() map[int]supervisor.State
 	replay(ctx context.Context, d *Delivery) error
 }
 
@@ -67,7 +71,10 @@ type subscription[T any] struct {
 	picked     *lane[T]
 	next       int
 	inboxBytes int
-	toldDrops  uint64 // how many drops the log knows of
+	inbox      mailbox.Ring[*transport.Envelope] // of envelopes that any lane may take
+	toldDrops  uint64                            // how many drops the log knows of
+
+	overflow atomic.Int64 // inbox.Len(), readable by the lanes
 
 	open atomic.Int32 // lanes that have not closed
 }
@@ -146,6 +153,10 @@ func (t *Topic[T]) attach(ctx context.Context, s *subscription[T]) error {
 	if t.link == nil {
 		return t.intake.add(s)
 	}
+	// The end of the bus ends the wait for its transport.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(t.bus.work, func() { cancel(ErrClosed) })()
 	select {
 	case t.link <- struct{}{}:
 		defer func() { <-t.link }()
@@ -175,9 +186,17 @@ func (s *Subscription) Topic() string { return s.info.name }
 func (s *Subscription) Pause() {
 	for {
 		ctl := s.ctl.Load()
-		if ctl&ctlLeft != 0 || s.ctl.CompareAndSwap(ctl, ctl|ctlPaused) {
+		if ctl&ctlLeft != 0 {
 			return
 		}
+		if s.ctl.CompareAndSwap(ctl, ctl|ctlPaused) {
+			break
+		}
+	}
+	// Shutdown sets the state before it lifts pauses: either it sees this one,
+	// or this sees the state.
+	if s.bus.state.Load() != stateOpen {
+		s.Resume()
 	}
 }
 
@@ -224,7 +243,10 @@ func (s *Subscription) Drain(ctx context.Context) error {
 		return fail(err, fmt.Sprintf("%d events abandoned", left.Pending()))
 	}
 	s.stop(nil)
-	<-s.done // no handler runs: the lanes only have to say so
+	<-s.done // nothing runs: the lanes only have to say so
+	if n := s.Stats().Abandoned; n > 0 {
+		return fail(errors.Join(ErrClosed, s.Err()), fmt.Sprintf("it was ended meanwhile and abandoned %d events", n))
+	}
 	if leaveErr != nil {
 		return fail(leaveErr, "everything accepted was handled, but the transport did not unsubscribe")
 	}

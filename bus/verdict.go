@@ -42,15 +42,17 @@ type Verdict struct {
 }
 
 func (v *Verdict) Error() string {
-	switch {
-	case v.Action == ActSnooze:
-		return fmt.Sprintf("snooze for %v", v.After)
-	case v.Action == ActRetry:
-		return fmt.Sprintf("retry after %v: %v", v.After, v.Err)
-	case v.Err == nil:
-		return v.Action.String()
+	text := v.Action.String()
+	switch v.Action {
+	case ActRetry:
+		text += fmt.Sprintf(" after %v", v.After)
+	case ActSnooze:
+		text += fmt.Sprintf(" for %v", v.After)
 	}
-	return fmt.Sprintf("%v: %v", v.Action, v.Err)
+	if v.Err != nil {
+		text = fmt.Sprintf("%s: %v", text, v.Err)
+	}
+	return text
 }
 
 func (v *Verdict) Unwrap() error { return v.Err }
@@ -78,10 +80,17 @@ func VerdictOf(err error) (*Verdict, bool) {
 	if err == nil {
 		return nil, false
 	}
-	if v, ok := err.(*Verdict); ok {
-		return v, true
+	v, ok := err.(*Verdict)
+	if !ok {
+		ok = errors.As(err, &v)
 	}
-	var v *Verdict
-	ok := errors.As(err, &v)
-	return v, ok
+	if !ok || v == nil {
+		return nil, false
+	}
+	var pe *PanicError
+	var thrown *Verdict
+	if errors.As(err, &pe) && errors.As(pe.Unwrap(), &thrown) && thrown == v {
+		return nil, false
+	}
+	return v, true
 }

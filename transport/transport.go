@@ -17,6 +17,8 @@ var (
 	// ErrClosed: the transport has ended or its Serve is not running and will
 	// not run again.
 	ErrClosed = errors.New("transport: closed")
+	// ErrInUse: the transport serves another bus already.
+	ErrInUse = errors.New("transport: serves another bus already")
 	// ErrTooLarge: the envelope is larger than the transport carries.
 	ErrTooLarge = errors.New("transport: envelope too large")
 )
@@ -50,6 +52,16 @@ type Transport interface {
 	// Unsubscribe ends it: when it returns, no event of the topic arrives any
 	// more.
 	Unsubscribe(ctx context.Context, topic Topic) error
+}
+
+// Claimer is a transport that can tell when a second bus is put on it by mistake:
+// bus.New claims it, and the end of the bus releases it. A transport that is no
+// Claimer must have Serve fail for the second bus.
+type Claimer interface {
+	// Claim takes the transport, or returns an error that wraps ErrInUse.
+	Claim() error
+	// Release gives it back, after Serve returned.
+	Release()
 }
 
 // Sink is the bus as a transport sees it. Its methods never block and may be

@@ -73,10 +73,32 @@ type Transport struct {
 		sink   transport.Sink // not nil while Serve runs
 		up     chan struct{}  // closed while Serve runs
 		topics map[transport.Topic]struct{}
+		taken  bool
 	}
 }
 
-var _ transport.Transport = (*Transport)(nil)
+var (
+	_ transport.Transport = (*Transport)(nil)
+	_ transport.Claimer   = (*Transport)(nil)
+)
+
+// Claim takes the transport for a bus; a second one is told to Connect.
+func (t *Transport) Claim() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mu.taken {
+		return fmt.Errorf("%w: each bus needs a Connect of its own", transport.ErrInUse)
+	}
+	t.mu.taken = true
+	return nil
+}
+
+// Release lets another bus have it.
+func (t *Transport) Release() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.taken = false
+}
 
 // Capabilities says that there is no limit on payloads.
 func (t *Transport) Capabilities() transport.Capabilities {
@@ -89,7 +111,7 @@ func (t *Transport) Serve(ctx context.Context, sink transport.Sink) error {
 	t.mu.Lock()
 	if t.mu.sink != nil {
 		t.mu.Unlock()
-		return fmt.Errorf("transport/memory: already serving a bus; each bus needs a Connect of its own")
+		return fmt.Errorf("%w: each bus needs a Connect of its own", transport.ErrInUse)
 	}
 	t.mu.sink = sink
 	topics := t.subscribedLocked()

@@ -1,0 +1,54 @@
+# Needs Go, make and git; `make` lists what there is to make.
+
+# The race detector needs a C compiler; where there is none, tests run without.
+RACE := $(if $(shell command -v "$$(go env CC)" 2>/dev/null),-race)
+# More flags for the tests, how long each fuzz target runs, and which benchmarks.
+TESTFLAGS ?=
+FUZZTIME ?= 5s
+BENCH ?= .
+
+.DEFAULT_GOAL := help
+.PHONY: help test redis vet fmt lint fuzz bench examples cover clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: redis ## all tests, under the race detector; installs redis-server if it is missing
+	$(if $(RACE),,@echo "no C compiler: testing without the race detector")
+	go test $(RACE) $(TESTFLAGS) ./...
+
+redis: ## install redis-server if it is missing (apt-get; nothing is started)
+	@tools/install-redis
+
+vet: ## go vet
+	go vet ./...
+
+fmt: ## report files that gofmt would change
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then \
+		echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+
+lint: ## staticcheck, and the linters of tools/lint
+	go tool -modfile=tools/go.mod staticcheck ./...
+	go -C tools test ./...
+	go -C tools build -o ../out/lint ./lint
+	go vet -vettool=out/lint ./...
+
+fuzz: ## each fuzz target for FUZZTIME (5s)
+	@tools/fuzz $(FUZZTIME)
+
+bench: ## the benchmarks that match BENCH (all)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+examples: ## run the flights and compare their output with the one expected
+	@mkdir -p out
+	go run ./examples/flights -quiet -out out/airports.csv
+	cmp out/airports.csv examples/flights/testdata/airports.csv
+
+cover: redis ## coverage by function; out/cover.html shows it line by line
+	@mkdir -p out
+	go test -coverpkg=./... -coverprofile=out/cover.txt ./...
+	go tool cover -html=out/cover.txt -o out/cover.html
+	go tool cover -func=out/cover.txt
+
+clean: ## remove what was made here
+	rm -rf out

@@ -1,0 +1,116 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// batchChunk is how many events of a batch enter under one hold of the intake's
+// lock: enough to make the lock's cost vanish, few enough not to shut others out.
+const batchChunk = 64
+
+// batch is one PublishBatch on its way in.
+type batch[T any] struct {
+	in     *intake[T]
+	p      producer
+	head   head // of every event
+	hashes [batchChunk]uint64
+	keyed  bool // hashes hold the keys of the present chunk
+	lost   bool // a mailbox dropped something
+	failed []IndexedError
+}
+
+// publishBatch enters events one after another. When one has to wait, those
+// before it are shown to the lanes first. When the wait is given up, what is
+// left fails with it; ErrMailboxFull fails only the event it befell.
+func (in *intake[T]) publishBatch(ctx context.Context, events []T, h head, stamp bool) []IndexedError {
+	b := batch[T]{in: in, p: producer{ctx: ctx}, head: h}
+	for start := 0; start < len(events); start += batchChunk {
+		chunk := events[start:min(start+batchChunk, len(events))]
+		if stamp {
+			b.head.at = time.Now().UnixNano()
+		}
+		b.hash(chunk)
+		in.mu.Lock()
+		n, err := b.enter(chunk, start)
+		in.commitAll()
+		in.mu.Unlock()
+		if err != nil {
+			for i := start + n; i < len(events); i++ {
+				b.failed = append(b.failed, IndexedError{Index: i, Err: err})
+			}
+			break
+		}
+	}
+	if b.lost {
+		in.reportDrops()
+	}
+	return b.failed
+}
+
+// enter puts the events of a chunk, the first of which has the index start in
+// the batch, and returns how many it dealt with before it had to give up. It is
+// called, and returns, with the intake locked; what it put is not committed.
+func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
+	in := b.in
+	for n < len(chunk) {
+		switch {
+		case in.keyed.Load() && !b.keyed:
+			b.unlocked(func() { b.hash(chunk) })
+			continue
+		case b.p.refusedBy(in.topic.bus):
+			b.unlocked(func() { err = b.p.admit(in.topic.bus) })
+			if err != nil {
+				return n, &Error{Op: "publish", Topic: in.topic.info.name, Err: err}
+			}
+			continue
+		}
+		full := in.pick(b.hashes[n], nil)
+		if full == nil {
+			b.lost = in.put(&cell[T]{head: b.head, v: chunk[n]}, nil) || b.lost
+			n++
+			continue
+		}
+		in.commitAll()
+		if err = in.awaitRoom(&b.p, full, b.hashes[n]); errors.Is(err, ErrMailboxFull) {
+			b.failed = append(b.failed, IndexedError{Index: start + n, Err: err})
+			n++
+		} else if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// unlocked runs user code outside the intake's lock, after what was put has
+// been committed.
+func (b *batch[T]) unlocked(f func()) {
+	b.in.commitAll()
+	b.in.mu.Unlock()
+	f() // if it panics, the publisher's goroutine does, and the lock is free
+	b.in.mu.Lock()
+}
+
+// hash computes the key hashes of a chunk where a subscription needs them.
+func (b *batch[T]) hash(chunk []T) {
+	b.keyed = b.in.keyed.Load()
+	if !b.keyed {
+		clear(b.hashes[:])
+		return
+	}
+	for i := range chunk {
+		b.hashes[i], _ = b.in.hash(chunk[i])
+	}
+}
+
+// commitAll shows every lane what was put for it.
+func (in *intake[T]) commitAll() {
+	for _, s := range in.mu.subs {
+		for _, l := range s.lanes {
+			if l != nil {
+				l.commit()
+			}
+		}
+	}
+}

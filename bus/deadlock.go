@@ -1,0 +1,63 @@
+package bus
+
+import (
+	"slices"
+	"sync/atomic"
+)
+
+// edge says that a handler waits for room in one of other lanes: an edge of the
+// graph in which a deadlock is a knot.
+type edge struct {
+	on   []*laneNode // any of them will do
+	over atomic.Bool // room was found, or the wait given up
+}
+
+// deadlocked tells whether start's handler waits for itself: directly, or
+// through handlers that wait for the room of other lanes. With waits for one lane
+// each that is a cycle. Where a wait is for any of several lanes it takes a knot:
+// everybody whom start waits for, near or far, waits too, and for start.
+//
+// Each handler stores its edge before it looks, so of those that close a knot
+// together the last one sees all of it. A walk alone could also see edges that
+// never were there at one moment; so the knot counts only if, after the whole of
+// it was seen, none of its waits was over: then they all lasted at the moment in
+// between, and a knot can't end by itself.
+func deadlocked(start *laneNode) bool {
+	waits := map[*laneNode]*edge{}
+	for todo := []*laneNode{start}; len(todo) > 0; {
+		node := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if waits[node] != nil {
+			continue
+		}
+		e := node.waits.Load()
+		if e == nil || e.over.Load() {
+			return false // it runs, and will make room
+		}
+		waits[node] = e
+		todo = append(todo, e.on...)
+	}
+	if !allReach(waits, start) {
+		return false // a knot beyond start, for those in it to find
+	}
+	for _, e := range waits {
+		if e.over.Load() {
+			return false
+		}
+	}
+	return true
+}
+
+// allReach tells whether every node waits, near or far, for start.
+func allReach(waits map[*laneNode]*edge, start *laneNode) bool {
+	reach := map[*laneNode]bool{}
+	for grown := true; grown; {
+		grown = false
+		for node, e := range waits {
+			if !reach[node] && slices.ContainsFunc(e.on, func(to *laneNode) bool { return to == start || reach[to] }) {
+				reach[node], grown = true, true
+			}
+		}
+	}
+	return len(reach) == len(waits)
+}

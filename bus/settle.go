@@ -1,0 +1,157 @@
+package bus
+
+import (
+	"errors"
+	"runtime/debug"
+	"time"
+)
+
+// actAbandon is the engine's own action for what an abrupt end cut short.
+const actAbandon Action = 255
+
+// judgment is what a failed attempt leads to.
+type judgment struct {
+	act      Action
+	after    time.Duration // of ActRetry and ActSnooze
+	key      string        // to park it by; "" if it has none
+	err      error         // the verdict's
+	cause    error         // the attempt's
+	stack    []byte        // of the attempt's panic
+	panicked bool          // the handler or a middleware panicked or called Goexit
+}
+
+// judge finds the verdict in err, or makes one: without a valid one the delivery
+// is a dead letter. The methods of err are user code: an error that panics when
+// it is asked (a typed nil, mostly) is a dead letter too.
+func judge(err error) (j judgment) {
+	defer func() {
+		if r := recover(); r != nil {
+			pe := &PanicError{Value: r, Stack: debug.Stack()}
+			j = judgment{act: ActDeadLetter, err: pe, cause: pe, stack: pe.Stack}
+		}
+	}()
+	j = judgment{act: ActDeadLetter, err: err, cause: err}
+	var pe *PanicError
+	if errors.As(err, &pe) && pe != nil {
+		j.stack, j.panicked = pe.Stack, true
+	}
+	j.panicked = j.panicked || errors.Is(err, ErrGoexit)
+	if v, ok := VerdictOf(err); ok && v.Action >= ActRetry && v.Action <= ActDiscard {
+		j.act, j.after, j.err = v.Action, max(0, v.After), v.Err
+	}
+	return j
+}
+
+// again tells whether the delivery gets another attempt.
+func (j *judgment) again() bool { return j.act == ActRetry || j.act == ActSnooze }
+
+// settle ends a failed attempt at the current delivery.
+func (l *lane[T]) settle(err error) {
+	c, g := l.current, l.group
+	if c == nil {
+		return
+	}
+	s := l.sub
+	// What is judged stays so: if user code below, the Key or OnDeadLetter, ends
+	// the goroutine, caught comes here again.
+	j := l.judged
+	if j == nil {
+		j = l.judge(err, g != nil)
+		l.judged = j
+		if j.act == ActDeadLetter {
+			s.keepDeadLetter(l.ctx, l.deadLetter(c, l.d.attempt, j))
+		}
+	}
+	l.account(c, g, j)
+	l.current, l.group, l.judged = nil, nil, nil
+	if l.mu.parking.n > 0 {
+		l.armTimer()
+	}
+	if j.panicked {
+		s.countPanic(laneName(l.index), j.cause)
+	}
+}
+
+// judge is the judgment on the current delivery, which is parked already or not.
+func (l *lane[T]) judge(err error, parked bool) *judgment {
+	j := judge(err)
+	if j.again() && !parked {
+		var keyErr *PanicError
+		if j.key, keyErr = l.key(); keyErr != nil {
+			j = judgment{act: ActDeadLetter, err: keyErr, cause: keyErr, stack: keyErr.Stack, panicked: true}
+		}
+	}
+	if l.sub.ctl.Load()&ctlClosing != 0 && j.act != ActDiscard {
+		j.act = actAbandon // it was cut short: that is no verdict on the event
+	}
+	return &j
+}
+
+// account enters the end of an attempt at c in the ledger, and parks c if it
+// gets another. g is where it was parked, nil if it was not.
+func (l *lane[T]) account(c *cell[T], g *parkedKey[T], j *judgment) {
+	attempt := l.d.attempt
+	var due time.Time
+	if j.again() {
+		due = time.Now().Add(j.after)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.foldLocked()
+	if g != nil {
+		l.mu.retrying = false
+	}
+	if j.act != ActSnooze {
+		l.mu.failed++
+	}
+	if j.panicked {
+		l.mu.panicked++
+	}
+	switch j.act {
+	case ActRetry:
+		l.mu.retried++
+		attempt++
+	case ActSnooze:
+		l.mu.snoozed++
+	case ActDiscard:
+		l.mu.discarded++
+	case actAbandon:
+		l.mu.abandoned++
+	default:
+		l.mu.dead++
+	}
+	switch {
+	case j.again() && g != nil:
+		l.mu.parking.again(g, c, attempt, due)
+	case j.again():
+		l.mu.parking.park(j.key, c, attempt, due)
+	case g != nil:
+		l.mu.parking.next(g)
+	}
+}
+
+// foldLocked adds the events taken and not yet accounted for to handled, but
+// for the current one, and says that none is running.
+func (l *lane[T]) foldLocked() {
+	taken, running := l.cursorLocked()
+	if taken > l.mu.base {
+		l.mu.handled += taken - l.mu.base
+		if running {
+			l.mu.handled--
+		}
+		l.mu.base = taken
+	}
+	if l.lossy {
+		l.mu.running = false
+	} else {
+		l.queue.Settle()
+	}
+}
+
+// cursorLocked is how many events were taken, and whether the last runs.
+func (l *lane[T]) cursorLocked() (taken uint64, running bool) {
+	if l.lossy {
+		return l.mu.taken, l.mu.running
+	}
+	return l.queue.Cursor()
+}

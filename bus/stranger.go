@@ -1,0 +1,98 @@
+package bus
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/shardbus/shardbus/internal/mailbox"
+	"github.com/shardbus/shardbus/transport"
+)
+
+// strangers are bare payloads, published by something that is no bus, on their
+// way to lanes that are chosen by key: such a payload tells its key only when it
+// is decoded. That is user code, so it runs neither on the transport's goroutine
+// nor under a lock, but on one goroutine of the topic, which lives while there
+// are any. The intake's lock covers it.
+type strangers struct {
+	queue   mailbox.Ring[*transport.Envelope]
+	bytes   int
+	working bool // the goroutine runs, and may hold an envelope
+}
+
+// strange tells whether env must be decoded before a lane can be chosen.
+func (in *intake[T]) strange(env *transport.Envelope) bool {
+	return env.Publisher == "" && env.Key == "" && in.topic.cfg.Key != nil && in.keyed.Load()
+}
+
+// welcome queues a stranger, unless there are as many as an inbox may hold.
+func (in *intake[T]) welcome(env *transport.Envelope) (queued bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	st := &in.mu.strangers
+	size := env.Size()
+	if st.bytes+size > in.topic.bus.cfg.InboxBytes {
+		return false
+	}
+	st.queue.Push(&env)
+	st.bytes += size
+	if !st.working {
+		st.working = in.topic.bus.goWork(in.introduce)
+	}
+	return true
+}
+
+// introduce finds the key of each stranger and lets it enter.
+func (in *intake[T]) introduce() {
+	for {
+		var env *transport.Envelope
+		in.mu.Lock()
+		st := &in.mu.strangers
+		if !st.queue.Pop(&env) {
+			st.working = false
+			in.mu.Unlock()
+			in.topic.bus.settled.notify()
+			return
+		}
+		st.bytes -= env.Size()
+		in.mu.Unlock()
+		if key := in.keyOf(env); key != "" {
+			known := *env // the envelope itself is everybody's
+			known.Key = key
+			env = &known
+		}
+		in.enter(env)
+	}
+}
+
+// keyOf decodes env to find its key; "" when that can't be done: then the lane
+// that gets it will find out why, and make it a dead letter.
+func (in *intake[T]) keyOf(env *transport.Envelope) (key string) {
+	defer func() {
+		if r := recover(); r != nil {
+			in.topic.bus.log.Warn("a payload's key could not be found", zap.String("topic", env.Topic), zap.Any("panic", r))
+		}
+	}()
+	var v T
+	if err := in.topic.info.codec.Decode(env.Payload, &v); err != nil {
+		return ""
+	}
+	return in.topic.cfg.Key(v)
+}
+
+// overflowed counts env as dropped by every subscription, and reports it.
+func (in *intake[T]) overflowed(env *transport.Envelope) {
+	in.mu.Lock()
+	in.mu.published++
+	subs := in.mu.subs
+	for _, s := range subs {
+		l := s.choose(0)
+		l.accepted++
+		l.dropped++
+	}
+	in.mu.Unlock()
+	now := time.Now()
+	for _, s := range subs {
+		s.reportOverflow(env, now)
+	}
+}

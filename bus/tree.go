@@ -1,0 +1,83 @@
+package bus
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/shardbus/shardbus/supervisor"
+)
+
+// Tree shows what the bus supervises as it is now, for people to read: the
+// transport with what that supervises, and every subscription with its lanes.
+// Lanes are passive nodes: they hold no goroutine while they are idle, and a
+// panic of a handler counts as a restart of its lane.
+func (b *Bus) Tree() supervisor.Tree {
+	tree := supervisor.Tree{Name: "bus", State: supervisor.StateRunning, Incarnation: 1}
+	if b.state.Load() == stateClosed {
+		tree.State = supervisor.StateStopped
+	}
+	if b.root != nil {
+		tree.Children = b.root.Tree().Children
+	}
+	now := time.Now()
+	subs := supervisor.Tree{Name: "subscriptions", State: tree.State, Incarnation: 1}
+	for _, s := range b.subscriptions() {
+		subs.Children = append(subs.Children, s.tree(now))
+	}
+	tree.Children = append(tree.Children, subs)
+	return tree
+}
+
+// tree is the subscription's part of the bus's tree.
+func (s *Subscription) tree(now time.Time) supervisor.Tree {
+	s.mu.Lock()
+	panics, err := s.mu.panics, s.mu.err
+	s.mu.Unlock()
+	tree := supervisor.Tree{
+		Name: s.info.name + "/" + s.name, State: supervisor.StateRunning, Incarnation: 1, LastErr: err,
+	}
+	if s.ctl.Load()&ctlLeft != 0 {
+		tree.State = supervisor.StateStopping
+	}
+	var failed supervisor.Tree
+	if panics != nil {
+		failed = panics.Tree(now)
+		tree.Restarts = failed.Restarts
+	}
+	states := s.engine.laneStates()
+	for _, i := range slices.Sorted(maps.Keys(states)) {
+		lane, ok := failed.Find(laneName(i))
+		if !ok {
+			lane = supervisor.Tree{Name: laneName(i), Incarnation: 1}
+		}
+		lane.State = states[i]
+		tree.Children = append(tree.Children, lane)
+	}
+	return tree
+}
+
+// laneStates is the state of every lane that was made, by its number.
+func (s *subscription[T]) laneStates() map[int]supervisor.State {
+	in := &s.topic.intake
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	states := make(map[int]supervisor.State)
+	for i, l := range s.lanes {
+		if l == nil {
+			continue
+		}
+		switch l.state.Load() {
+		case laneActive, lanePoked:
+			states[i] = supervisor.StateRunning
+		case laneClosed:
+			states[i] = supervisor.StateStopped
+		default:
+			states[i] = supervisor.StateIdle
+		}
+	}
+	return states
+}
+
+func laneName(i int) string { return fmt.Sprintf("lane %d", i) }

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/transport"
+)
+
+const (
+	lanes = 4
+	// mailbox is what each lane may have waiting: far less than the input, so that
+	// the handlers set the publisher's pace.
+	mailbox = 64
+	// patience bounds the time in which the last flights must be counted.
+	patience = 10 * time.Second
+)
+
+// errInterrupted: the program was told to stop before the last flight.
+var errInterrupted = errors.New("interrupted")
+
+// run is the program: it counts all flights, or returns why not and writes nothing.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	opts, err := parseOptions(args, stderr)
+	if err != nil {
+		return err
+	}
+	in, err := openInput(ctx, opts.input)
+	if ctx.Err() != nil {
+		return interrupted(ctx, 0)
+	}
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	b, err := openBus(nil)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+
+	show := &progress{}
+	if !opts.quiet && isTerminal(stderr) {
+		show.w = stderr
+	}
+	airports, ledger, err := count(ctx, b, in, show)
+	if err != nil {
+		if errors.Is(err, errInterrupted) && !opts.quiet {
+			fmt.Fprintln(stderr, "ledger:", ledger)
+		}
+		return err
+	}
+	if opts.out != "" {
+		if err := writeFile(opts.out, func(w io.Writer) error { return writeCSV(w, airports) }); err != nil {
+			return err
+		}
+	}
+	if opts.quiet {
+		return nil
+	}
+	return writeSummary(stdout, airports, ledger)
+}
+
+// interrupted is the error of a run that ended with its context.
+func interrupted(ctx context.Context, published uint64) error {
+	return fmt.Errorf("%w after %d flights: %w", errInterrupted, published, context.Cause(ctx))
+}
+
+// openBus makes the bus. A nil transport keeps the flights in this process.
+func openBus(t transport.Transport) (*bus.Bus, error) {
+	return bus.New(bus.Config{Transport: t})
+}
+
+// count publishes every flight of in and returns the airports once all are counted.
+// However it ends, it shuts b down in order, and the ledger says what became of the
+// flights that were published.
+func count(ctx context.Context, b *bus.Bus, in *input, show *progress) ([]*airport, bus.Stats, error) {
+	running, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	departures, err := bus.NewTopic(b, Departures)
+	if err != nil {
+		return nil, bus.Stats{}, err
+	}
+	board := &board{source: in.name}
+	sub, err := departures.Subscribe(running, "airports", board.depart,
+		bus.Lanes(lanes), bus.Mailbox(mailbox, bus.Block),
+		bus.OnDeadLetter(func(_ context.Context, l bus.Letter) { fail(l.Err) })) // one flight that can't be counted is one too many
+	if err != nil {
+		return nil, bus.Stats{}, err
+	}
+
+	stopShowing := show.start(sub)
+	published, err := publish(running, in, func(ctx context.Context, f Flight) error {
+		return departures.Publish(ctx, f)
+	})
+	err = errors.Join(err, shutdown(ctx, b))
+	stopShowing()
+	ledger := sub.Stats()
+	switch {
+	case ctx.Err() != nil:
+		return nil, ledger, interrupted(ctx, published)
+	case running.Err() != nil:
+		return nil, ledger, context.Cause(running)
+	case err != nil:
+		return nil, ledger, err
+	case ledger.Handled != published:
+		return nil, ledger, fmt.Errorf("%d flights were published, and the ledger is: %v", published, ledger)
+	}
+	return board.byOrigin(), ledger, nil
+}
+
+// publish gives every flight to send, which may hold it up, and says how many it
+// took. It stops at the first error, and when ctx ends.
+func publish(ctx context.Context, in *input, send func(context.Context, Flight) error) (published uint64, err error) {
+	for f, err := range in.flights() {
+		if err != nil {
+			return published, err
+		}
+		if ctx.Err() != nil { // send looks at ctx only where it has to wait
+			return published, context.Cause(ctx)
+		}
+		if err := send(ctx, f); err != nil {
+			return published, err
+		}
+		published++
+	}
+	return published, nil
+}
+
+// shutdown lets the handlers finish, also when ctx has ended.
+func shutdown(ctx context.Context, b *bus.Bus) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	return b.Shutdown(ctx)
+}

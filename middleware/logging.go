@@ -1,0 +1,154 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/shardbus/shardbus/bus"
+)
+
+const (
+	defaultLogPeriod = 10 * time.Second
+	defaultMaxErrors = 100
+)
+
+// LoggingConfig configures [Logging]. The zero value logs failures.
+type LoggingConfig struct {
+	// Period is how long repetitions of a failure are only counted before a
+	// summary says how many there were. 0 or negative is the default, 10 s.
+	Period time.Duration
+
+	// MaxErrors is how many different failures of one Period are told apart;
+	// those beyond it share one summary. 0 or negative is the default, 100.
+	MaxErrors int
+
+	// Successes logs each event that was handled too, at debug level. Default
+	// false.
+	Successes bool
+}
+
+// Logging logs failed attempts, without letting a failure that repeats itself
+// flood the log. The first of a kind is logged whole, as "handler failed": topic,
+// subscription, message ID, key, attempt, error, what comes next, and the stack
+// of a panic. Those that follow within Period are counted, and at its end one
+// "handler failed again" says how many there were, and names the last. With the
+// next failure a new period begins. A discard is "event discarded", a snooze
+// "event snoozed". The end of the subscription ends a period
+// early, so that no count is lost.
+//
+// Failures are of one kind when subscription, verdict and the text of the cause
+// are the same; of a long text the first 256 bytes count.
+//
+// The level is what the verdict deserves: a retry is a warning, a dead letter
+// an error, a discard info, a snooze debug. A plain error is an error too:
+// nothing further in decided, and what stands further out may yet. A nil logger
+// logs nothing.
+//
+// Each subscription counts on its own. Between failures nothing of Logging runs;
+// a timer fires at the end of a period that had any.
+func Logging(logger *zap.Logger, cfg LoggingConfig) bus.Middleware {
+	if logger == nil {
+		return func(next bus.Handler) bus.Handler { return next }
+	}
+	if cfg.Period <= 0 {
+		cfg.Period = defaultLogPeriod
+	}
+	if cfg.MaxErrors <= 0 {
+		cfg.MaxErrors = defaultMaxErrors
+	}
+	successes := cfg.Successes && logger.Core().Enabled(zap.DebugLevel)
+	return func(next bus.Handler) bus.Handler {
+		f := newFailureLog(logger, cfg.Period, cfg.MaxErrors)
+		return func(ctx context.Context, d *bus.Delivery) error {
+			err := next(ctx, d)
+			switch {
+			case err != nil:
+				f.failed(ctx, d, err)
+			case successes:
+				logger.Debug("event handled", describe(d)...)
+			}
+			return err
+		}
+	}
+}
+
+// judgement is what an error means for the log.
+type judgement struct {
+	level zapcore.Level
+	what  string        // the message
+	next  string        // what comes of the event
+	after time.Duration // when, if it is attempted again
+	cause string        // what went wrong, the same text whenever it goes wrong again
+}
+
+// longestCause bounds the text kept of each failure, in bytes.
+const longestCause = 256
+
+func judge(err error) judgement {
+	j := judgement{level: zap.ErrorLevel, what: "handler failed", next: "undecided"}
+	cause := err
+	if v, ok := bus.VerdictOf(err); ok {
+		cause = v.Err // the verdict's own text has a delay in it, which differs
+		j.next = v.Action.String()
+		switch v.Action {
+		case bus.ActRetry:
+			j.level, j.after = zap.WarnLevel, v.After
+		case bus.ActSnooze:
+			j.level, j.what, j.after = zap.DebugLevel, "event snoozed", v.After
+		case bus.ActDiscard:
+			j.level, j.what = zap.InfoLevel, "event discarded"
+		case bus.ActDeadLetter:
+		}
+	}
+	if cause != nil {
+		j.cause = cause.Error()
+	}
+	if len(j.cause) > longestCause {
+		j.cause = strings.Clone(j.cause[:longestCause])
+	}
+	return j
+}
+
+// describe is the fields that say which event it was, and which attempt.
+func describe(d *bus.Delivery) []zap.Field {
+	fields := make([]zap.Field, 0, 9)
+	fields = append(fields, zap.String("topic", d.Topic()), zap.String("subscription", d.Subscription()))
+	if id := d.ID(); !id.IsZero() {
+		fields = append(fields, zap.Stringer("id", id))
+	}
+	if key := keyOf(d); key != "" {
+		fields = append(fields, zap.String("key", key))
+	}
+	return append(fields, zap.Int("attempt", d.Attempt()))
+}
+
+// keyOf is d's key. It calls the topic's Key function, whose panic must not take
+// the place of the failure that is being logged.
+func keyOf(d *bus.Delivery) (key string) {
+	defer func() {
+		if r := recover(); r != nil {
+			key = fmt.Sprintf("!panic: %v", r)
+		}
+	}()
+	return d.Key()
+}
+
+// describeFailure is the fields of a failure that is logged whole.
+func describeFailure(d *bus.Delivery, err error, j judgement) []zap.Field {
+	fields := append(describe(d), zap.String("next", j.next))
+	if j.after > 0 {
+		fields = append(fields, zap.Duration("after", j.after))
+	}
+	fields = append(fields, zap.Error(err))
+	var pe *bus.PanicError
+	if errors.As(err, &pe) {
+		fields = append(fields, zap.ByteString("stack", pe.Stack))
+	}
+	return fields
+}

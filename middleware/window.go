@@ -1,0 +1,132 @@
+package middleware
+
+import (
+	"container/list"
+	"sync"
+	"time"
+
+	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/internal/mailbox"
+)
+
+// window is what Dedup knows of a subscription's events. It has no clock: each
+// call says what time it is.
+//
+// A key is in at most one of these states:
+//
+//	unknown → running    enter: the event goes on
+//	running → handled    leave without an error; forgotten by age or number
+//	running → waiting    leave with a retry granted
+//	running → unknown    leave with any other error
+//	waiting → running    enter of the retry; or, when that is overdue, of a repetition
+type window struct {
+	size int
+	ttl  time.Duration // 0 or less: none
+	wait time.Duration
+
+	mu struct {
+		sync.Mutex
+		keys    map[windowKey]*keyState  // what is not here is unknown
+		order   mailbox.Ring[handledKey] // those handled, oldest first
+		waiting list.List                // of windowKey: those waiting, oldest first
+	}
+}
+
+// keyState is a state other than unknown: handled, running, or one of its own
+// for each key that waits.
+type keyState struct {
+	place   *list.Element // in the list of those that wait
+	attempt int           // the number of the retry waited for
+	until   time.Time     // when that is overdue
+}
+
+// The states that need no words are told by their addresses.
+var handled, running = &keyState{}, &keyState{}
+
+// windowKey is what repetitions have in common: an ID or a text, never both.
+type windowKey struct {
+	id   bus.MessageID
+	text string
+}
+
+type handledKey struct {
+	key windowKey
+	at  time.Time
+}
+
+func newWindow(size int, ttl, wait time.Duration) *window {
+	w := &window{size: size, ttl: ttl, wait: wait}
+	w.mu.keys = make(map[windowKey]*keyState)
+	return w
+}
+
+// enter asks whether an event may go on. nil says yes, and has leave to be
+// called; else it is the verdict on the event.
+func (w *window) enter(key windowKey, attempt int, now time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.expireLocked(now)
+	switch state := w.mu.keys[key]; {
+	case state == nil:
+	case state == handled:
+		return bus.Discard(ErrDuplicate)
+	case state == running:
+		return bus.Snooze(w.wait)
+	case attempt != state.attempt && now.Before(state.until):
+		// A repetition, by the number of its attempt. What can't be told apart
+		// so, another event that has come to the same number, is as good as the
+		// one waited for.
+		return bus.Snooze(state.until.Sub(now))
+	default:
+		w.mu.waiting.Remove(state.place)
+	}
+	w.mu.keys[key] = running
+	return nil
+}
+
+// leave says how the event that entered ended its attempt.
+func (w *window) leave(key windowKey, attempt int, err error, now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	v, decided := bus.VerdictOf(err)
+	switch {
+	case err == nil:
+		w.rememberLocked(key, now)
+	case decided && v.Action == bus.ActRetry:
+		// Overdue only some time after it is due: its lane may be busy then.
+		w.mu.keys[key] = &keyState{
+			place: w.mu.waiting.PushBack(key), attempt: attempt + 1, until: now.Add(max(0, v.After) + w.wait),
+		}
+		// The bound is for retries that never come, because something further
+		// out decided otherwise.
+		if w.mu.waiting.Len() > w.size {
+			delete(w.mu.keys, w.mu.waiting.Remove(w.mu.waiting.Front()).(windowKey))
+		}
+	default:
+		delete(w.mu.keys, key)
+	}
+}
+
+func (w *window) rememberLocked(key windowKey, now time.Time) {
+	if w.mu.order.Len() >= w.size {
+		w.forgetOldestLocked()
+	}
+	w.mu.keys[key] = handled
+	w.mu.order.Push(&handledKey{key: key, at: now})
+}
+
+func (w *window) expireLocked(now time.Time) {
+	if w.ttl <= 0 {
+		return
+	}
+	for oldest := w.mu.order.Peek(); oldest != nil && now.Sub(oldest.at) >= w.ttl; oldest = w.mu.order.Peek() {
+		w.forgetOldestLocked()
+	}
+}
+
+func (w *window) forgetOldestLocked() {
+	var oldest handledKey
+	if w.mu.order.Pop(&oldest) {
+		delete(w.mu.keys, oldest.key)
+	}
+}

@@ -1,0 +1,432 @@
+package memory_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/memory"
+)
+
+// inbox is a sink that keeps what it gets.
+type inbox struct {
+	mu     sync.Mutex
+	got    []*transport.Envelope
+	closed bool
+	t      testing.TB
+}
+
+func (in *inbox) Deliver(env *transport.Envelope) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.closed {
+		in.t.Error("Deliver after Serve returned")
+	}
+	in.got = append(in.got, env)
+}
+
+func (in *inbox) Gap(g transport.Gap) { in.t.Errorf("a gap: %v", g) }
+
+// take returns what came since the last take.
+func (in *inbox) take() []*transport.Envelope {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	defer func() { in.got = nil }()
+	return in.got
+}
+
+// ids are what envelopes are recognised by.
+func ids(envs []*transport.Envelope) string {
+	var all []string
+	for _, e := range envs {
+		all = append(all, e.ID)
+	}
+	return fmt.Sprint(all)
+}
+
+// serve runs tr until stop, which waits for its end.
+func serve(t testing.TB, tr *memory.Transport) (in *inbox, stop func()) {
+	t.Helper()
+	in = &inbox{t: t}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := tr.Serve(ctx, in); err != nil {
+			t.Errorf("serve: %v", err)
+		}
+		in.mu.Lock()
+		in.closed = true
+		in.mu.Unlock()
+	}()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		<-ended
+	})
+	t.Cleanup(stop)
+	return in, stop
+}
+
+func subscribe(t testing.TB, tr *memory.Transport, topics ...transport.Topic) {
+	t.Helper()
+	for _, topic := range topics {
+		if err := tr.Subscribe(context.Background(), topic); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func publish(t testing.TB, tr *memory.Transport, envs ...*transport.Envelope) []transport.Result {
+	t.Helper()
+	results := make([]transport.Result, len(envs))
+	tr.Publish(context.Background(), envs, results)
+	for _, r := range results {
+		if r.Err != nil {
+			t.Error(r.Err)
+		}
+	}
+	return results
+}
+
+func env(topic, id string) *transport.Envelope {
+	return &transport.Envelope{Topic: topic, ID: id, Publisher: "p"}
+}
+
+var topicN = transport.Topic{Name: "n"}
+
+func TestDeliversToSubscribersOnly(t *testing.T) {
+	broker := memory.NewBroker()
+	a, b, other := broker.Connect(), broker.Connect(), memory.NewBroker().Connect()
+	inA, _ := serve(t, a)
+	inB, _ := serve(t, b)
+	inOther, _ := serve(t, other)
+	if r := publish(t, a, env("n", "0")); r[0].Receivers != 0 {
+		t.Errorf("%+v", r)
+	}
+	subscribe(t, a, topicN, topicN) // twice is once
+	subscribe(t, b, transport.Topic{Name: "m"}, topicN)
+	subscribe(t, other, topicN)
+	r := publish(t, b, env("n", "1"), env("m", "2"), env("o", "3"))
+	if r[0].Receivers != 2 || r[1].Receivers != 1 || r[2].Receivers != 0 {
+		t.Errorf("%+v", r)
+	}
+	if got := ids(inA.take()); got != "[1]" {
+		t.Errorf("a got %v", got)
+	}
+	if got := ids(inB.take()); got != "[1 2]" {
+		t.Errorf("b got %v", got)
+	}
+	if got := inOther.take(); got != nil {
+		t.Errorf("another broker got %v", got)
+	}
+}
+
+// An envelope arrives as it was given, but for Seq, in the order of Publish.
+func TestEnvelopesArriveUnchanged(t *testing.T) {
+	tr := memory.NewBroker().Connect()
+	in, _ := serve(t, tr)
+	subscribe(t, tr, transport.Topic{Name: "n", Partitions: 2})
+	full := transport.Envelope{
+		Topic: "n", Partition: 1, Publisher: "p", ID: "\xff", Seq: 99, Key: "k\x00", Time: time.Unix(1, 2),
+		Header: map[string]string{"a": "b"}, ContentType: "x/y", Payload: []byte{0, 255},
+	}
+	given := full
+	publish(t, tr, &given, &transport.Envelope{Topic: "n"})
+	got := in.take()
+	if len(got) != 2 {
+		t.Fatalf("%d", len(got))
+	}
+	full.Seq = 1
+	if fmt.Sprintf("%+v", *got[0]) != fmt.Sprintf("%+v", full) {
+		t.Errorf("%+v, want %+v", *got[0], full)
+	}
+	if got[1].Seq != 0 || got[1].Payload != nil || got[1].Publisher != "" {
+		t.Errorf("a stranger's: %+v", got[1])
+	}
+}
+
+// Seq counts per publisher, topic and partition, whoever is subscribed.
+func TestSequences(t *testing.T) {
+	tr := memory.NewBroker().Connect()
+	in, _ := serve(t, tr)
+	publish(t, tr, env("n", "unseen"))
+	subscribe(t, tr, transport.Topic{Name: "n", Partitions: 2}, transport.Topic{Name: "m"})
+	want := map[string]uint64{}
+	for i := range 100 {
+		e := &transport.Envelope{Topic: "n", Publisher: fmt.Sprint("p", i%3), Partition: i % 2}
+		if i%5 == 0 {
+			e.Topic, e.Partition = "m", 0
+		}
+		publish(t, tr, e)
+		k := fmt.Sprint(e.Topic, e.Partition, e.Publisher)
+		want[k]++
+		if got := in.take(); len(got) != 1 || got[0].Seq != want[k] {
+			t.Errorf("%s: %+v, want number %d", k, got, want[k])
+		}
+	}
+	publish(t, tr, env("n", "seen"))
+	if got := in.take(); got[0].Seq != 2 {
+		t.Errorf("an event that nobody saw was not counted: %d", got[0].Seq)
+	}
+}
+
+// However many publish at once, each subscriber sees the numbers of each
+// publisher in their order and without holes, and all the same order.
+func TestConcurrentPublishersKeepOrder(t *testing.T) {
+	broker := memory.NewBroker()
+	var trs []*memory.Transport
+	var ins []*inbox
+	for range 3 {
+		tr := broker.Connect()
+		in, _ := serve(t, tr)
+		subscribe(t, tr, topicN)
+		trs, ins = append(trs, tr), append(ins, in)
+	}
+	var wg sync.WaitGroup
+	for g := range 6 {
+		wg.Go(func() { // two goroutines a publisher
+			for i := range 300 {
+				id := fmt.Sprint(g, "-", i)
+				envs := []*transport.Envelope{{Topic: "n", Publisher: fmt.Sprint("p", g/2), ID: id}, {Topic: "n", Publisher: fmt.Sprint("p", g/2), ID: id + "b"}}
+				publish(t, trs[g/2], envs...)
+			}
+		})
+	}
+	wg.Wait()
+	first := ids(ins[0].take())
+	for _, in := range ins[1:] {
+		got := in.take()
+		if ids(got) != first {
+			t.Error("two subscribers saw different orders")
+		}
+		last := map[string]uint64{}
+		byGoroutine := map[byte]int{}
+		for _, e := range got {
+			if e.Seq != last[e.Publisher]+1 {
+				t.Fatalf("publisher %s: %d after %d", e.Publisher, e.Seq, last[e.Publisher])
+			}
+			last[e.Publisher] = e.Seq
+			byGoroutine[e.ID[0]]++
+		}
+		if len(got) != 3600 || byGoroutine['5'] != 600 {
+			t.Errorf("%d came", len(got))
+		}
+	}
+}
+
+func TestUnsubscribe(t *testing.T) {
+	tr := memory.NewBroker().Connect()
+	in, _ := serve(t, tr)
+	parts := transport.Topic{Name: "p", Partitions: 4}
+	subscribe(t, tr, topicN, parts)
+	if err := tr.Unsubscribe(t.Context(), topicN); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // what is not subscribed can be unsubscribed
+		if err := tr.Unsubscribe(t.Context(), topicN); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(t, tr, env("n", "1"), &transport.Envelope{Topic: "p", Partition: 3, ID: "2"})
+	if got := ids(in.take()); got != "[2]" {
+		t.Errorf("%v", got)
+	}
+	if err := tr.Unsubscribe(t.Context(), parts); err != nil {
+		t.Fatal(err)
+	}
+	for p := range 4 {
+		if r := publish(t, tr, &transport.Envelope{Topic: "p", Partition: p}); r[0].Receivers != 0 {
+			t.Errorf("partition %d: %+v", p, r)
+		}
+	}
+	subscribe(t, tr, topicN)
+	publish(t, tr, env("n", "3"))
+	if got := ids(in.take()); got != "[3]" {
+		t.Errorf("subscribed again: %v", got)
+	}
+}
+
+// When Unsubscribe has returned nothing of the topic arrives, however busy its
+// publishers are.
+func TestUnsubscribeBesidePublishers(t *testing.T) {
+	broker := memory.NewBroker()
+	tr, pub := broker.Connect(), broker.Connect()
+	in, _ := serve(t, tr)
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	for range 2 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					publish(t, pub, env("n", ""))
+				}
+			}
+		})
+	}
+	for range 500 {
+		subscribe(t, tr, topicN)
+		if err := tr.Unsubscribe(t.Context(), topicN); err != nil {
+			t.Fatal(err)
+		}
+		in.take()
+		if got := in.take(); got != nil {
+			t.Errorf("%d events after Unsubscribe returned", len(got))
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
+
+// A second Serve beside the first is an error, and the first goes on.
+func TestServeTwice(t *testing.T) {
+	tr := memory.NewBroker().Connect()
+	in, stop := serve(t, tr)
+	subscribe(t, tr, topicN)
+	if err := tr.Serve(t.Context(), &inbox{t: t}); err == nil {
+		t.Error("two at once")
+	}
+	publish(t, tr, env("n", "1"))
+	if got := ids(in.take()); got != "[1]" {
+		t.Errorf("%v", got)
+	}
+	stop()
+	publish(t, tr, env("n", "2")) // nobody is there
+	if got := in.take(); got != nil {
+		t.Errorf("%v", ids(got))
+	}
+}
+
+// What was subscribed is live again after a restart, and what was unsubscribed
+// meanwhile is not.
+func TestServeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := memory.NewBroker().Connect()
+		_, stop := serve(t, tr)
+		subscribe(t, tr, topicN, transport.Topic{Name: "m", Partitions: 3}, transport.Topic{Name: "gone"})
+		for range 3 {
+			stop()
+			if err := tr.Unsubscribe(t.Context(), transport.Topic{Name: "gone"}); err != nil {
+				t.Fatal(err)
+			}
+			if r := publish(t, tr, env("n", "lost")); r[0].Receivers != 0 {
+				t.Errorf("while nobody serves: %+v", r)
+			}
+			var in *inbox
+			in, stop = serve(t, tr)
+			synctest.Wait()
+			publish(t, tr, env("n", "1"), &transport.Envelope{Topic: "m", Partition: 2, ID: "2"}, env("gone", "3"))
+			if got := ids(in.take()); got != "[1 2]" {
+				t.Errorf("after a restart: %v", got)
+			}
+		}
+		stop()
+	})
+}
+
+// Subscribe waits for Serve, as long as its context lasts.
+func TestSubscribeWaitsForServe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := memory.NewBroker().Connect()
+		cause := errors.New("had enough")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, cause)
+		defer cancel()
+		if err := tr.Subscribe(ctx, topicN); !errors.Is(err, cause) {
+			t.Errorf("%v", err)
+		}
+		got := make(chan error)
+		go func() { got <- tr.Subscribe(context.Background(), topicN) }()
+		time.Sleep(time.Hour)
+		in, stop := serve(t, tr)
+		if err := <-got; err != nil {
+			t.Error(err)
+		}
+		publish(t, tr, env("n", "1"))
+		if got := ids(in.take()); got != "[1]" {
+			t.Errorf("%v", got)
+		}
+		stop()
+		// The Subscribe that failed left nothing behind, and the end of Serve
+		// has later ones wait again.
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := tr.Subscribe(ctx, transport.Topic{Name: "m"}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+		in, stop = serve(t, tr)
+		synctest.Wait()
+		publish(t, tr, env("m", "2"))
+		if got := in.take(); got != nil {
+			t.Errorf("a failed Subscribe is live: %v", ids(got))
+		}
+		stop()
+	})
+}
+
+// Publish needs no Serve; a context that has ended fails what was not yet
+// accepted, with its cause.
+func TestPublishContext(t *testing.T) {
+	tr := memory.NewBroker().Connect()
+	publish(t, tr, env("n", "1"))
+	cause := errors.New("had enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	results := make([]transport.Result, 2)
+	tr.Publish(ctx, []*transport.Envelope{env("n", "2"), env("n", "3")}, results)
+	for _, r := range results {
+		if !errors.Is(r.Err, cause) || r.Receivers != 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+	tr.Publish(ctx, nil, nil)
+}
+
+// When Serve has returned its sink is left alone, whatever publishers and
+// subscribers do at that moment.
+func TestSinkIsLeftAloneAfterServe(t *testing.T) {
+	broker := memory.NewBroker()
+	tr, pub := broker.Connect(), broker.Connect()
+	var wg sync.WaitGroup
+	stopAll := make(chan struct{})
+	running := func(f func()) {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stopAll:
+					return
+				default:
+					f()
+				}
+			}
+		})
+	}
+	running(func() { publish(t, pub, env("n", ""), env("m", "")) })
+	running(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		defer cancel()
+		for _, topic := range []transport.Topic{topicN, {Name: "m"}} {
+			if err := tr.Subscribe(ctx, topic); err == nil {
+				tr.Unsubscribe(ctx, topic)
+			}
+		}
+	})
+	for range 300 {
+		_, stop := serve(t, tr) // inbox.Deliver fails the test once closed
+		stop()
+	}
+	close(stopAll)
+	wg.Wait()
+}
+
+func TestCapabilities(t *testing.T) {
+	if c := memory.NewBroker().Connect().Capabilities(); c.Name != "memory" || c.MaxPayload != 0 {
+		t.Errorf("%+v", c)
+	}
+}
