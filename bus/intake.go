@@ -193,6 +193,7 @@ func (in *intake[T]) enter(env *transport.Envelope) {
 			lost = true
 		case receivedOverflow:
 			overflow = append(overflow, s)
+		case receivedOK:
 		}
 		s.commit()
 	}

@@ -158,6 +158,7 @@ func (l *lane[T]) serve() {
 		case closing:
 			l.close()
 			return
+		case ranDry, resting:
 		}
 		if out == ranDry && l.spin() {
 			continue

@@ -158,7 +158,7 @@ func (t *Topic[T]) encode(event *T, opts []PublishOption) (*transport.Envelope, 
 	}
 	seq := t.sent.Add(1)
 	env := &transport.Envelope{
-		Topic: t.info.name, Publisher: t.bus.id, ID: o.id, Time: time.Now(),
+		Topic: t.info.name, Partitions: t.info.partitions, Publisher: t.bus.id, ID: o.id, Time: time.Now(),
 		Header: o.header, ContentType: t.info.codec.ContentType(), Payload: payload,
 	}
 	if env.ID == "" {

@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// actAbandon is the engine's own action for what an abrupt end cut short.
-const actAbandon Action = 255
-
 // judgment is what a failed attempt leads to.
 type judgment struct {
 	act      Action
@@ -17,6 +14,7 @@ type judgment struct {
 	err      error         // the verdict's
 	cause    error         // the attempt's
 	stack    []byte        // of the attempt's panic
+	abandon  bool          // it was cut short: act is no verdict on the event
 	panicked bool          // the handler or a middleware panicked or called Goexit
 }
 
@@ -43,7 +41,9 @@ func judge(err error) (j judgment) {
 }
 
 // again tells whether the delivery gets another attempt.
-func (j *judgment) again() bool { return j.act == ActRetry || j.act == ActSnooze }
+func (j *judgment) again() bool {
+	return !j.abandon && (j.act == ActRetry || j.act == ActSnooze)
+}
 
 // settle ends a failed attempt at the current delivery.
 func (l *lane[T]) settle(err error) {
@@ -58,7 +58,7 @@ func (l *lane[T]) settle(err error) {
 	if j == nil {
 		j = l.judge(err, g != nil)
 		l.judged = j
-		if j.act == ActDeadLetter {
+		if j.act == ActDeadLetter && !j.abandon {
 			s.keepDeadLetter(l.ctx, l.deadLetter(c, l.d.attempt, j))
 		}
 	}
@@ -81,9 +81,7 @@ func (l *lane[T]) judge(err error, parked bool) *judgment {
 			j = judgment{act: ActDeadLetter, err: keyErr, cause: keyErr, stack: keyErr.Stack, panicked: true}
 		}
 	}
-	if l.sub.ctl.Load()&ctlClosing != 0 && j.act != ActDiscard {
-		j.act = actAbandon // it was cut short: that is no verdict on the event
-	}
+	j.abandon = l.sub.ctl.Load()&ctlClosing != 0 && j.act != ActDiscard
 	return &j
 }
 
@@ -107,16 +105,16 @@ func (l *lane[T]) account(c *cell[T], g *parkedKey[T], j *judgment) {
 	if j.panicked {
 		l.mu.panicked++
 	}
-	switch j.act {
-	case ActRetry:
+	switch {
+	case j.abandon:
+		l.mu.abandoned++
+	case j.act == ActRetry:
 		l.mu.retried++
 		attempt++
-	case ActSnooze:
+	case j.act == ActSnooze:
 		l.mu.snoozed++
-	case ActDiscard:
+	case j.act == ActDiscard:
 		l.mu.discarded++
-	case actAbandon:
-		l.mu.abandoned++
 	default:
 		l.mu.dead++
 	}

@@ -208,7 +208,6 @@ func TestEndOfUnusedBus(t *testing.T) {
 			b := newBus(t, cfg)
 			topic := newTopic(t, b, bus.TopicConfig[int]{Name: "n"})
 			s := subscribe(t, topic, "unused", ignore[int])
-			_ = s
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			// Nothing is pending: there is nothing to wait for.

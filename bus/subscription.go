@@ -254,8 +254,9 @@ func (s *Subscription) Drain(ctx context.Context) error {
 }
 
 // stop ends the subscription at once: handler contexts end, what waits is
-// abandoned. It does not wait. The first err stays.
-func (s *Subscription) stop(err error) {
+// abandoned. It does not wait. It reports whether this call stopped it: the first
+// err stays.
+func (s *Subscription) stop(err error) bool {
 	s.mu.Lock()
 	stopped := s.mu.stopped
 	s.mu.stopped = true
@@ -264,7 +265,7 @@ func (s *Subscription) stop(err error) {
 	}
 	s.mu.Unlock()
 	if stopped {
-		return
+		return false
 	}
 	s.ctl.Or(ctlLeft)
 	s.engine.detach()
@@ -274,6 +275,7 @@ func (s *Subscription) stop(err error) {
 	if s.mu.cancel != nil {
 		s.mu.cancel(ErrClosed)
 	}
+	return true
 }
 
 // context is the parent of the lanes' contexts.

@@ -48,6 +48,7 @@ func (v *Verdict) Error() string {
 		text += fmt.Sprintf(" after %v", v.After)
 	case ActSnooze:
 		text += fmt.Sprintf(" for %v", v.After)
+	default: // the others have no delay
 	}
 	if v.Err != nil {
 		text = fmt.Sprintf("%s: %v", text, v.Err)
@@ -80,11 +81,8 @@ func VerdictOf(err error) (*Verdict, bool) {
 	if err == nil {
 		return nil, false
 	}
-	v, ok := err.(*Verdict)
-	if !ok {
-		ok = errors.As(err, &v)
-	}
-	if !ok || v == nil {
+	var v *Verdict
+	if !errors.As(err, &v) || v == nil {
 		return nil, false
 	}
 	var pe *PanicError

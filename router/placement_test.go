@@ -83,7 +83,7 @@ func TestPlacementIsTotal(t *testing.T) {
 		p.Slot(0)
 		p.Channel(p.Len() - 1)
 		p.Stream(1)
-		p.Partition("key")
+		_ = p.Partition("key")
 	}
 }
 

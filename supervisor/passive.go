@@ -137,8 +137,9 @@ func (p *Passive) Failed(now time.Time, name string, err error) Decision {
 		return Decision{Restart: true, After: n.delay}
 	case StateRunning: // without delay
 		return Decision{Restart: true}
+	default:
+		return Decision{Err: p.state.lastErr}
 	}
-	return Decision{Err: p.state.lastErr}
 }
 
 // Err returns the error that ended the Passive, nil as long as there is none.

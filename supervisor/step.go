@@ -121,6 +121,7 @@ func (st *state) exit(n *node, in input) {
 		}
 	case StateStopping, StateAbandoned:
 		st.obeyed(n, in)
+	default: // it had not been started
 	}
 }
 
@@ -227,8 +228,9 @@ func restarts(r Restart, out outcome) bool {
 		return out != done
 	case Transient:
 		return out == failed
+	default:
+		return false
 	}
-	return false
 }
 
 // fulfilled reports whether the supervisor ends, now that a significant child has.
@@ -318,8 +320,9 @@ func (w why) cause() error {
 		return errGroup
 	case forTimeout:
 		return ErrStartTimeout
+	default:
+		return errShutdown
 	}
-	return errShutdown
 }
 
 // ring handles an alarm, unless it was overtaken by something else.
@@ -347,6 +350,7 @@ func (st *state) ring(in input) {
 		st.stop(n, forTimeout, in.now)
 	case StateStopping:
 		st.abandon(n, in.now)
+	default: // the others set no alarm
 	}
 }
 

@@ -4,8 +4,11 @@ import "time"
 
 // Envelope is an event as it travels between processes.
 type Envelope struct {
-	Topic     string
-	Partition int
+	Topic string
+	// Partitions is how many the topic has, 0 if it is not partitioned, and
+	// Partition is the event's, from 0.
+	Partitions int
+	Partition  int
 
 	// Publisher is the incarnation of the bus that published the event: it
 	// differs between buses and after each restart. Empty when a stranger
