@@ -100,7 +100,7 @@ func (b *batch[T]) hash(chunk []T) {
 		return
 	}
 	for i := range chunk {
-		b.hashes[i], _ = b.in.hash(chunk[i])
+		b.hashes[i] = b.in.hashOf(chunk[i])
 	}
 }
 

@@ -75,6 +75,7 @@ type Bus struct {
 	work     context.Context
 	stopWork context.CancelFunc
 	working  sync.WaitGroup
+	served   error // how the transport ended; to be read after working
 
 	mu struct {
 		sync.Mutex
@@ -169,8 +170,8 @@ func (b *Bus) serveTransport() error {
 		if ok {
 			defer claimer.Release()
 		}
-		if err := root.Serve(b.work); err != nil {
-			b.log.Error("the transport did not end in order", zap.Error(err))
+		if b.served = root.Serve(b.work); b.served != nil {
+			b.log.Error("the transport did not end in order", zap.Error(b.served))
 		}
 	})
 	return nil

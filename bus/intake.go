@@ -59,10 +59,15 @@ func (in *intake[T]) hash(v T) (hash uint64, keyed bool) {
 	if !in.keyed.Load() {
 		return 0, false
 	}
+	return in.hashOf(v), true
+}
+
+// hashOf is the key hash of v.
+func (in *intake[T]) hashOf(v T) uint64 {
 	if in.topic.cfg.Key == nil {
-		return 0, true
+		return 0
 	}
-	return keyHash(in.topic.cfg.Key(v)), true
+	return keyHash(in.topic.cfg.Key(v))
 }
 
 // publish offers c to every subscription, or to only where that is not nil, and

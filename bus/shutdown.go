@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/shardbus/shardbus/supervisor"
 )
 
 // Shutdown ends the bus in order. From the call on, Publish from outside and
@@ -61,8 +63,18 @@ func (b *Bus) Close() error {
 	b.end()
 	ctx, cancel := context.WithTimeoutCause(context.Background(), b.cfg.Grace, errGrace)
 	defer cancel()
-	if err := b.awaitEnd(ctx, subs); err != nil {
-		return &Error{Op: "close", Err: err, Detail: b.stillRunning(subs)}
+	for _, s := range subs {
+		select {
+		case <-s.done:
+		case <-ctx.Done():
+			return &Error{Op: "close", Err: context.Cause(ctx), Detail: stillRunning(subs)}
+		}
+	}
+	// The transport's own grace, which is as long, ends first.
+	ctx, cancelWork := context.WithTimeoutCause(context.WithoutCancel(ctx), b.cfg.Grace+2*supervisor.HookGrace, errGrace)
+	defer cancelWork()
+	if err := b.awaitWork(ctx); err != nil {
+		return &Error{Op: "close", Err: err, Detail: "the transport has not ended"}
 	}
 	return nil
 }
@@ -97,23 +109,10 @@ func (b *Bus) end() {
 	b.settled.notify()
 }
 
-// awaitEnd waits until no handler of subs and nothing else of the bus runs.
-func (b *Bus) awaitEnd(ctx context.Context, subs []*Subscription) error {
-	for _, s := range subs {
-		select {
-		case <-s.done:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	return b.awaitWork(ctx)
-}
-
 // awaitWork waits until what runs besides handlers has ended.
 func (b *Bus) awaitWork(ctx context.Context) error {
 	if b.root == nil {
-		b.working.Wait() // tidying needs a transport: there is nothing to wait for
-		return nil
+		return nil // all other work is for a transport
 	}
 	ended := make(chan struct{})
 	go func() { // ends with the transport's Serve, whose grace bounds it
@@ -122,7 +121,7 @@ func (b *Bus) awaitWork(ctx context.Context) error {
 	}()
 	select {
 	case <-ended:
-		return nil
+		return b.served
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -217,20 +216,13 @@ func describePending(subs []*Subscription) string {
 	return fmt.Sprintf("%d events: %s", total, strings.Join(parts, ", "))
 }
 
-// stillRunning names what has not ended: subscriptions whose handlers run, or
-// the transport.
-func (b *Bus) stillRunning(subs []*Subscription) string {
+// stillRunning names the subscriptions whose handlers run.
+func stillRunning(subs []*Subscription) string {
 	var parts []string
 	for _, s := range subs {
 		if n := s.Stats().Running; n > 0 {
 			parts = append(parts, fmt.Sprintf("%s/%s (%d)", s.info.name, s.name, n))
 		}
-	}
-	if len(parts) == 0 {
-		if b.root == nil {
-			return "its lanes have not ended"
-		}
-		return "the transport has not ended"
 	}
 	return "handlers still run: " + strings.Join(parts, ", ")
 }

@@ -45,11 +45,17 @@ const (
 	Overflow
 	// Disconnected: the connection to the broker was lost.
 	Disconnected
+	// FailOver: another node took over from the one that carried the events.
+	FailOver
+	// Migration: the channel moved to another part of the broker.
+	Migration
 )
 
 var (
 	gapKinds   = [...]string{Lost: "lost", Uncertain: "uncertain"}
-	gapReasons = [...]string{Unknown: "unknown", Overflow: "overflow", Disconnected: "disconnected"}
+	gapReasons = [...]string{
+		Unknown: "unknown", Overflow: "overflow", Disconnected: "disconnected", FailOver: "fail-over", Migration: "migration",
+	}
 )
 
 func (k GapKind) String() string {
@@ -82,5 +88,5 @@ func (g Gap) String() string {
 func (g Gap) Extends(next Gap) bool {
 	return g.Topic == next.Topic && g.Partition == next.Partition && g.Publisher == next.Publisher &&
 		g.Kind == next.Kind && g.Reason == next.Reason &&
-		(g.From == 0 && next.From == 0 || next.From == g.To+1)
+		(g.From == 0 && next.From == 0 || g.From != 0 && next.From == g.To+1)
 }

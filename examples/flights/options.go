@@ -15,6 +15,7 @@ type options struct {
 	input string // a .csv or .csv.gz file; empty is the one built in
 	out   string // empty writes no file
 	quiet bool
+	redis string // where Redis is; empty stays in this process
 }
 
 // parseOptions reads the command line; what is wrong with it is said on stderr.
@@ -25,6 +26,8 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.input, "input", "", "read flights from `FILE`, .csv or .csv.gz (default: the 20,000 built in)")
 	flags.StringVar(&o.out, "out", "", "write the airports to `FILE`, as CSV sorted by origin")
 	flags.BoolVar(&o.quiet, "quiet", false, "print nothing but errors")
+	flags.StringVar(&o.redis, "redis", "", "send the flights through Redis at `ADDR[,ADDR…]`: host:port of a server or of any cluster nodes,\n"+
+		"or redis://user:password@host:port, rediss:// for TLS")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return o, err

@@ -16,6 +16,8 @@ const (
 	// mailbox is what each lane may have waiting: far less than the input, so that
 	// the handlers set the publisher's pace.
 	mailbox = 64
+	// batch is how many flights are published together.
+	batch = 64
 	// patience bounds the time in which the last flights must be counted.
 	patience = 10 * time.Second
 )
@@ -37,17 +39,29 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer in.Close()
-	b, err := openBus(nil)
+	t, closeTransport, err := openTransport(ctx, opts.redis)
+	if ctx.Err() != nil {
+		return interrupted(ctx, 0)
+	}
+	if err != nil {
+		return err
+	}
+	defer closeTransport()
+	b, err := openBus(t)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
+	var pace window
+	if t != nil {
+		pace = make(window, inFlight)
+	}
 
 	show := &progress{}
 	if !opts.quiet && isTerminal(stderr) {
 		show.w = stderr
 	}
-	airports, ledger, err := count(ctx, b, in, show)
+	airports, ledger, err := count(ctx, b, in, show, pace)
 	if err != nil {
 		if errors.Is(err, errInterrupted) && !opts.quiet {
 			fmt.Fprintln(stderr, "ledger:", ledger)
@@ -78,7 +92,7 @@ func openBus(t transport.Transport) (*bus.Bus, error) {
 // count publishes every flight of in and returns the airports once all are counted.
 // However it ends, it shuts b down in order, and the ledger says what became of the
 // flights that were published.
-func count(ctx context.Context, b *bus.Bus, in *input, show *progress) ([]*airport, bus.Stats, error) {
+func count(ctx context.Context, b *bus.Bus, in *input, show *progress, pace window) ([]*airport, bus.Stats, error) {
 	running, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	departures, err := bus.NewTopic(b, Departures)
@@ -87,16 +101,25 @@ func count(ctx context.Context, b *bus.Bus, in *input, show *progress) ([]*airpo
 	}
 	board := &board{source: in.name}
 	sub, err := departures.Subscribe(running, "airports", board.depart,
-		bus.Lanes(lanes), bus.Mailbox(mailbox, bus.Block),
+		bus.Lanes(lanes), bus.Mailbox(mailbox, bus.Block), bus.Use(pace.middleware(b)),
+		bus.OnGap(func(g bus.Gap) { fail(fmt.Errorf("flights are missing: %v", g)) }),
 		bus.OnDeadLetter(func(_ context.Context, l bus.Letter) { fail(l.Err) })) // one flight that can't be counted is one too many
 	if err != nil {
 		return nil, bus.Stats{}, err
 	}
 
 	stopShowing := show.start(sub)
-	published, err := publish(running, in, func(ctx context.Context, f Flight) error {
-		return departures.Publish(ctx, f)
+	published, err := publish(running, in, func(ctx context.Context, flights []Flight) error {
+		for range flights {
+			if err := pace.acquire(ctx); err != nil {
+				return err
+			}
+		}
+		return departures.PublishBatch(ctx, flights)
 	})
+	if err == nil {
+		err = settle(running, pace)
+	}
 	err = errors.Join(err, shutdown(ctx, b))
 	stopShowing()
 	ledger := sub.Stats()
@@ -113,22 +136,42 @@ func count(ctx context.Context, b *bus.Bus, in *input, show *progress) ([]*airpo
 	return board.byOrigin(), ledger, nil
 }
 
-// publish gives every flight to send, which may hold it up, and says how many it
-// took. It stops at the first error, and when ctx ends.
-func publish(ctx context.Context, in *input, send func(context.Context, Flight) error) (published uint64, err error) {
+// publish gives every flight to send, a batch at a time, which may hold it up, and
+// says how many it took. It stops at the first error, and when ctx ends.
+func publish(ctx context.Context, in *input, send func(context.Context, []Flight) error) (published uint64, err error) {
+	flights := make([]Flight, 0, batch)
+	flush := func() error {
+		if ctx.Err() != nil { // in one process send looks at ctx only where it has to wait
+			return context.Cause(ctx)
+		}
+		if err := send(ctx, flights); err != nil {
+			return err
+		}
+		published += uint64(len(flights))
+		flights = flights[:0]
+		return nil
+	}
 	for f, err := range in.flights() {
 		if err != nil {
 			return published, err
 		}
-		if ctx.Err() != nil { // send looks at ctx only where it has to wait
-			return published, context.Cause(ctx)
+		if flights = append(flights, f); len(flights) == batch {
+			if err := flush(); err != nil {
+				return published, err
+			}
 		}
-		if err := send(ctx, f); err != nil {
-			return published, err
-		}
-		published++
 	}
-	return published, nil
+	return published, flush()
+}
+
+// settle waits for flights that are still on their way through Redis.
+func settle(ctx context.Context, pace window) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := pace.drained(ctx); err != nil {
+		return fmt.Errorf("the last flights have not come back: %w", err)
+	}
+	return nil
 }
 
 // shutdown lets the handlers finish, also when ctx has ended.

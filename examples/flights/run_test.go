@@ -163,7 +163,7 @@ func TestInterruptMidway(t *testing.T) {
 			return next(ctx, d)
 		}
 	}}})
-	_, ledger, err := count(ctx, b, in, &progress{})
+	_, ledger, err := count(ctx, b, in, &progress{}, nil)
 	if !errors.Is(err, errInterrupted) {
 		t.Errorf("got %v", err)
 	}
@@ -177,7 +177,7 @@ func TestHandlerPanics(t *testing.T) {
 	b, in := openTestBus(t, bus.Config{Use: []bus.Middleware{func(bus.Handler) bus.Handler {
 		return func(context.Context, *bus.Delivery) error { panic("no board") }
 	}}})
-	_, _, err := count(t.Context(), b, in, &progress{})
+	_, _, err := count(t.Context(), b, in, &progress{}, nil)
 	var p *bus.PanicError
 	if !errors.As(err, &p) || p.Value != "no board" {
 		t.Errorf("got %v", err)
@@ -187,7 +187,7 @@ func TestHandlerPanics(t *testing.T) {
 // TestOnATransport: the program needs no change where flights travel encoded.
 func TestOnATransport(t *testing.T) {
 	b, in := openTestBus(t, bus.Config{Transport: memory.NewBroker().Connect()})
-	airports, _, err := count(t.Context(), b, in, &progress{})
+	airports, _, err := count(t.Context(), b, in, &progress{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func openTestBus(t *testing.T, cfg bus.Config) (*bus.Bus, *input) {
 func TestProgress(t *testing.T) {
 	b, in := openTestBus(t, bus.Config{})
 	var w bytes.Buffer
-	if _, _, err := count(t.Context(), b, in, &progress{w: &w}); err != nil {
+	if _, _, err := count(t.Context(), b, in, &progress{w: &w}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.String(); !strings.HasSuffix(got, "\r20000 flights counted, 0 waiting\x1b[K\n") || strings.Count(got, "\n") != 1 {

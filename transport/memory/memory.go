@@ -125,16 +125,16 @@ func (t *Transport) Serve(ctx context.Context, sink transport.Sink) error {
 
 	<-ctx.Done()
 
+	// A delivery that still has the sink holds its channel's lock, and its topic
+	// is on the list: leave waits for it. Later ones find no sink.
 	t.mu.Lock()
 	t.mu.up = make(chan struct{})
+	t.mu.sink = nil
 	topics = t.subscribedLocked()
 	t.mu.Unlock()
 	for _, topic := range topics {
-		t.leave(topic) // after this no Deliver is under way
+		t.leave(topic)
 	}
-	t.mu.Lock()
-	t.mu.sink = nil
-	t.mu.Unlock()
 	return nil
 }
 
@@ -195,17 +195,20 @@ func (b *Broker) deliver(env *transport.Envelope) (receivers int) {
 
 // Subscribe is live when it returns.
 func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic) error {
-	if err := t.serving(ctx); err != nil {
-		return err
-	}
-	t.mu.Lock()
-	_, had := t.mu.topics[topic]
-	t.mu.topics[topic] = struct{}{}
-	t.mu.Unlock()
-	if !had {
+	for {
+		if err := t.serving(ctx); err != nil {
+			return err
+		}
+		t.mu.Lock()
+		if t.mu.sink == nil { // Serve has ended meanwhile
+			t.mu.Unlock()
+			continue
+		}
+		t.mu.topics[topic] = struct{}{}
+		t.mu.Unlock()
 		t.join(topic)
+		return nil
 	}
-	return nil
 }
 
 // Unsubscribe ends delivery: when it returns, no event of the topic is under
