@@ -55,6 +55,10 @@ func (in *intake[T]) publishBatch(ctx context.Context, events []T, h head, stamp
 func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
 	in := b.in
 	for n < len(chunk) {
+		n += in.enterSoloLocked(chunk[n:], b.head)
+		if n == len(chunk) {
+			break
+		}
 		switch {
 		case in.keyed.Load() && !b.keyed:
 			b.unlocked(func() { b.hash(chunk) })
@@ -81,6 +85,25 @@ func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
 		}
 	}
 	return n, nil
+}
+
+// enterSoloLocked is the short way in, as publishSolo is: it puts as many events
+// as there is room for and returns how many.
+func (in *intake[T]) enterSoloLocked(events []T, h head) int {
+	l := in.mu.solo
+	if l == nil || in.topic.bus.state.Load() != stateOpen {
+		return 0
+	}
+	n := min(len(events), l.queue.Room(l.sub.opts.capacity))
+	c := cell[T]{head: h}
+	for i := range n {
+		in.mu.seq++
+		c.seq, c.v = in.mu.seq, events[i]
+		l.queue.Put(&c)
+	}
+	in.mu.published += uint64(n)
+	l.accepted += uint64(n)
+	return n
 }
 
 // unlocked runs user code outside the intake's lock, after what was put has

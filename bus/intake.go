@@ -27,6 +27,7 @@ type intake[T any] struct {
 	mu struct {
 		sync.Mutex
 		subs      []*subscription[T]
+		solo      *lane[T] // see publishSolo
 		seq       uint64
 		published uint64
 		unrouted  uint64
@@ -74,6 +75,9 @@ func (in *intake[T]) hashOf(v T) uint64 {
 // waits, while ctx lasts, for those whose mailbox is full and whose policy is
 // Block.
 func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription[T]) error {
+	if only == nil && in.publishSolo(c) {
+		return nil
+	}
 	hash, keyed := in.hash(c.v)
 	if only != nil && c.seq == 0 { // an envelope, offered again
 		hash, keyed = keyHash(c.env.Key), true
@@ -115,6 +119,35 @@ func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription
 		in.reportDrops()
 	}
 	return nil
+}
+
+// publishSolo is the short way in where there is one subscription with one lane,
+// which has room and drops nothing; else it does nothing and reports false.
+func (in *intake[T]) publishSolo(c *cell[T]) bool {
+	in.mu.Lock()
+	l := in.mu.solo
+	if l == nil || in.topic.bus.state.Load() != stateOpen || l.queue.Full(l.sub.opts.capacity) {
+		in.mu.Unlock()
+		return false
+	}
+	in.mu.published++
+	in.mu.seq++
+	c.seq = in.mu.seq
+	l.accepted++
+	l.queue.Put(c)
+	l.queue.Commit()
+	in.mu.Unlock()
+	l.wake()
+	return true
+}
+
+// findSoloLocked finds the lane for publishSolo, if the subscriptions are such.
+func (in *intake[T]) findSoloLocked() {
+	in.mu.solo = nil
+	if len(in.mu.subs) != 1 || len(in.mu.subs[0].lanes) != 1 || in.mu.subs[0].opts.policy == DropOldest {
+		return
+	}
+	in.mu.solo = in.mu.subs[0].lanes[0] // nil until the first event made it
 }
 
 // pick chooses the lane of every subscription for an event with that key hash,
@@ -243,6 +276,7 @@ func (in *intake[T]) add(s *subscription[T]) error {
 	if len(s.lanes) > 1 {
 		in.keyed.Store(true)
 	}
+	in.findSoloLocked()
 	return nil
 }
 
@@ -262,6 +296,7 @@ func (in *intake[T]) remove(s *subscription[T]) (left int, was bool) {
 	was = len(kept) < len(in.mu.subs)
 	in.mu.subs = kept
 	in.keyed.Store(keyed)
+	in.findSoloLocked()
 	for _, l := range s.lanes {
 		if l != nil {
 			l.wakeWaiters()

@@ -21,6 +21,9 @@ const (
 	laneClosed                // no goroutine, for good
 )
 
+// cacheLine is the size of a cache line, or more.
+const cacheLine = 64
+
 // idleYields is how often a lane that ran dry gives way before its goroutine
 // ends: a new event is often already on its way.
 const idleYields = 4
@@ -32,28 +35,28 @@ type laneNode struct {
 }
 
 // lane is one sequential worker of a subscription. It has a goroutine only
-// while there is something to do.
+// while there is something to do. What publishers write for every event and what
+// the goroutine does lie on cache lines of their own: shared ones would go back
+// and forth between two cores with each event.
 type lane[T any] struct {
 	node  laneNode
 	sub   *subscription[T]
 	index int
-	state atomic.Uint32
 	run   func() // l.work, made once so that starting it allocates nothing
+	ctx   context.Context
+	lossy bool // DropOldest: the mailbox is mu.ring, and queue is not used
+	state atomic.Uint32
+	wait  waitList
 
-	// queue is the mailbox, but for DropOldest, where ring, under mu, is.
-	queue mailbox.Queue[cell[T]]
-	lossy bool
-
-	wait waitList
-
-	// Producers' own, under the intake's lock.
+	// Publishers' own, under the intake's lock.
+	_        [cacheLine]byte
 	accepted uint64
 	dropped  uint64
 	inbox    mailbox.Ring[*transport.Envelope]
 	overflow atomic.Int64 // inbox.Len(), readable by the lane
 
 	// The goroutine's own.
-	ctx     context.Context
+	_       [cacheLine]byte
 	d       Delivery
 	current *cell[T]      // being handled; nil between events
 	group   *parkedKey[T] // that current belongs to, when it was parked
@@ -62,6 +65,9 @@ type lane[T any] struct {
 	timer   *time.Timer   // for the parked keys
 	due     atomic.Bool   // the timer fired
 	inBatch bool          // false again when a batch ended by itself
+
+	_     [cacheLine]byte
+	queue mailbox.Queue[cell[T]]
 
 	mu struct {
 		sync.Mutex

@@ -46,6 +46,7 @@ func (s *subscription[T]) choose(hash uint64) *lane[T] {
 func (s *subscription[T]) lane(i int) *lane[T] {
 	if s.lanes[i] == nil {
 		s.lanes[i] = newLane(s, i)
+		s.topic.intake.findSoloLocked()
 	}
 	return s.lanes[i]
 }

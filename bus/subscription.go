@@ -65,18 +65,18 @@ type subscription[T any] struct {
 	topic   *Topic[T]
 	handler Handler
 
-	// lanes are made when their first event comes, under the intake's lock;
-	// the fields down to toldDrops are the intake's too.
-	lanes      []*lane[T]
+	lanes []*lane[T]   // each made when its first event comes, under the intake's lock
+	open  atomic.Int32 // lanes that have not closed
+
+	// The intake's, under its lock; written for every event, and so apart from
+	// what lanes read.
+	_          [cacheLine]byte
 	picked     *lane[T]
 	next       int
 	inboxBytes int
 	inbox      mailbox.Ring[*transport.Envelope] // of envelopes that any lane may take
 	toldDrops  uint64                            // how many drops the log knows of
-
-	overflow atomic.Int64 // inbox.Len(), readable by the lanes
-
-	open atomic.Int32 // lanes that have not closed
+	overflow   atomic.Int64                      // inbox.Len(), readable by the lanes
 }
 
 // Subscribe has h called for every event published from now on. It returns when

@@ -111,6 +111,12 @@ func (q *Queue[C]) Full(capacity int) bool {
 	return q.put-q.seen >= uint64(capacity)
 }
 
+// Room is how many items may be Put before Full, for a queue of that capacity.
+func (q *Queue[C]) Room(capacity int) int {
+	q.seen = q.cursor.Load() >> 1
+	return max(0, capacity-int(q.put-q.seen))
+}
+
 // Len is how many items wait to be taken, Put but not committed ones included.
 // It is exact for the producer side.
 func (q *Queue[C]) Len() int { return int(q.put - q.Taken()) }
