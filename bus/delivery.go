@@ -29,6 +29,7 @@ type Delivery struct {
 	info    *topicInfo
 	sub     string
 	attempt int
+	lane    int  // its number
 	encoded bool // *T is still zero and the payload stands in head.env
 }
 

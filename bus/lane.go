@@ -64,6 +64,7 @@ type lane[T any] struct {
 	slot    cell[T]       // where ring items are handled
 	timer   *time.Timer   // for the parked keys
 	due     atomic.Bool   // the timer fired
+	chore   atomic.Bool   // the attendant's timer fired
 	inBatch bool          // false again when a batch ended by itself
 
 	_     [cacheLine]byte
@@ -94,7 +95,7 @@ func newLane[T any](s *subscription[T], index int) *lane[T] {
 	l.run = l.work
 	l.wait.wakeAt.Store(noWaiter)
 	l.ctx = &laneContext{Context: s.context(), node: &l.node}
-	l.d.info, l.d.sub = s.info, s.name
+	l.d.info, l.d.sub, l.d.lane = s.info, s.name, index
 	return l
 }
 
@@ -229,6 +230,11 @@ func (l *lane[T]) handleReady() outcome {
 			}
 			return resting
 		}
+		if s.attendant != nil && l.chore.Load() {
+			l.rest()
+			l.chore.Store(false)
+			s.attendant.tick(l.index)
+		}
 		// Only this goroutine changes the parked, so it may read the count
 		// without the lock.
 		if n := l.mu.parking.n; n > 0 {
@@ -249,6 +255,9 @@ func (l *lane[T]) handleReady() outcome {
 				continue
 			}
 			l.rest()
+			if s.attendant != nil {
+				s.attendant.attend(l.index, l.doChore)
+			}
 			return ranDry
 		}
 		if l.mu.parking.n > 0 && l.parkBehind(c) {
@@ -325,9 +334,18 @@ func (l *lane[T]) caught(out *outcome) {
 	l.settle(ErrGoexit) // and the goroutine ends, whatever we do
 }
 
+// doChore has the attendant's tick called on the lane's goroutine.
+func (l *lane[T]) doChore() {
+	l.chore.Store(true)
+	l.poke()
+}
+
 // close ends the lane: what waits is abandoned.
 func (l *lane[T]) close() {
 	l.sub.abandonQueue(l)
+	if a := l.sub.attendant; a != nil {
+		a.end(l.index)
+	}
 	if l.timer != nil {
 		l.timer.Stop()
 	}

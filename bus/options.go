@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -48,8 +49,17 @@ const (
 	keptGaps = 256
 )
 
-// SubscribeOption configures one subscription.
+// SubscribeOption configures one subscription of Subscribe or SubscribeMessage.
 type SubscribeOption interface{ applySubscribe(*subscribeOptions) }
+
+// ActorOption configures one subscription of Spawn.
+type ActorOption interface{ applyActor(*subscribeOptions) }
+
+// Option configures a subscription of any kind.
+type Option interface {
+	SubscribeOption
+	ActorOption
+}
 
 type subscribeOptions struct {
 	lanes     int
@@ -60,6 +70,9 @@ type subscribeOptions struct {
 	within    time.Duration
 	use       []Middleware
 
+	idleTimeout time.Duration // of actors; 0 is never
+	maxActive   int
+
 	onDeadLetter func(context.Context, Letter)
 	onGap        func(Gap)
 }
@@ -67,69 +80,95 @@ type subscribeOptions struct {
 // wakeRoom is how many places a blocked publisher waits for at first.
 func (o *subscribeOptions) wakeRoom() int { return max(1, o.capacity/2) }
 
-type subscribeOption func(*subscribeOptions)
+type option func(*subscribeOptions)
 
-func (f subscribeOption) applySubscribe(o *subscribeOptions) { f(o) }
+func (f option) applySubscribe(o *subscribeOptions) { f(o) }
+func (f option) applyActor(o *subscribeOptions)     { f(o) }
+
+type actorOption func(*subscribeOptions)
+
+func (f actorOption) applyActor(o *subscribeOptions) { f(o) }
 
 // Lanes makes the subscription handle up to n events at once: 1 to 1024,
 // default 1. With one lane events are handled in the order of each publisher;
 // with more, in order within each key, and events without a key in no order.
-func Lanes(n int) SubscribeOption {
-	return subscribeOption(func(o *subscribeOptions) { o.lanes = n })
+func Lanes(n int) Option {
+	return option(func(o *subscribeOptions) { o.lanes = n })
 }
 
 // Mailbox bounds the events that wait in each lane, not counting the one being
 // handled, and says what becomes of those beyond. Default 1024, Block. Memory
 // is taken as it is needed.
-func Mailbox(capacity int, policy Policy) SubscribeOption {
-	return subscribeOption(func(o *subscribeOptions) { o.capacity, o.policy = capacity, policy })
+func Mailbox(capacity int, policy Policy) Option {
+	return option(func(o *subscribeOptions) { o.capacity, o.policy = capacity, policy })
 }
 
 // MaxParked bounds the events of each lane that wait for another attempt, or
 // behind one of their key that does. Default 1024. At the bound the lane takes
 // no new events until one is settled.
-func MaxParked(n int) SubscribeOption {
-	return subscribeOption(func(o *subscribeOptions) { o.maxParked = n })
+func MaxParked(n int) Option {
+	return option(func(o *subscribeOptions) { o.maxParked = n })
 }
 
 // Use adds middleware around the handler, the first outermost, inside that of
 // Config.Use. Repeated, it adds further in.
-func Use(middleware ...Middleware) SubscribeOption {
-	return subscribeOption(func(o *subscribeOptions) { o.use = append(o.use, middleware...) })
+func Use(middleware ...Middleware) Option {
+	return option(func(o *subscribeOptions) { o.use = append(o.use, middleware...) })
 }
 
 // PanicBudget stops the subscription, with ErrPanicBudget, at the first panic
 // beyond n within the given time. Default 100 in 10 s; n = 0 stops it at the
 // first panic.
-func PanicBudget(n int, within time.Duration) SubscribeOption {
-	return subscribeOption(func(o *subscribeOptions) { o.panics, o.within = n, within })
+func PanicBudget(n int, within time.Duration) Option {
+	return option(func(o *subscribeOptions) { o.panics, o.within = n, within })
 }
 
 // OnDeadLetter has f called for each dead letter with the handler's context, so
 // that it may publish the letter elsewhere. It runs on the lane's goroutine: the
 // lane waits for it, and so do Drain and Shutdown, since the event counts as
 // running until f returns. A panic of f is logged.
-func OnDeadLetter(f func(ctx context.Context, l Letter)) SubscribeOption {
-	return subscribeOption(func(o *subscribeOptions) { o.onDeadLetter = f })
+func OnDeadLetter(f func(ctx context.Context, l Letter)) Option {
+	return option(func(o *subscribeOptions) { o.onDeadLetter = f })
 }
 
 // OnGap has f called for each gap as it is found. It must not block: it runs
 // where the gap was found. A panic of f is logged.
-func OnGap(f func(Gap)) SubscribeOption {
-	return subscribeOption(func(o *subscribeOptions) { o.onGap = f })
+func OnGap(f func(Gap)) Option {
+	return option(func(o *subscribeOptions) { o.onGap = f })
 }
 
-func newSubscribeOptions(opts []SubscribeOption) (*subscribeOptions, error) {
+// IdleTimeout has an actor passivated, its Stop called and its memory freed, when
+// no event came for its key for d, or up to half of d longer. Default 1 minute; 0
+// is never.
+func IdleTimeout(d time.Duration) ActorOption {
+	return actorOption(func(o *subscribeOptions) { o.idleTimeout = d })
+}
+
+// MaxActive bounds the actors of the subscription: where one more is needed, the
+// one of its lane that was idle for longest is passivated. The bound is divided
+// among the lanes. Default 1,048,576.
+func MaxActive(n int) ActorOption {
+	return actorOption(func(o *subscribeOptions) { o.maxActive = n })
+}
+
+// newOptions is the defaults with opts, which apply applies.
+func newOptions[O comparable](opts []O, apply func(O, *subscribeOptions)) (*subscribeOptions, error) {
 	o := &subscribeOptions{
 		lanes: 1, capacity: defaultCapacity, maxParked: defaultMaxParked,
 		panics: defaultPanics, within: defaultWithin,
+		idleTimeout: defaultIdleTimeout, maxActive: defaultMaxActive,
 	}
+	var none O
 	for i, opt := range opts {
-		if opt == nil {
+		if opt == none {
 			return nil, fmt.Errorf("%w: subscribe option %d is nil", ErrInvalidConfig, i)
 		}
-		opt.applySubscribe(o)
+		apply(opt, o)
 	}
+	return o, o.validate()
+}
+
+func (o *subscribeOptions) validate() error {
 	within := func(what string, v, lo, hi int) error {
 		if v < lo || v > hi {
 			return fmt.Errorf("%w: %s is %d, allowed are %d to %d", ErrInvalidConfig, what, v, lo, hi)
@@ -137,29 +176,35 @@ func newSubscribeOptions(opts []SubscribeOption) (*subscribeOptions, error) {
 		return nil
 	}
 	if err := within("Lanes", o.lanes, 1, maxLanes); err != nil {
-		return nil, err
+		return err
 	}
 	if err := within("Mailbox capacity", o.capacity, 1, maxCapacity); err != nil {
-		return nil, err
+		return err
 	}
 	if err := within("MaxParked", o.maxParked, 1, maxCapacity); err != nil {
-		return nil, err
+		return err
 	}
 	if err := within("PanicBudget", o.panics, 0, maxCapacity); err != nil {
-		return nil, err
+		return err
+	}
+	if err := within("MaxActive", o.maxActive, 1, math.MaxInt32); err != nil {
+		return err
+	}
+	if o.idleTimeout < 0 {
+		return fmt.Errorf("%w: IdleTimeout is %v, it must not be negative", ErrInvalidConfig, o.idleTimeout)
 	}
 	if o.within <= 0 {
-		return nil, fmt.Errorf("%w: the time of PanicBudget is %v, it must be positive", ErrInvalidConfig, o.within)
+		return fmt.Errorf("%w: the time of PanicBudget is %v, it must be positive", ErrInvalidConfig, o.within)
 	}
 	if int(o.policy) >= len(policyNames) {
-		return nil, fmt.Errorf("%w: %v is no mailbox policy", ErrInvalidConfig, o.policy)
+		return fmt.Errorf("%w: %v is no mailbox policy", ErrInvalidConfig, o.policy)
 	}
 	for i, m := range o.use {
 		if m == nil {
-			return nil, fmt.Errorf("%w: middleware %d is nil", ErrInvalidConfig, i)
+			return fmt.Errorf("%w: middleware %d is nil", ErrInvalidConfig, i)
 		}
 	}
-	return o, nil
+	return nil
 }
 
 // PublishOption configures one Publish.

@@ -62,8 +62,9 @@ type engine interface {
 // subscription is the typed half.
 type subscription[T any] struct {
 	*Subscription
-	topic   *Topic[T]
-	handler Handler
+	topic     *Topic[T]
+	handler   Handler
+	attendant attendant // nil unless there are actors
 
 	lanes []*lane[T]   // each made when its first event comes, under the intake's lock
 	open  atomic.Int32 // lanes that have not closed
@@ -79,6 +80,16 @@ type subscription[T any] struct {
 	overflow   atomic.Int64                      // inbox.Len(), readable by the lanes
 }
 
+// attendant looks after what a handler keeps for each lane: actors. The lane's
+// goroutine calls it, with a context that outlasts the subscription's.
+type attendant interface {
+	// attend is called when the lane runs dry, with a function that has tick
+	// called soon.
+	attend(lane int, poke func())
+	tick(lane int)
+	end(lane int)
+}
+
 // Subscribe has h called for every event published from now on. It returns when
 // the subscription is live; ctx bounds only the wait for that, but its values
 // are those of the handlers' contexts. name is unique among the topic's
@@ -90,6 +101,10 @@ func (t *Topic[T]) Subscribe(ctx context.Context, name string, h func(ctx contex
 	if h == nil {
 		return nil, t.subscribeError(name, ErrNilHandler)
 	}
+	o, err := newOptions(opts, SubscribeOption.applySubscribe)
+	if err != nil {
+		return nil, t.subscribeError(name, err)
+	}
 	return t.subscribe(ctx, name, func(ctx context.Context, d *Delivery) error {
 		if d.encoded {
 			if err := d.Decode(nil); err != nil {
@@ -97,7 +112,7 @@ func (t *Topic[T]) Subscribe(ctx context.Context, name string, h func(ctx contex
 			}
 		}
 		return h(ctx, *d.value.(*T))
-	}, opts)
+	}, o, nil)
 }
 
 // SubscribeMessage is Subscribe for a handler that wants to know more of an
@@ -106,6 +121,10 @@ func (t *Topic[T]) SubscribeMessage(ctx context.Context, name string, h func(ctx
 	if h == nil {
 		return nil, t.subscribeError(name, ErrNilHandler)
 	}
+	o, err := newOptions(opts, SubscribeOption.applySubscribe)
+	if err != nil {
+		return nil, t.subscribeError(name, err)
+	}
 	return t.subscribe(ctx, name, func(ctx context.Context, d *Delivery) error {
 		if d.encoded {
 			if err := d.Decode(nil); err != nil {
@@ -113,19 +132,15 @@ func (t *Topic[T]) SubscribeMessage(ctx context.Context, name string, h func(ctx
 			}
 		}
 		return h(ctx, message(d, *d.value.(*T)))
-	}, opts)
+	}, o, nil)
 }
 
 func (t *Topic[T]) subscribeError(name string, err error) error {
 	return &Error{Op: "subscribe to", Topic: t.info.name, Subscription: name, Err: err}
 }
 
-func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, opts []SubscribeOption) (*Subscription, error) {
+func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *subscribeOptions, a attendant) (*Subscription, error) {
 	if err := router.ValidName(name); err != nil {
-		return nil, t.subscribeError(name, err)
-	}
-	o, err := newSubscribeOptions(opts)
-	if err != nil {
 		return nil, t.subscribeError(name, err)
 	}
 	s := &subscription[T]{
@@ -133,8 +148,9 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, opts [
 			bus: t.bus, info: t.info, name: name, opts: o, done: make(chan struct{}),
 			log: t.bus.log.With(zap.String("topic", t.info.name), zap.String("subscription", name)),
 		},
-		topic: t,
-		lanes: make([]*lane[T], o.lanes),
+		topic:     t,
+		attendant: a,
+		lanes:     make([]*lane[T], o.lanes),
 	}
 	s.engine = s
 	s.mu.base = context.WithoutCancel(ctx)

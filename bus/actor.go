@@ -1,0 +1,234 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"go.uber.org/zap"
+)
+
+// Actor is the behaviour of one key: what Handle and Stop close over is its
+// state, which nobody else touches. Both run on the key's lane, one at a time.
+type Actor[T any] struct {
+	// Handle takes the key's next event. Its error means what a handler's does.
+	// Required.
+	Handle func(ctx context.Context, event T) error
+
+	// Stop is called when the actor is passivated, or its subscription ends, but
+	// not after it panicked. It may save state. Its context is live then, for
+	// Config.Grace. An error or a panic of it is logged. nil is allowed.
+	Stop func(ctx context.Context) error
+}
+
+// Defaults of the actor options.
+const (
+	defaultIdleTimeout = time.Minute
+	defaultMaxActive   = 1 << 20
+	maxActorAttempts   = 5
+	minRestartDelay    = 100 * time.Millisecond
+	maxRestartDelay    = 30 * time.Second
+)
+
+// ErrNoKey: an event for keyed actors came without a key.
+var ErrNoKey = errors.New("event has no key")
+
+// Spawn subscribes keyed actors: build is called for each key when its first
+// event comes, and again after the actor was passivated or panicked. The topic
+// must have a Key; an event whose key is empty is a dead letter with ErrNoKey.
+//
+// An actor that panics, or can't be built, is dropped; its key waits, with a
+// back-off, and the event is tried again with a new one, at most 5 times in all
+// before it is a dead letter. Other keys go on meanwhile. An idle actor costs
+// memory only; see [IdleTimeout] and [MaxActive].
+//
+// Spawn returns, and ctx and name mean, what they do with [Topic.Subscribe].
+func (t *Topic[T]) Spawn(ctx context.Context, name string, build func(ctx context.Context, key string) (Actor[T], error), opts ...ActorOption) (*Subscription, error) {
+	if build == nil {
+		return nil, t.subscribeError(name, ErrNilHandler)
+	}
+	if t.cfg.Key == nil {
+		return nil, t.subscribeError(name, fmt.Errorf("%w: keyed actors need TopicConfig.Key", ErrInvalidConfig))
+	}
+	o, err := newOptions(opts, ActorOption.applyActor)
+	if err != nil {
+		return nil, t.subscribeError(name, err)
+	}
+	c := &company[T]{
+		build: build, opts: o, troupes: make([]troupe[T], o.lanes),
+		grace: t.bus.cfg.Grace, base: context.WithoutCancel(ctx),
+		log: t.bus.log.With(zap.String("topic", t.info.name), zap.String("subscription", name)),
+	}
+	return t.subscribe(ctx, name, c.handle, o, c)
+}
+
+// company is the actors of a subscription.
+type company[T any] struct {
+	build   func(ctx context.Context, key string) (Actor[T], error)
+	opts    *subscribeOptions
+	troupes []troupe[T] // by lane; only the lane's goroutine uses its own
+	grace   time.Duration
+	base    context.Context // of Stop
+	log     *zap.Logger
+}
+
+// troupe is the actors of one lane, in a list from the one used last to the one
+// idle for longest.
+type troupe[T any] struct {
+	actors map[string]*member[T]
+	ends   member[T] // next is the first of the list, prev the last
+	// period counts the ticks of half an idle timeout. An actor remembers the
+	// one of its last event, which saves reading the clock for each.
+	period uint64
+	timer  *time.Timer
+}
+
+// member is one actor in its troupe.
+type member[T any] struct {
+	Actor[T]
+	key        string
+	period     uint64
+	prev, next *member[T]
+}
+
+func (m *member[T]) unlink() { m.prev.next, m.next.prev = m.next, m.prev }
+
+// use puts m first.
+func (tr *troupe[T]) use(m *member[T]) {
+	m.period = tr.period
+	first := tr.ends.next
+	m.prev, m.next = &tr.ends, first
+	first.prev, tr.ends.next = m, m
+}
+
+// handle is the subscription's handler.
+func (c *company[T]) handle(ctx context.Context, d *Delivery) (err error) {
+	if err := d.Decode(nil); err != nil {
+		return err
+	}
+	key := d.Key()
+	if key == "" {
+		return DeadLetter(&Error{Op: "handle", Topic: d.info.name, Subscription: d.sub, Err: ErrNoKey})
+	}
+	tr := &c.troupes[d.lane]
+	m := tr.actors[key]
+	if m == nil {
+		if m, err = c.engage(ctx, d, key); err != nil {
+			return c.again(d, err)
+		}
+	} else {
+		m.unlink()
+		tr.use(m)
+	}
+	finished := false
+	defer func() {
+		if finished {
+			return
+		}
+		c.drop(tr, m) // its state can't be trusted any more
+		if r := recover(); r != nil {
+			err = c.again(d, &PanicError{Value: r, Stack: debug.Stack()})
+		}
+	}()
+	err = m.Handle(ctx, *d.value.(*T))
+	finished = true
+	return err
+}
+
+// engage builds the actor of a key.
+func (c *company[T]) engage(ctx context.Context, d *Delivery, key string) (m *member[T], err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &PanicError{Value: r, Stack: debug.Stack()}
+		}
+	}()
+	tr := &c.troupes[d.lane]
+	for len(tr.actors) >= max(1, c.opts.maxActive/len(c.troupes)) {
+		c.passivate(tr, tr.ends.prev)
+	}
+	a, err := c.build(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("building the actor of key %q: %w", key, err)
+	}
+	if a.Handle == nil {
+		return nil, fmt.Errorf("building the actor of key %q: %w", key, ErrNilHandler)
+	}
+	if tr.actors == nil {
+		tr.actors = make(map[string]*member[T])
+		tr.ends.prev, tr.ends.next = &tr.ends, &tr.ends
+	}
+	m = &member[T]{Actor: a, key: key}
+	tr.actors[key] = m
+	tr.use(m)
+	return m, nil
+}
+
+func (c *company[T]) drop(tr *troupe[T], m *member[T]) {
+	m.unlink()
+	delete(tr.actors, m.key)
+}
+
+// again is the verdict on an event whose actor failed. A verdict that was
+// returned by build stands.
+func (c *company[T]) again(d *Delivery, err error) error {
+	if _, decided := VerdictOf(err); decided {
+		return err
+	}
+	if d.attempt >= maxActorAttempts {
+		return DeadLetter(fmt.Errorf("given up after %d attempts: %w", d.attempt, err))
+	}
+	b := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(min(maxRestartDelay, minRestartDelay<<(d.attempt-1))),
+		backoff.WithMaxInterval(maxRestartDelay), backoff.WithMaxElapsedTime(0))
+	return RetryAfter(b.NextBackOff(), err)
+}
+
+// attend sees to it that idle actors are looked for.
+func (c *company[T]) attend(lane int, poke func()) {
+	tr := &c.troupes[lane]
+	if c.opts.idleTimeout > 0 && len(tr.actors) > 0 && tr.timer == nil {
+		tr.timer = time.AfterFunc(max(1, c.opts.idleTimeout/2), poke)
+	}
+}
+
+// tick passivates what had no event for two whole periods.
+func (c *company[T]) tick(lane int) {
+	tr := &c.troupes[lane]
+	tr.timer = nil
+	tr.period++
+	for len(tr.actors) > 0 && tr.ends.prev.period+3 <= tr.period {
+		c.passivate(tr, tr.ends.prev)
+	}
+}
+
+// end passivates all.
+func (c *company[T]) end(lane int) {
+	tr := &c.troupes[lane]
+	if tr.timer != nil {
+		tr.timer.Stop()
+	}
+	for len(tr.actors) > 0 {
+		c.passivate(tr, tr.ends.prev)
+	}
+}
+
+// passivate stops an actor and lets go of it.
+func (c *company[T]) passivate(tr *troupe[T], m *member[T]) {
+	c.drop(tr, m)
+	if m.Stop == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.base, c.grace)
+	defer cancel()
+	defer func() {
+		if r := recover(); r != nil {
+			c.log.Error("an actor's Stop panicked", zap.String("key", m.key), zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
+		}
+	}()
+	if err := m.Stop(ctx); err != nil {
+		c.log.Error("an actor did not stop in order", zap.String("key", m.key), zap.Error(err))
+	}
+}
