@@ -97,9 +97,16 @@ func (p *parking[T]) nextDue() (time.Time, bool) {
 	return p.heap[0].due, true
 }
 
-// clear forgets everything and returns how many events that were.
-func (p *parking[T]) clear() int {
+// clear forgets everything, gives each event to f first, and returns how many
+// they were.
+func (p *parking[T]) clear(f func(c *cell[T])) int {
 	n := p.n
+	for _, g := range p.heap {
+		f(&g.first)
+		for g.behind.Pop(&g.first) {
+			f(&g.first)
+		}
+	}
 	*p = parking[T]{}
 	return n
 }

@@ -62,6 +62,9 @@ func (l *lane[T]) settle(err error) {
 			s.keepDeadLetter(l.ctx, l.deadLetter(c, l.d.attempt, j))
 		}
 	}
+	if !j.again() {
+		l.forsake(c, j)
+	}
 	l.account(c, g, j)
 	l.current, l.group, l.judged = nil, nil, nil
 	if l.mu.parking.n > 0 {
@@ -83,6 +86,18 @@ func (l *lane[T]) judge(err error, parked bool) *judgment {
 	}
 	j.abandon = l.sub.ctl.Load()&ctlClosing != 0 && j.act != ActDiscard
 	return &j
+}
+
+// forsake tells an asker that the delivery was given up, and why.
+func (l *lane[T]) forsake(c *cell[T], j *judgment) {
+	err := j.err
+	switch {
+	case j.abandon:
+		err = ErrClosed
+	case err == nil:
+		err = ErrNoReply
+	}
+	l.sub.forsake(*c, err)
 }
 
 // account enters the end of an attempt at c in the ledger, and parks c if it

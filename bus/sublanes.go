@@ -81,12 +81,14 @@ func (l *lane[T]) put(c *cell[T]) (dropped bool) {
 			l.mu.ring.Pop(&oldest)
 			l.dropped++
 			dropped = true
+			l.sub.forsake(oldest, ErrMailboxFull)
 		}
 		l.mu.ring.Push(c)
 		return dropped
 	}
 	if l.sub.opts.policy == DropNewest && l.full() {
 		l.dropped++
+		l.sub.forsake(*c, ErrMailboxFull)
 		return true
 	}
 	l.queue.Put(c)
@@ -302,7 +304,7 @@ func (s *subscription[T]) abandonQueue(l *lane[T]) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.foldLocked()
-	n := l.inbox.Len() + s.inbox.Len() + l.mu.parking.clear()
+	n := l.inbox.Len() + s.inbox.Len() + l.mu.parking.clear(func(c *cell[T]) { s.forsake(*c, ErrClosed) })
 	var env *transport.Envelope
 	for pop(&l.inbox, &l.overflow, &env) || pop(&s.inbox, &s.overflow, &env) {
 		s.inboxBytes -= env.Size()
@@ -311,9 +313,11 @@ func (s *subscription[T]) abandonQueue(l *lane[T]) {
 	for l.mu.ring.Pop(&c) {
 		n++
 		l.mu.taken++
+		s.forsake(c, ErrClosed)
 	}
-	for l.queue.Next() != nil {
+	for c := l.queue.Next(); c != nil; c = l.queue.Next() {
 		n++
+		s.forsake(*c, ErrClosed)
 	}
 	l.queue.Rest()
 	l.mu.base, _ = l.cursorLocked()

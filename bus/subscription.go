@@ -65,6 +65,7 @@ type subscription[T any] struct {
 	topic     *Topic[T]
 	handler   Handler
 	attendant attendant // nil unless there are actors
+	asked     bool      // T is a Request
 
 	lanes []*lane[T]   // each made when its first event comes, under the intake's lock
 	open  atomic.Int32 // lanes that have not closed
@@ -158,6 +159,9 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 		h = guard(h)
 	}
 	s.handler = chain(chain(h, o.use), t.bus.cfg.Use)
+	if _, s.asked = any(new(T)).(request); s.asked {
+		s.handler = replies(s.handler)
+	}
 	if err := t.attach(ctx, s); err != nil {
 		return nil, t.subscribeError(name, err)
 	}

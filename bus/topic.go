@@ -48,7 +48,8 @@ type Topic[T any] struct {
 	// before intake.mu, never inside it. Nil without a transport.
 	link chan struct{}
 	// sent numbers what was published through the transport.
-	sent atomic.Uint64
+	sent   atomic.Uint64
+	askers askers
 }
 
 // topicInfo is what the untyped parts of the engine know of a topic. Immutable.

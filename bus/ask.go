@@ -1,0 +1,202 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// Errors of Ask, beside those of Publish.
+var (
+	// ErrNoReply: the handler acknowledged the request without a reply.
+	ErrNoReply = errors.New("no reply")
+	// ErrNoSubscriber: nobody is there to answer.
+	ErrNoSubscriber = errors.New("no subscriber")
+	// ErrAskEnded: the asker no longer waits, or has a reply already.
+	ErrAskEnded = errors.New("the asker does not wait")
+	// ErrNotAcrossProcesses: the operation works only on a bus without a
+	// transport.
+	ErrNotAcrossProcesses = errors.New("works only within one process")
+)
+
+// Request is the event of a topic that is asked: a query, and the way back for
+// its reply. A handler answers with Reply, once, before it returns nil.
+type Request[Q, R any] struct {
+	Query Q
+
+	to  *asker[R]
+	gen uint64 // which Ask; an asker is used again
+}
+
+// asker is one who waits for a reply. It is used again by later Asks, so that
+// each costs no allocation.
+type asker[R any] struct {
+	mu      sync.Mutex
+	gen     uint64 // of the present Ask
+	open    bool   // no reply yet
+	reply   R
+	err     error
+	replied chan struct{} // capacity 1
+}
+
+// answer settles the Ask gen and reports whether it was still open.
+func (a *asker[R]) answer(gen uint64, reply R, err error) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.gen != gen || !a.open {
+		return false
+	}
+	a.open, a.reply, a.err = false, reply, err
+	a.replied <- struct{}{}
+	return true
+}
+
+// Reply answers the request. Of several subscriptions the first to reply wins;
+// the others, and one that comes after the asker gave up, get ErrAskEnded.
+func (r Request[Q, R]) Reply(reply R) error {
+	if r.to == nil || !r.to.answer(r.gen, reply, nil) {
+		return ErrAskEnded
+	}
+	return nil
+}
+
+// unanswered tells the asker that there will be no reply of this subscription.
+func (r *Request[Q, R]) unanswered(err error) {
+	if r.to != nil {
+		var none R
+		r.to.answer(r.gen, none, err)
+	}
+}
+
+// request is a *Request of any types, as the engine sees it.
+type request interface{ unanswered(err error) }
+
+// Answer makes a handler of requests of a function from query to reply. Its
+// error fails the attempt; the asker is told when the request is given up.
+func Answer[Q, R any](f func(ctx context.Context, query Q) (R, error)) func(ctx context.Context, r Request[Q, R]) error {
+	return func(ctx context.Context, r Request[Q, R]) error {
+		reply, err := f(ctx, r.Query)
+		if err != nil {
+			return err
+		}
+		if err := r.Reply(reply); err != nil && !errors.Is(err, ErrAskEnded) {
+			return err
+		}
+		return nil
+	}
+}
+
+// Ask publishes query on topic and waits, while ctx lasts, for a reply. With
+// several subscriptions the first reply counts, and the first to give up without
+// one too.
+//
+// Errors: ErrNoSubscriber at once when there is none; ErrNoReply when a handler
+// acknowledged without a reply; the cause when the request was dead-lettered,
+// discarded, dropped or abandoned; ErrNotAcrossProcesses on a bus with a
+// transport; those of Publish; ctx's, after which a reply gets ErrAskEnded.
+func Ask[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], query Q) (R, error) {
+	var none R
+	fail := func(err error) (R, error) {
+		return none, &Error{Op: "ask", Topic: topic.info.name, Err: err}
+	}
+	if topic.bus.transport != nil {
+		return fail(ErrNotAcrossProcesses)
+	}
+	a := takeAsker[R](&topic.askers)
+	a.mu.Lock()
+	a.gen++
+	a.open = true
+	gen := a.gen
+	a.mu.Unlock()
+	defer func() {
+		// Nothing answers gen any more, so no token can come after this.
+		a.mu.Lock()
+		a.open, a.reply, a.err = false, none, nil
+		select {
+		case <-a.replied:
+		default:
+		}
+		a.mu.Unlock()
+		topic.askers.put(a)
+	}()
+	c := cell[Request[Q, R]]{v: Request[Q, R]{Query: query, to: a, gen: gen}}
+	routed, err := topic.intake.ask(ctx, &c)
+	if err != nil {
+		return none, err
+	}
+	if !routed {
+		return fail(ErrNoSubscriber)
+	}
+	select {
+	case <-a.replied:
+	case <-ctx.Done():
+		return fail(context.Cause(ctx))
+	}
+	a.mu.Lock()
+	reply, err := a.reply, a.err
+	a.mu.Unlock()
+	if err != nil {
+		return fail(err)
+	}
+	return reply, nil
+}
+
+// ask is publish for one event, and reports whether anybody got it.
+func (in *intake[T]) ask(ctx context.Context, c *cell[T]) (routed bool, err error) {
+	in.mu.Lock()
+	routed = len(in.mu.subs) > 0
+	in.mu.Unlock()
+	if !routed {
+		return false, nil
+	}
+	return true, in.publish(ctx, c, nil)
+}
+
+// askers is a topic's free list of *asker[R]. It is the topic's own, and no
+// sync.Pool, because a channel must stay with its bus.
+type askers struct {
+	mu   sync.Mutex
+	free []any
+}
+
+func takeAsker[R any](l *askers) *asker[R] {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.free); n > 0 {
+		a := l.free[n-1].(*asker[R])
+		l.free = l.free[:n-1]
+		return a
+	}
+	return &asker[R]{replied: make(chan struct{}, 1)}
+}
+
+func (l *askers) put(a any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.free) < maxFreeAskers {
+		l.free = append(l.free, a)
+	}
+}
+
+// maxFreeAskers bounds the memory that a burst of Asks leaves behind.
+const maxFreeAskers = 1024
+
+// replies has the handler chain h tell askers whom it acknowledged without a
+// reply.
+func replies(h Handler) Handler {
+	return func(ctx context.Context, d *Delivery) error {
+		err := h(ctx, d)
+		if err == nil {
+			d.value.(request).unanswered(ErrNoReply)
+		}
+		return err
+	}
+}
+
+// forsake tells the asker of c, if it is a request, that nobody will answer it.
+// c is a copy: a pointer to the caller's would move every event to the heap.
+func (s *subscription[T]) forsake(c cell[T], err error) {
+	if s.asked {
+		any(&c.v).(request).unanswered(err)
+	}
+}
