@@ -58,7 +58,7 @@ func (s *Subscription) keepDeadLetter(ctx context.Context, letter Letter) {
 	}
 	s.mu.Unlock()
 	if report { // the first, and whenever their number has doubled
-		s.log.Warn("an event was given up and is a dead letter", zap.Uint64("dead letters", all),
+		s.log().Warn("an event was given up and is a dead letter", zap.Uint64("dead letters", all),
 			zap.Stringer("id", letter.Delivery.ID()), zap.Int("attempts", letter.Attempts), zap.Error(letter.Err))
 	}
 	if f := s.opts.onDeadLetter; f != nil {
@@ -70,7 +70,7 @@ func (s *Subscription) keepDeadLetter(ctx context.Context, letter Letter) {
 func (s *Subscription) callback(name string, f func()) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.log.Error(name+" panicked", zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
+			s.log().Error(name+" panicked", zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
 		}
 	}()
 	f()

@@ -46,7 +46,7 @@ func (s *Subscription) reportGap(g Gap) {
 	fresh := s.mu.gaps.add(g)
 	s.mu.Unlock()
 	if fresh {
-		s.log.Warn("events are missing", zap.Stringer("gap", g))
+		s.log().Warn("events are missing", zap.Stringer("gap", g))
 	}
 	if f := s.opts.onGap; f != nil {
 		s.callback("OnGap", func() { f(g) })
@@ -79,7 +79,7 @@ func (s *subscription[T]) reportDrops() {
 	}
 	in.mu.Unlock()
 	if report {
-		s.log.Warn("the mailbox was full and events were dropped",
+		s.log().Warn("the mailbox was full and events were dropped",
 			zap.Uint64("dropped", dropped), zap.Stringer("policy", s.opts.policy), zap.Int("capacity", s.opts.capacity))
 	}
 }

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,7 +28,9 @@ type intake[T any] struct {
 	mu struct {
 		sync.Mutex
 		subs      []*subscription[T]
-		solo      *lane[T] // see publishSolo
+		index     map[string]int // name → place in subs
+		manyLanes int            // of subs, those with more than one lane
+		solo      *lane[T]       // see publishSolo
 		seq       uint64
 		published uint64
 		unrouted  uint64
@@ -251,7 +254,7 @@ func (in *intake[T]) enter(env *transport.Envelope) {
 // reportDrops has each subscription that dropped events say so.
 func (in *intake[T]) reportDrops() {
 	in.mu.Lock()
-	subs := in.mu.subs // replaced, never changed
+	subs := slices.Clone(in.mu.subs)
 	in.mu.Unlock()
 	for _, s := range subs {
 		s.reportDrops()
@@ -267,13 +270,16 @@ func (in *intake[T]) add(s *subscription[T]) error {
 	if in.topic.bus.state.Load() != stateOpen {
 		return ErrClosed
 	}
-	for _, other := range in.mu.subs {
-		if other.name == s.name {
-			return ErrDuplicateSubscription
-		}
+	if _, ok := in.mu.index[s.name]; ok {
+		return ErrDuplicateSubscription
 	}
-	in.mu.subs = append(in.mu.subs[:len(in.mu.subs):len(in.mu.subs)], s)
+	if in.mu.index == nil {
+		in.mu.index = make(map[string]int)
+	}
+	in.mu.index[s.name] = len(in.mu.subs)
+	in.mu.subs = append(in.mu.subs, s)
 	if len(s.lanes) > 1 {
+		in.mu.manyLanes++
 		in.keyed.Store(true)
 	}
 	in.findSoloLocked()
@@ -285,22 +291,24 @@ func (in *intake[T]) add(s *subscription[T]) error {
 func (in *intake[T]) remove(s *subscription[T]) (left int, was bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	kept := make([]*subscription[T], 0, len(in.mu.subs))
-	keyed := false
-	for _, other := range in.mu.subs {
-		if other != s {
-			kept = append(kept, other)
-			keyed = keyed || len(other.lanes) > 1
+	i, ok := in.mu.index[s.name]
+	if was = ok && in.mu.subs[i] == s; was {
+		last := len(in.mu.subs) - 1
+		moved := in.mu.subs[last]
+		in.mu.subs[i], in.mu.index[moved.name] = moved, i
+		in.mu.subs[last] = nil
+		in.mu.subs = in.mu.subs[:last]
+		delete(in.mu.index, s.name)
+		if len(s.lanes) > 1 {
+			in.mu.manyLanes--
+			in.keyed.Store(in.mu.manyLanes > 0)
 		}
 	}
-	was = len(kept) < len(in.mu.subs)
-	in.mu.subs = kept
-	in.keyed.Store(keyed)
 	in.findSoloLocked()
 	for _, l := range s.lanes {
 		if l != nil {
 			l.wakeWaiters()
 		}
 	}
-	return len(kept), was
+	return len(in.mu.subs), was
 }

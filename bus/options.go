@@ -151,13 +151,20 @@ func MaxActive(n int) ActorOption {
 	return actorOption(func(o *subscribeOptions) { o.maxActive = n })
 }
 
+// defaultOptions is never changed: subscriptions without options share it.
+var defaultOptions = subscribeOptions{
+	lanes: 1, capacity: defaultCapacity, maxParked: defaultMaxParked,
+	panics: defaultPanics, within: defaultWithin,
+	idleTimeout: defaultIdleTimeout, maxActive: defaultMaxActive,
+}
+
 // newOptions is the defaults with opts, which apply applies.
 func newOptions[O comparable](opts []O, apply func(O, *subscribeOptions)) (*subscribeOptions, error) {
-	o := &subscribeOptions{
-		lanes: 1, capacity: defaultCapacity, maxParked: defaultMaxParked,
-		panics: defaultPanics, within: defaultWithin,
-		idleTimeout: defaultIdleTimeout, maxActive: defaultMaxActive,
+	if len(opts) == 0 {
+		return &defaultOptions, nil
 	}
+	o := new(subscribeOptions)
+	*o = defaultOptions
 	var none O
 	for i, opt := range opts {
 		if opt == none {

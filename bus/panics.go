@@ -32,7 +32,7 @@ func (s *Subscription) countPanic(lane string, cause error) {
 	if !stopped {
 		return // another lane was first
 	}
-	s.log.Error("the subscription was stopped: its handler panicked too often", zap.Error(cause),
+	s.log().Error("the subscription was stopped: its handler panicked too often", zap.Error(cause),
 		zap.Int("budget", s.opts.panics), zap.Duration("within", s.opts.within))
 }
 

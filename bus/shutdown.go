@@ -169,8 +169,12 @@ func (b *Bus) subscriptions() []*Subscription {
 		subs = append(subs, t.subscriptions()...)
 	}
 	// Last, since a subscription may move there meanwhile, but never back.
+	seen := make(map[*Subscription]struct{}, len(subs))
+	for _, s := range subs {
+		seen[s] = struct{}{}
+	}
 	for _, s := range b.leaving() {
-		if !slices.Contains(subs, s) {
+		if _, ok := seen[s]; !ok {
 			subs = append(subs, s)
 		}
 	}

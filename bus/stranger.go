@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -84,7 +85,7 @@ func (in *intake[T]) keyOf(env *transport.Envelope) (key string) {
 func (in *intake[T]) overflowed(env *transport.Envelope) {
 	in.mu.Lock()
 	in.mu.published++
-	subs := in.mu.subs
+	subs := slices.Clone(in.mu.subs)
 	for _, s := range subs {
 		l := s.choose(0)
 		l.accepted++

@@ -30,7 +30,6 @@ type Subscription struct {
 	name   string
 	opts   *subscribeOptions
 	engine engine
-	log    *zap.Logger
 
 	ctl  atomic.Uint32
 	done chan struct{}
@@ -147,7 +146,6 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 	s := &subscription[T]{
 		Subscription: &Subscription{
 			bus: t.bus, info: t.info, name: name, opts: o, done: make(chan struct{}),
-			log: t.bus.log.With(zap.String("topic", t.info.name), zap.String("subscription", name)),
 		},
 		topic:     t,
 		attendant: a,
@@ -192,6 +190,12 @@ func (t *Topic[T]) attach(ctx context.Context, s *subscription[T]) error {
 		return err
 	}
 	return nil
+}
+
+// log is the bus's logger, speaking of this subscription. It is made when it is
+// needed: most subscriptions never log.
+func (s *Subscription) log() *zap.Logger {
+	return s.bus.log.With(zap.String("topic", s.info.name), zap.String("subscription", s.name))
 }
 
 // Name is the subscription's name.
