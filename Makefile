@@ -8,10 +8,10 @@ FUZZTIME ?= 5s
 BENCH ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help test redis vet fmt lint fuzz bench examples cover clean
+.PHONY: help test redis vet fmt lint fuzz bench microbench examples cover clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: redis ## all tests, under the race detector; installs redis-server if it is missing
 	$(if $(RACE),,@echo "no C compiler: testing without the race detector")
@@ -36,7 +36,10 @@ lint: ## staticcheck, and the linters of tools/lint
 fuzz: ## each fuzz target for FUZZTIME (5s)
 	@tools/fuzz $(FUZZTIME)
 
-bench: ## the benchmarks that match BENCH (all)
+bench: ## our bus beside its peers: the table of docs/benchmarks.md
+	go -C bench run .
+
+microbench: ## the packages' benchmarks that match BENCH (all)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
 examples: ## run the flights and compare their output with the one expected

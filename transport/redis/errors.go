@@ -23,6 +23,9 @@ var (
 	ErrTimeout = errors.New("redis: not accepted in time")
 )
 
+// errNoOwner is why an event waits whose slot nobody serves.
+var errNoOwner = errors.New("no node owns the slot: the cluster is not whole, see CLUSTER SLOTS")
+
 // verdict is what an error of a command means for who sent it.
 type verdict uint8
 
@@ -97,3 +100,6 @@ func endpoint(to, reached string) (string, bool) {
 	}
 	return net.JoinHostPort(host, port), true
 }
+
+// isRefusal reports whether an error is the server's no to who we are.
+func isRefusal(err error) bool { return errors.Is(err, ErrAuth) || errors.Is(err, ErrPermission) }

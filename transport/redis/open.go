@@ -26,6 +26,9 @@ func Open(ctx context.Context, config Config) (*Transport, error) {
 	}
 	var failures []error
 	for _, addr := range cfg.Addrs {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("redis: open: %w", err)
+		}
 		found, err := discover(ctx, &cfg, addr)
 		if err == nil {
 			return newTransport(cfg, found), nil

@@ -1,0 +1,201 @@
+package fakecluster
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/shardbus/shardbus/router"
+)
+
+// message is what was published.
+type message struct {
+	shard            bool // by SPUBLISH
+	channel, payload string
+}
+
+// deliverLocked gives a message to the subscribers at this node, and returns how many there are.
+func (n *Node) deliverLocked(m message) int {
+	kind := "message"
+	if m.shard {
+		kind = "smessage"
+	}
+	count := 0
+	for cl := range n.clients {
+		if subscribed := m.shard && cl.shard[m.channel] || !m.shard && cl.normal[m.channel]; !subscribed {
+			continue
+		}
+		count++
+		cl.pushLocked(func(r *reply) {
+			r.push(3)
+			r.bulk(kind)
+			r.bulk(m.channel)
+			r.bulk(m.payload)
+		})
+	}
+	return count
+}
+
+// publish delivers a message at this node and, over the cluster bus, at those that should have it too: for SPUBLISH the
+// others of this node's shard, for PUBLISH all. It returns the number of subscribers at this node, as Redis does.
+func (n *Node) publish(m message) int {
+	c := n.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !n.up {
+		return 0
+	}
+	others := c.nodes
+	if m.shard {
+		others = nil
+		if s, _ := n.view.home(n); s != nil {
+			others = s.members()
+		}
+	}
+	for _, other := range others {
+		switch {
+		case other == n || n.isolated || other.isolated || !other.up:
+		case other.paused:
+			other.backlog = append(other.backlog, m)
+		default:
+			other.deliverLocked(m)
+		}
+	}
+	return n.deliverLocked(m)
+}
+
+func (cl *client) spublish(args []string) { cl.publishAs(true, args) }
+func (cl *client) publish(args []string)  { cl.publishAs(false, args) }
+
+func (cl *client) publishAs(shard bool, args []string) {
+	if len(args) != 3 {
+		cl.wrongNumber()
+		return
+	}
+	cl.reply.int(cl.node.publish(message{shard: shard, channel: args[1], payload: args[2]}))
+}
+
+func (cl *client) wrongNumber() {
+	cl.fail("ERR wrong number of arguments for '%s' command", strings.ToLower(cl.name))
+}
+
+func (cl *client) ssubscribe(args []string) { cl.enter(cl.shard, args) }
+func (cl *client) subscribe(args []string)  { cl.enter(cl.normal, args) }
+
+// enter subscribes. set is guarded by mu.
+func (cl *client) enter(set map[string]bool, args []string) {
+	if len(args) < 2 {
+		cl.wrongNumber()
+		return
+	}
+	cl.cluster.mu.Lock()
+	defer cl.cluster.mu.Unlock()
+	for _, channel := range args[1:] {
+		set[channel] = true
+		cl.confirm(channel, len(set))
+	}
+	cl.out.bound(true)
+}
+
+// confirm replies to one channel of the command that runs.
+func (cl *client) confirm(channel string, count int) {
+	cl.reply.push(3)
+	cl.reply.bulk(strings.ToLower(cl.name))
+	cl.reply.bulk(channel)
+	cl.reply.int(count)
+}
+
+func (cl *client) sunsubscribe(args []string) { cl.leave(cl.shard, args) }
+func (cl *client) unsubscribe(args []string)  { cl.leave(cl.normal, args) }
+
+// leave unsubscribes; from all channels if none is named.
+func (cl *client) leave(set map[string]bool, args []string) {
+	cl.cluster.mu.Lock()
+	defer cl.cluster.mu.Unlock()
+	channels := args[1:]
+	if len(channels) == 0 {
+		channels = slices.Sorted(maps.Keys(set))
+	}
+	for _, channel := range channels {
+		delete(set, channel)
+		cl.confirm(channel, len(set))
+	}
+	if len(channels) == 0 {
+		cl.reply.push(3)
+		cl.reply.bulk(strings.ToLower(cl.name))
+		cl.reply.null()
+		cl.reply.int(0)
+	}
+	cl.out.bound(len(cl.shard)+len(cl.normal) > 0)
+}
+
+// dropChannelsLocked ends the subscriptions to the channels of some slots, with a "sunsubscribe" that nobody asked for.
+func (n *Node) dropChannelsLocked(gone func(slot int) bool) {
+	clients := slices.SortedFunc(maps.Keys(n.clients), func(a, b *client) int { return cmp.Compare(a.id, b.id) })
+	for _, cl := range clients {
+		for _, channel := range slices.Sorted(maps.Keys(cl.shard)) {
+			if !gone(router.Slot(channel)) {
+				continue
+			}
+			delete(cl.shard, channel)
+			left := len(cl.shard)
+			cl.pushLocked(func(r *reply) {
+				r.push(3)
+				r.bulk("sunsubscribe")
+				r.bulk(channel)
+				r.int(left)
+			})
+		}
+		cl.out.bound(len(cl.shard)+len(cl.normal) > 0)
+	}
+}
+
+// pubsub answers PUBSUB: what is subscribed at this node.
+func (cl *client) pubsub(args []string) {
+	sub := ""
+	if len(args) > 1 {
+		sub = strings.ToUpper(args[1])
+	}
+	counts := func(pick func(*client) map[string]bool) map[string]int {
+		cl.cluster.mu.Lock()
+		defer cl.cluster.mu.Unlock()
+		found := make(map[string]int)
+		for other := range cl.node.clients {
+			for channel := range pick(other) {
+				found[channel]++
+			}
+		}
+		return found
+	}
+	shard := func(other *client) map[string]bool { return other.shard }
+	normal := func(other *client) map[string]bool { return other.normal }
+	switch {
+	case sub == "SHARDCHANNELS" && len(args) == 2:
+		cl.replyChannels(counts(shard))
+	case sub == "CHANNELS" && len(args) == 2:
+		cl.replyChannels(counts(normal))
+	case sub == "SHARDNUMSUB":
+		cl.replyCounts(counts(shard), args[2:])
+	case sub == "NUMSUB":
+		cl.replyCounts(counts(normal), args[2:])
+	default:
+		cl.unmodelled(args)
+	}
+}
+
+func (cl *client) replyChannels(counts map[string]int) {
+	channels := slices.Sorted(maps.Keys(counts))
+	cl.reply.array(len(channels))
+	for _, channel := range channels {
+		cl.reply.bulk(channel)
+	}
+}
+
+func (cl *client) replyCounts(counts map[string]int, channels []string) {
+	cl.reply.array(2 * len(channels))
+	for _, channel := range channels {
+		cl.reply.bulk(channel)
+		cl.reply.int(counts[channel])
+	}
+}

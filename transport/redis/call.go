@@ -1,0 +1,93 @@
+package redis
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/shardbus/shardbus/transport"
+)
+
+// call is one Publish. Its caller fills it; once an item is queued, outbox.mu guards it, but for doc and seqAt, which
+// are then the writer's.
+type call struct {
+	items   []item
+	results []transport.Result
+	open    int           // items that are queued and not settled, and 1 while more are to be queued
+	done    chan struct{} // capacity 1: open became 0
+}
+
+// item is one event that waits to be accepted.
+type item struct {
+	env     *transport.Envelope // nil: refused
+	channel string
+	slot    int
+	doc     []byte // encoded by the caller, but for its number; nil: to be encoded again
+	seqAt   int
+	size    int
+	seq     uint64 // 0: not assigned, never written
+	given   string // the stream's givenTo when it was last taken
+	stream  *stream
+
+	call    *call // nil: its caller was told how it ended
+	index   int   // in call.results
+	settled bool  // it ended
+	dead    bool  // the caller was told an error already, and waits no longer
+}
+
+var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+
+// newCall returns a call for as many events as there are results.
+func newCall(results []transport.Result) *call {
+	c, _ := calls.Get().(*call)
+	if cap(c.items) < len(results) {
+		c.items = make([]item, len(results))
+	}
+	c.items = c.items[:len(results)]
+	c.results, c.open = results, 1
+	return c
+}
+
+// Calls beyond these bounds are not kept for reuse.
+const (
+	keptItems = 128
+	keptBytes = 64 << 10
+)
+
+// recycle gives the call's memory to the next. Every item was settled without an error of its pipeline's, so neither a
+// writer nor rueidis uses it any more.
+func (c *call) recycle() {
+	if cap(c.items) > keptItems {
+		return
+	}
+	bytes := 0
+	for i := range c.items {
+		it := &c.items[i]
+		bytes += cap(it.doc)
+		*it = item{doc: it.doc}
+	}
+	if bytes > keptBytes {
+		return
+	}
+	c.results = nil
+	calls.Put(c)
+}
+
+// release takes one off what the call waits for.
+func (c *call) release() {
+	if c.open--; c.open == 0 {
+		c.done <- struct{}{}
+	}
+}
+
+// wait blocks until the call's items are settled, or ctx ends, or the timer fires.
+func (c *call) wait(ctx context.Context, timeout <-chan time.Time) error {
+	select {
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timeout:
+		return ErrTimeout
+	}
+}

@@ -1,0 +1,29 @@
+package redis
+
+import (
+	"fmt"
+
+	"github.com/shardbus/shardbus/transport"
+)
+
+var _ transport.Claimer = (*Transport)(nil)
+
+// Claim takes the transport for a bus. It fails with transport.ErrInUse while another has it, and with
+// transport.ErrClosed after Close.
+func (t *Transport) Claim() error {
+	if t.isClosed() {
+		return fmt.Errorf("redis: %w", transport.ErrClosed)
+	}
+	if !t.claimed.CompareAndSwap(false, true) {
+		return fmt.Errorf("redis: %w", transport.ErrInUse)
+	}
+	return nil
+}
+
+// Release gives the transport back, so that another bus may claim it. What the bus before had subscribed, and the
+// numbers it gave its events, are forgotten. No Serve may run.
+func (t *Transport) Release() {
+	t.registry.forget()
+	t.outbox.forget()
+	t.claimed.Store(false)
+}

@@ -1,0 +1,100 @@
+package redis
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/shardbus/shardbus/router"
+	"pgregory.net/rapid"
+)
+
+func node(i int) router.Node {
+	return router.Node{Addr: fmt.Sprintf("10.0.0.%d:6379", i), ID: fmt.Sprintf("id%d", i)}
+}
+
+// TestClaimsNewestWins: for every slot the claim with the highest epoch wins, whoever brings it and in whatever order.
+func TestClaimsNewestWins(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var views []nodeView
+		for i := range rapid.IntRange(1, 5).Draw(t, "views") {
+			v := nodeView{from: node(i).Addr}
+			for from := 0; from < router.Slots; {
+				to := min(router.Slots-1, from+rapid.IntRange(1000, 9000).Draw(t, "size"))
+				owner := rapid.IntRange(0, 7).Draw(t, "owner")
+				if owner > 0 {
+					// A node has one epoch in all views: that it differs is what the rule is not about.
+					v.claims = append(v.claims, claim{
+						slots: router.SlotRange{From: from, To: to}, epoch: uint64(owner), primary: node(owner),
+						replicas: []router.Node{node(100 + owner), node(owner%7 + 1)},
+					})
+				}
+				from = to + 1
+			}
+			views = append(views, v)
+		}
+		snapshot, err := settleClaims(views)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := settleClaims(rapid.Permutation(views).Draw(t, "order"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !router.Diff(snapshot, again).Empty() {
+			t.Fatal("the order of the views matters")
+		}
+		for slot := 0; slot < router.Slots; slot += 97 {
+			want := router.Node{}
+			var epoch uint64
+			for _, v := range views {
+				for _, c := range v.claims {
+					if slot >= c.slots.From && slot <= c.slots.To && c.epoch > epoch {
+						epoch, want = c.epoch, c.primary
+					}
+				}
+			}
+			if got, _ := snapshot.Primary(slot); got != want {
+				t.Fatalf("slot %d belongs to %v, want %v", slot, got, want)
+			}
+		}
+	})
+}
+
+// TestClaimsIsolatedPrimary: one that was replaced claims its slots for ever, and is not believed.
+func TestClaimsIsolatedPrimary(t *testing.T) {
+	all := router.SlotRange{From: 0, To: router.Slots - 1}
+	old := nodeView{from: node(1).Addr, claims: []claim{{slots: all, epoch: 1, primary: node(1), replicas: []router.Node{node(2)}}}}
+	promoted := nodeView{from: node(2).Addr, claims: []claim{{slots: all, epoch: 2, primary: node(2)}}}
+	for _, views := range [][]nodeView{{old, promoted}, {promoted, old}, {old, old, promoted}} {
+		snapshot, err := settleClaims(views)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := snapshot.Primary(0); got != node(2) {
+			t.Errorf("%v", got)
+		}
+	}
+}
+
+func TestAddEpochs(t *testing.T) {
+	claims := []claim{{primary: router.Node{ID: "aa"}}, {primary: router.Node{ID: "cc"}}}
+	addEpochs(claims, "aa 1.2.3.4:1@2 myself,master - 0 0 7 connected 0-5\nbb 1.2.3.4:1@2 slave aa 0 0 x connected\nshort\n")
+	if claims[0].epoch != 7 || claims[1].epoch != 0 {
+		t.Errorf("%+v", claims)
+	}
+}
+
+func TestEndpoint(t *testing.T) {
+	for _, c := range []struct{ to, reached, want string }{
+		{"10.0.0.1:7000", "h:1", "10.0.0.1:7000"},
+		{":7000", "h:1", "h:7000"},
+		{"?:7000", "[::1]:1", "[::1]:7000"},
+		{"::1:7000", "h:1", ""},
+		{"[::1]:7000", "h:1", "[::1]:7000"},
+		{"nonsense", "h:1", ""},
+	} {
+		if got, _ := endpoint(c.to, c.reached); got != c.want {
+			t.Errorf("endpoint(%q, %q) = %q, want %q", c.to, c.reached, got, c.want)
+		}
+	}
+}

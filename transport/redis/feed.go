@@ -1,0 +1,113 @@
+package redis
+
+import (
+	"time"
+
+	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/track"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
+	"go.uber.org/zap"
+)
+
+// feed is one incarnation of a reader: a connection and what arrives on it.
+type feed struct {
+	t     *Transport
+	addr  string
+	inbox *inbox
+	wake  chan struct{} // capacity 1: the registry has work for it
+
+	// local are the channels confirmed on this connection. Only the consumer touches it.
+	local map[string]*channel
+}
+
+func newFeed(t *Transport, addr string) *feed {
+	return &feed{
+		t: t, addr: addr, inbox: newInbox(t.cfg.ReceiveBytes),
+		wake: make(chan struct{}, 1), local: make(map[string]*channel),
+	}
+}
+
+func (f *feed) signal() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// consume handles what arrives, in order, until closed is closed and everything before was handled.
+func (f *feed) consume(closed <-chan struct{}) {
+	var spare []happening
+	for {
+		ended := false
+		select {
+		case <-f.inbox.wake:
+		case <-closed:
+			ended = true
+		}
+		queue, dropped := f.inbox.swap(spare)
+		now := time.Now()
+		for i := range queue {
+			f.handle(now, &queue[i])
+		}
+		for name, d := range dropped {
+			f.overflow(now, name, d)
+		}
+		f.inbox.handled()
+		if ended {
+			return
+		}
+		if spare = queue; cap(spare) > maxSpare {
+			spare = nil
+		}
+	}
+}
+
+// maxSpare is the largest queue that is kept for the next burst, in entries.
+const maxSpare = 4096
+
+func (f *feed) handle(now time.Time, h *happening) {
+	switch h.kind {
+	case gotMessage:
+		ch := f.local[h.channel]
+		switch {
+		case ch == nil: // left, or never asked for
+		case ch.watermarks():
+			f.watermark(now, h.message)
+		default:
+			ch.message(now, h.message)
+		}
+	case gotSubscribed:
+		if ch := f.t.registry.confirmed(f, h.channel, now); ch != nil {
+			f.local[ch.name] = ch
+		}
+	case gotUnsubscribed:
+		delete(f.local, h.channel)
+		f.t.registry.released(f, h.channel)
+	}
+}
+
+func (f *feed) watermark(now time.Time, message string) {
+	w, err := wire.DecodeWatermark(message)
+	if err != nil {
+		f.t.log.Debug("redis: a watermark that is none", zap.String("addr", f.addr), zap.Error(err))
+		return
+	}
+	for _, m := range w.Streams {
+		if ch := f.local[m.Channel]; ch != nil && !ch.watermarks() {
+			ch.watermark(now, w.Publisher, track.Mark{
+				Last: m.Last, Age: time.Duration(m.AgeMillis) * time.Millisecond, Uncertain: m.Uncertain, Final: w.Final,
+			})
+		}
+	}
+}
+
+func (f *feed) overflow(now time.Time, name string, d drops) {
+	ch := f.local[name]
+	if ch == nil || ch.watermarks() {
+		return
+	}
+	ch.fault(transport.Overflow)
+	if d.unnumbered > 0 {
+		ch.overflow(now, d.unnumbered)
+	}
+}

@@ -1,0 +1,89 @@
+package redis
+
+import (
+	"slices"
+	"time"
+)
+
+// lane is the queue of one primary. outbox.mu guards all of it but the channels.
+type lane struct {
+	addr    string
+	streams map[streamKey]*stream
+	ready   []*stream // have items, and none in flight
+	events  int       // queued or in flight
+	bytes   int
+
+	wake  chan struct{} // capacity 1: there is something to take
+	space chan struct{} // closed, and replaced, when there is room again
+
+	markAt  time.Time // no watermark is due before this; zero: none is due
+	lastErr error     // why the last pipeline failed; nil after one that did not
+}
+
+func newLane(addr string) *lane {
+	return &lane{addr: addr, streams: make(map[streamKey]*stream), wake: make(chan struct{}, 1), space: make(chan struct{})}
+}
+
+// add lists a stream here, with what it holds.
+func (l *lane) add(s *stream) {
+	l.streams[s.streamKey] = s
+	s.lane = l
+	for _, it := range s.queue {
+		l.events++
+		l.bytes += it.size
+	}
+	l.enlist(s)
+	l.markBy(s.markAt)
+}
+
+// remove takes a stream that has nothing in flight off the lane.
+func (l *lane) remove(s *stream) {
+	delete(l.streams, s.streamKey)
+	for _, it := range s.queue {
+		l.leave(it)
+	}
+	if s.ready {
+		s.ready = false
+		l.ready = slices.DeleteFunc(l.ready, func(r *stream) bool { return r == s })
+	}
+}
+
+// enlist makes the writer take from s if there is something to take.
+func (l *lane) enlist(s *stream) {
+	if len(s.queue) > 0 && s.inFlight == 0 && !s.ready {
+		s.ready = true
+		l.ready = append(l.ready, s)
+		l.signal()
+	}
+}
+
+func (l *lane) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// full reports whether a Publish must wait. One event always fits, whatever its size.
+func (l *lane) full(cfg *Config, size int) bool {
+	return l.events >= cfg.QueueEvents || l.events > 0 && l.bytes+size > cfg.QueueBytes
+}
+
+// leave forgets an item's share of the bounds.
+func (l *lane) leave(it *item) {
+	l.events--
+	l.bytes -= it.size
+}
+
+// makeRoom wakes whoever waits for space.
+func (l *lane) makeRoom() {
+	close(l.space)
+	l.space = make(chan struct{})
+}
+
+// markBy makes sure that the writer looks for due watermarks at a time.
+func (l *lane) markBy(at time.Time) {
+	if !at.IsZero() && (l.markAt.IsZero() || at.Before(l.markAt)) {
+		l.markAt = at
+	}
+}

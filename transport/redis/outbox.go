@@ -1,0 +1,314 @@
+package redis
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/shardbus/shardbus/transport"
+)
+
+const (
+	batchEvents = 512     // events of one pipeline, at most
+	batchBytes  = 1 << 20 // and bytes, unless one event is larger
+)
+
+// outbox is everything on its way to the servers: the streams and the lanes they are written through. Its methods do
+// no I/O.
+type outbox struct {
+	cfg      *Config
+	topology *topology
+
+	mu struct {
+		sync.Mutex
+		streams map[streamKey]*stream
+		bySlot  map[int][]*stream
+		lanes   map[string]*lane // by the primary's address; "": slots that nobody owns
+		detours map[int]string   // slots that a MOVED put elsewhere than the snapshot does
+		err     error            // not nil: nothing is taken in
+	}
+}
+
+func newOutbox(cfg *Config, t *topology) *outbox {
+	o := &outbox{cfg: cfg, topology: t}
+	o.mu.streams = make(map[streamKey]*stream)
+	o.mu.bySlot = make(map[int][]*stream)
+	o.mu.lanes = make(map[string]*lane)
+	o.mu.detours = make(map[int]string)
+	return o
+}
+
+// lane returns the lane of a primary.
+func (o *outbox) lane(addr string) *lane {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.laneLocked(addr)
+}
+
+func (o *outbox) laneLocked(addr string) *lane {
+	l := o.mu.lanes[addr]
+	if l == nil {
+		l = newLane(addr)
+		if addr == "" {
+			l.lastErr = errNoOwner
+		}
+		o.mu.lanes[addr] = l
+	}
+	return l
+}
+
+// homeLocked is the lane that a slot's streams belong to.
+func (o *outbox) homeLocked(slot int) *lane {
+	addr, detour := o.mu.detours[slot]
+	if !detour {
+		addr = o.topology.owner(slot)
+	}
+	return o.laneLocked(addr)
+}
+
+func (o *outbox) streamLocked(key streamKey, slot int) *stream {
+	s := o.mu.streams[key]
+	if s == nil {
+		s = &stream{streamKey: key, slot: slot}
+		o.mu.streams[key] = s
+		o.mu.bySlot[slot] = append(o.mu.bySlot[slot], s)
+		o.homeLocked(slot).add(s)
+	}
+	return s
+}
+
+// rehome moves streams to the lanes of the primaries that the snapshot names. Those with events in flight follow when
+// these are settled.
+func (o *outbox) rehome() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	clear(o.mu.detours)
+	for _, streams := range o.mu.bySlot {
+		for _, s := range streams {
+			o.goHomeLocked(s)
+		}
+	}
+	for addr, l := range o.mu.lanes {
+		if len(l.streams) == 0 && l.events == 0 {
+			if _, known := o.topology.snapshot.Load().NodeShard(addr); !known {
+				delete(o.mu.lanes, addr)
+			}
+		}
+	}
+}
+
+func (o *outbox) goHomeLocked(s *stream) {
+	if home := o.homeLocked(s.slot); home != s.lane && s.inFlight == 0 {
+		s.lane.remove(s)
+		s.lane.makeRoom()
+		home.add(s)
+	}
+}
+
+// push queues a call's items from the first-th on, as far as there is room, and returns the first that did not fit and
+// what to wait for then. Once all are queued it lets go of the call, which may be done by then.
+func (o *outbox) push(c *call, first int) (next int, space <-chan struct{}, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := first; i < len(c.items); i++ {
+		it := &c.items[i]
+		if it.env == nil { // refused
+			continue
+		}
+		if o.mu.err != nil {
+			return i, nil, o.mu.err
+		}
+		s := o.streamLocked(streamKey{publisher: it.env.Publisher, channel: it.channel}, it.slot)
+		if s.lane.full(o.cfg, it.size) {
+			return i, s.lane.space, nil
+		}
+		it.stream = s
+		s.queue = append(s.queue, it)
+		s.lane.events++
+		s.lane.bytes += it.size
+		s.lane.enlist(s)
+		c.open++
+	}
+	c.release()
+	return len(c.items), nil, nil
+}
+
+// abandon ends a call's open items with err: its caller waits no longer. What was written may still be accepted; its
+// number is uncertain from now on.
+func (o *outbox) abandon(c *call, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := range c.items {
+		it := &c.items[i]
+		if it.stream == nil || it.call == nil {
+			continue
+		}
+		s := it.stream
+		if last := s.lane.lastErr; last != nil {
+			c.results[i].Err = fmt.Errorf("redis: publish to %q: %w; before that: %w", it.env.Topic, err, last)
+		} else {
+			c.results[i].Err = fmt.Errorf("redis: publish to %q: %w", it.env.Topic, err)
+		}
+		it.dead = true
+		if it.seq != 0 {
+			s.giveUp(it.seq)
+		}
+	}
+	for i := range c.items {
+		if s := c.items[i].stream; s != nil && s.inFlight == 0 {
+			s.prune()
+			s.lane.makeRoom()
+		}
+	}
+}
+
+// batch is what a writer sends as one pipeline.
+type batch struct {
+	items   []*item
+	streams []*stream
+}
+
+// take fills b with what is ready on the lane, in the order in which streams became ready, and assigns numbers.
+func (o *outbox) take(l *lane, b *batch) {
+	b.items, b.streams = b.items[:0], b.streams[:0]
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	bytes := 0
+	now := time.Now()
+	for len(l.ready) > 0 && len(b.items) < batchEvents && bytes < batchBytes {
+		s := l.ready[0]
+		l.ready[0] = nil
+		l.ready = l.ready[1:]
+		s.ready = false
+		s.prune()
+		for _, it := range s.queue {
+			if len(b.items) == batchEvents || bytes > 0 && bytes+it.size > batchBytes {
+				break
+			}
+			if it.seq == 0 && s.publisher != "" {
+				if s.assigned == 0 {
+					s.born = now
+				}
+				s.assigned++
+				it.seq = s.assigned
+				it.env.Seq = it.seq
+			}
+			it.given = s.givenTo
+			bytes += it.size
+			s.inFlight++
+			b.items = append(b.items, it)
+		}
+		if s.inFlight > 0 {
+			b.streams = append(b.streams, s)
+		}
+	}
+	if len(l.ready) > 0 {
+		l.signal()
+	}
+}
+
+// outcome is what became of one item of a batch.
+type outcome struct {
+	receivers int
+	err       error // final
+	again     bool  // to be sent again
+	to        string
+}
+
+// settle takes in the outcomes of a batch, in its order.
+func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	l.lastErr = failure
+	for i, it := range b.items {
+		out := &outcomes[i]
+		if out.again && o.mu.err != nil {
+			*out = outcome{err: o.mu.err}
+		}
+		if out.again {
+			it.doc = nil // its buffer may still be in use
+			if out.to != "" {
+				o.mu.detours[it.stream.slot] = out.to
+			}
+			continue
+		}
+		it.settled = true
+		l.leave(it)
+		it.stream.sent(now)
+	}
+	for _, s := range b.streams {
+		// What is to be sent again stays in front, in order: nothing newer on the channel overtakes it.
+		s.queue = slices.DeleteFunc(s.queue, func(it *item) bool { return it.settled })
+		s.inFlight = 0
+		s.prune()
+		l.markBy(s.markAt)
+		o.goHomeLocked(s)
+		s.lane.enlist(s)
+	}
+	for i, it := range b.items {
+		if out := outcomes[i]; !out.again {
+			o.finishLocked(it, out) // from here on the item is its caller's again
+		}
+	}
+	l.makeRoom()
+}
+
+// finishLocked tells an item's caller how it ended, unless the caller has left.
+func (o *outbox) finishLocked(it *item, out outcome) {
+	c := it.call
+	it.call = nil
+	if it.dead {
+		return
+	}
+	if out.err != nil && it.seq != 0 {
+		it.stream.giveUp(it.seq)
+	}
+	c.results[it.index] = transport.Result{Receivers: out.receivers, Err: out.err}
+	c.release()
+}
+
+// forget drops the streams of which nothing is on its way: after close, and without writers, all of them.
+func (o *outbox) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for key, s := range o.mu.streams {
+		if len(s.queue) > 0 || s.inFlight > 0 {
+			continue
+		}
+		s.lane.remove(s)
+		delete(o.mu.streams, key)
+		o.mu.bySlot[s.slot] = slices.DeleteFunc(o.mu.bySlot[s.slot], func(other *stream) bool { return other == s })
+		if len(o.mu.bySlot[s.slot]) == 0 {
+			delete(o.mu.bySlot, s.slot)
+		}
+	}
+}
+
+// open lets events in.
+func (o *outbox) open() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.mu.err = nil
+}
+
+// close fails everything that is queued, and what comes until open, with err. What is in flight is settled by its
+// writer, and not sent again.
+func (o *outbox) close(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.mu.err = err
+	for _, s := range o.mu.streams {
+		for _, it := range s.queue[s.inFlight:] {
+			s.lane.leave(it)
+			o.finishLocked(it, outcome{err: err})
+		}
+		clear(s.queue[s.inFlight:])
+		s.queue = s.queue[:s.inFlight]
+		s.refloor()
+	}
+	for _, l := range o.mu.lanes {
+		l.makeRoom()
+	}
+}

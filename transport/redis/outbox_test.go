@@ -1,0 +1,178 @@
+package redis
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport"
+	"pgregory.net/rapid"
+)
+
+// TestOutboxKeepsOrder drives an outbox with writers whose pipelines fail in part, slots that move and callers that
+// leave. Of each stream, what is written begins with the lowest number that is open, and goes on in order; each call
+// gets its results; each number is accepted, or noted as given up.
+func TestOutboxKeepsOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg, err := Config{Addrs: []string{"h"}, QueueEvents: 20}.resolved()
+		if err != nil {
+			t.Fatal(err)
+		}
+		owners := func(first string) *router.Snapshot {
+			s, err := router.NewSnapshot([]router.Shard{
+				{Primary: router.Node{Addr: first}, Slots: []router.SlotRange{{From: 0, To: 99}}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		top := newTopology(&cfg, discovery{snapshot: owners("a:1")}, nil)
+		o := newOutbox(&cfg, top)
+		accepted := map[string]map[uint64]bool{}
+		var opened []*call
+		flights := map[string]*batch{}
+
+		finish := func(addr string) {
+			b := flights[addr]
+			delete(flights, addr)
+			outcomes := make([]outcome, len(b.items))
+			for i, it := range b.items {
+				switch rapid.SampledFrom([]string{"ok", "ok", "again", "moved", "error"}).Draw(t, "outcome") {
+				case "ok":
+					if accepted[it.channel] == nil {
+						accepted[it.channel] = map[uint64]bool{}
+					}
+					accepted[it.channel][it.seq] = true
+				case "again":
+					outcomes[i].again = true
+				case "moved":
+					outcomes[i].again, outcomes[i].to = true, rapid.SampledFrom([]string{"a:1", "b:1"}).Draw(t, "to")
+				case "error":
+					outcomes[i].err = errors.New("refused")
+				}
+			}
+			o.settle(o.lane(addr), b, outcomes, nil)
+		}
+		begin := func(addr string) {
+			b := new(batch)
+			o.take(o.lane(addr), b)
+			last := map[*stream]uint64{}
+			for _, it := range b.items {
+				if it.dead {
+					t.Fatal("an abandoned event is written")
+				}
+				if before, seen := last[it.stream]; seen && it.seq <= before {
+					t.Fatalf("%s: %d is written behind %d", it.channel, it.seq, before)
+				} else if !seen {
+					for _, open := range it.stream.queue {
+						if open.seq != 0 && open.seq < it.seq {
+							t.Fatalf("%s: %d is open, and %d is written", it.channel, open.seq, it.seq)
+						}
+					}
+				}
+				last[it.stream] = it.seq
+			}
+			flights[addr] = b
+		}
+		step := func() {
+			addr := rapid.SampledFrom([]string{"a:1", "b:1"}).Draw(t, "addr")
+			switch rapid.SampledFrom([]string{"publish", "publish", "write", "write", "leave", "move"}).Draw(t, "step") {
+			case "publish":
+				c := newCall(make([]transport.Result, rapid.IntRange(1, 3).Draw(t, "events")))
+				for i := range c.items {
+					channel := fmt.Sprint(rapid.IntRange(0, 2).Draw(t, "channel"))
+					c.items[i] = item{env: &transport.Envelope{Publisher: "p"}, channel: channel, slot: int(channel[0] - '0'), call: c, index: i, size: 10}
+				}
+				next, space, err := o.push(c, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if space != nil || next < len(c.items) {
+					o.abandon(c, ErrTimeout)
+					return
+				}
+				opened = append(opened, c)
+			case "write":
+				if flights[addr] != nil {
+					finish(addr)
+				} else {
+					begin(addr)
+				}
+			case "leave":
+				if len(opened) > 0 {
+					o.abandon(opened[rapid.IntRange(0, len(opened)-1).Draw(t, "who")], ErrTimeout)
+				}
+			case "move":
+				top.snapshot.Store(owners(addr))
+				o.rehome()
+			}
+		}
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			step()
+		}
+		o.close(transport.ErrClosed)
+		for _, addr := range []string{"a:1", "b:1"} {
+			if flights[addr] != nil {
+				finish(addr)
+			}
+			if l := o.lane(addr); l.events != 0 || l.bytes != 0 {
+				t.Fatalf("%s: %d events, %d bytes are left", addr, l.events, l.bytes)
+			}
+		}
+		for _, s := range o.mu.streams {
+			if s.settled != s.assigned || len(s.queue) > 0 {
+				t.Fatalf("%s: settled up to %d of %d", s.channel, s.settled, s.assigned)
+			}
+			for seq := uint64(1); seq <= s.assigned; seq++ {
+				given := false
+				for _, r := range s.given {
+					given = given || r.From <= seq && seq <= r.To
+				}
+				if !given && !accepted[s.channel][seq] {
+					t.Fatalf("%s: %d was neither accepted nor given up", s.channel, seq)
+				}
+			}
+		}
+		for _, c := range opened {
+			for i := range c.items {
+				if c.items[i].call != nil && !c.items[i].dead {
+					t.Fatal("a caller was told nothing")
+				}
+			}
+		}
+	})
+}
+
+func TestMarksBackOff(t *testing.T) {
+	now := time.Unix(1e6, 0)
+	s := &stream{streamKey: streamKey{publisher: "p", channel: "c"}, assigned: 1, settled: 1, born: now}
+	s.marked = now
+	s.sent(now)
+	l := newLane("a:1")
+	l.add(s)
+	o := &outbox{}
+	var at []time.Duration
+	for range 7 {
+		if got := o.dueMarks(l, s.markAt.Add(-markSlack-1), false); len(got) != 0 {
+			t.Fatal("a watermark before its time")
+		}
+		due := s.markAt
+		if got := o.dueMarks(l, due, false); len(got) != 1 || got[0].Streams[0].Last != 1 {
+			t.Fatalf("%+v", got)
+		}
+		at = append(at, due.Sub(now))
+		now = due
+	}
+	want := []time.Duration{250 * time.Millisecond, time.Second, 4 * time.Second, 16 * time.Second, time.Minute, time.Minute, time.Minute}
+	for i := range want {
+		if at[i] != want[i] {
+			t.Fatalf("%v, want %v", at, want)
+		}
+	}
+	if got := o.dueMarks(l, now, true); len(got) != 1 || !got[0].Final {
+		t.Errorf("%+v", got)
+	}
+}

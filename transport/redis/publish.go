@@ -1,0 +1,85 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
+)
+
+// Publish sends events through their channels and returns when the shard's primary has accepted each, or it has
+// failed; see transport.Transport. Through a fail-over it goes on trying until ctx ends or Config.PublishTimeout has
+// passed (ErrTimeout). It blocks while the queue of a shard is full. An event whose Publish returned an error, other
+// than because it was too large or the transport closed, may have been received; if it is missing, subscribers report
+// it as Uncertain. Afterwards the envelope's Seq is the number it was given; 0 if it was never written.
+func (t *Transport) Publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
+	c := newCall(results)
+	for i, env := range envs {
+		results[i] = transport.Result{}
+		it := &c.items[i]
+		to, err := t.route(env)
+		if err != nil {
+			results[i].Err = err
+			continue
+		}
+		it.env, it.call, it.index, it.channel, it.slot = env, c, i, to.channel, to.slot
+		it.doc, it.seqAt = wire.Append(it.doc[:0], env, "")
+		it.size = len(it.doc) + len(to.channel) + itemOverhead
+	}
+	err := t.enqueue(ctx, c)
+	if err == nil {
+		c.recycle()
+		return
+	}
+	t.outbox.abandon(c, err)
+	for i := range c.items {
+		if it := &c.items[i]; it.env != nil && it.stream == nil {
+			results[i].Err = fmt.Errorf("redis: publish to %q: %w", it.env.Topic, err)
+		}
+	}
+}
+
+// itemOverhead is about what a queued event costs beside its document and channel.
+const itemOverhead = 400
+
+// enqueue queues the call's items, waiting for room, and waits until they are settled.
+func (t *Transport) enqueue(ctx context.Context, c *call) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	timer := time.NewTimer(t.cfg.PublishTimeout)
+	defer timer.Stop()
+	for next := 0; ; {
+		var space <-chan struct{}
+		var err error
+		if next, space, err = t.outbox.push(c, next); err != nil {
+			return err
+		}
+		if space == nil {
+			break
+		}
+		select {
+		case <-space:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			return ErrTimeout
+		}
+	}
+	return c.wait(ctx, timer.C)
+}
+
+// route checks an envelope and returns where it goes.
+func (t *Transport) route(env *transport.Envelope) (route, error) {
+	if len(env.Payload) > t.cfg.MaxPayload {
+		return route{}, fmt.Errorf("redis: publish to %q: %w: the payload has %d bytes, Config.MaxPayload is %d",
+			env.Topic, transport.ErrTooLarge, len(env.Payload), t.cfg.MaxPayload)
+	}
+	to, err := t.routes.of(env)
+	if err != nil {
+		return route{}, fmt.Errorf("redis: publish to %q: %w", env.Topic, err)
+	}
+	return to, nil
+}

@@ -1,0 +1,172 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+	"go.uber.org/zap"
+)
+
+const (
+	pipelineTasks = 512                   // slots of one pipeline, at most
+	retryMoved    = 10 * time.Millisecond // after a MOVED that does not help: the topology is being asked for
+	retryRefused  = time.Second           // after an error that trying again at once does not mend
+)
+
+// errConnectionLost is why a reader ends when the server says nothing more.
+var errConnectionLost = errors.New("the connection was lost")
+
+// serveReader keeps one connection to the primary at addr, and on it the subscriptions that the registry wants there,
+// until ctx ends or the connection fails.
+func (t *Transport) serveReader(ctx context.Context, addr string) error {
+	conn, closeConn, err := t.cfg.dialDedicated(ctx, addr, nameReader)
+	if err != nil {
+		t.topology.suspect()
+		t.registry.unreachable(addr, err)
+		return err
+	}
+	f := newFeed(t, addr)
+	r := &reader{t: t, feed: f, conn: conn}
+	closed := make(chan struct{})
+	var consumer sync.WaitGroup
+	consumer.Go(func() { f.consume(closed) })
+	lost := conn.SetPubSubHooks(f.inbox.hooks())
+	t.registry.attach(f)
+
+	err = r.serve(ctx, lost)
+
+	// First the connection, so that nothing more arrives; then what arrived; then the subscriptions elsewhere, so that
+	// what they get comes after it.
+	closeConn()
+	close(closed)
+	consumer.Wait()
+	t.registry.detach(f)
+	if err != nil {
+		t.topology.suspect()
+	}
+	return err
+}
+
+// reader is one incarnation.
+type reader struct {
+	t    *Transport
+	feed *feed
+	conn rueidis.DedicatedClient
+
+	later []int // slots to be looked at again when the timer fires
+}
+
+func (r *reader) serve(ctx context.Context, lost <-chan error) error {
+	again := time.NewTimer(time.Hour)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-lost: // nil when it was closed without a word
+			if err == nil {
+				err = errConnectionLost
+			}
+			return fmt.Errorf("redis: subscriptions at %s: %w", r.feed.addr, err)
+		case <-r.feed.wake:
+			delay, err := r.work(ctx, r.t.registry.tasks(r.feed))
+			if err != nil {
+				return err
+			}
+			if delay > 0 {
+				again.Reset(delay)
+			}
+		case <-again.C:
+			r.t.registry.mark(r.later)
+			r.later = r.later[:0]
+		}
+	}
+}
+
+// order is one command of a pipeline.
+type order struct {
+	slot     int
+	channels []string
+	leave    bool
+}
+
+// work carries out tasks, and returns when to look again at what did not work out; 0 if all did.
+func (r *reader) work(ctx context.Context, tasks []task) (delay time.Duration, err error) {
+	orders := make([]order, 0, len(tasks))
+	for _, todo := range tasks {
+		if len(todo.leave) > 0 {
+			orders = append(orders, order{slot: todo.slot, channels: todo.leave, leave: true})
+		}
+		if len(todo.enter) > 0 {
+			orders = append(orders, order{slot: todo.slot, channels: todo.enter})
+		}
+	}
+	for len(orders) > 0 {
+		n := min(len(orders), pipelineTasks)
+		refused, wait, err := r.send(ctx, orders[:n])
+		if err != nil {
+			return 0, err
+		}
+		delay = max(delay, wait)
+		// Channels that were refused together are tried alone: one that is forbidden harms no other.
+		orders = append(refused, orders[n:]...)
+	}
+	return delay, nil
+}
+
+// send sends orders as one pipeline. refused are to be sent next.
+func (r *reader) send(ctx context.Context, orders []order) (refused []order, delay time.Duration, err error) {
+	commands := make(rueidis.Commands, len(orders))
+	for i, o := range orders {
+		if o.leave {
+			commands[i] = r.conn.B().Sunsubscribe().Channel(o.channels...).Build()
+		} else {
+			commands[i] = r.conn.B().Ssubscribe().Channel(o.channels...).Build()
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*r.t.cfg.CommandTimeout)
+	defer cancel()
+	for i, reply := range r.conn.DoMulti(ctx, commands...) {
+		o, err := orders[i], reply.Error()
+		switch judge(err) {
+		case fine:
+		case broken:
+			return nil, 0, fmt.Errorf("redis: subscribe at %s: %w", r.feed.addr, explain(err))
+		case moved:
+			r.t.topology.suspect()
+			to, _ := movedTo(err, r.feed.addr)
+			if o.leave || !r.t.registry.redirected(r.feed, o.slot, o.channels, to) {
+				r.retry(o, nil)
+				delay = max(delay, retryMoved)
+			}
+		case busyNode:
+			r.t.topology.suspect()
+			r.retry(o, nil)
+			delay = max(delay, 2*retryMoved)
+		case forbidden:
+			if len(o.channels) > 1 {
+				for _, name := range o.channels {
+					refused = append(refused, order{slot: o.slot, channels: []string{name}, leave: o.leave})
+				}
+				continue
+			}
+			err = fmt.Errorf("redis: subscribe to channel %q at %s: %w", o.channels[0], r.feed.addr, explain(err))
+			r.t.log.Warn("redis: a channel is refused", zap.String("channel", o.channels[0]), zap.Error(err))
+			r.retry(o, err)
+			delay = max(delay, retryRefused)
+		}
+	}
+	return refused, delay, nil
+}
+
+// retry notes that an order was not carried out. Leaving is not repeated: the subscription ends with the slot's move.
+func (r *reader) retry(o order, final error) {
+	if !o.leave {
+		r.t.registry.refused(r.feed, o.channels, final)
+	}
+	r.later = append(r.later, o.slot)
+}

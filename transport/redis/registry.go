@@ -1,0 +1,470 @@
+package redis
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
+)
+
+// registry is what is subscribed to, what shall be, and where. It outlives the readers. Its methods do no I/O; readers
+// ask it for work and tell it what the servers confirmed.
+type registry struct {
+	t        *Transport
+	topology *topology
+
+	mu struct {
+		sync.Mutex
+		topics   map[string]*topicState
+		channels map[string]*channel
+		bySlot   map[int]map[*channel]struct{}
+		feeds    map[string]*feed
+		// dirty are the slots where desired and confirmed state differ, by the address that should act.
+		dirty map[string]map[int]struct{}
+		// detours are slots that a MOVED put elsewhere than the snapshot does.
+		detours map[int]string
+	}
+}
+
+type topicState struct {
+	placement router.Placement
+	channels  []*channel
+	live      *await
+}
+
+func newRegistry(t *Transport, topology *topology) *registry {
+	r := &registry{t: t, topology: topology}
+	r.mu.topics = make(map[string]*topicState)
+	r.mu.channels = make(map[string]*channel)
+	r.mu.bySlot = make(map[int]map[*channel]struct{})
+	r.mu.feeds = make(map[string]*feed)
+	r.mu.dirty = make(map[string]map[int]struct{})
+	r.mu.detours = make(map[int]string)
+	return r
+}
+
+// want lists a topic and returns what to wait for until it is live. mine is false if it was listed before.
+func (r *registry) want(placement router.Placement) (live *await, mine bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if have := r.mu.topics[placement.Topic]; have != nil {
+		if have.placement != placement {
+			return nil, false, fmt.Errorf("it is subscribed to with %d partitions, not %d",
+				have.placement.Partitions, placement.Partitions)
+		}
+		return have.live, false, nil
+	}
+	live = &await{open: 1, done: make(chan struct{})}
+	state := &topicState{placement: placement, live: live}
+	r.mu.topics[placement.Topic] = state
+	for i := range placement.Len() {
+		slot := placement.Slot(i)
+		r.useLocked(state, placement.Channel(i), slot, placement, i)
+		r.useLocked(state, wire.WatermarkChannel(slot), slot, router.Placement{}, 0)
+	}
+	live.settleLocked()
+	return live, true, nil
+}
+
+// useLocked makes a topic use a channel.
+func (r *registry) useLocked(state *topicState, name string, slot int, placement router.Placement, partition int) {
+	ch := r.mu.channels[name]
+	if ch == nil {
+		ch = &channel{name: name, slot: slot, placement: placement, partition: partition, t: r.t}
+		r.mu.channels[name] = ch
+		if r.mu.bySlot[slot] == nil {
+			r.mu.bySlot[slot] = make(map[*channel]struct{})
+		}
+		r.mu.bySlot[slot][ch] = struct{}{}
+	}
+	ch.users++
+	state.channels = append(state.channels, ch)
+	if ch.home != nil && !ch.leaving {
+		if ch.users == 1 { // it was about to be left
+			ch.begin(time.Now())
+		}
+		return
+	}
+	state.live.open++
+	ch.waiting = append(ch.waiting, state.live)
+	r.markLocked(slot)
+}
+
+// unwant takes a topic off the list; its Subscribe, if it still waits, fails with why. Nothing of it reaches the sink
+// any more when it returns. left are the channels that the servers are yet to be told of.
+func (r *registry) unwant(topic string, why error) (left []*channel) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	state := r.mu.topics[topic]
+	if state == nil {
+		return nil
+	}
+	delete(r.mu.topics, topic)
+	state.live.failLocked(why)
+	for _, ch := range state.channels {
+		if ch.users--; ch.users > 0 {
+			continue
+		}
+		ch.waiting = nil
+		ch.mute()
+		if ch.home == nil && ch.asked == nil {
+			r.dropLocked(ch)
+			continue
+		}
+		r.markAtLocked(ch)
+		left = append(left, ch)
+	}
+	return left
+}
+
+// forget takes every topic off the list.
+func (r *registry) forget() {
+	r.mu.Lock()
+	topics := slices.Collect(maps.Keys(r.mu.topics))
+	r.mu.Unlock()
+	for _, topic := range topics {
+		r.unwant(topic, transport.ErrClosed)
+	}
+}
+
+// dropLocked forgets a channel that is subscribed nowhere.
+func (r *registry) dropLocked(ch *channel) {
+	delete(r.mu.channels, ch.name)
+	delete(r.mu.bySlot[ch.slot], ch)
+	if len(r.mu.bySlot[ch.slot]) == 0 {
+		delete(r.mu.bySlot, ch.slot)
+	}
+}
+
+// gone reports whether the servers have confirmed that none of the channels is subscribed, or somebody wants it again.
+func (r *registry) gone(channels []*channel) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, ch := range channels {
+		if ch.users == 0 && (ch.home != nil || ch.asked != nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// ownerLocked returns the address where a slot's channels belong; empty if nobody serves it.
+func (r *registry) ownerLocked(slot int) string {
+	if addr, detour := r.mu.detours[slot]; detour {
+		return addr
+	}
+	return r.topology.owner(slot)
+}
+
+// markLocked gives a slot to the reader of its owner to look at.
+func (r *registry) markLocked(slot int) { r.markForLocked(r.ownerLocked(slot), slot) }
+
+// markAtLocked gives a channel's slot to the reader where it is subscribed.
+func (r *registry) markAtLocked(ch *channel) {
+	if ch.home != nil {
+		r.markForLocked(ch.home.addr, ch.slot)
+	}
+	if ch.asked != nil && ch.asked != ch.home {
+		r.markForLocked(ch.asked.addr, ch.slot)
+	}
+}
+
+func (r *registry) markForLocked(addr string, slot int) {
+	if r.mu.dirty[addr] == nil {
+		r.mu.dirty[addr] = make(map[int]struct{})
+	}
+	r.mu.dirty[addr][slot] = struct{}{}
+	if f := r.mu.feeds[addr]; f != nil {
+		f.signal()
+	}
+}
+
+// mark is markLocked for a slot where something did not work out.
+func (r *registry) mark(slots []int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, slot := range slots {
+		r.markLocked(slot)
+	}
+}
+
+// rehome gives every slot whose channels are not where the snapshot says to the reader that should have them.
+func (r *registry) rehome(changes router.Changes) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, move := range changes.Slots {
+		r.movedLocked(move)
+	}
+	clear(r.mu.detours)
+	stale := r.mu.dirty
+	r.mu.dirty = make(map[string]map[int]struct{}, len(stale))
+	for slot, channels := range r.mu.bySlot {
+		owner := r.topology.owner(slot)
+		for ch := range channels {
+			if ch.users > 0 && (ch.home == nil || ch.home.addr != owner) {
+				r.markForLocked(owner, slot)
+			}
+			if ch.users == 0 {
+				r.markAtLocked(ch)
+			}
+		}
+	}
+}
+
+// movedLocked notes why slots have another owner, where two are known.
+func (r *registry) movedLocked(move router.SlotMove) {
+	if move.From == (router.Node{}) || move.To == (router.Node{}) {
+		return
+	}
+	reason := transport.Migration
+	if move.SameShard {
+		reason = transport.FailOver
+	}
+	for slot := move.Slots.From; slot <= move.Slots.To; slot++ {
+		for ch := range r.mu.bySlot[slot] {
+			if ch.users > 0 && (ch.home == nil || ch.home.addr != move.To.Addr) {
+				ch.moved = reason
+				ch.fault(reason)
+			}
+		}
+	}
+}
+
+// attach lists a reader's new connection.
+func (r *registry) attach(f *feed) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.feeds[f.addr] = f
+	f.signal()
+}
+
+// detach notes that a connection has ended, with everything that was subscribed on it.
+func (r *registry) detach(f *feed) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mu.feeds[f.addr] == f {
+		delete(r.mu.feeds, f.addr)
+	}
+	maps.DeleteFunc(r.mu.detours, func(_ int, addr string) bool { return addr == f.addr })
+	for _, ch := range r.mu.channels {
+		if ch.asked == f {
+			ch.asked = nil
+			r.loseLocked(ch)
+		}
+		if ch.home == f {
+			ch.home = nil
+			r.loseLocked(ch)
+		}
+	}
+}
+
+// loseLocked notes that a channel is not subscribed where it was.
+func (r *registry) loseLocked(ch *channel) {
+	ch.leaving = false
+	if ch.users == 0 {
+		if ch.home == nil && ch.asked == nil {
+			r.dropLocked(ch)
+		}
+		return
+	}
+	ch.fault(transport.Disconnected) // for now: where it is confirmed next tells more
+	r.markLocked(ch.slot)
+}
+
+// task is what a reader has to do in one slot.
+type task struct {
+	slot         int
+	enter, leave []string
+}
+
+// tasks returns what f has to do, and notes that it is being done.
+func (r *registry) tasks(f *feed) []task {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	slots := r.mu.dirty[f.addr]
+	if len(slots) == 0 {
+		return nil
+	}
+	delete(r.mu.dirty, f.addr)
+	tasks := make([]task, 0, len(slots))
+	for slot := range slots {
+		todo := task{slot: slot}
+		for ch := range r.mu.bySlot[slot] {
+			switch {
+			case ch.users > 0 && ch.home != f && ch.asked == nil && r.ownerLocked(slot) == f.addr:
+				ch.asked = f
+				todo.enter = append(todo.enter, ch.name)
+			case ch.users == 0 && ch.home == f && !ch.leaving:
+				ch.leaving = true
+				todo.leave = append(todo.leave, ch.name)
+			}
+		}
+		if len(todo.enter)+len(todo.leave) > 0 {
+			tasks = append(tasks, todo)
+		}
+	}
+	return tasks
+}
+
+// confirmed notes that a channel is subscribed on f. It returns nil if it is not listed.
+func (r *registry) confirmed(f *feed, name string, now time.Time) *channel {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ch := r.mu.channels[name]
+	if ch == nil {
+		return nil
+	}
+	if ch.asked == f {
+		ch.asked = nil
+	}
+	if ch.moved == transport.Unknown && r.otherShard(ch.last, f.addr) {
+		ch.moved = transport.Migration // a MOVED was first to tell
+	}
+	if ch.moved != transport.Unknown && r.ownerLocked(ch.slot) == f.addr {
+		ch.fault(ch.moved)
+		ch.moved = transport.Unknown
+	}
+	ch.home, ch.last, ch.leaving = f, f.addr, false
+	if r.ownerLocked(ch.slot) != f.addr { // the slot moved while the question was on its way
+		r.markLocked(ch.slot)
+	}
+	if ch.users == 0 {
+		r.markForLocked(f.addr, ch.slot)
+		return ch
+	}
+	ch.begin(now)
+	for _, a := range ch.waiting {
+		a.settleLocked()
+	}
+	ch.waiting = nil
+	return ch
+}
+
+// otherShard reports whether two nodes are known and serve different slots.
+func (r *registry) otherShard(a, b string) bool {
+	snapshot := r.topology.snapshot.Load()
+	one, known := snapshot.NodeShard(a)
+	two, both := snapshot.NodeShard(b)
+	return known && both && one != two
+}
+
+// redirected notes that f answered MOVED for channels of a slot, and to where. It reports false if the slot is to be
+// marked later: the node named is not one we are connected to, or somebody has sent us elsewhere already and they may
+// not agree.
+func (r *registry) redirected(f *feed, slot int, names []string, to string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, again := r.mu.detours[slot]
+	if r.mu.feeds[to] == nil || to == f.addr {
+		return false
+	}
+	r.mu.detours[slot] = to
+	for _, name := range names {
+		if ch := r.mu.channels[name]; ch != nil && ch.asked == f {
+			ch.asked = nil
+			if ch.users == 0 && ch.home == nil {
+				r.dropLocked(ch)
+			}
+		}
+	}
+	if !again {
+		r.markLocked(slot)
+	}
+	return !again
+}
+
+// released notes that a channel is not subscribed on f any more: because we asked for it, or because the slot moved.
+func (r *registry) released(f *feed, name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ch := r.mu.channels[name]
+	if ch == nil || ch.home != f {
+		return
+	}
+	asked := ch.leaving
+	ch.home = nil
+	r.loseLocked(ch)
+	if !asked {
+		r.topology.suspect()
+	}
+}
+
+// refused notes that SSUBSCRIBE of channels on f failed. With a final error those who wait for them are told;
+// else the slot is to be marked again.
+func (r *registry) refused(f *feed, names []string, final error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, name := range names {
+		ch := r.mu.channels[name]
+		if ch == nil || ch.asked != f {
+			continue
+		}
+		ch.asked = nil
+		if ch.users == 0 {
+			if ch.home == nil {
+				r.dropLocked(ch)
+			}
+			continue
+		}
+		if final != nil {
+			for _, a := range ch.waiting {
+				a.failLocked(final)
+			}
+			ch.waiting = nil
+		}
+	}
+}
+
+// delivers reports whether channels that are wanted arrive from addr only.
+func (r *registry) delivers(addr string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, ch := range r.mu.channels {
+		if ch.users > 0 && ch.home != nil && ch.home.addr == addr {
+			return true
+		}
+	}
+	return false
+}
+
+// all returns every channel.
+func (r *registry) all() []*channel {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	channels := make([]*channel, 0, len(r.mu.channels))
+	for _, ch := range r.mu.channels {
+		channels = append(channels, ch)
+	}
+	return channels
+}
+
+// fail ends the waiting of every Subscribe.
+func (r *registry) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, state := range r.mu.topics {
+		state.live.failLocked(err)
+	}
+}
+
+// unreachable tells those who wait for channels at addr why, if waiting does not help.
+func (r *registry) unreachable(addr string, err error) {
+	if !isRefusal(err) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for slot := range r.mu.dirty[addr] {
+		for ch := range r.mu.bySlot[slot] {
+			for _, a := range ch.waiting {
+				a.failLocked(err)
+			}
+			ch.waiting = nil
+		}
+	}
+}

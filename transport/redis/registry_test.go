@@ -1,0 +1,150 @@
+package redis
+
+import (
+	"testing"
+	"time"
+
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
+)
+
+// gapSink keeps gaps.
+type gapSink struct{ gaps []transport.Gap }
+
+func (*gapSink) Deliver(*transport.Envelope) {}
+func (s *gapSink) Gap(g transport.Gap)       { s.gaps = append(s.gaps, g) }
+
+// reasonRig is a channel that is live at node 1, whose replica is node 2; node 3 has the other half of the slots.
+type reasonRig struct {
+	tr   *Transport
+	ch   *channel
+	home *feed
+	now  time.Time
+}
+
+func (r *reasonRig) become(t *testing.T, shards ...router.Shard) {
+	t.Helper()
+	after, err := router.NewSnapshot(shards)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := r.tr.topology.snapshot.Swap(after)
+	r.tr.registry.rehome(router.Diff(before, after))
+}
+
+func (r *reasonRig) attach(n router.Node) *feed {
+	f := newFeed(r.tr, n.Addr)
+	r.tr.registry.attach(f)
+	return f
+}
+
+// enter has f carry out what it is to do, as a reader and a server would.
+func (r *reasonRig) enter(t *testing.T, f *feed) {
+	t.Helper()
+	for _, todo := range r.tr.registry.tasks(f) {
+		for _, name := range todo.enter {
+			r.tr.registry.confirmed(f, name, r.now)
+		}
+	}
+	if r.ch = r.tr.registry.mu.channels["reasons"]; r.ch.home != f {
+		t.Fatalf("the channel is not subscribed at %s", f.addr)
+	}
+}
+
+func (r *reasonRig) event(seq uint64) {
+	doc, at := wire.Append(nil, &transport.Envelope{Topic: "reasons", Publisher: "p", ID: "x"}, "")
+	wire.PutSequence(doc, at, seq)
+	r.ch.message(r.now, string(doc))
+}
+
+// TestGapReasons: a gap says what happened to the subscription, whatever was the first sign of it.
+func TestGapReasons(t *testing.T) {
+	slot := router.Slot("reasons")
+	whole, half := router.SlotRange{From: 0, To: router.Slots - 1}, router.SlotRange{From: slot, To: slot}
+	rest := []router.SlotRange{{From: 0, To: slot - 1}, {From: slot + 1, To: router.Slots - 1}}
+	before := []router.Shard{
+		{Primary: node(1), Replicas: []router.Node{node(2)}, Slots: []router.SlotRange{half}}, {Primary: node(3), Slots: rest},
+	}
+	promoted := []router.Shard{{Primary: node(2), Slots: []router.SlotRange{half}}, {Primary: node(3), Slots: rest}}
+	migrated := []router.Shard{{Primary: node(3), Slots: []router.SlotRange{whole}}, {Primary: node(1), Replicas: []router.Node{node(2)}}}
+	for _, c := range []struct {
+		name  string
+		want  transport.GapReason
+		fault func(t *testing.T, r *reasonRig)
+	}{
+		{"nothing", transport.Unknown, func(*testing.T, *reasonRig) {}},
+		{"the connection ends", transport.Disconnected, func(t *testing.T, r *reasonRig) {
+			r.tr.registry.detach(r.home)
+			r.enter(t, r.attach(node(1)))
+		}},
+		{"fail-over seen by the connection", transport.FailOver, func(t *testing.T, r *reasonRig) {
+			r.tr.registry.detach(r.home)
+			r.become(t, promoted...)
+			r.enter(t, r.attach(node(2)))
+		}},
+		{"fail-over seen by the topology", transport.FailOver, func(t *testing.T, r *reasonRig) {
+			r.become(t, promoted...)
+			r.event(2) // the old primary still delivers
+			r.enter(t, r.attach(node(2)))
+			r.tr.registry.detach(r.home)
+		}},
+		{"fail-over, and the old primary still delivers", transport.FailOver, func(t *testing.T, r *reasonRig) {
+			r.become(t, promoted...)
+		}},
+		{"migration seen by sunsubscribe", transport.Migration, func(t *testing.T, r *reasonRig) {
+			r.tr.registry.released(r.home, "reasons")
+			r.become(t, migrated...)
+			r.enter(t, r.attach(node(3)))
+		}},
+		{"migration seen by the topology", transport.Migration, func(t *testing.T, r *reasonRig) {
+			r.become(t, migrated...)
+			r.tr.registry.released(r.home, "reasons")
+			r.enter(t, r.attach(node(3)))
+		}},
+		{"migration seen by MOVED", transport.Migration, func(t *testing.T, r *reasonRig) {
+			to := r.attach(node(3))
+			r.tr.registry.released(r.home, "reasons")
+			if len(r.tr.registry.tasks(r.home)) == 0 {
+				t.Fatal("it is not asked for where it was")
+			}
+			if !r.tr.registry.redirected(r.home, slot, []string{"reasons"}, to.addr) {
+				t.Fatal("MOVED does not help")
+			}
+			r.enter(t, to)
+			if r.tr.registry.redirected(to, slot, []string{"reasons"}, r.home.addr) {
+				t.Fatal("two nodes that name each other keep us running")
+			}
+			if len(r.tr.registry.tasks(r.home)) > 0 {
+				t.Fatal("the second MOVED is followed at once")
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg, err := Config{Addrs: []string{"h"}}.resolved()
+			if err != nil {
+				t.Fatal(err)
+			}
+			snapshot, err := router.NewSnapshot(before)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := &reasonRig{tr: newTransport(cfg, discovery{cluster: true, snapshot: snapshot}), now: time.Unix(1e6, 0)}
+			gaps := new(gapSink)
+			var sink transport.Sink = gaps
+			r.tr.current.Store(&sink)
+			if _, _, err := r.tr.registry.want(router.Placement{Topic: "reasons"}); err != nil {
+				t.Fatal(err)
+			}
+			r.home = r.attach(node(1))
+			r.enter(t, r.home)
+			r.event(1)
+			c.fault(t, r)
+			r.event(5)
+			r.ch.expire(r.now.Add(time.Second))
+			if len(gaps.gaps) != 1 || gaps.gaps[0].Reason != c.want || gaps.gaps[0].To != 4 {
+				t.Errorf("%v, want one gap up to 4 for reason %v", gaps.gaps, c.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,59 @@
+package redis
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport"
+)
+
+// routes remembers where the partitions of topics lie that were published to, because that takes strings to build. It
+// grows with the topics, as the streams do.
+type routes struct {
+	mu sync.RWMutex
+	// mu guards known.
+	known map[router.Placement][]route
+}
+
+// route is a channel and its slot.
+type route struct {
+	channel string
+	slot    int
+}
+
+// of returns where an envelope goes.
+func (r *routes) of(env *transport.Envelope) (route, error) {
+	placement := router.Placement{Topic: env.Topic, Partitions: env.Partitions}
+	r.mu.RLock()
+	all, ok := r.known[placement]
+	r.mu.RUnlock()
+	if !ok {
+		var err error
+		if all, err = r.learn(placement); err != nil {
+			return route{}, err
+		}
+	}
+	if env.Partition < 0 || env.Partition >= len(all) {
+		return route{}, fmt.Errorf("there is no partition %d of %d", env.Partition, len(all))
+	}
+	return all[env.Partition], nil
+}
+
+// learn checks a placement and remembers it if it is valid.
+func (r *routes) learn(placement router.Placement) ([]route, error) {
+	if err := placement.Validate(); err != nil {
+		return nil, err
+	}
+	all := make([]route, placement.Len())
+	for i := range all {
+		all[i] = route{channel: placement.Channel(i), slot: placement.Slot(i)}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.known == nil {
+		r.known = make(map[router.Placement][]route)
+	}
+	r.known[placement] = all
+	return all, nil
+}

@@ -1,0 +1,140 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/shardbus/shardbus/supervisor"
+	"go.uber.org/zap"
+)
+
+// restarts is the back-off of what has a connection: quick at first, because most faults are short, and never so slow
+// that a server that is back waits for us.
+var restarts = supervisor.Backoff{Min: 5 * time.Millisecond, Max: 500 * time.Millisecond, Jitter: 0.5, ResetAfter: 250 * time.Millisecond}
+
+const (
+	// retryShards is when a primary is tried again that could not be added or removed.
+	retryShards = 20 * time.Millisecond
+	// handOver is how long a node that is no primary any more may still deliver: as a replica it hears what the new
+	// primary gets, so it is left only when the subscriptions are confirmed there.
+	handOver = 2 * time.Second
+)
+
+// shards keeps a child running for each primary that has slots.
+type shards struct {
+	t       *Transport
+	tree    *supervisor.Supervisor
+	changed chan struct{} // capacity 1: there is a new snapshot
+
+	running  map[string]bool      // touched by serve only
+	leaving  map[string]time.Time // since when a child is not wanted any more; likewise
+	removals sync.WaitGroup
+}
+
+func newShards(t *Transport) *shards {
+	return &shards{t: t, changed: make(chan struct{}, 1)}
+}
+
+func (s *shards) signal() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// serve adds and removes children as the topology changes. The children are its siblings: they go on when it fails.
+func (s *shards) serve(ctx context.Context) error {
+	defer s.removals.Wait()
+	for {
+		var retry <-chan time.Time
+		if !s.reconcile(ctx) {
+			retry = time.After(retryShards)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.changed:
+		case <-retry:
+		}
+	}
+}
+
+// reconcile reports whether nothing is left to do.
+func (s *shards) reconcile(ctx context.Context) bool {
+	wanted := make(map[string]bool)
+	for _, shard := range s.t.topology.snapshot.Load().Shards() {
+		if len(shard.Slots) > 0 {
+			wanted[shard.Primary.Addr] = true
+		}
+	}
+	complete := true
+	for addr := range wanted {
+		if s.running[addr] {
+			continue
+		}
+		child, err := s.t.shard(addr)
+		if err == nil {
+			err = s.tree.Add(child)
+		}
+		switch {
+		case err == nil:
+			s.running[addr] = true
+		case errors.Is(err, supervisor.ErrStopping):
+			return true
+		default: // it is being removed still
+			s.t.log.Debug("redis: shard not started yet", zap.String("addr", addr), zap.Error(err))
+			complete = false
+		}
+	}
+	for addr := range s.running {
+		if wanted[addr] {
+			delete(s.leaving, addr)
+			continue
+		}
+		if s.leaving[addr].IsZero() {
+			s.leaving[addr] = time.Now()
+		}
+		if s.t.registry.delivers(addr) && time.Since(s.leaving[addr]) < handOver {
+			complete = false
+			continue
+		}
+		delete(s.running, addr)
+		delete(s.leaving, addr)
+		// Removing waits for the child, which may be talking to a server that hangs. Nobody else shall wait.
+		s.removals.Go(func() {
+			err := s.tree.Remove(ctx, childName(addr))
+			if err != nil && !errors.Is(err, supervisor.ErrUnknown) && !errors.Is(err, supervisor.ErrStopping) {
+				s.t.log.Warn("redis: shard not removed", zap.String("addr", addr), zap.Error(err))
+			}
+		})
+	}
+	return complete
+}
+
+func childName(addr string) string { return "shard " + addr }
+
+// shard returns the child for a primary: a supervisor of its writer and its reader, which fail independently.
+func (t *Transport) shard(addr string) (supervisor.Child, error) {
+	tree, err := supervisor.New(
+		supervisor.Spec{Name: childName(addr), MaxRestarts: supervisor.Unlimited, Backoff: restarts, OnEvent: t.onEvent},
+		supervisor.Child{Name: "publisher", Serve: func(ctx context.Context) error { return t.serveWriter(ctx, addr) }},
+		supervisor.Child{Name: "subscriber", Serve: func(ctx context.Context) error { return t.serveReader(ctx, addr) }},
+	)
+	if err != nil {
+		return supervisor.Child{}, fmt.Errorf("redis: shard %s: %w", addr, err)
+	}
+	return supervisor.Child{Name: childName(addr), Serve: tree.Serve, Tree: tree.Tree, Grace: supervisor.Forever, Backoff: restarts}, nil
+}
+
+// onEvent logs what fails. A server that stays away fails twice a second for each child: that is told once at Info.
+func (t *Transport) onEvent(e supervisor.Event) {
+	switch {
+	case e.Kind == supervisor.EventExited && e.Err != nil:
+		t.log.Debug("redis: connection ended, it will be made again", zap.String("child", e.Path), zap.Error(e.Err))
+	case e.Kind == supervisor.EventBackoff && e.Delay <= restarts.Min:
+		t.log.Info("redis: connection ended, it will be made again", zap.String("child", e.Path), zap.Error(e.Err))
+	}
+}

@@ -1,0 +1,188 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/supervisor"
+	"github.com/shardbus/shardbus/transport"
+	"go.uber.org/zap"
+)
+
+// Transport carries the events of one bus through Redis. It implements transport.Transport. Open makes one; its methods
+// may be called concurrently.
+type Transport struct {
+	cfg      Config
+	log      *zap.Logger
+	topology *topology
+	outbox   *outbox
+	registry *registry
+	clock    *clock
+	routes   routes
+
+	current atomic.Pointer[transport.Sink]        // of the Serve that runs, or ran last
+	tree    atomic.Pointer[supervisor.Supervisor] // likewise
+	ending  atomic.Bool                           // Serve was told to end: publishers say their last words
+	claimed atomic.Bool                           // by a bus
+
+	mu sync.Mutex
+	// mu guards what follows.
+	serving bool
+	shards  *shards // of the Serve that runs, else nil
+	closed  chan struct{}
+	ended   *sync.Cond // serving became false
+}
+
+var _ transport.Transport = (*Transport)(nil)
+
+func newTransport(cfg Config, found discovery) *Transport {
+	t := &Transport{cfg: cfg, log: cfg.Logger, closed: make(chan struct{})}
+	t.ended = sync.NewCond(&t.mu)
+	t.topology = newTopology(&t.cfg, found, t.topologyChanged)
+	t.outbox = newOutbox(&t.cfg, t.topology)
+	t.registry = newRegistry(t, t.topology)
+	t.clock = newClock(t.registry)
+	var nobody transport.Sink = discard{}
+	t.current.Store(&nobody)
+	return t
+}
+
+// discard is the sink before the first Serve, when nothing arrives.
+type discard struct{}
+
+func (discard) Deliver(*transport.Envelope) {}
+func (discard) Gap(transport.Gap)           {}
+
+func (t *Transport) sink() transport.Sink { return *t.current.Load() }
+
+// Capabilities returns the name "redis" and Config.MaxPayload.
+func (t *Transport) Capabilities() transport.Capabilities {
+	return transport.Capabilities{Name: "redis", MaxPayload: t.cfg.MaxPayload}
+}
+
+// Serve runs the transport until ctx ends, and then returns nil; or until Close, and then returns an error that wraps
+// transport.ErrClosed. Faults of servers do not end it. At the end, events that were not accepted yet fail with
+// transport.ErrClosed, and subscribers are told the last number of each channel.
+//
+// A second Serve at the same time fails with transport.ErrInUse. When it is called again afterwards, what was subscribed becomes live by itself.
+func (t *Transport) Serve(ctx context.Context, sink transport.Sink) error {
+	tree, err := t.begin(sink)
+	if err != nil {
+		return err
+	}
+	defer t.end()
+	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var watcher sync.WaitGroup
+	ended := make(chan struct{})
+	watcher.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-t.closed:
+		case <-ended:
+			return
+		}
+		t.ending.Store(true)
+		t.outbox.close(transport.ErrClosed)
+		t.registry.fail(transport.ErrClosed)
+		stop()
+	})
+	err = tree.Serve(inner)
+	close(ended)
+	watcher.Wait()
+	switch {
+	case ctx.Err() != nil && err == nil:
+		return nil
+	case t.isClosed():
+		return errors.Join(fmt.Errorf("redis: %w", transport.ErrClosed), err)
+	case err == nil:
+		return errors.New("redis: the transport's children ended by themselves")
+	}
+	return fmt.Errorf("redis: %w", err)
+}
+
+// begin builds the tree of one Serve.
+func (t *Transport) begin(sink transport.Sink) (*supervisor.Supervisor, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.isClosed():
+		return nil, fmt.Errorf("redis: %w", transport.ErrClosed)
+	case t.serving:
+		return nil, fmt.Errorf("redis: Serve is running already: %w", transport.ErrInUse)
+	}
+	s := newShards(t)
+	tree, err := supervisor.New(
+		supervisor.Spec{Name: "redis", MaxRestarts: supervisor.Unlimited, Backoff: restarts, OnEvent: t.onEvent},
+		supervisor.Child{Name: "topology", Serve: t.topology.serve},
+		supervisor.Child{Name: "clock", Serve: t.clock.serve},
+		supervisor.Child{Name: "shards", Serve: s.serve},
+	)
+	if err != nil {
+		return nil, fmt.Errorf("redis: %w", err)
+	}
+	s.tree, s.running, s.leaving = tree, make(map[string]bool), make(map[string]time.Time)
+	t.serving, t.shards = true, s
+	t.current.Store(&sink)
+	t.tree.Store(tree)
+	t.ending.Store(false)
+	t.outbox.open()
+	return tree, nil
+}
+
+func (t *Transport) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.serving, t.shards = false, nil
+	t.ended.Broadcast()
+}
+
+// topologyChanged brings everything to where the new snapshot says.
+func (t *Transport) topologyChanged(changes router.Changes) {
+	t.outbox.rehome()
+	t.registry.rehome(changes)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.shards != nil {
+		t.shards.signal()
+	}
+}
+
+// Tree lists what runs: the topology watcher and, for each primary, its publisher and subscriber. Before the first
+// Serve it is empty.
+func (t *Transport) Tree() supervisor.Tree {
+	if tree := t.tree.Load(); tree != nil {
+		return tree.Tree()
+	}
+	return supervisor.Tree{Name: "redis"}
+}
+
+// Close ends the transport for good, a Serve that runs included, and waits for it. Everything fails with
+// transport.ErrClosed afterwards. Calling it again does nothing.
+func (t *Transport) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.isClosed() {
+		close(t.closed)
+		t.outbox.close(transport.ErrClosed)
+		t.registry.fail(transport.ErrClosed)
+	}
+	for t.serving {
+		t.ended.Wait()
+	}
+	return nil
+}
+
+func (t *Transport) isClosed() bool {
+	select {
+	case <-t.closed:
+		return true
+	default:
+		return false
+	}
+}

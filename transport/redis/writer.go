@@ -1,0 +1,191 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/redis/rueidis"
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
+	"go.uber.org/zap"
+)
+
+// pipelines is how many pipelines a publisher has in flight: while the server works on one, the next is put together.
+const pipelines = 2
+
+// writer is what has one pipeline in flight. Those of a publisher share its connection and its lane. A stream is with
+// one of them at a time, so the order on the wire is the order of its numbers, and an error leaves no doubt about what
+// comes first again. What is queued meanwhile is the next pipeline.
+type writer struct {
+	t      *Transport
+	addr   string
+	client rueidis.Client
+
+	batch    batch
+	outcomes []outcome
+	commands rueidis.Commands
+	pause    backoff.BackOff // between tries that the server refused for now
+}
+
+// serveWriter publishes what the lane of addr holds until ctx ends or the connection fails.
+func (t *Transport) serveWriter(ctx context.Context, addr string) error {
+	client, err := t.cfg.dial(addr, nameWriter)
+	if err != nil {
+		t.topology.suspect()
+		t.outbox.failed(addr, err)
+		return err
+	}
+	defer client.Close()
+	l := t.outbox.lane(addr)
+	t.outbox.markSoon(l)
+	l.signal() // what an earlier incarnation left
+
+	running, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var all sync.WaitGroup
+	for i := range pipelines {
+		w := &writer{t: t, addr: addr, client: client, pause: backoff.NewExponentialBackOff(
+			backoff.WithInitialInterval(10*time.Millisecond), backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(0),
+		)}
+		all.Go(func() {
+			if err := w.run(running, l, i == 0); err != nil {
+				stop(err)
+			}
+		})
+	}
+	all.Wait()
+	if ctx.Err() == nil {
+		return context.Cause(running)
+	}
+	if !t.ending.Load() {
+		return nil // only this shard ends here
+	}
+	w := &writer{t: t, addr: addr, client: client}
+	return w.mark(t.outbox.dueMarks(l, time.Now(), true))
+}
+
+// run writes until ctx ends. One of the writers sends the watermarks.
+func (w *writer) run(ctx context.Context, l *lane, marks bool) error {
+	due := time.NewTimer(idle)
+	defer due.Stop()
+	for {
+		if marks {
+			due.Reset(w.t.outbox.untilMark(l))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.wake:
+			if err := w.write(ctx, l); err != nil {
+				return err
+			}
+		case <-due.C:
+			if err := w.mark(w.t.outbox.dueMarks(l, time.Now(), false)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// write sends what is ready as one pipeline.
+func (w *writer) write(ctx context.Context, l *lane) error {
+	w.t.outbox.take(l, &w.batch)
+	if len(w.batch.items) == 0 {
+		return nil
+	}
+	w.commands = w.commands[:0]
+	for _, it := range w.batch.items {
+		if it.doc == nil || it.given != "" {
+			it.doc, it.seqAt = wire.Append(nil, it.env, it.given)
+		}
+		if it.seqAt >= 0 {
+			wire.PutSequence(it.doc, it.seqAt, it.seq)
+		}
+		w.commands = append(w.commands,
+			w.client.B().Spublish().Channel(it.stream.channel).Message(rueidis.BinaryString(it.doc)).Build())
+	}
+	replies := w.do()
+	var failure, lost error
+	refused := false
+	w.outcomes = w.outcomes[:0]
+	for i, reply := range replies {
+		n, err := reply.AsInt64()
+		out := outcome{receivers: int(n)}
+		switch judge(err) {
+		case fine:
+		case moved:
+			out.again = true
+			out.to, _ = movedTo(err, w.addr)
+			failure = err
+		case busyNode:
+			out.again, refused = true, true
+			failure = err
+		case broken:
+			out.again = true
+			failure, lost = err, err
+		case forbidden:
+			out.err = fmt.Errorf("redis: publish to %q: %w", w.batch.items[i].env.Topic, explain(err))
+		}
+		w.outcomes = append(w.outcomes, out)
+	}
+	if failure != nil {
+		w.t.topology.suspect()
+		failure = fmt.Errorf("redis: publish at %s: %w", w.addr, explain(failure))
+	}
+	w.t.outbox.settle(l, &w.batch, w.outcomes, failure)
+	switch {
+	case lost != nil:
+		return failure
+	case refused:
+		w.t.log.Debug("redis: publishing is refused for now", zap.String("addr", w.addr), zap.Error(failure))
+		select {
+		case <-ctx.Done():
+		case <-time.After(w.pause.NextBackOff()):
+		}
+	default:
+		w.pause.Reset()
+	}
+	return nil
+}
+
+// do sends the commands under a deadline.
+func (w *writer) do() []rueidis.RedisResult {
+	// Not the child's context: what is written when it ends gets its answer.
+	ctx, cancel := context.WithTimeout(context.Background(), w.t.cfg.CommandTimeout)
+	defer cancel()
+	return w.client.DoMulti(ctx, w.commands...)
+}
+
+// mark publishes watermarks. They are not repeated: the next ones follow.
+func (w *writer) mark(marks []wire.Watermark) error {
+	for len(marks) > 0 {
+		w.commands = w.commands[:0]
+		n := min(len(marks), batchEvents)
+		for _, m := range marks[:n] {
+			doc, err := wire.AppendWatermark(nil, m)
+			if err != nil {
+				return fmt.Errorf("redis: %w", err)
+			}
+			channel := wire.WatermarkChannel(router.Slot(m.Streams[0].Channel))
+			w.commands = append(w.commands, w.client.B().Spublish().Channel(channel).Message(rueidis.BinaryString(doc)).Build())
+		}
+		marks = marks[n:]
+		for _, reply := range w.do() {
+			switch err := reply.Error(); judge(err) {
+			case broken:
+				w.t.topology.suspect()
+				return fmt.Errorf("redis: publish at %s: %w", w.addr, explain(err))
+			case forbidden:
+				w.t.log.Warn("redis: watermarks are refused, so subscribers do not see a lost tail",
+					zap.String("addr", w.addr), zap.Error(err))
+			case moved:
+				w.t.topology.suspect()
+			case busyNode, fine:
+			}
+		}
+	}
+	return nil
+}
