@@ -4,7 +4,7 @@
 RACE := $(if $(shell command -v "$$(go env CC)" 2>/dev/null),-race)
 # More flags for the tests, how long each fuzz target runs, and which benchmarks.
 TESTFLAGS ?=
-FUZZTIME ?= 5s
+FUZZTIME ?= 20000x
 BENCH ?= .
 
 .DEFAULT_GOAL := help
@@ -33,7 +33,7 @@ lint: ## staticcheck, and the linters of tools/lint
 	go -C tools build -o ../out/lint ./lint
 	go vet -vettool=out/lint ./...
 
-fuzz: ## each fuzz target for FUZZTIME (5s)
+fuzz: ## each fuzz target for FUZZTIME (20000x: that many inputs)
 	@tools/fuzz $(FUZZTIME)
 
 bench: ## our bus beside its peers: the table of docs/benchmarks.md

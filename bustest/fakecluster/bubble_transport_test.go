@@ -1,7 +1,3 @@
-//go:build fakecluster_dial
-
-// Built once redis.Config has the hook Dial.
-
 package fakecluster_test
 
 import (

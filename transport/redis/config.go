@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -32,6 +33,10 @@ type Config struct {
 
 	// TLS, if not nil, makes every connection TLS. An empty ServerName means the host of each address.
 	TLS *tls.Config
+
+	// Dial makes the connections in place of TCP: through a proxy, or to a fake in tests. Under TLS it makes what that
+	// runs over. Nil: TCP.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
 
 	// Logger gets what an operator should know: shards that come and go, connections that fail. Nil: silent.
 	Logger *zap.Logger

@@ -39,6 +39,7 @@ func (c *Config) option(addr, name string) rueidis.ClientOption {
 		TLSConfig:           c.TLS,
 		ClientName:          name,
 		Dialer:              net.Dialer{Timeout: c.CommandTimeout, KeepAlive: noKeepAlive},
+		DialCtxFn:           c.connect,
 		ConnWriteTimeout:    c.CommandTimeout,
 		ForceSingleClient:   true,
 		PipelineMultiplex:   -1,
@@ -50,6 +51,27 @@ func (c *Config) option(addr, name string) rueidis.ClientOption {
 		DisableCache:        true,
 		ClientSetInfo:       rueidis.DisableClientSetInfo,
 	}
+}
+
+// connect makes a connection; secure is nil without TLS.
+func (c *Config) connect(ctx context.Context, addr string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
+	switch {
+	case c.Dial == nil && secure == nil:
+		return d.DialContext(ctx, "tcp", addr)
+	case c.Dial == nil:
+		return (&tls.Dialer{NetDialer: d, Config: secure}).DialContext(ctx, "tcp", addr)
+	}
+	conn, err := c.Dial(ctx, addr)
+	if err != nil || secure == nil {
+		return conn, err
+	}
+	if secure.ServerName == "" { // as tls.Dialer does
+		secure = secure.Clone()
+		if secure.ServerName, _, err = net.SplitHostPort(addr); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+	}
+	return tls.Client(conn, secure), nil
 }
 
 // dial returns a client with one connection to the node.
@@ -77,10 +99,7 @@ func (c *Config) dialDedicated(ctx context.Context, addr, name string) (rueidis.
 		if !dedicated.Load() {
 			return nil, errNotYet
 		}
-		if secure != nil {
-			return (&tls.Dialer{NetDialer: d, Config: secure}).DialContext(ctx, "tcp", addr)
-		}
-		return d.DialContext(ctx, "tcp", addr)
+		return c.connect(ctx, addr, d, secure)
 	}
 	client, err := rueidis.NewClient(option)
 	if client == nil || !errors.Is(err, errNotYet) {
