@@ -67,7 +67,7 @@ type waiter struct {
 // hash, may have room. It is called with in.mu held and returns with it held;
 // what it saw before is stale then. The error is complete.
 func (in *intake[T]) awaitRoom(p *producer, full *lane[T], hash uint64) error {
-	s, b := full.sub, in.topic.bus
+	s, b := full.sub, in.bus
 	fail := func(err error, detail string) error {
 		return &Error{Op: "publish", Topic: in.topic.info.name, Subscription: s.name, Err: err, Detail: detail}
 	}

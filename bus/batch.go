@@ -63,8 +63,8 @@ func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
 		case in.keyed.Load() && !b.keyed:
 			b.unlocked(func() { b.hash(chunk) })
 			continue
-		case b.p.refusedBy(in.topic.bus):
-			b.unlocked(func() { err = b.p.admit(in.topic.bus) })
+		case b.p.refusedBy(in.bus):
+			b.unlocked(func() { err = b.p.admit(in.bus) })
 			if err != nil {
 				return n, &Error{Op: "publish", Topic: in.topic.info.name, Err: err}
 			}
@@ -91,10 +91,10 @@ func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
 // as there is room for and returns how many.
 func (in *intake[T]) enterSoloLocked(events []T, h head) int {
 	l := in.mu.solo
-	if l == nil || in.topic.bus.state.Load() != stateOpen {
+	if l == nil || in.bus.state.Load() != stateOpen {
 		return 0
 	}
-	n := min(len(events), l.queue.Room(l.sub.opts.capacity))
+	n := min(len(events), l.queue.Room(l.capacity))
 	c := cell[T]{head: h}
 	for i := range n {
 		in.mu.seq++

@@ -61,25 +61,3 @@ func (s *Subscription) reportOverflow(env *transport.Envelope, now time.Time) {
 		Kind: transport.Lost, Reason: transport.Overflow,
 	})
 }
-
-// reportDrops logs that the mailbox's policy dropped events: the first time,
-// and whenever their number has doubled since.
-func (s *subscription[T]) reportDrops() {
-	in := &s.topic.intake
-	in.mu.Lock()
-	var dropped uint64
-	for _, l := range s.lanes {
-		if l != nil {
-			dropped += l.dropped
-		}
-	}
-	report := dropped >= max(1, 2*s.toldDrops)
-	if report {
-		s.toldDrops = dropped
-	}
-	in.mu.Unlock()
-	if report {
-		s.log().Warn("the mailbox was full and events were dropped",
-			zap.Uint64("dropped", dropped), zap.Stringer("policy", s.opts.policy), zap.Int("capacity", s.opts.capacity))
-	}
-}

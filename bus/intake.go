@@ -3,10 +3,11 @@ package bus
 import (
 	"context"
 	"hash/maphash"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/shardbus/shardbus/transport"
 )
@@ -19,6 +20,7 @@ import (
 // publish that gives up entered none. No user code runs under the lock.
 type intake[T any] struct {
 	topic *Topic[T]
+	bus   *Bus // topic.bus, one step nearer
 
 	// keyed says that some subscription needs the key of an event to choose a
 	// lane. It is set under mu, and read without it to compute keys, which is
@@ -94,9 +96,9 @@ func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription
 			in.mu.Lock()
 			continue
 		}
-		if p.refusedBy(in.topic.bus) {
+		if p.refusedBy(in.bus) {
 			in.mu.Unlock()
-			if err := p.admit(in.topic.bus); err != nil {
+			if err := p.admit(in.bus); err != nil {
 				return &Error{Op: "publish", Topic: in.topic.info.name, Err: err}
 			}
 			in.mu.Lock()
@@ -129,7 +131,7 @@ func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription
 func (in *intake[T]) publishSolo(c *cell[T]) bool {
 	in.mu.Lock()
 	l := in.mu.solo
-	if l == nil || in.topic.bus.state.Load() != stateOpen || l.queue.Full(l.sub.opts.capacity) {
+	if l == nil || in.bus.state.Load() != stateOpen || l.queue.Full(l.capacity) {
 		in.mu.Unlock()
 		return false
 	}
@@ -167,8 +169,8 @@ func (in *intake[T]) pick(hash uint64, only *subscription[T]) (full *lane[T]) {
 	return nil
 }
 
-// put enters the event into the picked lanes and reports whether one of them
-// dropped an event for it.
+// put enters the event into the picked lanes and reports whether drops are to be
+// told.
 func (in *intake[T]) put(c *cell[T], only *subscription[T]) (lost bool) {
 	if only != nil {
 		return only.picked.put(c)
@@ -203,7 +205,7 @@ func (in *intake[T]) commit(only *subscription[T]) {
 // mailbox full waits in the lane's inbox, and what finds that full too is
 // dropped and reported as a gap.
 func (in *intake[T]) deliver(env *transport.Envelope) {
-	if b := in.topic.bus; b.state.Load() != stateOpen && env.Publisher != b.id {
+	if b := in.bus; b.state.Load() != stateOpen && env.Publisher != b.id {
 		return // the bus is leaving; only what its own handlers publish it still takes
 	}
 	if !in.strange(env) {
@@ -220,7 +222,7 @@ func (in *intake[T]) enter(env *transport.Envelope) {
 	lost := false
 	var overflow []*subscription[T]
 	in.mu.Lock()
-	if in.topic.bus.state.Load() == stateClosed {
+	if in.bus.state.Load() == stateClosed {
 		in.mu.Unlock()
 		return
 	}
@@ -251,13 +253,24 @@ func (in *intake[T]) enter(env *transport.Envelope) {
 	}
 }
 
-// reportDrops has each subscription that dropped events say so.
+// reportDrops logs the drops that are due to be told.
 func (in *intake[T]) reportDrops() {
+	type due struct {
+		s       *subscription[T]
+		dropped uint64
+	}
+	var reports []due
 	in.mu.Lock()
-	subs := slices.Clone(in.mu.subs)
+	for _, s := range in.mu.subs {
+		if s.tellDrops {
+			s.tellDrops = false
+			reports = append(reports, due{s, s.dropped})
+		}
+	}
 	in.mu.Unlock()
-	for _, s := range subs {
-		s.reportDrops()
+	for _, r := range reports {
+		r.s.log().Warn("the mailbox was full and events were dropped",
+			zap.Uint64("dropped", r.dropped), zap.Stringer("policy", r.s.opts.policy), zap.Int("capacity", r.s.opts.capacity))
 	}
 }
 
@@ -267,7 +280,7 @@ func (in *intake[T]) add(s *subscription[T]) error {
 	defer in.mu.Unlock()
 	// Under the lock, so that Shutdown, which sets the state first and then
 	// visits every topic under its lock, sees either no s or all of it.
-	if in.topic.bus.state.Load() != stateOpen {
+	if in.bus.state.Load() != stateOpen {
 		return ErrClosed
 	}
 	if _, ok := in.mu.index[s.name]; ok {

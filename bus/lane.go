@@ -50,6 +50,7 @@ type lane[T any] struct {
 
 	// Publishers' own, under the intake's lock.
 	_        [cacheLine]byte
+	capacity int // of the mailbox; here because every publish asks
 	accepted uint64
 	dropped  uint64
 	inbox    mailbox.Ring[*transport.Envelope]
@@ -90,7 +91,7 @@ type lane[T any] struct {
 }
 
 func newLane[T any](s *subscription[T], index int) *lane[T] {
-	l := &lane[T]{sub: s, index: index, lossy: s.opts.policy == DropOldest}
+	l := &lane[T]{sub: s, index: index, capacity: s.opts.capacity, lossy: s.opts.policy == DropOldest}
 	l.node.sub = s.Subscription
 	l.run = l.work
 	l.wait.wakeAt.Store(noWaiter)

@@ -32,13 +32,13 @@ func (in *intake[T]) welcome(env *transport.Envelope) (queued bool) {
 	defer in.mu.Unlock()
 	st := &in.mu.strangers
 	size := env.Size()
-	if st.bytes+size > in.topic.bus.cfg.InboxBytes {
+	if st.bytes+size > in.bus.cfg.InboxBytes {
 		return false
 	}
 	st.queue.Push(&env)
 	st.bytes += size
 	if !st.working {
-		st.working = in.topic.bus.goWork(in.introduce)
+		st.working = in.bus.goWork(in.introduce)
 	}
 	return true
 }
@@ -52,7 +52,7 @@ func (in *intake[T]) introduce() {
 		if !st.queue.Pop(&env) {
 			st.working = false
 			in.mu.Unlock()
-			in.topic.bus.settled.notify()
+			in.bus.settled.notify()
 			return
 		}
 		st.bytes -= env.Size()
@@ -71,7 +71,7 @@ func (in *intake[T]) introduce() {
 func (in *intake[T]) keyOf(env *transport.Envelope) (key string) {
 	defer func() {
 		if r := recover(); r != nil {
-			in.topic.bus.log.Warn("a payload's key could not be found", zap.String("topic", env.Topic), zap.Any("panic", r))
+			in.bus.log.Warn("a payload's key could not be found", zap.String("topic", env.Topic), zap.Any("panic", r))
 		}
 	}()
 	var v T

@@ -62,37 +62,48 @@ func (s *subscription[T]) takers(l *lane[T], hash uint64) []*lane[T] {
 
 // full tells whether the mailbox has no room. A mailbox that drops its oldest
 // event always has.
-func (l *lane[T]) full() bool { return !l.lossy && l.queue.Full(l.sub.opts.capacity) }
+func (l *lane[T]) full() bool { return !l.lossy && l.queue.Full(l.capacity) }
 
 // roomAt is how many events must have been taken for n places to be free.
 func (l *lane[T]) roomAt(n int) uint64 {
-	return l.queue.PutCount() - uint64(l.sub.opts.capacity) + uint64(n)
+	return l.queue.PutCount() - uint64(l.capacity) + uint64(n)
 }
 
-// put enters an event into the mailbox and reports whether an event was dropped
-// for it, or it itself. The lane sees it after commit.
-func (l *lane[T]) put(c *cell[T]) (dropped bool) {
+// put enters an event into the mailbox, or drops it or another, and reports
+// whether drops are to be told. The lane sees it after commit.
+func (l *lane[T]) put(c *cell[T]) (tell bool) {
 	l.accepted++
 	if l.lossy {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if l.mu.ring.Len() >= l.sub.opts.capacity {
+		if l.mu.ring.Len() >= l.capacity {
 			var oldest cell[T]
 			l.mu.ring.Pop(&oldest)
-			l.dropped++
-			dropped = true
+			tell = l.drop()
 			l.sub.forsake(oldest, ErrMailboxFull)
 		}
 		l.mu.ring.Push(c)
-		return dropped
+		return tell
 	}
 	if l.sub.opts.policy == DropNewest && l.full() {
-		l.dropped++
 		l.sub.forsake(*c, ErrMailboxFull)
-		return true
+		return l.drop()
 	}
 	l.queue.Put(c)
 	return false
+}
+
+// drop counts an event that fell to the mailbox's policy, and reports whether the
+// log is to be told: of the first, and whenever their number has doubled.
+func (l *lane[T]) drop() (tell bool) {
+	s := l.sub
+	l.dropped++
+	s.dropped++
+	if s.dropped < max(1, 2*s.toldDrops) {
+		return false
+	}
+	s.toldDrops, s.tellDrops = s.dropped, true
+	return true
 }
 
 // commit shows the picked lane what was put, and wakes it.
@@ -110,7 +121,7 @@ type received uint8
 
 const (
 	receivedOK       received = iota
-	receivedDropped           // by the mailbox's policy
+	receivedDropped           // something was, by the mailbox's policy, and is to be told
 	receivedOverflow          // the inbox was full
 )
 
@@ -120,8 +131,10 @@ func (s *subscription[T]) receive(c *cell[T], hash uint64) received {
 	s.picked = l
 	if s.opts.policy == Fail && l.full() { // there is no publisher to refuse
 		l.accepted++
-		l.dropped++
-		return receivedDropped
+		if l.drop() {
+			return receivedDropped
+		}
+		return receivedOK
 	}
 	anyLane := hash == 0 && len(s.lanes) > 1
 	inbox, overflow := &l.inbox, &l.overflow

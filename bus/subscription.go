@@ -76,7 +76,9 @@ type subscription[T any] struct {
 	next       int
 	inboxBytes int
 	inbox      mailbox.Ring[*transport.Envelope] // of envelopes that any lane may take
-	toldDrops  uint64                            // how many drops the log knows of
+	dropped    uint64                            // by all lanes
+	toldDrops  uint64                            // of them the log knows
+	tellDrops  bool                              // the log is to be told
 	overflow   atomic.Int64                      // inbox.Len(), readable by the lanes
 }
 

@@ -107,7 +107,7 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	}
 	b.mu.topicCount++
 	t := &Topic[T]{bus: b, cfg: cfg, info: newTopicInfo(cfg, b.id, fmt.Sprintf("%s.%d", b.id, b.mu.topicCount))}
-	t.intake.topic = t
+	t.intake.topic, t.intake.bus = t, b
 	if b.transport != nil {
 		t.link = make(chan struct{}, 1)
 	}
