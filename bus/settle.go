@@ -11,6 +11,7 @@ type judgment struct {
 	act      Action
 	after    time.Duration // of ActRetry and ActSnooze
 	key      string        // to park it by; "" if it has none
+	actor    string        // whose actor panicked, by key
 	err      error         // the verdict's
 	cause    error         // the attempt's
 	stack    []byte        // of the attempt's panic
@@ -71,13 +72,16 @@ func (l *lane[T]) settle(err error) {
 		l.armTimer()
 	}
 	if j.panicked {
-		s.countPanic(laneName(l.index), j.cause)
+		s.countPanic(l.failed(j), j.cause)
 	}
 }
 
 // judge is the judgment on the current delivery, which is parked already or not.
 func (l *lane[T]) judge(err error, parked bool) *judgment {
 	j := judge(err)
+	if j.panicked && l.sub.attendant != nil {
+		j.actor, _ = l.key() // a Key that panics too names nobody
+	}
 	if j.again() && !parked {
 		var keyErr *PanicError
 		if j.key, keyErr = l.key(); keyErr != nil {
@@ -86,6 +90,14 @@ func (l *lane[T]) judge(err error, parked bool) *judgment {
 	}
 	j.abandon = l.sub.ctl.Load()&ctlClosing != 0 && j.act != ActDiscard
 	return &j
+}
+
+// failed names who panicked: the lane, or the actor of the event's key.
+func (l *lane[T]) failed(j *judgment) string {
+	if l.sub.attendant == nil || j.actor == "" {
+		return laneName(l.index)
+	}
+	return actorName(j.actor)
 }
 
 // forsake tells an asker that the delivery was given up, and why.

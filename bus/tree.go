@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/shardbus/shardbus/supervisor"
@@ -11,8 +12,9 @@ import (
 
 // Tree shows what the bus supervises as it is now, for people to read: the
 // transport with what that supervises, and every subscription with its lanes.
-// Lanes are passive nodes: they hold no goroutine while they are idle, and a
-// panic of a handler counts as a restart of its lane.
+// Lanes and actors are passive nodes: they hold no goroutine while they are idle,
+// and a panic of a handler counts as a restart of its lane or actor. Of the actors
+// it shows those that panicked within the last minute.
 func (b *Bus) Tree() supervisor.Tree {
 	tree := supervisor.Tree{Name: "bus", State: supervisor.StateRunning, Incarnation: 1}
 	if b.state.Load() == stateClosed {
@@ -55,6 +57,11 @@ func (s *Subscription) tree(now time.Time) supervisor.Tree {
 		lane.State = states[i]
 		tree.Children = append(tree.Children, lane)
 	}
+	for _, node := range failed.Children {
+		if strings.HasPrefix(node.Name, actorName("")) {
+			tree.Children = append(tree.Children, node)
+		}
+	}
 	return tree
 }
 
@@ -79,5 +86,7 @@ func (s *subscription[T]) laneStates() map[int]supervisor.State {
 	}
 	return states
 }
+
+func actorName(key string) string { return "actor " + key }
 
 func laneName(i int) string { return fmt.Sprintf("lane %d", i) }

@@ -154,6 +154,9 @@ func (p *Passive) Tree(now time.Time) Tree {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.catchUpLocked(now)
+	if p.state.phase == serving {
+		p.forgetLocked(now)
+	}
 	return p.state.tree(now)
 }
 
