@@ -68,10 +68,16 @@ func (b *Broker) channel(a address) *channel {
 // Transport is one bus's connection to a [Broker].
 type Transport struct {
 	broker *Broker
-	mu     struct {
+	// gate is held for reading by whoever delivers, and for writing to change the
+	// sink: once Serve has taken that away, no Deliver is under way. Taken inside
+	// a channel's lock, and under it nothing else.
+	gate struct {
+		sync.RWMutex
+		sink transport.Sink // not nil while Serve runs
+	}
+	mu struct {
 		sync.Mutex
-		sink   transport.Sink // not nil while Serve runs
-		up     chan struct{}  // closed while Serve runs
+		up     chan struct{} // closed while Serve runs
 		topics map[transport.Topic]struct{}
 		taken  bool
 	}
@@ -108,12 +114,16 @@ func (t *Transport) Capabilities() transport.Capabilities {
 // Serve connects the transport to sink until ctx ends. A transport serves one
 // bus at a time: a second Serve meanwhile is an error.
 func (t *Transport) Serve(ctx context.Context, sink transport.Sink) error {
-	t.mu.Lock()
-	if t.mu.sink != nil {
-		t.mu.Unlock()
+	t.gate.Lock()
+	busy := t.gate.sink != nil
+	if !busy {
+		t.gate.sink = sink
+	}
+	t.gate.Unlock()
+	if busy {
 		return fmt.Errorf("%w: each bus needs a Connect of its own", transport.ErrInUse)
 	}
-	t.mu.sink = sink
+	t.mu.Lock()
 	topics := t.subscribedLocked()
 	t.mu.Unlock()
 	for _, topic := range topics { // of an earlier Serve
@@ -125,13 +135,13 @@ func (t *Transport) Serve(ctx context.Context, sink transport.Sink) error {
 
 	<-ctx.Done()
 
-	// A delivery that still has the sink holds its channel's lock, and its topic
-	// is on the list: leave waits for it. Later ones find no sink.
 	t.mu.Lock()
 	t.mu.up = make(chan struct{})
-	t.mu.sink = nil
 	topics = t.subscribedLocked()
 	t.mu.Unlock()
+	t.gate.Lock()
+	t.gate.sink = nil
+	t.gate.Unlock()
 	for _, topic := range topics {
 		t.leave(topic)
 	}
@@ -183,32 +193,30 @@ func (b *Broker) deliver(env *transport.Envelope) (receivers int) {
 		env.Seq = c.mu.seqs[env.Publisher]
 	}
 	for _, t := range c.mu.members {
-		t.mu.Lock()
-		sink := t.mu.sink
-		t.mu.Unlock()
-		if sink != nil {
-			sink.Deliver(env)
-		}
+		t.deliver(env)
 	}
 	return len(c.mu.members)
 }
 
+// deliver hands env to the bus, if one is served.
+func (t *Transport) deliver(env *transport.Envelope) {
+	t.gate.RLock()
+	defer t.gate.RUnlock()
+	if t.gate.sink != nil {
+		t.gate.sink.Deliver(env)
+	}
+}
+
 // Subscribe is live when it returns.
 func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic) error {
-	for {
-		if err := t.serving(ctx); err != nil {
-			return err
-		}
-		t.mu.Lock()
-		if t.mu.sink == nil { // Serve has ended meanwhile
-			t.mu.Unlock()
-			continue
-		}
-		t.mu.topics[topic] = struct{}{}
-		t.mu.Unlock()
-		t.join(topic)
-		return nil
+	if err := t.serving(ctx); err != nil {
+		return err
 	}
+	t.mu.Lock()
+	t.mu.topics[topic] = struct{}{}
+	t.mu.Unlock()
+	t.join(topic)
+	return nil
 }
 
 // Unsubscribe ends delivery: when it returns, no event of the topic is under
