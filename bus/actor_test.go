@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -246,6 +247,41 @@ func TestActorsThatDoNotStop(t *testing.T) {
 	}
 	if len(stopped) != 3 {
 		t.Errorf("stopped: %v", stopped)
+	}
+}
+
+// Drain, Shutdown and Close don't wait for a Stop that hangs longer than they
+// said they would.
+func TestEndIsBoundedBesideStop(t *testing.T) {
+	for name, end := range map[string]func(ctx context.Context, b *bus.Bus, s *bus.Subscription) error{
+		"drain":    func(ctx context.Context, _ *bus.Bus, s *bus.Subscription) error { return s.Drain(ctx) },
+		"shutdown": func(ctx context.Context, b *bus.Bus, _ *bus.Subscription) error { return b.Shutdown(ctx) },
+		"close":    func(_ context.Context, b *bus.Bus, _ *bus.Subscription) error { return b.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBus(t, bus.Config{Grace: time.Second})
+				topic := newTopic(t, b, bus.TopicConfig[event]{Name: "n", Key: eventKey})
+				release := make(chan struct{})
+				s := spawn(t, topic, func(context.Context, string) (bus.Actor[event], error) {
+					return bus.Actor[event]{
+						Handle: func(context.Context, event) error { return nil },
+						Stop:   func(context.Context) error { <-release; return nil },
+					}, nil
+				})
+				publish(t, topic, event{"a", 1})
+				synctest.Wait()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				start := time.Now()
+				err := end(ctx, b, s)
+				if err == nil || !strings.Contains(err.Error(), "actors have not stopped") || time.Since(start) != time.Second {
+					t.Errorf("after %v: %v", time.Since(start), err)
+				}
+				close(release)
+				<-s.Done()
+			})
+		})
 	}
 }
 

@@ -79,7 +79,8 @@ func (l *lane[T]) settle(err error) {
 // judge is the judgment on the current delivery, which is parked already or not.
 func (l *lane[T]) judge(err error, parked bool) *judgment {
 	j := judge(err)
-	if j.panicked && l.sub.attendant != nil {
+	// Not after Goexit, which may have been the Key's.
+	if j.stack != nil && l.sub.attendant != nil {
 		j.actor, _ = l.key() // a Key that panics too names nobody
 	}
 	if j.again() && !parked {

@@ -38,7 +38,10 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 	if err == nil {
 		b.end()
 		for _, s := range subs {
-			<-s.done // none has a handler that runs: the lanes only have to say so
+			if err := s.awaitEnd(ctx); err != nil {
+				return &Error{Op: "shutdown", Topic: s.info.name, Subscription: s.name, Err: err,
+					Detail: "everything was handled, but actors have not stopped"}
+			}
 		}
 		if err = b.awaitWork(ctx); err == nil && b.cut.Load() && !ended {
 			return &Error{Op: "shutdown", Err: ErrClosed, Detail: "the bus was ended meanwhile, and events were abandoned"}
@@ -227,6 +230,9 @@ func stillRunning(subs []*Subscription) string {
 		if n := s.Stats().Running; n > 0 {
 			parts = append(parts, fmt.Sprintf("%s/%s (%d)", s.info.name, s.name, n))
 		}
+	}
+	if len(parts) == 0 {
+		return "actors have not stopped"
 	}
 	return "handlers still run: " + strings.Join(parts, ", ")
 }

@@ -30,6 +30,7 @@ type Subscription struct {
 	name   string
 	opts   *subscribeOptions
 	engine engine
+	actors bool // its lanes stop actors as they end
 
 	ctl  atomic.Uint32
 	done chan struct{}
@@ -147,7 +148,7 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 	}
 	s := &subscription[T]{
 		Subscription: &Subscription{
-			bus: t.bus, info: t.info, name: name, opts: o, done: make(chan struct{}),
+			bus: t.bus, info: t.info, name: name, opts: o, actors: a != nil, done: make(chan struct{}),
 		},
 		topic:     t,
 		attendant: a,
@@ -269,7 +270,9 @@ func (s *Subscription) Drain(ctx context.Context) error {
 		return fail(err, fmt.Sprintf("%d events abandoned", left.Pending()))
 	}
 	s.stop(nil)
-	<-s.done // nothing runs: the lanes only have to say so
+	if err := s.awaitEnd(ctx); err != nil {
+		return fail(err, "everything accepted was handled, but actors have not stopped")
+	}
 	if n := s.Stats().Abandoned; n > 0 {
 		return fail(errors.Join(ErrClosed, s.Err()), fmt.Sprintf("it was ended meanwhile and abandoned %d events", n))
 	}
@@ -277,6 +280,22 @@ func (s *Subscription) Drain(ctx context.Context) error {
 		return fail(leaveErr, "everything accepted was handled, but the transport did not unsubscribe")
 	}
 	return nil
+}
+
+// awaitEnd waits until a subscription that was stopped with nothing pending has
+// ended. Its lanes only have to say so, whatever ctx says, unless there are
+// actors: their Stop is user code, and may outlast ctx.
+func (s *Subscription) awaitEnd(ctx context.Context) error {
+	if !s.actors {
+		<-s.done
+		return nil
+	}
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // stop ends the subscription at once: handler contexts end, what waits is
