@@ -20,7 +20,7 @@ func poll(ctx context.Context, what string, cond func(ctx context.Context) error
 		if err == nil {
 			return nil
 		}
-		if ctx.Err() == nil || last == nil {
+		if !over(ctx) || last == nil {
 			last = err
 		}
 		select {
@@ -29,4 +29,11 @@ func poll(ctx context.Context, what string, cond func(ctx context.Context) error
 		case <-ticker.C:
 		}
 	}
+}
+
+// over tells whether ctx has ended, or its deadline has passed and it only has not
+// noticed: a connection with the same deadline fails a moment before ctx does.
+func over(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
