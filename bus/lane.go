@@ -75,19 +75,22 @@ type lane[T any] struct {
 
 	mu struct {
 		sync.Mutex
-		box       lossy[T]
-		parking   parking[T]
-		retrying  bool // a parked delivery runs
-		inHand    int  // events of the lot
-		base      uint64
-		handled   uint64 // of what was taken before base, and of what was parked
-		discarded uint64
-		dead      uint64
-		abandoned uint64
-		failed    uint64
-		retried   uint64
-		snoozed   uint64
-		panicked  uint64
+		box      lossy[T]
+		parking  parking[T]
+		retrying bool // a parked delivery runs
+		inHand   int  // events of the lot
+		// firstInHand is the number of the first of them in the order in which they
+		// entered; noneInHand if they come out of the parking.
+		firstInHand uint64
+		base        uint64
+		handled     uint64 // of what was taken before base, and of what was parked
+		discarded   uint64
+		dead        uint64
+		abandoned   uint64
+		failed      uint64
+		retried     uint64
+		snoozed     uint64
+		panicked    uint64
 	}
 }
 
@@ -291,7 +294,7 @@ func (l *lane[T]) handleReady() outcome {
 			}
 			return ranDry
 		}
-		if l.mu.parking.n > 0 && l.parkBehind(c) {
+		if (l.mu.parking.n > 0 || s.group != nil) && l.parkBehind(c) {
 			continue
 		}
 		l.current = c

@@ -115,7 +115,7 @@ func (t *Topic[T]) busyLocked() bool {
 	if t.intake.mu.strangers.working {
 		return true
 	}
-	for _, s := range t.intake.mu.subs {
+	for s := range t.intake.allLocked() {
 		if st := s.statsLocked(); st.Pending() > 0 {
 			return true
 		}

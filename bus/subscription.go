@@ -69,6 +69,8 @@ type subscription[T any] struct {
 	plain     bool            // there is nothing around the handler
 	asked     bool            // T is a Request
 
+	group *group[T] // that it is a member or the head of, or nil
+
 	lanes []*lane[T]   // each made when its first event comes, under the intake's lock
 	open  atomic.Int32 // lanes that have not closed
 
@@ -153,6 +155,9 @@ func (t *Topic[T]) subscribeError(name string, err error) error {
 func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *subscribeOptions, sp special[T]) (*Subscription, error) {
 	if err := router.ValidName(name); err != nil {
 		return nil, t.subscribeError(name, err)
+	}
+	if o.grouped && t.bus.transport != nil {
+		return nil, t.subscribeError(name, fmt.Errorf("%w: Group works within one process", ErrGroupNeedsDurable))
 	}
 	if o.policy == KeepLatest && t.cfg.Key == nil {
 		return nil, t.subscribeError(name, fmt.Errorf("%w: the policy KeepLatest needs TopicConfig.Key", ErrNoKey))
