@@ -68,7 +68,9 @@ type lane[T any] struct {
 	due     atomic.Bool   // the timer fired
 	chore   atomic.Bool   // the attendant's timer fired
 	inBatch bool          // false again when a batch ended by itself
-	lot     *lot[T]       // where events are handled in batches, else nil
+	sample  sampling
+	high    atomic.Int64 // the most events seen in the mailbox
+	lot     *lot[T]      // where events are handled in batches, else nil
 
 	_     [cacheLine]byte
 	queue mailbox.Queue[cell[T]]
@@ -299,7 +301,14 @@ func (l *lane[T]) handleReady() outcome {
 		}
 		l.current = c
 		l.view(c, 1)
-		if err := s.handler(l.ctx, &l.d); err != nil {
+		var err error
+		if l.sample.left > 0 {
+			l.sample.left--
+			err = s.handler(l.ctx, &l.d)
+		} else {
+			err = l.timed()
+		}
+		if err != nil {
 			l.settle(err)
 		}
 	}

@@ -133,6 +133,7 @@ func (b *lot[T]) mustLinger() bool {
 // take takes up to n events out of the mailbox, and reports whether there were any.
 func (b *lot[T]) take(n int) bool {
 	l := b.lane
+	l.sampleDepth()
 	l.mu.Lock()
 	first := uint64(0) // as long as none has entered the mailbox
 	for len(b.items) < n {
@@ -312,6 +313,7 @@ func (b *lot[T]) run() {
 	}
 	b.open()
 	b.handled = false
+	start := time.Now()
 	ctx := b.lane.ctx
 	if !b.lane.sub.plain {
 		b.attemptFrom(ctx, 0)
@@ -330,6 +332,7 @@ func (b *lot[T]) run() {
 			}
 		}
 	}
+	b.lane.sub.measured().add(time.Since(start))
 	b.settle()
 }
 

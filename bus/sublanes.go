@@ -18,6 +18,7 @@ func (s *subscription[T]) pick(hash uint64) (full *lane[T]) {
 	l := s.choose(hash)
 	s.picked = l
 	if l.full() {
+		l.sawDepth(l.capacity)
 		if p := l.sub.opts.policy; p == Block || p == Fail {
 			return l
 		}
@@ -83,6 +84,7 @@ func (l *lane[T]) put(c *cell[T]) (tell bool) {
 	if l.lossy {
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		defer func() { l.sawDepth(l.mu.box.len()) }()
 		own := *c
 		if l.mu.box.put(&own, l.sub.topic.intake.mu.key, l.capacity) {
 			tell = l.drop()

@@ -73,6 +73,7 @@ type subscription[T any] struct {
 
 	lanes []*lane[T]   // each made when its first event comes, under the intake's lock
 	open  atomic.Int32 // lanes that have not closed
+	times atomic.Pointer[times]
 
 	// The intake's, under its lock; written for every event, and so apart from
 	// what lanes read.
