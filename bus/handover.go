@@ -65,7 +65,8 @@ func (l *lane[T]) doneWith(mark uint64, key *string) bool {
 	if key == nil {
 		return len(l.mu.parking.byKey) == 0
 	}
-	return l.mu.parking.find(*key) == nil
+	g := l.mu.parking.find(*key)
+	return g == nil || g.n > mark // what came later may itself await whoever asks
 }
 
 // mustAwait tells whether another member of the group has not done with key.
@@ -123,8 +124,8 @@ func (l *lane[T]) awaiting(g *parkedKey[T]) bool {
 	return true
 }
 
-// awaitLocked parks an event whose key awaits another member.
-func (l *lane[T]) awaitLocked(key string, c *cell[T], now time.Time) {
-	l.mu.parking.park(key, c, 1, now.Add(firstAwait))
+// awaitLocked parks an event, the n-th to arrive, whose key awaits another member.
+func (l *lane[T]) awaitLocked(key string, c *cell[T], n uint64, now time.Time) {
+	l.mu.parking.park(key, c, n, 1, now.Add(firstAwait))
 	l.mu.parking.find(key).await = firstAwait
 }

@@ -27,6 +27,7 @@ type lot[T any] struct {
 type lotItem[T any] struct {
 	cell    cell[T]
 	d       Delivery
+	n       uint64 // its number in order of arrival at the lane
 	attempt int
 	group   *parkedKey[T] // that it came from, when it was parked
 	index   int           // in messages, if it entered
@@ -141,9 +142,8 @@ func (b *lot[T]) take(n int) bool {
 		if c == nil {
 			break
 		}
-		if b.items = append(b.items, lotItem[T]{cell: *c, attempt: 1}); len(b.items) == 1 {
-			first = l.takenLast()
-		}
+		b.items = append(b.items, lotItem[T]{cell: *c, n: l.takenLast(), attempt: 1})
+		first = b.items[0].n
 	}
 	if l.lossy {
 		l.mu.box.running = false
@@ -214,12 +214,12 @@ func (b *lot[T]) setAside() {
 	kept, tellAny := b.items[:0], false
 	for i := range b.items {
 		it := &b.items[i]
-		parked, tell := l.fallInLocked(it.key, &it.cell)
+		parked, tell := l.fallInLocked(it.key, &it.cell, it.n, awaits[it.key])
 		tellAny = tellAny || tell
 		switch {
 		case parked:
 		case awaits[it.key]:
-			l.awaitLocked(it.key, &it.cell, now)
+			l.awaitLocked(it.key, &it.cell, it.n, now)
 		default:
 			kept = append(kept, *it)
 		}
@@ -259,12 +259,12 @@ func (b *lot[T]) takeDue() bool {
 				continue
 			}
 		}
-		b.items = append(b.items, lotItem[T]{cell: g.first, attempt: g.attempt, group: g, key: g.key})
-		for g.attempt == 1 && len(b.items) < n && g.behind.Len() > 0 && g.behind.Peek().attempt == 1 {
+		b.items = append(b.items, lotItem[T]{cell: g.first, n: g.n, attempt: g.attempt, group: g, key: g.key})
+		for g.attempt == 1 && len(b.items) < n && g.behind.Len() > 0 && g.mayFollow() {
 			var e parkedEvent[T]
 			g.behind.Pop(&e)
 			l.mu.parking.n--
-			b.items = append(b.items, lotItem[T]{cell: e.c, attempt: 1, group: g, key: g.key})
+			b.items = append(b.items, lotItem[T]{cell: e.c, n: e.n, attempt: 1, group: g, key: g.key})
 		}
 	}
 	l.mu.inHand = len(b.items)

@@ -133,7 +133,7 @@ func (l *lane[T]) account(c *cell[T], g *parkedKey[T], j *judgment) {
 	case j.again() && g != nil:
 		l.mu.parking.again(g, c, attempt, due)
 	case j.again():
-		l.mu.parking.park(j.key, c, attempt, due)
+		l.mu.parking.park(j.key, c, l.takenLast(), attempt, due)
 	case g != nil:
 		l.mu.parking.next(g)
 	}
