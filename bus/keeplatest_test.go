@@ -55,7 +55,7 @@ func TestKeepLatestBehindParked(t *testing.T) {
 				return bus.RetryAfter(time.Minute, errAgain)
 			}
 			return nil
-		}, bus.Mailbox(3, bus.KeepLatest), bus.MaxParked(2))
+		}, bus.Mailbox(3, bus.KeepLatest), bus.MaxParked(3))
 		for n := range 10 {
 			publish(t, topic, event{"a", n})
 			time.Sleep(time.Second)
@@ -66,7 +66,7 @@ func TestKeepLatestBehindParked(t *testing.T) {
 			t.Errorf("%v", st)
 		}
 		time.Sleep(time.Hour)
-		got.require(t, "handled", event{"a", 0}, event{"a", 0}, event{"a", 9}, event{"b", 1})
+		got.require(t, "handled", event{"a", 0}, event{"b", 1}, event{"a", 0}, event{"a", 9})
 	})
 }
 
