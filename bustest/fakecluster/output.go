@@ -35,6 +35,13 @@ func (o *output) put(p []byte) bool {
 	return fits
 }
 
+// size is how many bytes wait.
+func (o *output) size() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.waiting)
+}
+
 // bound says whether the limit holds.
 func (o *output) bound(yes bool) {
 	o.mu.Lock()

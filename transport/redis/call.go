@@ -35,17 +35,30 @@ type item struct {
 	dead    bool  // the caller was told an error already, and waits no longer
 }
 
-var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+// calls keeps calls for reuse. Each transport has its own: a channel must not leave its synctest bubble.
+type calls struct{ pool sync.Pool }
+
+func (p *calls) get(results []transport.Result) *call {
+	if c, ok := p.pool.Get().(*call); ok {
+		c.begin(results)
+		return c
+	}
+	return newCall(results)
+}
 
 // newCall returns a call for as many events as there are results.
 func newCall(results []transport.Result) *call {
-	c, _ := calls.Get().(*call)
+	c := &call{done: make(chan struct{}, 1)}
+	c.begin(results)
+	return c
+}
+
+func (c *call) begin(results []transport.Result) {
 	if cap(c.items) < len(results) {
 		c.items = make([]item, len(results))
 	}
 	c.items = c.items[:len(results)]
 	c.results, c.open = results, 1
-	return c
 }
 
 // Calls beyond these bounds are not kept for reuse.
@@ -54,9 +67,9 @@ const (
 	keptBytes = 64 << 10
 )
 
-// recycle gives the call's memory to the next. Every item was settled without an error of its pipeline's, so neither a
-// writer nor rueidis uses it any more.
-func (c *call) recycle() {
+// put gives a call's memory to the next. Every item was settled without an error of its pipeline's, so neither a writer
+// nor rueidis uses it any more.
+func (p *calls) put(c *call) {
 	if cap(c.items) > keptItems {
 		return
 	}
@@ -70,7 +83,7 @@ func (c *call) recycle() {
 		return
 	}
 	c.results = nil
-	calls.Put(c)
+	p.pool.Put(c)
 }
 
 // release takes one off what the call waits for.

@@ -90,16 +90,22 @@ func (c *Config) dial(addr, name string) (rueidis.Client, error) {
 var errNotYet = errors.New("redis: only the dedicated connection is dialled")
 
 // dialDedicated returns a connection that is nobody else's, for Pub/Sub. A client has a shared connection beside its
-// dedicated ones; its dialling is refused, which rueidis allows for single clients.
-func (c *Config) dialDedicated(ctx context.Context, addr, name string) (rueidis.DedicatedClient, func(), error) {
+// dedicated ones; its dialling is refused, which rueidis allows for single clients. closeAll does not wait for the
+// server, which may be silent.
+func (c *Config) dialDedicated(ctx context.Context, addr, name string) (conn rueidis.DedicatedClient, closeAll func(), err error) {
 	option := c.option(addr, name)
 	option.Dialer.KeepAlive = keepAlive
 	var dedicated atomic.Bool
+	var socket atomic.Pointer[net.Conn]
 	option.DialCtxFn = func(ctx context.Context, addr string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
 		if !dedicated.Load() {
 			return nil, errNotYet
 		}
-		return c.connect(ctx, addr, d, secure)
+		made, err := c.connect(ctx, addr, d, secure)
+		if err == nil {
+			socket.Store(&made)
+		}
+		return made, err
 	}
 	client, err := rueidis.NewClient(option)
 	if client == nil || !errors.Is(err, errNotYet) {
@@ -109,8 +115,11 @@ func (c *Config) dialDedicated(ctx context.Context, addr, name string) (rueidis.
 		return nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, err)
 	}
 	dedicated.Store(true)
-	conn, _ := client.Dedicate()
-	closeAll := func() {
+	conn, _ = client.Dedicate()
+	closeAll = func() {
+		if made := socket.Load(); made != nil {
+			_ = (*made).Close() // rueidis gives a silent server a second to say something more
+		}
 		conn.Close()
 		client.Close()
 	}

@@ -22,7 +22,7 @@ var errConnectionLost = errors.New("the connection was lost")
 
 // serveReader keeps one connection to the primary at addr, and on it the subscriptions that the registry wants there,
 // until ctx ends or the connection fails.
-func (t *Transport) serveReader(ctx context.Context, addr string) error {
+func (t *Transport) serveReader(ctx context.Context, addr string, k *link) error {
 	conn, closeConn, err := t.cfg.dialDedicated(ctx, addr, nameReader)
 	if err != nil {
 		t.topology.suspect()
@@ -30,7 +30,7 @@ func (t *Transport) serveReader(ctx context.Context, addr string) error {
 		return err
 	}
 	f := newFeed(t, addr)
-	r := &reader{t: t, feed: f, conn: conn}
+	r := &reader{t: t, feed: f, conn: conn, probe: newProbe(t, f, conn, k)}
 	closed := make(chan struct{})
 	var consumer sync.WaitGroup
 	consumer.Go(func() { f.consume(closed) })
@@ -53,9 +53,10 @@ func (t *Transport) serveReader(ctx context.Context, addr string) error {
 
 // reader is one incarnation.
 type reader struct {
-	t    *Transport
-	feed *feed
-	conn rueidis.DedicatedClient
+	t     *Transport
+	feed  *feed
+	conn  rueidis.DedicatedClient
+	probe *probe
 
 	later []int // slots to be looked at again when the timer fires
 }
@@ -63,6 +64,7 @@ type reader struct {
 func (r *reader) serve(ctx context.Context, lost <-chan error) error {
 	again := time.NewTimer(time.Hour)
 	defer again.Stop()
+	defer r.probe.timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -80,6 +82,14 @@ func (r *reader) serve(ctx context.Context, lost <-chan error) error {
 			if delay > 0 {
 				again.Reset(delay)
 			}
+		case <-r.probe.link.doubt:
+			r.probe.hurry()
+		case <-r.probe.timer.C:
+			if err := r.probe.look(ctx); err != nil {
+				return fmt.Errorf("redis: subscriptions at %s: %w", r.feed.addr, err)
+			}
+		case reply := <-r.probe.reply:
+			r.probe.take(reply)
 		case <-again.C:
 			r.t.registry.mark(r.later)
 			r.later = r.later[:0]

@@ -31,7 +31,7 @@ type writer struct {
 }
 
 // serveWriter publishes what the lane of addr holds until ctx ends or the connection fails.
-func (t *Transport) serveWriter(ctx context.Context, addr string) error {
+func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error {
 	client, err := t.cfg.dial(addr, nameWriter)
 	if err != nil {
 		t.topology.suspect()
@@ -42,6 +42,7 @@ func (t *Transport) serveWriter(ctx context.Context, addr string) error {
 	l := t.outbox.lane(addr)
 	t.outbox.markSoon(l)
 	l.signal() // what an earlier incarnation left
+	k.raiseDoubt()
 
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -51,7 +52,11 @@ func (t *Transport) serveWriter(ctx context.Context, addr string) error {
 			backoff.WithInitialInterval(10*time.Millisecond), backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(0),
 		)}
 		all.Go(func() {
-			if err := w.run(running, l, i == 0); err != nil {
+			var errands <-chan errand // of one of the writers
+			if i == 0 {
+				errands = k.errands
+			}
+			if err := w.run(running, l, errands); err != nil {
 				stop(err)
 			}
 		})
@@ -67,12 +72,12 @@ func (t *Transport) serveWriter(ctx context.Context, addr string) error {
 	return w.mark(t.outbox.dueMarks(l, time.Now(), true))
 }
 
-// run writes until ctx ends. One of the writers sends the watermarks.
-func (w *writer) run(ctx context.Context, l *lane, marks bool) error {
+// run writes until ctx ends. The writer that has errands sends the watermarks too.
+func (w *writer) run(ctx context.Context, l *lane, errands <-chan errand) error {
 	due := time.NewTimer(idle)
 	defer due.Stop()
 	for {
-		if marks {
+		if errands != nil {
 			due.Reset(w.t.outbox.untilMark(l))
 		}
 		select {
@@ -80,6 +85,10 @@ func (w *writer) run(ctx context.Context, l *lane, marks bool) error {
 			return nil
 		case <-l.wake:
 			if err := w.write(ctx, l); err != nil {
+				return err
+			}
+		case e := <-errands:
+			if err := w.runErrand(e); err != nil {
 				return err
 			}
 		case <-due.C:
