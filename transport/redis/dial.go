@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"sync/atomic"
-	"time"
 
 	"github.com/redis/rueidis"
 )
@@ -21,8 +20,6 @@ const (
 )
 
 const (
-	// keepAlive is how often an idle reader's connection is proven to live.
-	keepAlive = 300 * time.Millisecond
 	// noKeepAlive keeps rueidis from pinging, which would make it start goroutines between us and the socket.
 	noKeepAlive = -1
 
@@ -92,33 +89,34 @@ var errNotYet = errors.New("redis: only the dedicated connection is dialled")
 // dialDedicated returns a connection that is nobody else's, for Pub/Sub. A client has a shared connection beside its
 // dedicated ones; its dialling is refused, which rueidis allows for single clients. closeAll does not wait for the
 // server, which may be silent.
-func (c *Config) dialDedicated(ctx context.Context, addr, name string) (conn rueidis.DedicatedClient, closeAll func(), err error) {
+func (c *Config) dialDedicated(ctx context.Context, addr, name string) (conn rueidis.DedicatedClient, s *socket, closeAll func(), err error) {
 	option := c.option(addr, name)
-	option.Dialer.KeepAlive = keepAlive
 	var dedicated atomic.Bool
-	var socket atomic.Pointer[net.Conn]
+	var made atomic.Pointer[socket]
 	option.DialCtxFn = func(ctx context.Context, addr string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
 		if !dedicated.Load() {
 			return nil, errNotYet
 		}
-		made, err := c.connect(ctx, addr, d, secure)
-		if err == nil {
-			socket.Store(&made)
+		conn, err := c.connect(ctx, addr, d, secure)
+		if err != nil {
+			return nil, err
 		}
-		return made, err
+		s := &socket{Conn: conn}
+		made.Store(s)
+		return s, nil
 	}
 	client, err := rueidis.NewClient(option)
 	if client == nil || !errors.Is(err, errNotYet) {
 		if client != nil {
 			client.Close()
 		}
-		return nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, err)
+		return nil, nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, err)
 	}
 	dedicated.Store(true)
 	conn, _ = client.Dedicate()
 	closeAll = func() {
-		if made := socket.Load(); made != nil {
-			_ = (*made).Close() // rueidis gives a silent server a second to say something more
+		if s := made.Load(); s != nil {
+			_ = s.Close() // rueidis gives a silent server a second to say something more
 		}
 		conn.Close()
 		client.Close()
@@ -127,7 +125,7 @@ func (c *Config) dialDedicated(ctx context.Context, addr, name string) (conn rue
 	defer cancel()
 	if err := conn.Do(ctx, conn.B().Ping().Build()).Error(); err != nil {
 		closeAll()
-		return nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, explain(err))
+		return nil, nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, explain(err))
 	}
-	return conn, closeAll, nil
+	return conn, made.Load(), closeAll, nil
 }

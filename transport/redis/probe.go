@@ -130,7 +130,7 @@ func (p *probe) enter(ctx context.Context) error {
 		return nil // the node lost its slots, and this connection ends soon
 	}
 	p.slot = slot
-	ctx, cancel := context.WithTimeout(ctx, 2*p.t.cfg.CommandTimeout)
+	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
 	defer cancel()
 	replies := p.conn.DoMulti(ctx,
 		p.conn.B().Ssubscribe().Channel(wire.ProbeChannel(slot, p.ears.suffix)).Build(), p.conn.B().ClientId().Build())

@@ -23,7 +23,7 @@ var errConnectionLost = errors.New("the connection was lost")
 // serveReader keeps one connection to the primary at addr, and on it the subscriptions that the registry wants there,
 // until ctx ends or the connection fails.
 func (t *Transport) serveReader(ctx context.Context, addr string, k *link) error {
-	conn, closeConn, err := t.cfg.dialDedicated(ctx, addr, nameReader)
+	conn, socket, closeConn, err := t.cfg.dialDedicated(ctx, addr, nameReader)
 	if err != nil {
 		t.topology.suspect()
 		t.registry.unreachable(addr, err)
@@ -37,8 +37,18 @@ func (t *Transport) serveReader(ctx context.Context, addr string, k *link) error
 	lost := conn.SetPubSubHooks(f.inbox.hooks())
 	t.registry.attach(f)
 
+	watched, stop := context.WithCancel(ctx)
+	var watcher sync.WaitGroup
+	var silent error
+	watcher.Go(func() { silent = watchSilence(watched, socket, conn, t.cfg.CommandTimeout) })
+
 	err = r.serve(ctx, lost)
 
+	stop()
+	watcher.Wait()
+	if err != nil && silent != nil {
+		err = fmt.Errorf("redis: subscriptions at %s: %w", addr, silent)
+	}
 	// First the connection, so that nothing more arrives; then what arrived; then the subscriptions elsewhere, so that
 	// what they get comes after it.
 	closeConn()
@@ -138,7 +148,7 @@ func (r *reader) send(ctx context.Context, orders []order) (refused []order, del
 			commands[i] = r.conn.B().Ssubscribe().Channel(o.channels...).Build()
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*r.t.cfg.CommandTimeout)
+	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
 	defer cancel()
 	for i, reply := range r.conn.DoMulti(ctx, commands...) {
 		o, err := orders[i], reply.Error()
