@@ -218,8 +218,9 @@ func (o *subscribeOptions) validate() error {
 type PublishOption interface{ applyPublish(*publishOptions) }
 
 type publishOptions struct {
-	id     string
-	header Metadata
+	id      string
+	header  Metadata
+	receipt *Receipt
 }
 
 type publishOption func(*publishOptions)
@@ -251,5 +252,6 @@ func newPublishOptions(opts []PublishOption) (publishOptions, error) {
 		}
 		opt.applyPublish(&o)
 	}
+	o.receipt.clear()
 	return o, nil
 }

@@ -213,11 +213,13 @@ type outcome struct {
 	receivers int
 	err       error // final
 	again     bool  // to be sent again
+	unknown   bool  // the server may have accepted it
 	to        string
 }
 
-// settle takes in the outcomes of a batch, in its order.
-func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) {
+// settle takes in the outcomes of a batch, in its order. It reports whether a channel that had receivers has none any
+// more.
+func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) (deserted bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
@@ -228,6 +230,7 @@ func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) {
 			*out = outcome{err: o.mu.err}
 		}
 		if out.again {
+			it.repeated = it.repeated || out.unknown
 			it.doc = nil // its buffer may still be in use
 			if out.to != "" {
 				o.mu.detours[it.stream.slot] = out.to
@@ -237,6 +240,10 @@ func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) {
 		it.settled = true
 		l.leave(it)
 		it.stream.sent(now)
+		if out.err == nil {
+			deserted = deserted || out.receivers == 0 && it.stream.heard
+			it.stream.heard = out.receivers > 0
+		}
 	}
 	for _, s := range b.streams {
 		// What is to be sent again stays in front, in order: nothing newer on the channel overtakes it.
@@ -253,6 +260,7 @@ func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) {
 		}
 	}
 	l.makeRoom()
+	return deserted
 }
 
 // finishLocked tells an item's caller how it ended, unless the caller has left.
@@ -265,7 +273,7 @@ func (o *outbox) finishLocked(it *item, out outcome) {
 	if out.err != nil && it.seq != 0 {
 		it.stream.giveUp(it.seq)
 	}
-	c.results[it.index] = transport.Result{Receivers: out.receivers, Err: out.err}
+	c.results[it.index] = transport.Result{Receivers: out.receivers, Repeated: it.repeated, Err: out.err}
 	c.release()
 }
 

@@ -27,6 +27,8 @@ type stream struct {
 	given    seqs.Set  // numbers whose Publish returned an error
 	givenTo  string    // given, as it travels
 
+	heard bool // the last event had receivers
+
 	markAt   time.Time // when the next watermark is due; zero: never, nothing was published
 	markStep int       // how many there were since the last event
 	marked   time.Time // when the last one was

@@ -16,6 +16,7 @@ const (
 	quietPoll   = time.Second            // how often the topology is asked for when nothing is wrong, ±25%
 	suspectPoll = 15 * time.Millisecond  // and while something is
 	suspectFor  = 2 * time.Second        // how long a suspicion lasts that nobody repeats
+	hintEvery   = 250 * time.Millisecond // a hint so soon after the last is dropped
 	askedAtOnce = 8                      // nodes asked in one round, so that large clusters are not flooded
 	viewExpires = 5 * time.Second        // a view that was not renewed counts no more
 	askTimeout  = 500 * time.Millisecond // for one node's answer
@@ -29,11 +30,12 @@ type topology struct {
 
 	snapshot atomic.Pointer[router.Snapshot]
 	suspects chan struct{}        // capacity 1: somebody has reason to doubt the snapshot
+	hints    chan struct{}        // capacity 1: somebody has reason to look, once
 	changed  func(router.Changes) // called after each new snapshot
 }
 
 func newTopology(cfg *Config, found discovery, changed func(router.Changes)) *topology {
-	t := &topology{cfg: cfg, log: cfg.Logger, cluster: found.cluster, suspects: make(chan struct{}, 1), changed: changed}
+	t := &topology{cfg: cfg, log: cfg.Logger, cluster: found.cluster, suspects: make(chan struct{}, 1), hints: make(chan struct{}, 1), changed: changed}
 	t.snapshot.Store(found.snapshot)
 	return t
 }
@@ -52,6 +54,14 @@ func (t *topology) suspect() {
 	}
 }
 
+// hint asks for a fresh view now, at most once a hintEvery. It never blocks. What gives the hint is most often no fault.
+func (t *topology) hint() {
+	select {
+	case t.hints <- struct{}{}:
+	default:
+	}
+}
+
 // serve watches until ctx ends. Only its own goroutine touches the watch.
 func (t *topology) serve(ctx context.Context) error {
 	if !t.cluster {
@@ -64,7 +74,7 @@ func (t *topology) serve(ctx context.Context) error {
 	defer cancel()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var suspectUntil time.Time
+	var suspectUntil, hinted time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -78,6 +88,11 @@ func (t *topology) serve(ctx context.Context) error {
 				continue // the timer runs fast already
 			}
 			suspectUntil = time.Now().Add(suspectFor)
+		case <-t.hints:
+			if time.Since(hinted) < hintEvery {
+				continue
+			}
+			hinted = time.Now()
 		case <-timer.C:
 		}
 		w.ask(ctx)

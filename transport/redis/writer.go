@@ -23,6 +23,7 @@ type writer struct {
 	t      *Transport
 	addr   string
 	client rueidis.Client
+	link   *link
 
 	batch    batch
 	outcomes []outcome
@@ -48,7 +49,7 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 	defer stop(nil)
 	var all sync.WaitGroup
 	for i := range pipelines {
-		w := &writer{t: t, addr: addr, client: client, pause: backoff.NewExponentialBackOff(
+		w := &writer{t: t, addr: addr, client: client, link: k, pause: backoff.NewExponentialBackOff(
 			backoff.WithInitialInterval(10*time.Millisecond), backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(0),
 		)}
 		all.Go(func() {
@@ -68,7 +69,7 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 	if !t.ending.Load() {
 		return nil // only this shard ends here
 	}
-	w := &writer{t: t, addr: addr, client: client}
+	w := &writer{t: t, addr: addr, client: client, link: k}
 	return w.mark(t.outbox.dueMarks(l, time.Now(), true))
 }
 
@@ -133,7 +134,7 @@ func (w *writer) write(ctx context.Context, l *lane) error {
 			out.again, refused = true, true
 			failure = err
 		case broken:
-			out.again = true
+			out.again, out.unknown = true, true
 			failure, lost = err, err
 		case forbidden:
 			out.err = fmt.Errorf("redis: publish to %q: %w", w.batch.items[i].env.Topic, explain(err))
@@ -144,7 +145,11 @@ func (w *writer) write(ctx context.Context, l *lane) error {
 		w.t.topology.suspect()
 		failure = fmt.Errorf("redis: publish at %s: %w", w.addr, explain(failure))
 	}
-	w.t.outbox.settle(l, &w.batch, w.outcomes, failure)
+	if w.t.outbox.settle(l, &w.batch, w.outcomes, failure) {
+		// The subscribers have left, or the slot has and this node does not know, or their connections are dead.
+		w.t.topology.hint()
+		w.link.raiseDoubt()
+	}
 	switch {
 	case lost != nil:
 		return failure
