@@ -54,7 +54,7 @@ func testPublishResults(c *check) {
 	wrongPartition.Partition = 1
 	envs := []*transport.Envelope{
 		event(topic, 0, c.publisher(1), 0), wrongName, event(other, 0, c.publisher(1), 1), event(topic, 0, c.publisher(1), 2),
-		wrongPartition, event(topic, 0, c.publisher(2), 3), event(other, 0, c.publisher(1), 4),
+		wrongPartition, event(topic, 0, c.publisher(1), 3), event(other, 0, c.publisher(1), 4),
 	}
 	bad := map[int]bool{1: true, 4: true}
 	if c.features.MaxPayload > 0 && c.features.MaxPayload <= largest {

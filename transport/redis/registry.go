@@ -54,7 +54,7 @@ func (r *registry) want(placement router.Placement) (live *await, mine bool, err
 	defer r.mu.Unlock()
 	if have := r.mu.topics[placement.Topic]; have != nil {
 		if have.placement != placement {
-			return nil, false, fmt.Errorf("it is subscribed to with %d partitions, not %d",
+			return nil, false, fmt.Errorf("%w: it is subscribed to with %d partitions, not %d", transport.ErrInvalidTopic,
 				have.placement.Partitions, placement.Partitions)
 		}
 		return have.live, false, nil

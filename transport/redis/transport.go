@@ -24,6 +24,7 @@ type Transport struct {
 	registry *registry
 	clock    *clock
 	routes   routes
+	calls    callPool
 
 	current atomic.Pointer[transport.Sink]        // of the Serve that runs, or ran last
 	tree    atomic.Pointer[supervisor.Supervisor] // likewise
