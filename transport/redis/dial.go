@@ -31,11 +31,11 @@ const (
 )
 
 // option returns how to reach one node.
-func (c *Config) option(addr, name string) rueidis.ClientOption {
+func (c *Config) option(addr, name string, who Credentials) rueidis.ClientOption {
 	return rueidis.ClientOption{
 		InitAddress:         []string{addr},
-		Username:            c.Username,
-		Password:            c.Password,
+		Username:            who.Username,
+		Password:            who.Password,
 		TLSConfig:           c.TLS,
 		ClientName:          name,
 		Dialer:              net.Dialer{Timeout: c.CommandTimeout, KeepAlive: noKeepAlive},
@@ -75,15 +75,34 @@ func (c *Config) connect(ctx context.Context, addr string, d *net.Dialer, secure
 }
 
 // dial returns a client with one connection to the node.
-func (c *Config) dial(addr, name string) (rueidis.Client, error) {
-	client, err := rueidis.NewClient(c.option(addr, name))
+func (c *Config) dial(ctx context.Context, addr, name string) (rueidis.Client, error) {
+	who, err := c.login(ctx, addr)
+	if err != nil {
+		return nil, fmt.Errorf("redis: connect to %s: %w", addr, err)
+	}
+	client, err := rueidis.NewClient(c.option(addr, name, who))
 	if err != nil {
 		if client != nil {
 			client.Close()
 		}
-		return nil, fmt.Errorf("redis: connect to %s: %w", addr, explain(err))
+		return nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explain(err))
 	}
-	return client, nil
+	if c.logins == nil || c.Credentials == nil {
+		return client, nil
+	}
+	return keptClient{Client: client, release: c.logins.keep(c, addr, client, who)}, nil
+}
+
+// keptClient is a client that is kept logged in.
+type keptClient struct {
+	rueidis.Client
+	release func()
+}
+
+// Close closes the client.
+func (k keptClient) Close() {
+	k.release()
+	k.Client.Close()
 }
 
 // errNotYet keeps a client from dialling a connection that nobody would use.
@@ -92,7 +111,11 @@ var errNotYet = errors.New("redis: only the dedicated connection is dialled")
 // dialDedicated returns a connection that is nobody else's, for Pub/Sub. A client has a shared connection beside its
 // dedicated ones; its dialling is refused, which rueidis allows for single clients.
 func (c *Config) dialDedicated(ctx context.Context, addr, name string) (rueidis.DedicatedClient, func(), error) {
-	option := c.option(addr, name)
+	who, err := c.login(ctx, addr)
+	if err != nil {
+		return nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, err)
+	}
+	option := c.option(addr, name, who)
 	option.Dialer.KeepAlive = keepAlive
 	var dedicated atomic.Bool
 	option.DialCtxFn = func(ctx context.Context, addr string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
@@ -118,7 +141,14 @@ func (c *Config) dialDedicated(ctx context.Context, addr, name string) (rueidis.
 	defer cancel()
 	if err := conn.Do(ctx, conn.B().Ping().Build()).Error(); err != nil {
 		closeAll()
-		return nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, explain(err))
+		return nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explain(err))
 	}
-	return conn, closeAll, nil
+	if c.logins == nil || c.Credentials == nil {
+		return conn, closeAll, nil
+	}
+	release := c.logins.keep(c, addr, conn, who)
+	return conn, func() {
+		release()
+		closeAll()
+	}, nil
 }
