@@ -24,6 +24,7 @@ type logins struct {
 
 // openLogin is a connection that is logged in.
 type openLogin struct {
+	l    *logins
 	cfg  *Config // of servers, or of sentinels
 	addr string
 	conn rueidis.CoreClient
@@ -36,20 +37,46 @@ func newLogins() *logins {
 	return &logins{wake: make(chan struct{}, 1), open: make(map[*openLogin]struct{})}
 }
 
-// keep lists a connection that logged in with who. release takes it off the list.
-func (l *logins) keep(cfg *Config, addr string, conn rueidis.CoreClient, who Credentials) (release func()) {
-	o := &openLogin{cfg: cfg, addr: addr, conn: conn, due: who.Renew, turn: make(chan struct{}, 1)}
-	l.mu.Lock()
-	l.open[o] = struct{}{}
-	l.mu.Unlock()
+// authenticate makes each connection of an option ask Config.Credentials. What it returns is to be kept when the first
+// was made; nil if there is nothing to keep. ctx bounds the life of the connections.
+func (c *Config) authenticate(ctx context.Context, option *rueidis.ClientOption, addr string) *openLogin {
+	if c.Credentials == nil {
+		return nil
+	}
+	l := c.logins
+	if l == nil {
+		l = newLogins() // nobody serves it
+	}
+	o := &openLogin{l: l, cfg: c, addr: addr, turn: make(chan struct{}, 1)}
+	option.AuthCredentialsFn = func(rueidis.AuthCredentialsContext) (rueidis.AuthCredentials, error) {
+		who, err := c.login(ctx, addr)
+		if err == nil {
+			l.schedule(o, who.Renew)
+		}
+		// Renewing is ours: when that fails, rueidis ends the connection.
+		return rueidis.AuthCredentials{Username: who.Username, Password: who.Password}, err
+	}
+	return o
+}
+
+// keep lists a connection until it is released.
+func (o *openLogin) keep(conn rueidis.CoreClient) (release func()) {
+	o.conn = conn
+	o.l.mu.Lock()
+	o.l.open[o] = struct{}{}
+	o.l.mu.Unlock()
+	o.l.signal()
+	return func() {
+		o.l.mu.Lock()
+		defer o.l.mu.Unlock()
+		delete(o.l.open, o)
+	}
+}
+
+func (l *logins) signal() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
-	}
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.open, o)
 	}
 }
 
@@ -76,10 +103,7 @@ func (l *logins) schedule(o *openLogin, at time.Time) {
 	l.mu.Lock()
 	o.due = at
 	l.mu.Unlock()
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
+	l.signal()
 }
 
 // serve renews logins when they are due, until ctx ends. None waits for another.
