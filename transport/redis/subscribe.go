@@ -37,6 +37,11 @@ func (t *Transport) subscribe(ctx context.Context, topic transport.Topic) error 
 			return err
 		}
 		err = live.wait(ctx, t.registry)
+		if err != nil && ctx.Err() != nil {
+			if why := t.registry.why(topic.Name); why != nil {
+				err = fmt.Errorf("%w; before that: %w", err, why)
+			}
+		}
 		switch {
 		case err != nil && mine:
 			t.registry.unwant(topic.Name, errAbandoned)
