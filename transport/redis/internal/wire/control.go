@@ -70,8 +70,8 @@ type Ask struct {
 // Missing is one channel's part of an [Ask].
 type Missing struct {
 	Channel string `json:"channel"`
-	// Numbers are the missing ones, as "3,5-9".
-	Numbers string `json:"numbers"`
+	// Numbers are the missing ones, as "3,5-9"; empty if only the stream's age is wanted.
+	Numbers string `json:"numbers,omitempty"`
 }
 
 // Hello is a subscriber's question to all publishers where they stand.
@@ -99,8 +99,9 @@ type Answer struct {
 	Open string `json:"open,omitempty"`
 	// Uncertain is as in a watermark.
 	Uncertain string `json:"uncertain,omitempty"`
-	// Epoch is as in a watermark.
-	Epoch uint64 `json:"epoch,omitempty"`
+	// AgeMillis and Epoch are as in a watermark.
+	AgeMillis int64  `json:"age,omitempty"`
+	Epoch     uint64 `json:"epoch,omitempty"`
 	// Done: the publisher has nothing more to say to this Hello.
 	Done bool `json:"done,omitempty"`
 	// Streams are the publisher's channels among those of the Hello.
