@@ -62,6 +62,7 @@ func (s *stream) insert(t *Tracker, e entry) {
 	if found {
 		if have := &s.held[i]; have.kind == aMark && e.kind != aMark {
 			have.kind, have.to, have.env, have.repaired = e.kind, e.to, e.env, e.repaired
+			have.question = 0 // the event was not known then
 			s.spend(t, have.size())
 		}
 		return
