@@ -37,30 +37,22 @@ type item struct {
 	dead    bool  // the caller was told an error already, and waits no longer
 }
 
-// calls keeps calls for reuse. Each transport has its own: a channel must not leave its synctest bubble.
-type calls struct{ pool sync.Pool }
+// callPool keeps calls for re-use. Each transport has its own: a call has a channel, and one that was made in a
+// synctest bubble must not be used in another.
+type callPool struct{ pool sync.Pool }
 
-func (p *calls) get(results []transport.Result) *call {
-	if c, ok := p.pool.Get().(*call); ok {
-		c.begin(results)
-		return c
+// get returns a call for as many events as there are results.
+func (p *callPool) get(results []transport.Result) *call {
+	c, ok := p.pool.Get().(*call)
+	if !ok {
+		c = &call{done: make(chan struct{}, 1)}
 	}
-	return newCall(results)
-}
-
-// newCall returns a call for as many events as there are results.
-func newCall(results []transport.Result) *call {
-	c := &call{done: make(chan struct{}, 1)}
-	c.begin(results)
-	return c
-}
-
-func (c *call) begin(results []transport.Result) {
 	if cap(c.items) < len(results) {
 		c.items = make([]item, len(results))
 	}
 	c.items = c.items[:len(results)]
 	c.results, c.open = results, 1
+	return c
 }
 
 // Calls beyond these bounds are not kept for reuse.
@@ -69,9 +61,9 @@ const (
 	keptBytes = 64 << 10
 )
 
-// put gives a call's memory to the next. Every item was settled without an error of its pipeline's, so neither a writer
-// nor rueidis uses it any more.
-func (p *calls) put(c *call) {
+// put gives the call's memory to the next. Every item was settled without an error of its pipeline's, so neither a
+// writer nor rueidis uses it any more.
+func (p *callPool) put(c *call) {
 	if cap(c.items) > keptItems {
 		return
 	}
@@ -101,7 +93,7 @@ func (c *call) wait(ctx context.Context, timeout <-chan time.Time) error {
 	case <-c.done:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	case <-timeout:
 		return ErrTimeout
 	}

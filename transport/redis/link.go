@@ -47,7 +47,7 @@ func (w *writer) runErrand(e errand) error {
 	e.done(reply)
 	if err := reply.Error(); judge(err) == broken {
 		w.t.topology.suspect()
-		return fmt.Errorf("redis: publish at %s: %w", w.addr, explain(err))
+		return fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(err))
 	}
 	return nil
 }

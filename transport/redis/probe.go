@@ -143,7 +143,7 @@ func (p *probe) enter(ctx context.Context) error {
 	case moved, busyNode:
 		p.t.topology.suspect()
 	case broken:
-		return explain(err)
+		return p.t.cfg.explain(err)
 	case forbidden:
 		p.disable(err)
 	}
@@ -216,6 +216,6 @@ func (p *probe) take(reply probeReply) {
 func (p *probe) disable(err error) {
 	p.off = true
 	p.timer.Stop()
-	p.t.log.Warn("redis: probes are refused, so a deaf connection does not show: allow the channels {*}:shardbus:*",
-		zap.String("addr", p.addr), zap.Error(explain(err)))
+	p.t.log.Warn("redis: probes are refused, so a connection that hears nothing does not show",
+		zap.String("addr", p.addr), zap.Error(p.t.cfg.explainChannel(err, "{*}:shardbus:*")))
 }

@@ -46,8 +46,8 @@ const itemOverhead = 400
 
 // enqueue queues the call's items, waiting for room, and waits until they are settled.
 func (t *Transport) enqueue(ctx context.Context, c *call) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	timer := time.NewTimer(t.cfg.PublishTimeout)
 	defer timer.Stop()
@@ -63,7 +63,7 @@ func (t *Transport) enqueue(ctx context.Context, c *call) error {
 		select {
 		case <-space:
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		case <-timer.C:
 			return ErrTimeout
 		}
