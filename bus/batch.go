@@ -16,8 +16,9 @@ type batch[T any] struct {
 	p      producer
 	head   head // of every event
 	hashes [batchChunk]uint64
-	keyed  bool // hashes hold the keys of the present chunk
-	lost   bool // a mailbox dropped something
+	keyed  bool     // hashes hold the keys of the present chunk
+	keys   []string // the keys themselves where a mailbox needs them, else nil
+	lost   bool     // a mailbox dropped something
 	failed []IndexedError
 }
 
@@ -60,7 +61,7 @@ func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
 			break
 		}
 		switch {
-		case in.keyed.Load() && !b.keyed:
+		case in.keyed.Load() && !b.keyed, in.latest.Load() > 0 && b.keys == nil:
 			b.unlocked(func() { b.hash(chunk) })
 			continue
 		case b.p.refusedBy(in.bus):
@@ -72,6 +73,9 @@ func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
 		}
 		full := in.pick(b.hashes[n], nil)
 		if full == nil {
+			if b.keys != nil {
+				in.nameLocked(b.keys[n])
+			}
 			b.lost = in.put(&cell[T]{head: b.head, v: chunk[n]}, nil) || b.lost
 			n++
 			continue
@@ -120,10 +124,18 @@ func (b *batch[T]) hash(chunk []T) {
 	b.keyed = b.in.keyed.Load()
 	if !b.keyed {
 		clear(b.hashes[:])
+		b.keys = nil
 		return
 	}
+	if b.keys == nil && b.in.latest.Load() > 0 {
+		b.keys = make([]string, batchChunk)
+	}
 	for i := range chunk {
-		b.hashes[i] = b.in.hashOf(chunk[i])
+		key := b.in.keyFor(chunk[i])
+		b.hashes[i] = keyHash(key)
+		if b.keys != nil {
+			b.keys[i] = key
+		}
 	}
 }
 

@@ -44,7 +44,7 @@ type lane[T any] struct {
 	index int
 	run   func() // l.work, made once so that starting it allocates nothing
 	ctx   context.Context
-	lossy bool // DropOldest: the mailbox is mu.ring, and queue is not used
+	lossy bool // DropOldest, KeepLatest: the mailbox is mu.box, and queue is not used
 	state atomic.Uint32
 	wait  waitList
 
@@ -62,7 +62,7 @@ type lane[T any] struct {
 	current *cell[T]      // being handled; nil between events
 	group   *parkedKey[T] // that current belongs to, when it was parked
 	judged  *judgment     // what became of current, while that is being carried out
-	slot    cell[T]       // where ring items are handled
+	slot    cell[T]       // where items of mu.box are handled
 	timer   *time.Timer   // for the parked keys
 	due     atomic.Bool   // the timer fired
 	chore   atomic.Bool   // the attendant's timer fired
@@ -73,9 +73,7 @@ type lane[T any] struct {
 
 	mu struct {
 		sync.Mutex
-		ring      mailbox.Ring[cell[T]]
-		taken     uint64 // of ring
-		running   bool   // an item of ring
+		box       lossy[T]
 		parking   parking[T]
 		retrying  bool // a parked delivery runs
 		base      uint64
@@ -91,7 +89,10 @@ type lane[T any] struct {
 }
 
 func newLane[T any](s *subscription[T], index int) *lane[T] {
-	l := &lane[T]{sub: s, index: index, capacity: s.opts.capacity, lossy: s.opts.policy == DropOldest}
+	l := &lane[T]{sub: s, index: index, capacity: s.opts.capacity, lossy: s.opts.policy.lossy()}
+	if s.opts.policy == KeepLatest {
+		l.mu.box.latest = new(mailbox.Latest[cell[T]])
+	}
 	l.node.sub = s.Subscription
 	l.run = l.work
 	l.wait.wakeAt.Store(noWaiter)
@@ -205,7 +206,7 @@ func (l *lane[T]) ready() bool {
 	if l.lossy {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return l.mu.ring.Len() > 0
+		return l.mu.box.len() > 0
 	}
 	return l.queue.Ready()
 }
@@ -290,11 +291,9 @@ func (l *lane[T]) take() *cell[T] {
 	if l.lossy {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if !l.mu.ring.Pop(&l.slot) {
+		if !l.mu.box.take(&l.slot) {
 			return nil
 		}
-		l.mu.taken++
-		l.mu.running = true
 		return &l.slot
 	}
 	c := l.queue.Next()
@@ -312,7 +311,7 @@ func (l *lane[T]) rest() {
 		return
 	}
 	l.mu.Lock()
-	l.mu.running = false
+	l.mu.box.running = false
 	l.mu.Unlock()
 	l.slot = cell[T]{}
 }

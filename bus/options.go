@@ -22,9 +22,16 @@ const (
 	// any subscription. Off a transport there is nobody to tell: it acts as
 	// DropNewest.
 	Fail
+	// KeepLatest keeps of each key only the latest event that waits: an event
+	// that arrives takes the place in line of the one of its key, which is given
+	// up, whether the mailbox is full or not. So capacity bounds the keys that
+	// wait; where it is reached, an event of one more key gives up the event that
+	// is first in line. An event whose key is empty replaces none. It needs
+	// TopicConfig.Key.
+	KeepLatest
 )
 
-var policyNames = [...]string{Block: "Block", DropOldest: "DropOldest", DropNewest: "DropNewest", Fail: "Fail"}
+var policyNames = [...]string{Block: "Block", DropOldest: "DropOldest", DropNewest: "DropNewest", Fail: "Fail", KeepLatest: "KeepLatest"}
 
 func (p Policy) String() string {
 	if int(p) < len(policyNames) {
@@ -32,6 +39,9 @@ func (p Policy) String() string {
 	}
 	return fmt.Sprintf("Policy(%d)", uint8(p))
 }
+
+// lossy tells whether the policy gives up events that wait.
+func (p Policy) lossy() bool { return p == DropOldest || p == KeepLatest }
 
 // Defaults and bounds of the subscribe options.
 const (

@@ -168,7 +168,7 @@ func (l *lane[T]) foldLocked() {
 		l.mu.base = taken
 	}
 	if l.lossy {
-		l.mu.running = false
+		l.mu.box.running = false
 	} else {
 		l.queue.Settle()
 	}
@@ -177,7 +177,7 @@ func (l *lane[T]) foldLocked() {
 // cursorLocked is how many events were taken, and whether the last runs.
 func (l *lane[T]) cursorLocked() (taken uint64, running bool) {
 	if l.lossy {
-		return l.mu.taken, l.mu.running
+		return l.mu.box.taken, l.mu.box.running
 	}
 	return l.queue.Cursor()
 }

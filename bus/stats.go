@@ -90,7 +90,7 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 		sum.Running++
 	}
 	if l.lossy {
-		sum.Queued += uint64(l.mu.ring.Len())
+		sum.Queued += uint64(l.mu.box.len())
 	} else {
 		sum.Queued += l.queue.PutCount() - taken
 	}

@@ -146,6 +146,9 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 	if err := router.ValidName(name); err != nil {
 		return nil, t.subscribeError(name, err)
 	}
+	if o.policy == KeepLatest && t.cfg.Key == nil {
+		return nil, t.subscribeError(name, fmt.Errorf("%w: the policy KeepLatest needs TopicConfig.Key", ErrNoKey))
+	}
 	s := &subscription[T]{
 		Subscription: &Subscription{
 			bus: t.bus, info: t.info, name: name, opts: o, actors: a != nil, done: make(chan struct{}),

@@ -21,17 +21,28 @@ const (
 	DefaultReceiveBytes   = 64 << 20
 )
 
-// Config says where the servers are and bounds what the transport uses. Only Addrs is required.
+// Config says where the servers are and bounds what the transport uses. Only Addrs is required, or Sentinel instead.
 type Config struct {
 	// Addrs are start addresses, host:port each. Of a cluster any of its nodes will do; the others are found. Of
-	// standalone servers the first that answers is used. A host alone gets port 6379. Required.
+	// standalone servers the first that answers is used. A host alone gets port 6379. Required without Sentinel, and
+	// empty with it.
 	Addrs []string
+
+	// Sentinel says which sentinels know the primary. Zero: there are none.
+	Sentinel Sentinel
 
 	// Username and Password log in to every server. An empty Username with a Password is the default user. Both
 	// empty: no login.
 	Username, Password string
 
-	// TLS, if not nil, makes every connection TLS. An empty ServerName means the host of each address.
+	// Credentials, if not nil, is asked in place of Username and Password whenever a connection is made to the server
+	// at addr, and whenever one is to log in again. It may be called at any time and concurrently; its context ends after
+	// 10 s. When it fails, a new connection is tried again later and an open one stays as it is.
+	Credentials func(ctx context.Context, addr string) (Credentials, error)
+
+	// TLS, if not nil, makes every connection to a server TLS. Each certificate must name the host of the address that
+	// the node announces, unless ServerName is set: then all must have that. Certificates are ours, for servers that
+	// want to know who we are.
 	TLS *tls.Config
 
 	// Dial makes the connections in place of TCP: through a proxy, or to a fake in tests. Under TLS it makes what that
@@ -59,22 +70,29 @@ type Config struct {
 	// ReceiveBytes bounds what was received on one connection and not yet handed over. Beyond it the newest are a
 	// gap. Zero: 64 MiB.
 	ReceiveBytes int
+
+	logins *logins // of the transport; nil: connections are too short-lived to be kept logged in
 }
 
 // resolved returns the config with its defaults, or what is wrong with it.
 func (c Config) resolved() (Config, error) {
-	if len(c.Addrs) == 0 {
+	var err error
+	switch {
+	case c.Sentinel.used() && len(c.Addrs) > 0:
+		return c, errors.New("redis: Config.Addrs and Config.Sentinel are set: the sentinels tell where the servers are, leave Addrs out")
+	case c.Sentinel.used():
+		c.Sentinel, err = c.Sentinel.resolved()
+	case len(c.Addrs) == 0:
 		return c, errors.New("redis: Config.Addrs is empty: name at least one server as host:port")
+	default:
+		c.Addrs, err = withPorts("Config.Addrs", c.Addrs, defaultPort)
 	}
-	addrs := make([]string, len(c.Addrs))
-	for i, addr := range c.Addrs {
-		full, err := withPort(addr)
-		if err != nil {
-			return c, fmt.Errorf("redis: Config.Addrs[%d]: %w", i, err)
-		}
-		addrs[i] = full
+	if err != nil {
+		return c, err
 	}
-	c.Addrs = addrs
+	if c.Credentials != nil && (c.Username != "" || c.Password != "") {
+		return c, errors.New("redis: Config.Credentials and Config.Username or Password are set: choose one")
+	}
 	if c.Username != "" && c.Password == "" {
 		return c, fmt.Errorf("redis: Config.Username is %q, but Config.Password is empty", c.Username)
 	}
@@ -116,14 +134,29 @@ func (c Config) resolved() (Config, error) {
 	return c, nil
 }
 
-const defaultPort = "6379"
+const (
+	defaultPort         = "6379"
+	defaultSentinelPort = "26379"
+)
+
+// withPorts adds the default port to the addresses that have none.
+func withPorts(field string, addrs []string, port string) ([]string, error) {
+	full := make([]string, len(addrs))
+	for i, addr := range addrs {
+		var err error
+		if full[i], err = withPort(addr, port); err != nil {
+			return nil, fmt.Errorf("redis: %s[%d]: %w", field, i, err)
+		}
+	}
+	return full, nil
+}
 
 // withPort adds the default port to an address that has none.
-func withPort(addr string) (string, error) {
+func withPort(addr, standard string) (string, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		var again error
-		if host, port, again = net.SplitHostPort(addr + ":" + defaultPort); again != nil {
+		if host, port, again = net.SplitHostPort(addr + ":" + standard); again != nil {
 			return "", fmt.Errorf("%q is no host:port: %w", addr, err)
 		}
 	}

@@ -74,25 +74,43 @@ func (c *Config) connect(ctx context.Context, addr string, d *net.Dialer, secure
 	return tls.Client(conn, secure), nil
 }
 
-// dial returns a client with one connection to the node.
-func (c *Config) dial(addr, name string) (rueidis.Client, error) {
-	client, err := rueidis.NewClient(c.option(addr, name))
+// dial returns a client with one connection to the node. When that is lost the client makes another; ctx bounds its life.
+func (c *Config) dial(ctx context.Context, addr, name string) (rueidis.Client, error) {
+	option := c.option(addr, name)
+	kept := c.authenticate(ctx, &option, addr)
+	client, err := rueidis.NewClient(option)
 	if err != nil {
 		if client != nil {
 			client.Close()
 		}
-		return nil, fmt.Errorf("redis: connect to %s: %w", addr, explain(err))
+		return nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explain(err))
 	}
-	return client, nil
+	if kept == nil {
+		return client, nil
+	}
+	return keptClient{Client: client, release: kept.keep(client)}, nil
+}
+
+// keptClient is a client that is kept logged in.
+type keptClient struct {
+	rueidis.Client
+	release func()
+}
+
+// Close closes the client.
+func (k keptClient) Close() {
+	k.release()
+	k.Client.Close()
 }
 
 // errNotYet keeps a client from dialling a connection that nobody would use.
 var errNotYet = errors.New("redis: only the dedicated connection is dialled")
 
-// dialDedicated returns a connection that is nobody else's, for Pub/Sub. A client has a shared connection beside its
+// dialDedicated returns a connection that is nobody else's, for Pub/Sub. ctx bounds its life. A client has a shared connection beside its
 // dedicated ones; its dialling is refused, which rueidis allows for single clients.
 func (c *Config) dialDedicated(ctx context.Context, addr, name string) (rueidis.DedicatedClient, func(), error) {
 	option := c.option(addr, name)
+	kept := c.authenticate(ctx, &option, addr)
 	option.Dialer.KeepAlive = keepAlive
 	var dedicated atomic.Bool
 	option.DialCtxFn = func(ctx context.Context, addr string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
@@ -114,11 +132,22 @@ func (c *Config) dialDedicated(ctx context.Context, addr, name string) (rueidis.
 		conn.Close()
 		client.Close()
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.CommandTimeout)
+	limit := c.CommandTimeout
+	if c.Credentials != nil {
+		limit += credentialsTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := conn.Do(ctx, conn.B().Ping().Build()).Error(); err != nil {
 		closeAll()
-		return nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, explain(err))
+		return nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explain(err))
 	}
-	return conn, closeAll, nil
+	if kept == nil {
+		return conn, closeAll, nil
+	}
+	release := kept.keep(conn)
+	return conn, func() {
+		release()
+		closeAll()
+	}, nil
 }

@@ -32,8 +32,14 @@ const flowPublisher = "flow"
 // startFlow publishes on topics over all slots: each topic about 200 events a second.
 func startFlow(t *testing.T, addrs []string, topics int) *flow {
 	t.Helper()
+	return startFlowAt(t, redis.Config{Addrs: addrs}, topics)
+}
+
+// startFlowAt is startFlow with any config.
+func startFlowAt(t *testing.T, cfg redis.Config, topics int) *flow {
+	t.Helper()
 	f := &flow{
-		sub: serve(t, redis.Config{Addrs: addrs}), pub: serve(t, redis.Config{Addrs: addrs}),
+		sub: serve(t, cfg), pub: serve(t, cfg),
 		stopped: make(chan struct{}), acked: map[string]map[uint64]bool{}, failed: map[string]map[uint64]bool{},
 	}
 	for i := range topics {

@@ -25,8 +25,8 @@ var errConnectionLost = errors.New("the connection was lost")
 func (t *Transport) serveReader(ctx context.Context, addr string) error {
 	conn, closeConn, err := t.cfg.dialDedicated(ctx, addr, nameReader)
 	if err != nil {
-		t.topology.suspect()
 		t.registry.unreachable(addr, err)
+		t.failedAt(ctx, err)
 		return err
 	}
 	f := newFeed(t, addr)
@@ -57,7 +57,8 @@ type reader struct {
 	feed *feed
 	conn rueidis.DedicatedClient
 
-	later []int // slots to be looked at again when the timer fires
+	later []int     // slots to be looked at again when the timer fires
+	told  time.Time // when it was logged last that a channel is refused
 }
 
 func (r *reader) serve(ctx context.Context, lost <-chan error) error {
@@ -135,7 +136,7 @@ func (r *reader) send(ctx context.Context, orders []order) (refused []order, del
 		switch judge(err) {
 		case fine:
 		case broken:
-			return nil, 0, fmt.Errorf("redis: subscribe at %s: %w", r.feed.addr, explain(err))
+			return nil, 0, fmt.Errorf("redis: subscribe at %s: %w", r.feed.addr, r.t.cfg.explain(err))
 		case moved:
 			r.t.topology.suspect()
 			to, _ := movedTo(err, r.feed.addr)
@@ -154,13 +155,25 @@ func (r *reader) send(ctx context.Context, orders []order) (refused []order, del
 				}
 				continue
 			}
-			err = fmt.Errorf("redis: subscribe to channel %q at %s: %w", o.channels[0], r.feed.addr, explain(err))
-			r.t.log.Warn("redis: a channel is refused", zap.String("channel", o.channels[0]), zap.Error(err))
+			err = fmt.Errorf("redis: channel %q at %s: %w", o.channels[0], r.feed.addr, r.t.cfg.explainChannel(err, o.channels[0]))
+			r.tell(o.channels[0], err)
 			r.retry(o, err)
 			delay = max(delay, retryRefused)
 		}
 	}
 	return refused, delay, nil
+}
+
+// tellRefused is how often refused channels are logged. They are tried again every second.
+const tellRefused = time.Minute
+
+// tell logs that a channel is refused, now and then.
+func (r *reader) tell(channel string, err error) {
+	level := zap.DebugLevel
+	if now := time.Now(); now.Sub(r.told) >= tellRefused {
+		r.told, level = now, zap.WarnLevel
+	}
+	r.t.log.Log(level, "redis: a channel is refused", zap.String("channel", channel), zap.Error(err))
 }
 
 // retry notes that an order was not carried out. Leaving is not repeated: the subscription ends with the slot's move.

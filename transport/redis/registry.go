@@ -28,6 +28,8 @@ type registry struct {
 		dirty map[string]map[int]struct{}
 		// detours are slots that a MOVED put elsewhere than the snapshot does.
 		detours map[int]string
+		// trouble is why servers could not be reached, by address, until they are.
+		trouble map[string]error
 	}
 }
 
@@ -45,6 +47,7 @@ func newRegistry(t *Transport, topology *topology) *registry {
 	r.mu.feeds = make(map[string]*feed)
 	r.mu.dirty = make(map[string]map[int]struct{})
 	r.mu.detours = make(map[int]string)
+	r.mu.trouble = make(map[string]error)
 	return r
 }
 
@@ -54,7 +57,7 @@ func (r *registry) want(placement router.Placement) (live *await, mine bool, err
 	defer r.mu.Unlock()
 	if have := r.mu.topics[placement.Topic]; have != nil {
 		if have.placement != placement {
-			return nil, false, fmt.Errorf("it is subscribed to with %d partitions, not %d",
+			return nil, false, fmt.Errorf("%w: it is subscribed to with %d partitions, not %d", transport.ErrInvalidTopic,
 				have.placement.Partitions, placement.Partitions)
 		}
 		return have.live, false, nil
@@ -201,6 +204,10 @@ func (r *registry) rehome(changes router.Changes) {
 		r.movedLocked(move)
 	}
 	clear(r.mu.detours)
+	maps.DeleteFunc(r.mu.trouble, func(addr string, _ error) bool {
+		_, known := r.topology.snapshot.Load().NodeShard(addr)
+		return !known
+	})
 	stale := r.mu.dirty
 	r.mu.dirty = make(map[string]map[int]struct{}, len(stale))
 	for slot, channels := range r.mu.bySlot {
@@ -240,6 +247,7 @@ func (r *registry) attach(f *feed) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mu.feeds[f.addr] = f
+	delete(r.mu.trouble, f.addr)
 	f.signal()
 }
 
@@ -449,22 +457,5 @@ func (r *registry) fail(err error) {
 	defer r.mu.Unlock()
 	for _, state := range r.mu.topics {
 		state.live.failLocked(err)
-	}
-}
-
-// unreachable tells those who wait for channels at addr why, if waiting does not help.
-func (r *registry) unreachable(addr string, err error) {
-	if !isRefusal(err) {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for slot := range r.mu.dirty[addr] {
-		for ch := range r.mu.bySlot[slot] {
-			for _, a := range ch.waiting {
-				a.failLocked(err)
-			}
-			ch.waiting = nil
-		}
 	}
 }

@@ -21,15 +21,15 @@ func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic) error 
 }
 
 func (t *Transport) subscribe(ctx context.Context, topic transport.Topic) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	if t.isClosed() {
 		return transport.ErrClosed
 	}
 	placement := router.Placement{Topic: topic.Name, Partitions: topic.Partitions}
 	if err := placement.Validate(); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", transport.ErrInvalidTopic, err)
 	}
 	for {
 		live, mine, err := t.registry.want(placement)
@@ -37,6 +37,11 @@ func (t *Transport) subscribe(ctx context.Context, topic transport.Topic) error 
 			return err
 		}
 		err = live.wait(ctx, t.registry)
+		if err != nil && ctx.Err() != nil {
+			if why := t.registry.why(topic.Name); why != nil {
+				err = fmt.Errorf("%w; before that: %w", err, why)
+			}
+		}
 		switch {
 		case err != nil && mine:
 			t.registry.unwant(topic.Name, errAbandoned)
@@ -67,7 +72,7 @@ func (t *Transport) Unsubscribe(ctx context.Context, topic transport.Topic) erro
 	for !t.registry.gone(left) {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("redis: unsubscribe from topic %q: %w", topic.Name, ctx.Err())
+			return fmt.Errorf("redis: unsubscribe from topic %q: %w", topic.Name, context.Cause(ctx))
 		case <-limit.C:
 			return nil
 		case <-t.closed:

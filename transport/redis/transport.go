@@ -24,6 +24,7 @@ type Transport struct {
 	registry *registry
 	clock    *clock
 	routes   routes
+	calls    callPool
 
 	current atomic.Pointer[transport.Sink]        // of the Serve that runs, or ran last
 	tree    atomic.Pointer[supervisor.Supervisor] // likewise
@@ -42,6 +43,7 @@ var _ transport.Transport = (*Transport)(nil)
 
 func newTransport(cfg Config, found discovery) *Transport {
 	t := &Transport{cfg: cfg, log: cfg.Logger, closed: make(chan struct{})}
+	t.cfg.logins = newLogins()
 	t.ended = sync.NewCond(&t.mu)
 	t.topology = newTopology(&t.cfg, found, t.topologyChanged)
 	t.outbox = newOutbox(&t.cfg, t.topology)
@@ -121,6 +123,7 @@ func (t *Transport) begin(sink transport.Sink) (*supervisor.Supervisor, error) {
 		supervisor.Spec{Name: "redis", MaxRestarts: supervisor.Unlimited, Backoff: restarts, OnEvent: t.onEvent},
 		supervisor.Child{Name: "topology", Serve: t.topology.serve},
 		supervisor.Child{Name: "clock", Serve: t.clock.serve},
+		supervisor.Child{Name: "logins", Serve: t.cfg.logins.serve},
 		supervisor.Child{Name: "shards", Serve: s.serve},
 	)
 	if err != nil {

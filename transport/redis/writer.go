@@ -32,10 +32,10 @@ type writer struct {
 
 // serveWriter publishes what the lane of addr holds until ctx ends or the connection fails.
 func (t *Transport) serveWriter(ctx context.Context, addr string) error {
-	client, err := t.cfg.dial(addr, nameWriter)
+	client, err := t.cfg.dial(ctx, addr, nameWriter)
 	if err != nil {
-		t.topology.suspect()
 		t.outbox.failed(addr, err)
+		t.failedAt(ctx, err)
 		return err
 	}
 	defer client.Close()
@@ -127,13 +127,15 @@ func (w *writer) write(ctx context.Context, l *lane) error {
 			out.again = true
 			failure, lost = err, err
 		case forbidden:
-			out.err = fmt.Errorf("redis: publish to %q: %w", w.batch.items[i].env.Topic, explain(err))
+			it := w.batch.items[i]
+			out.err = fmt.Errorf("redis: publish to topic %q, channel %q at %s: %w",
+				it.env.Topic, it.stream.channel, w.addr, w.t.cfg.explainChannel(err, it.stream.channel))
 		}
 		w.outcomes = append(w.outcomes, out)
 	}
 	if failure != nil {
 		w.t.topology.suspect()
-		failure = fmt.Errorf("redis: publish at %s: %w", w.addr, explain(failure))
+		failure = fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(failure))
 	}
 	w.t.outbox.settle(l, &w.batch, w.outcomes, failure)
 	switch {
@@ -177,7 +179,7 @@ func (w *writer) mark(marks []wire.Watermark) error {
 			switch err := reply.Error(); judge(err) {
 			case broken:
 				w.t.topology.suspect()
-				return fmt.Errorf("redis: publish at %s: %w", w.addr, explain(err))
+				return fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(err))
 			case forbidden:
 				w.t.log.Warn("redis: watermarks are refused, so subscribers do not see a lost tail",
 					zap.String("addr", w.addr), zap.Error(err))
