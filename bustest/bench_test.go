@@ -1,31 +1,46 @@
 package bustest_test
 
 import (
+	"context"
 	"testing"
 
+	"github.com/shardbus/shardbus/bus"
 	"github.com/shardbus/shardbus/bustest"
 )
 
-// cleaner runs clean-ups when it is told to.
-type cleaner struct {
-	testing.TB
-	fs []func()
-}
-
-func (c *cleaner) Cleanup(f func()) { c.fs = append(c.fs, f) }
-
-func (c *cleaner) run() {
-	for i := len(c.fs) - 1; i >= 0; i-- {
-		c.fs[i]()
-	}
-	c.fs = c.fs[:0]
-}
-
+// What a bus costs a test: made and closed, its clean-up with all checks included.
 func BenchmarkNew(b *testing.B) {
+	ft := &fakeT{TB: b}
 	b.ReportAllocs()
-	c := &cleaner{TB: b}
 	for b.Loop() {
-		bustest.New(c)
-		c.run()
+		bustest.New(ft)
+		if text := ft.finish(); text != "" {
+			b.Fatal(text)
+		}
+	}
+}
+
+// The same with a topic, a subscription, and one event that is waited for.
+func BenchmarkNewWithAnEvent(b *testing.B) {
+	ft := &fakeT{TB: b}
+	ctx := b.Context()
+	b.ReportAllocs()
+	for b.Loop() {
+		bb := bustest.New(ft)
+		topic, err := bus.NewTopic(bb.Bus, orders)
+		if err != nil {
+			b.Fatal(err)
+		}
+		sub, err := topic.Subscribe(ctx, "s", func(context.Context, order) error { return nil })
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := topic.Publish(ctx, order{ID: "a"}); err != nil {
+			b.Fatal(err)
+		}
+		bustest.WaitHandled(ft, sub, 1)
+		if text := ft.finish(); text != "" {
+			b.Fatal(text)
+		}
 	}
 }

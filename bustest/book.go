@@ -25,16 +25,27 @@ func (k *book) enter(env *transport.Envelope) {
 	if env.Publisher == "" {
 		return // a stranger's events have no numbers
 	}
-	p := page{env.Topic, env.Partition, env.Publisher}
-	last, known := k.last[p]
-	if known && env.Seq != last+1 && len(k.wrong) < shown {
-		k.wrong = append(k.wrong, fmt.Sprintf("the numbers of publisher %s on %s/%d do not add up: %d came after %d",
-			env.Publisher, env.Topic, env.Partition, env.Seq, last))
+	k.turn(page{env.Topic, env.Partition, env.Publisher}, env.Seq, env.Seq)
+}
+
+// skip notes a gap that the broker told of.
+func (k *book) skip(g transport.Gap) {
+	if g.From != 0 {
+		k.turn(page{g.Topic, g.Partition, g.Publisher}, g.From, g.To)
 	}
+}
+
+// turn goes on to the numbers from and to of a page.
+func (k *book) turn(p page, from, to uint64) {
 	if k.last == nil {
 		k.last = make(map[page]uint64)
 	}
-	k.last[p] = env.Seq
+	last, known := k.last[p]
+	if known && from != last+1 && len(k.wrong) < shown {
+		k.wrong = append(k.wrong, fmt.Sprintf("the numbers of publisher %s on %s/%d do not add up: %d came after %d",
+			p.publisher, p.topic, p.partition, from, last))
+	}
+	k.last[p] = to
 }
 
 // close forgets a topic that is unsubscribed.

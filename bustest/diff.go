@@ -186,8 +186,8 @@ func (w *walker) elements(path string, v reflect.Value, depth int) {
 	if v.Len() == 0 {
 		w.leaf(path, "[]")
 	}
-	for i := range v.Len() {
-		w.walk(fmt.Sprintf("%s[%d]", path, i), v.Index(i), depth+1)
+	for i := range min(v.Len(), maxLeaves) {
+		w.walk(path+"["+strconv.Itoa(i)+"]", v.Index(i), depth+1)
 	}
 }
 

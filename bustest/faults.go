@@ -63,19 +63,24 @@ func (b *Bus) LoseReply(topic string, n int, err error) {
 }
 
 // Inject publishes env as it is, as if from outside: no fault meets it, and it does
-// not count as published by b. b owns env afterwards.
+// not count as published by b. b owns env afterwards. An envelope that no broker
+// takes fails the test at once.
 func (b *Bus) Inject(env *transport.Envelope) {
+	b.t.Helper()
 	l := b.link
 	l.hub.mu.Lock()
 	l.count.Injected++
 	l.hub.mu.Unlock()
-	l.write(l.ctx, env)
+	if r := l.write(l.ctx, env); r.Err != nil {
+		b.t.Fatalf("bustest: %v", r.Err)
+	}
 }
 
 // Poison publishes bytes as a stranger would who knows nothing of the topic: no
 // publisher, no ID, no key. What the topic's codec can't decode becomes a dead
 // letter with these bytes at each subscription.
 func (b *Bus) Poison(topic string, payload []byte) {
+	b.t.Helper()
 	b.Inject(&transport.Envelope{Topic: topic, Payload: payload, Time: time.Now()})
 }
 

@@ -172,7 +172,12 @@ func (e ear) Deliver(env *transport.Envelope) {
 }
 
 // Gap hands on what the broker itself reports.
-func (e ear) Gap(g transport.Gap) { e.sink.Gap(g) }
+func (e ear) Gap(g transport.Gap) {
+	e.l.hub.mu.Lock()
+	e.l.books.skip(g)
+	e.l.hub.mu.Unlock()
+	e.sink.Gap(g)
+}
 
 // gapOf is the gap that env leaves.
 func gapOf(env *transport.Envelope, reason transport.GapReason) transport.Gap {

@@ -15,7 +15,7 @@ import (
 // ever more rarely: a lane that is never idle tells nothing.
 const (
 	firstPoll = 200 * time.Microsecond
-	lastPoll  = 100 * time.Millisecond
+	lastPoll  = time.Second
 )
 
 // defaultPatience is longer in a bubble, where waiting costs nothing and retries
