@@ -71,6 +71,9 @@ type Config struct {
 	// gap. Zero: 64 MiB.
 	ReceiveBytes int
 
+	// Repair configures how lost events are healed. The zero value is right for most.
+	Repair Repair
+
 	logins *logins // of the transport; nil: connections are too short-lived to be kept logged in
 }
 
@@ -88,6 +91,9 @@ func (c Config) resolved() (Config, error) {
 		c.Addrs, err = withPorts("Config.Addrs", c.Addrs, defaultPort)
 	}
 	if err != nil {
+		return c, err
+	}
+	if c.Repair, err = c.Repair.resolved(); err != nil {
 		return c, err
 	}
 	if c.Credentials != nil && (c.Username != "" || c.Password != "") {
