@@ -3,7 +3,6 @@ package redis_test
 import (
 	"context"
 	"fmt"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,5 +93,3 @@ func TestLostEventsAreRepaired(t *testing.T) {
 		}
 	})
 }
-
-var _ = sync.Mutex{}
