@@ -62,6 +62,12 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 			}
 		})
 	}
+	all.Go(func() {
+		w := &writer{t: t, addr: addr, client: client}
+		if err := w.serveLetters(running, t.couriers.at(addr)); err != nil {
+			stop(err)
+		}
+	})
 	all.Wait()
 	if ctx.Err() == nil {
 		return context.Cause(running)
