@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"reflect"
 	"time"
 
@@ -32,6 +33,14 @@ type Delivery struct {
 	attempt int
 	lane    int  // its number
 	encoded bool // *T is still zero and the payload stands in head.env
+	batch   batchOf
+	place   int // in batch
+}
+
+// batchOf is a batch that deliveries enter at the end of their chains; nil for
+// those that are handled one by one.
+type batchOf interface {
+	enter(ctx context.Context, d *Delivery) error
 }
 
 // Topic is the name of the event's topic.

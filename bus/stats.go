@@ -89,6 +89,7 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 	if l.mu.retrying {
 		sum.Running++
 	}
+	sum.Running += uint64(l.mu.inHand)
 	if l.lossy {
 		sum.Queued += uint64(l.mu.box.len())
 	} else {
