@@ -83,7 +83,7 @@ func (c *Config) dial(ctx context.Context, addr, name string) (rueidis.Client, e
 		if client != nil {
 			client.Close()
 		}
-		return nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explain(err))
+		return nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
 	}
 	if kept == nil {
 		return client, nil
@@ -140,7 +140,7 @@ func (c *Config) dialDedicated(ctx context.Context, addr, name string) (rueidis.
 	defer cancel()
 	if err := conn.Do(ctx, conn.B().Ping().Build()).Error(); err != nil {
 		closeAll()
-		return nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explainChannel(err, ""))
+		return nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
 	}
 	if kept == nil {
 		return conn, closeAll, nil
