@@ -89,8 +89,9 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 	if l.mu.retrying {
 		sum.Running++
 	}
+	sum.Running += uint64(l.mu.inHand)
 	if l.lossy {
-		sum.Queued += uint64(l.mu.ring.Len())
+		sum.Queued += uint64(l.mu.box.len())
 	} else {
 		sum.Queued += l.queue.PutCount() - taken
 	}

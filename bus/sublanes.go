@@ -31,7 +31,7 @@ func (s *subscription[T]) choose(hash uint64) *lane[T] {
 		return s.lane(0)
 	}
 	if hash != 0 {
-		return s.lane(int(hash % uint64(n)))
+		return s.lane(int(hash >> 1 % uint64(n))) // the lowest bit is always set
 	}
 	s.next++
 	for i := range n {
@@ -60,8 +60,8 @@ func (s *subscription[T]) takers(l *lane[T], hash uint64) []*lane[T] {
 	return []*lane[T]{l}
 }
 
-// full tells whether the mailbox has no room. A mailbox that drops its oldest
-// event always has.
+// full tells whether the mailbox has no room. One that gives up what waits
+// always has.
 func (l *lane[T]) full() bool { return !l.lossy && l.queue.Full(l.capacity) }
 
 // roomAt is how many events must have been taken for n places to be free.
@@ -76,13 +76,11 @@ func (l *lane[T]) put(c *cell[T]) (tell bool) {
 	if l.lossy {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if l.mu.ring.Len() >= l.capacity {
-			var oldest cell[T]
-			l.mu.ring.Pop(&oldest)
+		own := *c
+		if l.mu.box.put(&own, l.sub.topic.intake.mu.key, l.capacity) {
 			tell = l.drop()
-			l.sub.forsake(oldest, ErrMailboxFull)
+			l.sub.forsake(own, ErrMailboxFull)
 		}
-		l.mu.ring.Push(c)
 		return tell
 	}
 	if l.sub.opts.policy == DropNewest && l.full() {
@@ -195,7 +193,7 @@ func (s *subscription[T]) replay(ctx context.Context, d *Delivery) error {
 	if c.seq != 0 { // else it is decoded afresh
 		c.v = *d.value.(*T)
 	}
-	return s.topic.intake.publish(ctx, c, s)
+	return s.topic.intake.publish(ctx, c, s, nil)
 }
 
 // leave ends the intake, at the transport too if s is the topic's last.
@@ -323,11 +321,11 @@ func (s *subscription[T]) abandonQueue(l *lane[T]) {
 		s.inboxBytes -= env.Size()
 	}
 	var c cell[T]
-	for l.mu.ring.Pop(&c) {
+	for l.mu.box.take(&c) {
 		n++
-		l.mu.taken++
 		s.forsake(c, ErrClosed)
 	}
+	l.mu.box.running = false
 	for c := l.queue.Next(); c != nil; c = l.queue.Next() {
 		n++
 		s.forsake(*c, ErrClosed)

@@ -192,7 +192,7 @@ func (f *sentinelFacts) look(ctx context.Context, reach *Config, primary string)
 
 // look asks one server everything.
 func (c *Config) look(ctx context.Context, n *nodeFacts, channels []string) {
-	conn, closeConn, err := c.dialDedicated(ctx, n.addr, nameOpen)
+	conn, _, closeConn, err := c.dialDedicated(ctx, n.addr, nameOpen)
 	if err != nil {
 		n.err = err
 		return
