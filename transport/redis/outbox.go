@@ -55,6 +55,20 @@ func (o *outbox) lane(addr string) *lane {
 	return o.laneLocked(addr)
 }
 
+// attach returns the lane of a primary for a writer, which detaches from it at its end. Until then the lane stays, though
+// the primary may be none any more: it may be one again before the writer knows.
+func (o *outbox) attach(addr string) (l *lane, detach func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l = o.laneLocked(addr)
+	l.writers++
+	return l, func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		l.writers--
+	}
+}
+
 func (o *outbox) laneLocked(addr string) *lane {
 	l := o.mu.lanes[addr]
 	if l == nil {
@@ -99,7 +113,7 @@ func (o *outbox) rehome() {
 		}
 	}
 	for addr, l := range o.mu.lanes {
-		if len(l.streams) == 0 && l.events == 0 {
+		if len(l.streams) == 0 && l.events == 0 && l.writers == 0 {
 			if _, known := o.topology.snapshot.Load().NodeShard(addr); !known {
 				delete(o.mu.lanes, addr)
 			}
