@@ -31,11 +31,13 @@ type intake[T any] struct {
 
 	mu struct {
 		sync.Mutex
-		subs      []*subscription[T]
-		index     map[string]int // name → place in subs
-		needKey   int            // of subs, those that need keys
-		key       string         // of the event being put, while latest is not 0
-		solo      *lane[T]       // see publishSolo
+		subs      []*subscription[T] // of each group its head, in place of the members
+		index     map[string]int     // name → place in subs; of a group's member -1
+		groups    map[string]*group[T]
+		total     int      // of subscriptions, group members included
+		needKey   int      // of subs, those that need keys
+		key       string   // of the event being put, while latest is not 0
+		solo      *lane[T] // see publishSolo
 		seq       uint64
 		published uint64
 		unrouted  uint64
@@ -96,9 +98,9 @@ func (in *intake[T]) nameLocked(key string) {
 
 // publish offers c to every subscription, or to only where that is not nil, and
 // waits, while ctx lasts, for those whose mailbox is full and whose policy is
-// Block.
-func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription[T]) error {
-	if only == nil && in.publishSolo(c) {
+// Block. A receipt, where it is not nil, is told how many they were.
+func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription[T], receipt *Receipt) error {
+	if only == nil && receipt == nil && in.publishSolo(c) {
 		return nil
 	}
 	id := in.identify(c.v)
@@ -137,6 +139,7 @@ func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription
 	}
 	in.nameLocked(id.key)
 	lost := in.put(c, only)
+	receipt.entered(len(in.mu.subs), true)
 	in.commit(only)
 	in.mu.Unlock()
 	if lost {
@@ -281,7 +284,7 @@ func (in *intake[T]) reportDrops() {
 	}
 	var reports []due
 	in.mu.Lock()
-	for _, s := range in.mu.subs {
+	for s := range in.allLocked() {
 		if s.tellDrops {
 			s.tellDrops = false
 			reports = append(reports, due{s, s.dropped})
@@ -309,11 +312,26 @@ func (in *intake[T]) add(s *subscription[T]) error {
 	if in.mu.index == nil {
 		in.mu.index = make(map[string]int)
 	}
-	in.mu.index[s.name] = len(in.mu.subs)
-	in.mu.subs = append(in.mu.subs, s)
+	if s.opts.grouped {
+		in.mu.index[s.name] = -1
+		in.joinLocked(s)
+	} else {
+		in.mu.index[s.name] = len(in.mu.subs)
+		in.mu.subs = append(in.mu.subs, s)
+	}
+	in.mu.total++
 	in.countKeyUsersLocked(s, 1)
 	in.findSoloLocked()
 	return nil
+}
+
+// takeOutLocked takes the i-th entry out of subs.
+func (in *intake[T]) takeOutLocked(i int) {
+	last := len(in.mu.subs) - 1
+	moved := in.mu.subs[last]
+	in.mu.subs[i], in.mu.index[moved.name] = moved, i
+	in.mu.subs[last] = nil
+	in.mu.subs = in.mu.subs[:last]
 }
 
 // countKeyUsersLocked counts s, which comes or goes, if it needs keys.
@@ -321,7 +339,7 @@ func (in *intake[T]) countKeyUsersLocked(s *subscription[T], n int) {
 	if s.opts.policy == KeepLatest {
 		in.latest.Add(int32(n))
 	}
-	if len(s.lanes) > 1 || s.opts.policy == KeepLatest {
+	if len(s.lanes) > 1 || s.opts.policy == KeepLatest || s.opts.grouped {
 		in.mu.needKey += n
 		in.keyed.Store(in.mu.needKey > 0)
 	}
@@ -333,13 +351,19 @@ func (in *intake[T]) remove(s *subscription[T]) (left int, was bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	i, ok := in.mu.index[s.name]
-	if was = ok && in.mu.subs[i] == s; was {
-		last := len(in.mu.subs) - 1
-		moved := in.mu.subs[last]
-		in.mu.subs[i], in.mu.index[moved.name] = moved, i
-		in.mu.subs[last] = nil
-		in.mu.subs = in.mu.subs[:last]
+	switch {
+	case !ok:
+	case i >= 0:
+		was = in.mu.subs[i] == s
+	default:
+		was = in.leaveLocked(s)
+	}
+	if was {
+		if i >= 0 {
+			in.takeOutLocked(i)
+		}
 		delete(in.mu.index, s.name)
+		in.mu.total--
 		in.countKeyUsersLocked(s, -1)
 	}
 	in.findSoloLocked()
@@ -348,5 +372,5 @@ func (in *intake[T]) remove(s *subscription[T]) (left int, was bool) {
 			l.wakeWaiters()
 		}
 	}
-	return len(in.mu.subs), was
+	return in.mu.total, was
 }

@@ -110,7 +110,10 @@ type Result struct {
 	// the transport can't tell. It is a hint: subscribers on other nodes or
 	// yet to read a log don't show.
 	Receivers int
-	Err       error
+	// Repeated says that it was sent again, because nobody could tell whether
+	// the broker had accepted it before.
+	Repeated bool
+	Err      error
 }
 
 // Capabilities is what a transport can do.

@@ -29,6 +29,8 @@ type item struct {
 	given   string // the stream's givenTo when it was last taken
 	stream  *stream
 
+	repeated bool // a pipeline that it was in failed, and nobody knows whether the server had accepted it
+
 	call    *call // nil: its caller was told how it ended
 	index   int   // in call.results
 	settled bool  // it ended

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"time"
 
@@ -19,6 +20,8 @@ const (
 	DefaultQueueEvents    = 8192
 	DefaultQueueBytes     = 32 << 20
 	DefaultReceiveBytes   = 64 << 20
+	DefaultProbeInterval  = 2 * time.Second
+	DefaultProbeTimeout   = time.Second
 )
 
 // Config says where the servers are and bounds what the transport uses. Only Addrs is required, or Sentinel instead.
@@ -71,6 +74,15 @@ type Config struct {
 	// gap. Zero: 64 MiB.
 	ReceiveBytes int
 
+	// ProbeInterval is how often a connection with subscriptions proves that it hears what is published at its node, by
+	// an event of some 100 bytes that nobody else gets, ±25%. Zero: 2 s. Negative: never; what is left then are pings,
+	// which find a silent server but not a deaf connection. At least 10 ms.
+	ProbeInterval time.Duration
+
+	// ProbeTimeout is how long such an event, once the node has accepted it, may take to arrive while nothing else does
+	// either. Then the connection counts as dead. Zero: 1 s. At least 10 ms.
+	ProbeTimeout time.Duration
+
 	// Repair configures how lost events are healed. The zero value is right for most.
 	Repair Repair
 
@@ -122,23 +134,31 @@ func (c Config) resolved() (Config, error) {
 			return c, fmt.Errorf("redis: Config.%s is %d, want 1 to %d", n.name, *n.value, n.highest)
 		}
 	}
+	if c.ProbeInterval < 0 {
+		c.ProbeInterval = never
+	}
 	for _, d := range []struct {
-		name  string
-		value *time.Duration
-		zero  time.Duration
+		name         string
+		value        *time.Duration
+		zero, lowest time.Duration
 	}{
-		{"PublishTimeout", &c.PublishTimeout, DefaultPublishTimeout},
-		{"CommandTimeout", &c.CommandTimeout, DefaultCommandTimeout},
+		{"PublishTimeout", &c.PublishTimeout, DefaultPublishTimeout, time.Millisecond},
+		{"CommandTimeout", &c.CommandTimeout, DefaultCommandTimeout, time.Millisecond},
+		{"ProbeInterval", &c.ProbeInterval, DefaultProbeInterval, 10 * time.Millisecond},
+		{"ProbeTimeout", &c.ProbeTimeout, DefaultProbeTimeout, 10 * time.Millisecond},
 	} {
 		if *d.value == 0 {
 			*d.value = d.zero
 		}
-		if *d.value < time.Millisecond {
-			return c, fmt.Errorf("redis: Config.%s is %v, want 1 ms or more", d.name, *d.value)
+		if *d.value < d.lowest {
+			return c, fmt.Errorf("redis: Config.%s is %v, want %v or more", d.name, *d.value, d.lowest)
 		}
 	}
 	return c, nil
 }
+
+// never is an interval that does not pass.
+const never = time.Duration(math.MaxInt64)
 
 const (
 	defaultPort         = "6379"

@@ -55,6 +55,20 @@ func (o *outbox) lane(addr string) *lane {
 	return o.laneLocked(addr)
 }
 
+// attach returns the lane of a primary for a writer, which detaches from it at its end. Until then the lane stays, though
+// the primary may be none any more: it may be one again before the writer knows.
+func (o *outbox) attach(addr string) (l *lane, detach func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l = o.laneLocked(addr)
+	l.writers++
+	return l, func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		l.writers--
+	}
+}
+
 func (o *outbox) laneLocked(addr string) *lane {
 	l := o.mu.lanes[addr]
 	if l == nil {
@@ -99,7 +113,7 @@ func (o *outbox) rehome() {
 		}
 	}
 	for addr, l := range o.mu.lanes {
-		if len(l.streams) == 0 && l.events == 0 {
+		if len(l.streams) == 0 && l.events == 0 && l.writers == 0 {
 			if _, known := o.topology.snapshot.Load().NodeShard(addr); !known {
 				delete(o.mu.lanes, addr)
 			}
@@ -222,11 +236,13 @@ type outcome struct {
 	receivers int
 	err       error // final
 	again     bool  // to be sent again
+	unknown   bool  // the server may have accepted it
 	to        string
 }
 
-// settle takes in the outcomes of a batch, in its order.
-func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) {
+// settle takes in the outcomes of a batch, in its order. It reports whether a channel that had receivers has none any
+// more.
+func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) (deserted bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
@@ -237,6 +253,7 @@ func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) {
 			*out = outcome{err: o.mu.err}
 		}
 		if out.again {
+			it.repeated = it.repeated || out.unknown
 			it.doc = nil // its buffer may still be in use
 			if out.to != "" {
 				o.mu.detours[it.stream.slot] = out.to
@@ -249,6 +266,10 @@ func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) {
 		}
 		l.leave(it)
 		it.stream.sent(now)
+		if out.err == nil {
+			deserted = deserted || out.receivers == 0 && it.stream.heard
+			it.stream.heard = out.receivers > 0
+		}
 	}
 	for _, s := range b.streams {
 		// What is to be sent again stays in front, in order: nothing newer on the channel overtakes it.
@@ -265,6 +286,7 @@ func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) {
 		}
 	}
 	l.makeRoom()
+	return deserted
 }
 
 // finishLocked tells an item's caller how it ended, unless the caller has left.
@@ -277,7 +299,7 @@ func (o *outbox) finishLocked(it *item, out outcome) {
 	if out.err != nil && it.seq != 0 {
 		it.stream.giveUp(it.seq)
 	}
-	c.results[it.index] = transport.Result{Receivers: out.receivers, Err: out.err}
+	c.results[it.index] = transport.Result{Receivers: out.receivers, Repeated: it.repeated, Err: out.err}
 	c.release()
 }
 

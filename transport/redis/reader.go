@@ -22,23 +22,33 @@ var errConnectionLost = errors.New("the connection was lost")
 
 // serveReader keeps one connection to the primary at addr, and on it the subscriptions that the registry wants there,
 // until ctx ends or the connection fails.
-func (t *Transport) serveReader(ctx context.Context, addr string) error {
-	conn, closeConn, err := t.cfg.dialDedicated(ctx, addr, nameReader)
+func (t *Transport) serveReader(ctx context.Context, addr string, k *link) error {
+	conn, socket, closeConn, err := t.cfg.dialDedicated(ctx, addr, nameReader)
 	if err != nil {
 		t.registry.unreachable(addr, err)
 		t.failedAt(ctx, err)
 		return err
 	}
 	f := newFeed(t, addr)
-	r := &reader{t: t, feed: f, conn: conn}
+	r := &reader{t: t, feed: f, conn: conn, probe: newProbe(t, f, conn, k)}
 	closed := make(chan struct{})
 	var consumer sync.WaitGroup
 	consumer.Go(func() { f.consume(closed) })
 	lost := conn.SetPubSubHooks(f.inbox.hooks())
 	t.registry.attach(f)
 
+	watched, stop := context.WithCancel(ctx)
+	var watcher sync.WaitGroup
+	var silent error
+	watcher.Go(func() { silent = watchSilence(watched, socket, conn, t.cfg.CommandTimeout) })
+
 	err = r.serve(ctx, lost)
 
+	stop()
+	watcher.Wait()
+	if err != nil && silent != nil {
+		err = fmt.Errorf("redis: subscriptions at %s: %w", addr, silent)
+	}
 	// First the connection, so that nothing more arrives; then what arrived; then the subscriptions elsewhere, so that
 	// what they get comes after it.
 	closeConn()
@@ -53,9 +63,10 @@ func (t *Transport) serveReader(ctx context.Context, addr string) error {
 
 // reader is one incarnation.
 type reader struct {
-	t    *Transport
-	feed *feed
-	conn rueidis.DedicatedClient
+	t     *Transport
+	feed  *feed
+	conn  rueidis.DedicatedClient
+	probe *probe
 
 	later []int     // slots to be looked at again when the timer fires
 	told  time.Time // when it was logged last that a channel is refused
@@ -64,6 +75,7 @@ type reader struct {
 func (r *reader) serve(ctx context.Context, lost <-chan error) error {
 	again := time.NewTimer(time.Hour)
 	defer again.Stop()
+	defer r.probe.timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -81,6 +93,14 @@ func (r *reader) serve(ctx context.Context, lost <-chan error) error {
 			if delay > 0 {
 				again.Reset(delay)
 			}
+		case <-r.probe.link.doubt:
+			r.probe.hurry()
+		case <-r.probe.timer.C:
+			if err := r.probe.look(ctx); err != nil {
+				return fmt.Errorf("redis: subscriptions at %s: %w", r.feed.addr, err)
+			}
+		case reply := <-r.probe.reply:
+			r.probe.take(reply)
 		case <-again.C:
 			r.t.registry.mark(r.later)
 			r.later = r.later[:0]
@@ -129,7 +149,7 @@ func (r *reader) send(ctx context.Context, orders []order) (refused []order, del
 			commands[i] = r.conn.B().Ssubscribe().Channel(o.channels...).Build()
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*r.t.cfg.CommandTimeout)
+	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
 	defer cancel()
 	for i, reply := range r.conn.DoMulti(ctx, commands...) {
 		o, err := orders[i], reply.Error()

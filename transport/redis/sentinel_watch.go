@@ -45,7 +45,7 @@ func (t telling) Close() { t.close() }
 
 // tell connects to a sentinel and has it tell of changes.
 func (w *sentinelWatch) tell(ctx context.Context, addr string) (rueidis.CoreClient, error) {
-	conn, closeConn, err := w.reach.dialDedicated(ctx, addr, nameTopology)
+	conn, _, closeConn, err := w.reach.dialDedicated(ctx, addr, nameTopology)
 	if err != nil {
 		return nil, err
 	}

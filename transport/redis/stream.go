@@ -29,6 +29,8 @@ type stream struct {
 	givenTo  string         // given, as it travels
 	window   *window.Window // what can be sent once more; nil: nothing
 
+	heard bool // the last event had receivers
+
 	markAt   time.Time // when the next watermark is due; zero: never, nothing was published
 	markStep int       // how many there were since the last event
 	marked   time.Time // when the last one was

@@ -14,6 +14,7 @@ const (
 	quietPoll   = time.Second            // how often the topology is asked for when nothing is wrong, ±25%
 	suspectPoll = 15 * time.Millisecond  // and while something is
 	suspectFor  = 2 * time.Second        // how long a suspicion lasts that nobody repeats
+	hintEvery   = 250 * time.Millisecond // a hint so soon after the last is dropped
 	askedAtOnce = 8                      // nodes asked in one round, so that large clusters are not flooded
 	viewExpires = 5 * time.Second        // a view that was not renewed counts no more
 	askTimeout  = 500 * time.Millisecond // for one node's answer
@@ -27,13 +28,17 @@ type topology struct {
 
 	snapshot atomic.Pointer[router.Snapshot]
 	suspects chan struct{}        // capacity 1: somebody has reason to doubt the snapshot
+	hints    chan struct{}        // capacity 1: somebody has reason to look, once
 	changed  func(router.Changes) // called after each new snapshot
 
 	held candidate // with sentinels, the primary that the snapshot has. Only serve touches it
 }
 
 func newTopology(cfg *Config, found discovery, changed func(router.Changes)) *topology {
-	t := &topology{cfg: cfg, log: cfg.Logger, cluster: found.cluster, suspects: make(chan struct{}, 1), changed: changed, held: found.primary}
+	t := &topology{
+		cfg: cfg, log: cfg.Logger, cluster: found.cluster, suspects: make(chan struct{}, 1), hints: make(chan struct{}, 1),
+		changed: changed, held: found.primary,
+	}
 	t.snapshot.Store(found.snapshot)
 	return t
 }
@@ -48,6 +53,14 @@ func (t *topology) owner(slot int) string {
 func (t *topology) suspect() {
 	select {
 	case t.suspects <- struct{}{}:
+	default:
+	}
+}
+
+// hint asks for a fresh view now, at most once a hintEvery. It never blocks. What gives the hint is most often no fault.
+func (t *topology) hint() {
+	select {
+	case t.hints <- struct{}{}:
 	default:
 	}
 }
@@ -84,7 +97,7 @@ func (t *topology) serve(ctx context.Context) error {
 	defer cancel()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var suspectUntil time.Time
+	var suspectUntil, hinted time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -98,6 +111,11 @@ func (t *topology) serve(ctx context.Context) error {
 				continue // the timer runs fast already
 			}
 			suspectUntil = time.Now().Add(suspectFor)
+		case <-t.hints:
+			if time.Since(hinted) < hintEvery {
+				continue
+			}
+			hinted = time.Now()
 		case <-timer.C:
 		}
 		w.ask(ctx, answers)
