@@ -22,17 +22,22 @@ type intake[T any] struct {
 	topic *Topic[T]
 	bus   *Bus // topic.bus, one step nearer
 
-	// keyed says that some subscription needs the key of an event to choose a
-	// lane. It is set under mu, and read without it to compute keys, which is
-	// user code, before locking.
-	keyed atomic.Bool
+	// keyed says that some subscription needs the key of an event: to choose a
+	// lane, or to find what it replaces. It is set under mu, and read without it to
+	// compute keys, which is user code, before locking. latest counts those with
+	// the policy KeepLatest, in the same way.
+	keyed  atomic.Bool
+	latest atomic.Int32
 
 	mu struct {
 		sync.Mutex
-		subs      []*subscription[T]
-		index     map[string]int // name → place in subs
-		manyLanes int            // of subs, those with more than one lane
-		solo      *lane[T]       // see publishSolo
+		subs      []*subscription[T] // of each group its head, in place of the members
+		index     map[string]int     // name → place in subs; of a group's member -1
+		groups    map[string]*group[T]
+		total     int      // of subscriptions, group members included
+		needKey   int      // of subs, those that need keys
+		key       string   // of the event being put, while latest is not 0
+		solo      *lane[T] // see publishSolo
 		seq       uint64
 		published uint64
 		unrouted  uint64
@@ -60,39 +65,54 @@ func keyHash(key string) uint64 {
 	return maphash.String(keySeed, key) | 1
 }
 
-// hash is the key hash of v where any subscription needs one.
-func (in *intake[T]) hash(v T) (hash uint64, keyed bool) {
-	if !in.keyed.Load() {
-		return 0, false
-	}
-	return in.hashOf(v), true
+// ident is what an event's mailboxes are chosen by.
+type ident struct {
+	hash  uint64 // keyHash of key
+	key   string
+	known bool // else no subscription needed it when it was looked for
 }
 
-// hashOf is the key hash of v.
-func (in *intake[T]) hashOf(v T) uint64 {
-	if in.topic.cfg.Key == nil {
-		return 0
+// identify finds the ident of v where any subscription needs it.
+func (in *intake[T]) identify(v T) ident {
+	if !in.keyed.Load() {
+		return ident{}
 	}
-	return keyHash(in.topic.cfg.Key(v))
+	key := in.keyFor(v)
+	return ident{hash: keyHash(key), key: key, known: true}
+}
+
+// keyFor is the key of v; it calls user code.
+func (in *intake[T]) keyFor(v T) string {
+	if in.topic.cfg.Key == nil {
+		return ""
+	}
+	return in.topic.cfg.Key(v)
+}
+
+// nameLocked keeps the key of the event about to be put, for mailboxes that need it.
+func (in *intake[T]) nameLocked(key string) {
+	if in.latest.Load() > 0 {
+		in.mu.key = key
+	}
 }
 
 // publish offers c to every subscription, or to only where that is not nil, and
 // waits, while ctx lasts, for those whose mailbox is full and whose policy is
-// Block.
-func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription[T]) error {
-	if only == nil && in.publishSolo(c) {
+// Block. A receipt, where it is not nil, is told how many they were.
+func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription[T], receipt *Receipt) error {
+	if only == nil && receipt == nil && in.publishSolo(c) {
 		return nil
 	}
-	hash, keyed := in.hash(c.v)
+	id := in.identify(c.v)
 	if only != nil && c.seq == 0 { // an envelope, offered again
-		hash, keyed = keyHash(c.env.Key), true
+		id = ident{hash: keyHash(c.env.Key), key: c.env.Key, known: true}
 	}
 	p := producer{ctx: ctx}
 	in.mu.Lock()
 	for {
-		if in.keyed.Load() && !keyed { // a subscription with lanes came meanwhile
+		if in.keyed.Load() && !id.known { // a subscription that needs keys came meanwhile
 			in.mu.Unlock()
-			hash, keyed = in.hash(c.v)
+			id = in.identify(c.v)
 			in.mu.Lock()
 			continue
 		}
@@ -108,16 +128,18 @@ func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription
 			in.mu.Unlock()
 			return &Error{Op: "publish", Topic: in.topic.info.name, Subscription: only.name, Err: ErrClosed}
 		}
-		full := in.pick(hash, only)
+		full := in.pick(id.hash, only)
 		if full == nil {
 			break
 		}
-		if err := in.awaitRoom(&p, full, hash); err != nil {
+		if err := in.awaitRoom(&p, full, id.hash); err != nil {
 			in.mu.Unlock()
 			return err
 		}
 	}
+	in.nameLocked(id.key)
 	lost := in.put(c, only)
+	receipt.entered(len(in.mu.subs), true)
 	in.commit(only)
 	in.mu.Unlock()
 	if lost {
@@ -149,7 +171,7 @@ func (in *intake[T]) publishSolo(c *cell[T]) bool {
 // findSoloLocked finds the lane for publishSolo, if the subscriptions are such.
 func (in *intake[T]) findSoloLocked() {
 	in.mu.solo = nil
-	if len(in.mu.subs) != 1 || len(in.mu.subs[0].lanes) != 1 || in.mu.subs[0].opts.policy == DropOldest {
+	if len(in.mu.subs) != 1 || len(in.mu.subs[0].lanes) != 1 || in.mu.subs[0].opts.policy.lossy() {
 		return
 	}
 	in.mu.solo = in.mu.subs[0].lanes[0] // nil until the first event made it
@@ -226,6 +248,7 @@ func (in *intake[T]) enter(env *transport.Envelope) {
 		in.mu.Unlock()
 		return
 	}
+	in.nameLocked(env.Key)
 	in.mu.published++
 	if len(in.mu.subs) == 0 {
 		in.mu.unrouted++
@@ -261,7 +284,7 @@ func (in *intake[T]) reportDrops() {
 	}
 	var reports []due
 	in.mu.Lock()
-	for _, s := range in.mu.subs {
+	for s := range in.allLocked() {
 		if s.tellDrops {
 			s.tellDrops = false
 			reports = append(reports, due{s, s.dropped})
@@ -289,14 +312,37 @@ func (in *intake[T]) add(s *subscription[T]) error {
 	if in.mu.index == nil {
 		in.mu.index = make(map[string]int)
 	}
-	in.mu.index[s.name] = len(in.mu.subs)
-	in.mu.subs = append(in.mu.subs, s)
-	if len(s.lanes) > 1 {
-		in.mu.manyLanes++
-		in.keyed.Store(true)
+	if s.opts.grouped {
+		in.mu.index[s.name] = -1
+		in.joinLocked(s)
+	} else {
+		in.mu.index[s.name] = len(in.mu.subs)
+		in.mu.subs = append(in.mu.subs, s)
 	}
+	in.mu.total++
+	in.countKeyUsersLocked(s, 1)
 	in.findSoloLocked()
 	return nil
+}
+
+// takeOutLocked takes the i-th entry out of subs.
+func (in *intake[T]) takeOutLocked(i int) {
+	last := len(in.mu.subs) - 1
+	moved := in.mu.subs[last]
+	in.mu.subs[i], in.mu.index[moved.name] = moved, i
+	in.mu.subs[last] = nil
+	in.mu.subs = in.mu.subs[:last]
+}
+
+// countKeyUsersLocked counts s, which comes or goes, if it needs keys.
+func (in *intake[T]) countKeyUsersLocked(s *subscription[T], n int) {
+	if s.opts.policy == KeepLatest {
+		in.latest.Add(int32(n))
+	}
+	if len(s.lanes) > 1 || s.opts.policy == KeepLatest || s.opts.grouped {
+		in.mu.needKey += n
+		in.keyed.Store(in.mu.needKey > 0)
+	}
 }
 
 // remove ends s's intake and sends away who waits for its room. It reports how
@@ -305,17 +351,20 @@ func (in *intake[T]) remove(s *subscription[T]) (left int, was bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	i, ok := in.mu.index[s.name]
-	if was = ok && in.mu.subs[i] == s; was {
-		last := len(in.mu.subs) - 1
-		moved := in.mu.subs[last]
-		in.mu.subs[i], in.mu.index[moved.name] = moved, i
-		in.mu.subs[last] = nil
-		in.mu.subs = in.mu.subs[:last]
-		delete(in.mu.index, s.name)
-		if len(s.lanes) > 1 {
-			in.mu.manyLanes--
-			in.keyed.Store(in.mu.manyLanes > 0)
+	switch {
+	case !ok:
+	case i >= 0:
+		was = in.mu.subs[i] == s
+	default:
+		was = in.leaveLocked(s)
+	}
+	if was {
+		if i >= 0 {
+			in.takeOutLocked(i)
 		}
+		delete(in.mu.index, s.name)
+		in.mu.total--
+		in.countKeyUsersLocked(s, -1)
 	}
 	in.findSoloLocked()
 	for _, l := range s.lanes {
@@ -323,5 +372,5 @@ func (in *intake[T]) remove(s *subscription[T]) (left int, was bool) {
 			l.wakeWaiters()
 		}
 	}
-	return len(in.mu.subs), was
+	return in.mu.total, was
 }

@@ -17,8 +17,11 @@ import (
 func (s *subscription[T]) pick(hash uint64) (full *lane[T]) {
 	l := s.choose(hash)
 	s.picked = l
-	if l.full() && (s.opts.policy == Block || s.opts.policy == Fail) {
-		return l
+	if l.full() {
+		l.sawDepth(l.capacity)
+		if p := l.sub.opts.policy; p == Block || p == Fail {
+			return l
+		}
 	}
 	return nil
 }
@@ -27,11 +30,13 @@ func (s *subscription[T]) pick(hash uint64) (full *lane[T]) {
 // key, and for no key (0) the next one with room.
 func (s *subscription[T]) choose(hash uint64) *lane[T] {
 	n := len(s.lanes)
-	if n == 1 {
+	switch {
+	case n == 1:
 		return s.lane(0)
-	}
-	if hash != 0 {
-		return s.lane(int(hash % uint64(n)))
+	case n == 0:
+		return s.group.choose(hash)
+	case hash != 0:
+		return s.lane(s.laneOf(hash))
 	}
 	s.next++
 	for i := range n {
@@ -54,14 +59,17 @@ func (s *subscription[T]) lane(i int) *lane[T] {
 // takers is the lanes that could take an event for which l was chosen: any, if
 // it has no key, else only l.
 func (s *subscription[T]) takers(l *lane[T], hash uint64) []*lane[T] {
+	if hash == 0 && s.group != nil {
+		return s.group.lanes()
+	}
 	if hash == 0 {
 		return s.lanes // choose has made them all when it found none with room
 	}
 	return []*lane[T]{l}
 }
 
-// full tells whether the mailbox has no room. A mailbox that drops its oldest
-// event always has.
+// full tells whether the mailbox has no room. One that gives up what waits
+// always has.
 func (l *lane[T]) full() bool { return !l.lossy && l.queue.Full(l.capacity) }
 
 // roomAt is how many events must have been taken for n places to be free.
@@ -76,13 +84,12 @@ func (l *lane[T]) put(c *cell[T]) (tell bool) {
 	if l.lossy {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if l.mu.ring.Len() >= l.capacity {
-			var oldest cell[T]
-			l.mu.ring.Pop(&oldest)
+		defer func() { l.sawDepth(l.mu.box.len()) }()
+		own := *c
+		if l.mu.box.put(&own, l.sub.topic.intake.mu.key, l.capacity) {
 			tell = l.drop()
-			l.sub.forsake(oldest, ErrMailboxFull)
+			l.sub.forsake(own, ErrMailboxFull)
 		}
-		l.mu.ring.Push(c)
 		return tell
 	}
 	if l.sub.opts.policy == DropNewest && l.full() {
@@ -195,7 +202,7 @@ func (s *subscription[T]) replay(ctx context.Context, d *Delivery) error {
 	if c.seq != 0 { // else it is decoded afresh
 		c.v = *d.value.(*T)
 	}
-	return s.topic.intake.publish(ctx, c, s)
+	return s.topic.intake.publish(ctx, c, s, nil)
 }
 
 // leave ends the intake, at the transport too if s is the topic's last.
@@ -323,11 +330,11 @@ func (s *subscription[T]) abandonQueue(l *lane[T]) {
 		s.inboxBytes -= env.Size()
 	}
 	var c cell[T]
-	for l.mu.ring.Pop(&c) {
+	for l.mu.box.take(&c) {
 		n++
-		l.mu.taken++
 		s.forsake(c, ErrClosed)
 	}
+	l.mu.box.running = false
 	for c := l.queue.Next(); c != nil; c = l.queue.Next() {
 		n++
 		s.forsake(*c, ErrClosed)
