@@ -20,11 +20,13 @@ import (
 // batches, on one standalone server; with and without a subscriber of our own in the same process.
 func BenchmarkPublish(b *testing.B) {
 	s := redistest.Standalone(b, redistest.Config{})
-	for _, subscribers := range []int{0, 1} {
-		for _, c := range []struct{ goroutines, batch int }{{1, 1}, {64, 1}, {512, 1}, {1, 100}, {8, 100}} {
-			name := fmt.Sprintf("subscribers=%d/goroutines=%d/batch=%d", subscribers, c.goroutines, c.batch)
-			b.Run(name+"/raw", func(b *testing.B) { benchRaw(b, s.Addr(), subscribers, c.goroutines, c.batch) })
-			b.Run(name+"/ours", func(b *testing.B) { benchOurs(b, s.Addr(), subscribers, c.goroutines, c.batch) })
+	for _, compact := range []bool{false, true} {
+		for _, subscribers := range []int{0, 1} {
+			for _, c := range []struct{ goroutines, batch int }{{1, 1}, {64, 1}, {512, 1}, {1, 100}, {8, 100}} {
+				name := fmt.Sprintf("compact=%v/subscribers=%d/goroutines=%d/batch=%d", compact, subscribers, c.goroutines, c.batch)
+				b.Run(name+"/raw", func(b *testing.B) { benchRaw(b, s.Addr(), compact, subscribers, c.goroutines, c.batch) })
+				b.Run(name+"/ours", func(b *testing.B) { benchOurs(b, s.Addr(), compact, subscribers, c.goroutines, c.batch) })
+			}
 		}
 	}
 }
@@ -50,7 +52,7 @@ func listen(b *testing.B, addr string, subscribers int) *counter {
 	if subscribers == 0 {
 		return count
 	}
-	n := benchServe(b, addr, count)
+	n := benchServe(b, addr, false, count)
 	for i := range benchTopics {
 		if err := n.Subscribe(b.Context(), transport.Topic{Name: fmt.Sprintf("bench.%d", i)}); err != nil {
 			b.Fatal(err)
@@ -59,8 +61,8 @@ func listen(b *testing.B, addr string, subscribers int) *counter {
 	return count
 }
 
-func benchServe(b *testing.B, addr string, sink transport.Sink) *redis.Transport {
-	tr, err := redis.Open(b.Context(), redis.Config{Addrs: []string{addr}})
+func benchServe(b *testing.B, addr string, compact bool, sink transport.Sink) *redis.Transport {
+	tr, err := redis.Open(b.Context(), redis.Config{Addrs: []string{addr}, Compact: compact})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -113,9 +115,9 @@ func report(b *testing.B, batch int, count *counter, subscribers int, before tim
 	b.ReportMetric(float64(cpu(b)-before)/float64(b.N*batch), "cpu-ns/event")
 }
 
-func benchOurs(b *testing.B, addr string, subscribers, goroutines, batch int) {
+func benchOurs(b *testing.B, addr string, compact bool, subscribers, goroutines, batch int) {
 	count := listen(b, addr, subscribers)
-	tr := benchServe(b, addr, new(counter))
+	tr := benchServe(b, addr, compact, new(counter))
 	var next atomic.Int64
 	before := cpu(b)
 	parallel(b, goroutines, func(pb *testing.PB) {
@@ -137,7 +139,7 @@ func benchOurs(b *testing.B, addr string, subscribers, goroutines, batch int) {
 	report(b, batch, count, subscribers, before)
 }
 
-func benchRaw(b *testing.B, addr string, subscribers, goroutines, batch int) {
+func benchRaw(b *testing.B, addr string, compact bool, subscribers, goroutines, batch int) {
 	count := listen(b, addr, subscribers)
 	client, err := rueidis.NewClient(rueidis.ClientOption{
 		InitAddress: []string{addr}, ForceSingleClient: true, DisableCache: true, DisableRetry: true, PipelineMultiplex: -1,
@@ -155,7 +157,11 @@ func benchRaw(b *testing.B, addr string, subscribers, goroutines, batch int) {
 			for i := range commands {
 				env := benchEnvelope(id + i)
 				env.Publisher = "" // unnumbered: raw does not count
-				doc, _ := wire.Append(nil, env, "")
+				encode := wire.Append
+				if compact {
+					encode = wire.AppendCompact
+				}
+				doc, _ := encode(nil, env, "")
 				commands[i] = client.B().Spublish().Channel(env.Topic).Message(rueidis.BinaryString(doc)).Build()
 			}
 			for _, r := range client.DoMulti(context.Background(), commands...) {

@@ -49,6 +49,7 @@ func newTransport(cfg Config, found discovery) *Transport {
 	t.outbox = newOutbox(&t.cfg, t.topology)
 	t.registry = newRegistry(t, t.topology)
 	t.clock = newClock(t.registry)
+	t.routes.cfg = &t.cfg
 	var nobody transport.Sink = discard{}
 	t.current.Store(&nobody)
 	return t
