@@ -14,11 +14,12 @@ import (
 
 // States of a lane.
 const (
-	laneIdle    uint32 = iota // no goroutine; an arriving event starts one
-	laneActive                // a goroutine runs
-	lanePoked                 // a goroutine runs, and must look again before it ends
-	laneResting               // no goroutine; only poke starts one: paused, or parking is full
-	laneClosed                // no goroutine, for good
+	laneIdle      uint32 = iota // no goroutine; an arriving event starts one
+	laneActive                  // a goroutine runs
+	lanePoked                   // a goroutine runs, and must look again before it ends
+	laneResting                 // no goroutine; only poke starts one: paused, or parking is full
+	laneLingering               // no goroutine; poke starts one, and the event that makes a batch full
+	laneClosed                  // no goroutine, for good
 )
 
 // cacheLine is the size of a cache line, or more.
@@ -67,24 +68,31 @@ type lane[T any] struct {
 	due     atomic.Bool   // the timer fired
 	chore   atomic.Bool   // the attendant's timer fired
 	inBatch bool          // false again when a batch ended by itself
+	sample  sampling
+	high    atomic.Int64 // the most events seen in the mailbox
+	lot     *lot[T]      // where events are handled in batches, else nil
 
 	_     [cacheLine]byte
 	queue mailbox.Queue[cell[T]]
 
 	mu struct {
 		sync.Mutex
-		box       lossy[T]
-		parking   parking[T]
-		retrying  bool // a parked delivery runs
-		base      uint64
-		handled   uint64 // of what was taken before base, and of what was parked
-		discarded uint64
-		dead      uint64
-		abandoned uint64
-		failed    uint64
-		retried   uint64
-		snoozed   uint64
-		panicked  uint64
+		box      lossy[T]
+		parking  parking[T]
+		retrying bool // a parked delivery runs
+		inHand   int  // events of the lot
+		// firstInHand is the number of the first of them in the order in which they
+		// entered; noneInHand if they come out of the parking.
+		firstInHand uint64
+		base        uint64
+		handled     uint64 // of what was taken before base, and of what was parked
+		discarded   uint64
+		dead        uint64
+		abandoned   uint64
+		failed      uint64
+		retried     uint64
+		snoozed     uint64
+		panicked    uint64
 	}
 }
 
@@ -98,14 +106,26 @@ func newLane[T any](s *subscription[T], index int) *lane[T] {
 	l.wait.wakeAt.Store(noWaiter)
 	l.ctx = &laneContext{Context: s.context(), node: &l.node}
 	l.d.info, l.d.sub, l.d.lane = s.info, s.name, index
+	if s.batch != nil {
+		l.lot = &lot[T]{lane: l}
+	}
 	return l
 }
 
 // wake starts the lane after an event was committed. The lane looks for events
 // once more after it became idle, so an event is seen by one or the other.
 func (l *lane[T]) wake() {
-	if l.state.Load() == laneIdle && l.state.CompareAndSwap(laneIdle, laneActive) {
-		go l.run()
+	if s := l.state.Load(); s != laneActive {
+		l.rouse(s)
+	}
+}
+
+// rouse is wake for a lane that was found in state s, not active.
+func (l *lane[T]) rouse(s uint32) {
+	if s == laneIdle || s == laneLingering && l.lot.full() {
+		if l.state.CompareAndSwap(s, laneActive) {
+			go l.run()
+		}
 	}
 }
 
@@ -114,7 +134,7 @@ func (l *lane[T]) wake() {
 func (l *lane[T]) poke() {
 	for {
 		switch s := l.state.Load(); s {
-		case laneIdle, laneResting:
+		case laneIdle, laneResting, laneLingering:
 			if l.state.CompareAndSwap(s, laneActive) {
 				go l.run()
 				return
@@ -133,10 +153,11 @@ func (l *lane[T]) poke() {
 type outcome uint8
 
 const (
-	ranDry  outcome = iota // no event is ready
-	again                  // a panic ended it; there may be more
-	resting                // it must not go on: paused, or parking is full
-	closing                // the subscription ends
+	ranDry    outcome = iota // no event is ready
+	again                    // a panic ended it; there may be more
+	resting                  // it must not go on: paused, or parking is full
+	lingering                // events wait for more to make a batch
+	closing                  // the subscription ends
 )
 
 // work is the lane's goroutine. User code may end it with runtime.Goexit; then
@@ -156,6 +177,9 @@ func (l *lane[T]) serve() {
 	if l.judged != nil { // a predecessor was ended in the middle of it
 		l.settle(nil)
 	}
+	if l.lot != nil && len(l.lot.items) > 0 { // likewise
+		l.lot.settle()
+	}
 	for {
 		if l.state.Load() == lanePoked {
 			l.state.Store(laneActive) // whatever the poke was about is seen below
@@ -167,19 +191,26 @@ func (l *lane[T]) serve() {
 		case closing:
 			l.close()
 			return
-		case ranDry, resting:
+		case ranDry, resting, lingering:
 		}
 		if out == ranDry && l.spin() {
 			continue
 		}
 		to := laneIdle
-		if out == resting {
+		switch out {
+		case resting:
 			to = laneResting
+		case lingering:
+			to = laneLingering
+		default:
 		}
 		if !l.state.CompareAndSwap(laneActive, to) {
 			continue // poked
 		}
 		if out == ranDry && l.ready() && l.state.CompareAndSwap(laneIdle, laneActive) {
+			continue
+		}
+		if out == lingering && l.lot.full() && l.state.CompareAndSwap(laneLingering, laneActive) {
 			continue
 		}
 		l.sub.bus.settled.notify()
@@ -223,6 +254,9 @@ func (l *lane[T]) batch() (out outcome) {
 
 func (l *lane[T]) handleReady() outcome {
 	s := l.sub
+	if l.lot != nil {
+		return l.lot.handleReady()
+	}
 	turn := true // of what is parked and due; it alternates with what arrives
 	for {
 		if ctl := s.ctl.Load(); ctl&(ctlPaused|ctlClosing) != 0 {
@@ -262,12 +296,19 @@ func (l *lane[T]) handleReady() outcome {
 			}
 			return ranDry
 		}
-		if l.mu.parking.n > 0 && l.parkBehind(c) {
+		if (l.mu.parking.n > 0 || s.group != nil) && l.parkBehind(c) {
 			continue
 		}
 		l.current = c
 		l.view(c, 1)
-		if err := s.handler(l.ctx, &l.d); err != nil {
+		var err error
+		if l.sample.left > 0 {
+			l.sample.left--
+			err = s.handler(l.ctx, &l.d)
+		} else {
+			err = l.timed()
+		}
+		if err != nil {
 			l.settle(err)
 		}
 	}
@@ -326,6 +367,15 @@ func (l *lane[T]) caught(out *outcome) {
 		return
 	}
 	l.inBatch = false
+	if l.lot != nil {
+		err := ErrGoexit
+		if r := recover(); r != nil {
+			err = &PanicError{Value: r, Stack: debug.Stack()}
+			*out = again
+		}
+		l.lot.cutShort(err)
+		return
+	}
 	if r := recover(); r != nil {
 		l.settle(&PanicError{Value: r, Stack: debug.Stack()})
 		*out = again
@@ -348,6 +398,9 @@ func (l *lane[T]) close() {
 	}
 	if l.timer != nil {
 		l.timer.Stop()
+	}
+	if l.lot != nil && l.lot.timer != nil {
+		l.lot.timer.Stop()
 	}
 	l.state.Store(laneClosed)
 	l.sub.laneClosed()

@@ -64,11 +64,16 @@ type subscription[T any] struct {
 	*Subscription
 	topic     *Topic[T]
 	handler   Handler
-	attendant attendant // nil unless there are actors
-	asked     bool      // T is a Request
+	attendant attendant       // nil unless there are actors
+	batch     batchHandler[T] // nil unless events are handled in batches
+	plain     bool            // there is nothing around the handler
+	asked     bool            // T is a Request
+
+	group *group[T] // that it is a member or the head of, or nil
 
 	lanes []*lane[T]   // each made when its first event comes, under the intake's lock
 	open  atomic.Int32 // lanes that have not closed
+	times atomic.Pointer[times]
 
 	// The intake's, under its lock; written for every event, and so apart from
 	// what lanes read.
@@ -81,6 +86,12 @@ type subscription[T any] struct {
 	toldDrops  uint64                            // of them the log knows
 	tellDrops  bool                              // the log is to be told
 	overflow   atomic.Int64                      // inbox.Len(), readable by the lanes
+}
+
+// special is what a subscription has besides a handler of single events.
+type special[T any] struct {
+	attendant attendant       // of actors
+	batch     batchHandler[T] // of batches
 }
 
 // attendant looks after what a handler keeps for each lane: actors. The lane's
@@ -115,7 +126,7 @@ func (t *Topic[T]) Subscribe(ctx context.Context, name string, h func(ctx contex
 			}
 		}
 		return h(ctx, *d.value.(*T))
-	}, o, nil)
+	}, o, special[T]{})
 }
 
 // SubscribeMessage is Subscribe for a handler that wants to know more of an
@@ -135,39 +146,48 @@ func (t *Topic[T]) SubscribeMessage(ctx context.Context, name string, h func(ctx
 			}
 		}
 		return h(ctx, message(d, *d.value.(*T)))
-	}, o, nil)
+	}, o, special[T]{})
 }
 
 func (t *Topic[T]) subscribeError(name string, err error) error {
 	return &Error{Op: "subscribe to", Topic: t.info.name, Subscription: name, Err: err}
 }
 
-func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *subscribeOptions, a attendant) (*Subscription, error) {
+func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *subscribeOptions, sp special[T]) (*Subscription, error) {
 	if err := router.ValidName(name); err != nil {
 		return nil, t.subscribeError(name, err)
+	}
+	if o.grouped && t.bus.transport != nil {
+		return nil, t.subscribeError(name, fmt.Errorf("%w: Group works within one process", ErrGroupNeedsDurable))
 	}
 	if o.policy == KeepLatest && t.cfg.Key == nil {
 		return nil, t.subscribeError(name, fmt.Errorf("%w: the policy KeepLatest needs TopicConfig.Key", ErrNoKey))
 	}
 	s := &subscription[T]{
 		Subscription: &Subscription{
-			bus: t.bus, info: t.info, name: name, opts: o, actors: a != nil, done: make(chan struct{}),
+			bus: t.bus, info: t.info, name: name, opts: o, actors: sp.attendant != nil, done: make(chan struct{}),
 		},
 		topic:     t,
-		attendant: a,
+		attendant: sp.attendant,
+		batch:     sp.batch,
 		lanes:     make([]*lane[T], o.lanes),
 	}
 	s.engine = s
 	s.mu.base = context.WithoutCancel(ctx)
-	if len(t.bus.cfg.Use)+len(o.use) > 0 {
+	s.plain = len(t.bus.cfg.Use)+len(o.use) == 0
+	if !s.plain {
 		h = guard(h)
 	}
 	s.handler = chain(chain(h, o.use), t.bus.cfg.Use)
 	if _, s.asked = any(new(T)).(request); s.asked {
 		s.handler = replies(s.handler)
+		s.plain = false
 	}
 	if err := t.attach(ctx, s); err != nil {
 		return nil, t.subscribeError(name, err)
+	}
+	if w := t.bus.watcher; w != nil {
+		w.Subscribed(s.Subscription)
 	}
 	return s.Subscription, nil
 }

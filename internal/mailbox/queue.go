@@ -171,6 +171,13 @@ func (q *Queue[C]) sweep() {
 	}
 }
 
+// Waiting is how many committed items wait to be taken, at some moment during the
+// call if neither side stands still.
+func (q *Queue[C]) Waiting() int {
+	taken := q.cursor.Load() >> 1 // first: tail is never behind it
+	return int(q.tail.Load() - taken)
+}
+
 // Ready tells whether a committed item waits. Exact for the consumer.
 func (q *Queue[C]) Ready() bool { return q.tail.Load() != q.cursor.Load()>>1 }
 

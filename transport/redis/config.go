@@ -90,7 +90,11 @@ type Config struct {
 	// ProbeTimeout is how long such an event, once the node has accepted it, may take to arrive while nothing else does
 	// either. Then the connection counts as dead. Zero: 1 s. At least 10 ms.
 	ProbeTimeout time.Duration
-	logins       *logins // of the transport; nil: connections are too short-lived to be kept logged in
+
+	// Repair configures how lost events are healed. The zero value is right for most.
+	Repair Repair
+
+	logins *logins // of the transport; nil: connections are too short-lived to be kept logged in
 }
 
 // resolved returns the config with its defaults, or what is wrong with it.
@@ -107,6 +111,9 @@ func (c Config) resolved() (Config, error) {
 		c.Addrs, err = withPorts("Config.Addrs", c.Addrs, defaultPort)
 	}
 	if err != nil {
+		return c, err
+	}
+	if c.Repair, err = c.Repair.resolved(); err != nil {
 		return c, err
 	}
 	if c.Credentials != nil && (c.Username != "" || c.Password != "") {

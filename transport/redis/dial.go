@@ -80,7 +80,7 @@ func (c *Config) dial(ctx context.Context, addr, name string) (rueidis.Client, e
 		if client != nil {
 			client.Close()
 		}
-		return nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explain(err))
+		return nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
 	}
 	if kept == nil {
 		return client, nil
@@ -147,7 +147,7 @@ func (c *Config) dialDedicated(ctx context.Context, addr, name string) (conn rue
 	defer cancel()
 	if err := conn.Do(ctx, conn.B().Ping().Build()).Error(); err != nil {
 		closeAll()
-		return nil, nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explain(err))
+		return nil, nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
 	}
 	if kept == nil {
 		return conn, made.Load(), closeAll, nil

@@ -125,7 +125,7 @@ func (f *flow) flowing(t testing.TB) {
 	})
 }
 
-// check ends the flow and compares the books: each number is received once or in one gap, of the right kind.
+// check ends the flow and compares the books: each number is received once, or was given up by its publisher.
 func (f *flow) check(t *testing.T) {
 	t.Helper()
 	f.stop()
@@ -143,7 +143,7 @@ func (f *flow) check(t *testing.T) {
 	if len(f.sub.disorder) > 0 {
 		t.Errorf("disorder: %v", f.sub.disorder[:min(5, len(f.sub.disorder))])
 	}
-	var all, lost, uncertain, failed uint64
+	var all, lost, uncertain, failed, voided, told uint64
 	for _, topic := range f.topics {
 		received, missing := f.books(t, topic)
 		for seq := uint64(1); seq <= f.assigned(topic); seq++ {
@@ -151,8 +151,12 @@ func (f *flow) check(t *testing.T) {
 			switch {
 			case received[seq] && gone:
 				t.Errorf("%s: %d was received and is in a gap", topic, seq)
+			case !received[seq] && !gone && f.failed[topic][seq]:
+				voided++
 			case !received[seq] && !gone:
 				t.Errorf("%s: %d of %d was lost silently", topic, seq, f.assigned(topic))
+			case gone && !f.failed[topic][seq]:
+				t.Errorf("%s: %d of %d was not repaired", topic, seq, f.assigned(topic))
 			case gone && f.failed[topic][seq] != (kind == transport.Uncertain):
 				t.Errorf("%s: %d is missing and reported %v, failed: %v", topic, seq, kind, f.failed[topic][seq])
 			}
@@ -167,10 +171,14 @@ func (f *flow) check(t *testing.T) {
 				uncertain++
 			}
 		}
+		told += f.sub.Ledger(transport.Topic{Name: topic}).Voided
 		all += f.assigned(topic)
 		failed += uint64(len(f.failed[topic]))
 	}
-	t.Logf("%d numbers, %d failed; %d lost, %d uncertain, in %d gaps", all, failed, lost, uncertain, len(f.sub.gaps))
+	if voided != told {
+		t.Errorf("%d are void, the ledger says %d", voided, told)
+	}
+	t.Logf("%d numbers, %d failed; %d void, %d lost, %d uncertain, in %d gaps", all, failed, voided, lost, uncertain, len(f.sub.gaps))
 }
 
 // books returns what the subscriber has of a topic. The caller holds the sink's lock.
@@ -213,9 +221,9 @@ func (f *flow) assigned(topic string) uint64 {
 	return last
 }
 
-// settled counts the numbers received and missing. The caller holds the sink's lock.
+// settled counts the numbers received, void and missing. The caller holds the sink's lock.
 func (f *flow) settled(topic string) uint64 {
-	var n uint64
+	n := f.sub.Ledger(transport.Topic{Name: topic}).Voided
 	for _, env := range f.sub.events {
 		if env.Topic == topic {
 			n++

@@ -82,10 +82,12 @@ func (f *feed) handle(now time.Time, h *happening) {
 		switch {
 		case ch == nil: // the probe, or left, or never asked for
 			f.ears.listen(h.channel, h.message)
-		case ch.watermarks():
+		case ch.kind == eventChannel:
+			ch.message(now, h.message)
+		case ch.kind == watermarkChannel:
 			f.watermark(now, h.message)
 		default:
-			ch.message(now, h.message)
+			f.t.repairs.control(now, f, ch, h.message)
 		}
 	case gotSubscribed:
 		if ch := f.t.registry.confirmed(f, h.channel, now); ch != nil {
@@ -109,9 +111,9 @@ func (f *feed) watermark(now time.Time, message string) {
 		return
 	}
 	for _, m := range w.Streams {
-		if ch := f.local[m.Channel]; ch != nil && !ch.watermarks() {
+		if ch := f.local[m.Channel]; ch != nil && ch.kind == eventChannel {
 			ch.watermark(now, w.Publisher, track.Mark{
-				Last: m.Last, Age: time.Duration(m.AgeMillis) * time.Millisecond, Uncertain: m.Uncertain, Final: w.Final,
+				Last: m.Last, Age: time.Duration(m.AgeMillis) * time.Millisecond, Uncertain: m.Uncertain, Final: w.Final, Epoch: m.Epoch,
 			})
 		}
 	}
@@ -119,7 +121,7 @@ func (f *feed) watermark(now time.Time, message string) {
 
 func (f *feed) overflow(now time.Time, name string, d drops) {
 	ch := f.local[name]
-	if ch == nil || ch.watermarks() {
+	if ch == nil || ch.kind != eventChannel {
 		return
 	}
 	ch.fault(transport.Overflow)

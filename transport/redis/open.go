@@ -119,7 +119,7 @@ func discover(ctx context.Context, cfg *Config, addr string) (discovery, error) 
 		return discovery{}, err
 	}
 	defer client.Close()
-	info, err := client.Do(ctx, client.B().Info().Section("server").Section("cluster").Build()).ToString()
+	info, err := textOf(client.Do(ctx, client.B().Info().Section("server").Section("cluster").Build()))
 	if err != nil {
 		return discovery{}, fmt.Errorf("redis: INFO on %s: %w", addr, cfg.explain(err))
 	}
@@ -174,6 +174,12 @@ func field(info, name string) string {
 	return ""
 }
 
+// textOf returns a text reply. With RESP3 some come as verbatim strings, whose kind rueidis leaves in front.
+func textOf(reply rueidis.RedisResult) (string, error) {
+	text, err := reply.ToString()
+	return strings.TrimPrefix(text, "txt:"), err
+}
+
 // askView asks one node for its view of the cluster. Both commands are one pipeline, so they tell of one moment.
 func askView(ctx context.Context, client rueidis.CoreClient, addr string) (nodeView, error) {
 	replies := client.DoMulti(ctx, client.B().ClusterSlots().Build(), client.B().ClusterNodes().Build())
@@ -186,7 +192,7 @@ func askView(ctx context.Context, client rueidis.CoreClient, addr string) (nodeV
 		return nodeView{}, err
 	}
 	// Without epochs (a server that has only CLUSTER SLOTS) all views weigh the same.
-	if nodes, err := replies[1].ToString(); err == nil {
+	if nodes, err := textOf(replies[1]); err == nil {
 		addEpochs(claims, nodes)
 	}
 	return nodeView{from: addr, claims: claims}, nil

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -8,15 +9,21 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"github.com/redis/rueidis"
 )
 
-// explain wraps an error of a connection or command in ours, with what to do about it.
-func (c *Config) explain(err error) error {
+// explainConnect is explainChannel for an error of making a connection.
+func (c *Config) explainConnect(err error) error {
 	if hint := c.tlsHint(err); hint != "" {
 		return fmt.Errorf("%w: %s", err, hint)
 	}
+	return c.explainChannel(err, "")
+}
+
+// explain wraps an error of a command in ours, with what to do about it.
+func (c *Config) explain(err error) error {
 	reply, ok := rueidis.IsRedisErr(err)
 	if !ok {
 		return err
@@ -33,7 +40,7 @@ func (c *Config) explain(err error) error {
 	return err
 }
 
-// explainChannel is explain for a command about a channel.
+// explainChannel is explain for a command about a channel, with what would permit it.
 func (c *Config) explainChannel(err error, channel string) error {
 	told := c.explain(err)
 	if !errors.Is(told, ErrPermission) {
@@ -64,6 +71,11 @@ func (c *Config) user() string {
 	return "default"
 }
 
+// hungUp reports whether the server ended the connection without a word.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
 // tlsHint says what may be wrong when TLS fails; empty if that is not it.
 func (c *Config) tlsHint(err error) string {
 	var (
@@ -84,8 +96,12 @@ func (c *Config) tlsHint(err error) string {
 		return "does the server speak TLS on this port?"
 	case errors.As(err, &alert) || strings.Contains(err.Error(), "remote error: tls:"):
 		return "the server refuses our side of TLS: does it want a client certificate (Config.TLS.Certificates)?"
-	case c.TLS == nil && errors.Is(err, io.EOF):
+	case hungUp(err) && c.TLS == nil:
 		return "it hung up at once: does the server want TLS (Config.TLS)?"
+	case hungUp(err) && len(c.TLS.Certificates) == 0 && c.TLS.GetClientCertificate == nil:
+		return "it hung up at once: does the server want a client certificate (Config.TLS.Certificates)?"
+	case c.TLS != nil && errors.Is(err, context.DeadlineExceeded):
+		return "if it is well: does the server speak TLS on this port?"
 	}
 	return ""
 }

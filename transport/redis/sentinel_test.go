@@ -81,6 +81,19 @@ func TestSentinelAlone(t *testing.T) {
 	f := startFlowAt(t, cfg, 3)
 	f.check(t)
 
+	for _, want := range []struct {
+		severity      redis.Severity
+		node          string
+		subject, text string
+	}{
+		{redis.Warning, d.SentinelAddrs()[0], "sentinel", "deadline"},
+		{redis.Warning, d.SentinelAddrs()[1], "sentinel", "refused"},
+		{redis.Error, d.SentinelAddrs()[2], "sentinel", "NOQUORUM"},
+		{redis.Warning, "", "replicas", "has none"},
+	} {
+		eventually(t, "what Check finds", func() error { return finds(check(t, cfg), want.severity, want.node, want.subject, want.text) })
+	}
+
 	for _, c := range []struct {
 		name   string
 		change func(*redis.Config)
@@ -105,15 +118,17 @@ func TestSentinelAlone(t *testing.T) {
 	}
 }
 
-// TestSentinelMeetsOthers: of three sentinels one is named; it dies, and with it nothing is lost.
+// TestSentinelMeetsOthers: of three sentinels, which speak TLS as the servers do, one is named; it dies, and with it
+// nothing is lost.
 func TestSentinelMeetsOthers(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("breaks servers: not in short mode")
 	}
 	ctx := within(t)
-	d := redistest.NewSentinel(t, redistest.SentinelConfig{Replicas: 1, DownAfter: time.Second})
+	d := redistest.NewSentinel(t, redistest.SentinelConfig{Config: redistest.Config{TLS: true}, Replicas: 1, DownAfter: time.Second})
 	cfg := sentinelConfig(d)
+	cfg.TLS, cfg.Sentinel.TLS = d.Nodes()[0].TLSConfig(), trusting(d.Nodes()[0])
 	cfg.Sentinel.Addrs = cfg.Sentinel.Addrs[:1]
 	asked := make(chan string, 1<<16)
 	cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) {

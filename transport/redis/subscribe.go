@@ -11,7 +11,8 @@ import (
 )
 
 // Subscribe makes a topic's events arrive, see transport.Transport. It returns when the servers have confirmed every
-// channel of the topic. It fails when ctx ends, and at once when the login or a channel is refused (ErrAuth,
+// channel of the topic and, with Config.Repair, publishers have said where they stand, for which it waits 250 ms at most:
+// what they publish from then on arrives, or is a Gap. It fails when ctx ends, and at once when the login or a channel is refused (ErrAuth,
 // ErrPermission).
 func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic) error {
 	if err := t.subscribe(ctx, topic); err != nil {
@@ -36,6 +37,7 @@ func (t *Transport) subscribe(ctx context.Context, topic transport.Topic) error 
 		if err != nil {
 			return err
 		}
+		t.repairs.listenFirst()
 		err = live.wait(ctx, t.registry)
 		if err != nil && ctx.Err() != nil {
 			if why := t.registry.why(topic.Name); why != nil {
@@ -47,6 +49,8 @@ func (t *Transport) subscribe(ctx context.Context, topic transport.Topic) error 
 			t.registry.unwant(topic.Name, errAbandoned)
 		case errors.Is(err, errAbandoned):
 			continue // the caller who began it has left, and we have not
+		case err == nil:
+			t.repairs.greeted(ctx, t.registry.channelsOf(topic.Name))
 		}
 		return err
 	}

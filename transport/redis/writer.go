@@ -40,7 +40,8 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 		return err
 	}
 	defer client.Close()
-	l := t.outbox.lane(addr)
+	l, detach := t.outbox.attach(addr)
+	defer detach()
 	t.outbox.markSoon(l)
 	l.signal() // what an earlier incarnation left
 	k.raiseDoubt()
@@ -62,6 +63,12 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 			}
 		})
 	}
+	all.Go(func() {
+		w := &writer{t: t, addr: addr, client: client}
+		if err := w.serveLetters(running, t.couriers.at(addr)); err != nil {
+			stop(err)
+		}
+	})
 	all.Wait()
 	if ctx.Err() == nil {
 		return context.Cause(running)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
 )
 
@@ -176,18 +177,20 @@ func (f *fields) headers(env *transport.Envelope) {
 	}
 }
 
-// Document returns the CloudEvents document of a compact message on a channel of that topic; any other message as it is.
-// False is for a message with the compact mark that is broken.
-func Document(msg []byte, topic string) (doc []byte, ok bool) {
+// Document returns the CloudEvents document of a compact message, with the topic that the channel is of. It is false for
+// any other message.
+func Document(msg []byte, channel string) (doc []byte, ok bool) {
 	if !isCompact(msg) {
-		return msg, true
+		return nil, false
 	}
 	var env transport.Envelope
 	uncertain, ok := decodeCompact(string(msg), &env)
 	if !ok {
 		return nil, false
 	}
-	env.Topic = topic
+	if env.Topic, _, ok = router.ParseChannel(channel); !ok {
+		env.Topic = channel
+	}
 	doc, _ = Append(nil, &env, uncertain)
 	return doc, true
 }

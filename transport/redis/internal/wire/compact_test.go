@@ -101,7 +101,7 @@ func TestCompactIsBroken(t *testing.T) {
 		if _, ok := wire.Decode(msg, &env); ok {
 			t.Errorf("%q was taken for a message: %+v", msg, env)
 		}
-		if _, ok := wire.Document([]byte(msg), "t"); ok && strings.HasPrefix(msg, mark) {
+		if _, ok := wire.Document([]byte(msg), "t"); ok {
 			t.Errorf("%q became a document", msg)
 		}
 	}
