@@ -166,7 +166,7 @@ func testFaultUncertain(c *check) {
 		cancel()
 	}
 	mend()
-	next = reach(a, b, topic, c.publisher(1), next)
+	reach(a, b, topic, c.publisher(1), next)
 	c.quiet()
 	arrived := b.box.of(topic)
 	last := arrived[len(arrived)-1].Seq // what never got a number is not missing
