@@ -90,7 +90,7 @@ func (in *intake[T]) awaitRoom(p *producer, full *lane[T], hash uint64) error {
 		}
 	}
 	for _, l := range lanes {
-		l.enlist(w, l.roomAt(s.opts.wakeRoom()))
+		l.enlist(w, l.roomAt(l.sub.opts.wakeRoom()))
 	}
 	in.mu.Unlock()
 

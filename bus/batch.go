@@ -145,7 +145,7 @@ func (b *batch[T]) hash(chunk []T) {
 
 // commitAll shows every lane what was put for it.
 func (in *intake[T]) commitAll() {
-	for _, s := range in.mu.subs {
+	for s := range in.allLocked() {
 		for _, l := range s.lanes {
 			if l != nil {
 				l.commit()

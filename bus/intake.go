@@ -31,11 +31,13 @@ type intake[T any] struct {
 
 	mu struct {
 		sync.Mutex
-		subs      []*subscription[T]
-		index     map[string]int // name → place in subs
-		needKey   int            // of subs, those that need keys
-		key       string         // of the event being put, while latest is not 0
-		solo      *lane[T]       // see publishSolo
+		subs      []*subscription[T] // of each group its head, in place of the members
+		index     map[string]int     // name → place in subs; of a group's member -1
+		groups    map[string]*group[T]
+		total     int      // of subscriptions, group members included
+		needKey   int      // of subs, those that need keys
+		key       string   // of the event being put, while latest is not 0
+		solo      *lane[T] // see publishSolo
 		seq       uint64
 		published uint64
 		unrouted  uint64
@@ -282,7 +284,7 @@ func (in *intake[T]) reportDrops() {
 	}
 	var reports []due
 	in.mu.Lock()
-	for _, s := range in.mu.subs {
+	for s := range in.allLocked() {
 		if s.tellDrops {
 			s.tellDrops = false
 			reports = append(reports, due{s, s.dropped})
@@ -310,11 +312,26 @@ func (in *intake[T]) add(s *subscription[T]) error {
 	if in.mu.index == nil {
 		in.mu.index = make(map[string]int)
 	}
-	in.mu.index[s.name] = len(in.mu.subs)
-	in.mu.subs = append(in.mu.subs, s)
+	if s.opts.grouped {
+		in.mu.index[s.name] = -1
+		in.joinLocked(s)
+	} else {
+		in.mu.index[s.name] = len(in.mu.subs)
+		in.mu.subs = append(in.mu.subs, s)
+	}
+	in.mu.total++
 	in.countKeyUsersLocked(s, 1)
 	in.findSoloLocked()
 	return nil
+}
+
+// takeOutLocked takes the i-th entry out of subs.
+func (in *intake[T]) takeOutLocked(i int) {
+	last := len(in.mu.subs) - 1
+	moved := in.mu.subs[last]
+	in.mu.subs[i], in.mu.index[moved.name] = moved, i
+	in.mu.subs[last] = nil
+	in.mu.subs = in.mu.subs[:last]
 }
 
 // countKeyUsersLocked counts s, which comes or goes, if it needs keys.
@@ -322,7 +339,7 @@ func (in *intake[T]) countKeyUsersLocked(s *subscription[T], n int) {
 	if s.opts.policy == KeepLatest {
 		in.latest.Add(int32(n))
 	}
-	if len(s.lanes) > 1 || s.opts.policy == KeepLatest {
+	if len(s.lanes) > 1 || s.opts.policy == KeepLatest || s.opts.grouped {
 		in.mu.needKey += n
 		in.keyed.Store(in.mu.needKey > 0)
 	}
@@ -334,13 +351,19 @@ func (in *intake[T]) remove(s *subscription[T]) (left int, was bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	i, ok := in.mu.index[s.name]
-	if was = ok && in.mu.subs[i] == s; was {
-		last := len(in.mu.subs) - 1
-		moved := in.mu.subs[last]
-		in.mu.subs[i], in.mu.index[moved.name] = moved, i
-		in.mu.subs[last] = nil
-		in.mu.subs = in.mu.subs[:last]
+	switch {
+	case !ok:
+	case i >= 0:
+		was = in.mu.subs[i] == s
+	default:
+		was = in.leaveLocked(s)
+	}
+	if was {
+		if i >= 0 {
+			in.takeOutLocked(i)
+		}
 		delete(in.mu.index, s.name)
+		in.mu.total--
 		in.countKeyUsersLocked(s, -1)
 	}
 	in.findSoloLocked()
@@ -349,5 +372,5 @@ func (in *intake[T]) remove(s *subscription[T]) (left int, was bool) {
 			l.wakeWaiters()
 		}
 	}
-	return len(in.mu.subs), was
+	return in.mu.total, was
 }

@@ -68,26 +68,31 @@ type lane[T any] struct {
 	due     atomic.Bool   // the timer fired
 	chore   atomic.Bool   // the attendant's timer fired
 	inBatch bool          // false again when a batch ended by itself
-	lot     *lot[T]       // where events are handled in batches, else nil
+	sample  sampling
+	high    atomic.Int64 // the most events seen in the mailbox
+	lot     *lot[T]      // where events are handled in batches, else nil
 
 	_     [cacheLine]byte
 	queue mailbox.Queue[cell[T]]
 
 	mu struct {
 		sync.Mutex
-		box       lossy[T]
-		parking   parking[T]
-		retrying  bool // a parked delivery runs
-		inHand    int  // events of the lot
-		base      uint64
-		handled   uint64 // of what was taken before base, and of what was parked
-		discarded uint64
-		dead      uint64
-		abandoned uint64
-		failed    uint64
-		retried   uint64
-		snoozed   uint64
-		panicked  uint64
+		box      lossy[T]
+		parking  parking[T]
+		retrying bool // a parked delivery runs
+		inHand   int  // events of the lot
+		// firstInHand is the number of the first of them in the order in which they
+		// entered; noneInHand if they come out of the parking.
+		firstInHand uint64
+		base        uint64
+		handled     uint64 // of what was taken before base, and of what was parked
+		discarded   uint64
+		dead        uint64
+		abandoned   uint64
+		failed      uint64
+		retried     uint64
+		snoozed     uint64
+		panicked    uint64
 	}
 }
 
@@ -291,12 +296,19 @@ func (l *lane[T]) handleReady() outcome {
 			}
 			return ranDry
 		}
-		if l.mu.parking.n > 0 && l.parkBehind(c) {
+		if (l.mu.parking.n > 0 || s.group != nil) && l.parkBehind(c) {
 			continue
 		}
 		l.current = c
 		l.view(c, 1)
-		if err := s.handler(l.ctx, &l.d); err != nil {
+		var err error
+		if l.sample.left > 0 {
+			l.sample.left--
+			err = s.handler(l.ctx, &l.d)
+		} else {
+			err = l.timed()
+		}
+		if err != nil {
 			l.settle(err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"time"
 )
@@ -132,13 +133,17 @@ func (b *lot[T]) mustLinger() bool {
 // take takes up to n events out of the mailbox, and reports whether there were any.
 func (b *lot[T]) take(n int) bool {
 	l := b.lane
+	l.sampleDepth()
 	l.mu.Lock()
+	first := uint64(0) // as long as none has entered the mailbox
 	for len(b.items) < n {
 		c := b.nextLocked()
 		if c == nil {
 			break
 		}
-		b.items = append(b.items, lotItem[T]{cell: *c, attempt: 1})
+		if b.items = append(b.items, lotItem[T]{cell: *c, attempt: 1}); len(b.items) == 1 {
+			first = l.takenLast()
+		}
 	}
 	if l.lossy {
 		l.mu.box.running = false
@@ -147,7 +152,7 @@ func (b *lot[T]) take(n int) bool {
 		l.queue.Rest()
 	}
 	l.mu.base, _ = l.cursorLocked()
-	l.mu.inHand = len(b.items)
+	l.mu.inHand, l.mu.firstInHand = len(b.items), first
 	l.mu.Unlock()
 	if len(b.items) == 0 {
 		return false
@@ -159,10 +164,22 @@ func (b *lot[T]) take(n int) bool {
 	if linger := l.sub.opts.linger; linger > 0 && b.waiting() > 0 {
 		b.until = time.Now().Add(linger) // the next batch has begun
 	}
-	if l.mu.parking.n > 0 {
+	if l.mu.parking.n > 0 || l.sub.group != nil {
 		b.setAside()
 	}
 	return true
+}
+
+// noneInHand stands for the number of an event that came out of the parking.
+const noneInHand = math.MaxUint64
+
+// takenLast is the number of the event taken last in order of arrival, the lane's
+// lock being held.
+func (l *lane[T]) takenLast() uint64 {
+	if l.lossy {
+		return l.mu.box.ran
+	}
+	return l.queue.Position()
 }
 
 func (b *lot[T]) nextLocked() *cell[T] {
@@ -176,22 +193,39 @@ func (b *lot[T]) nextLocked() *cell[T] {
 	return &l.slot
 }
 
-// setAside has the events just taken whose key is parked wait behind it.
+// setAside has the events just taken whose key is parked wait behind it, and those
+// whose key another member of the group has not done with.
 func (b *lot[T]) setAside() {
 	l := b.lane
-	b.open()
-	for i := range b.items {
-		b.findKey(&b.items[i])
+	if l.mu.parking.n == 0 && l.sub.group.moves.Load() == 0 {
+		return
 	}
+	b.open()
+	awaits := make(map[string]bool)
+	for i := range b.items {
+		it := &b.items[i]
+		b.findKey(it)
+		if _, asked := awaits[it.key]; !asked {
+			awaits[it.key] = l.mustAwait(it.key)
+		}
+	}
+	now := time.Now()
 	l.lockParking()
 	kept, tellAny := b.items[:0], false
 	for i := range b.items {
 		it := &b.items[i]
 		parked, tell := l.fallInLocked(it.key, &it.cell)
 		tellAny = tellAny || tell
-		if !parked {
+		switch {
+		case parked:
+		case awaits[it.key]:
+			l.awaitLocked(it.key, &it.cell, now)
+		default:
 			kept = append(kept, *it)
 		}
+	}
+	if l.mu.parking.n > 0 {
+		defer l.armTimer()
 	}
 	clear(b.items[len(kept):])
 	b.items = kept
@@ -207,12 +241,23 @@ func (b *lot[T]) takeDue() bool {
 	l := b.lane
 	l.due.Store(false) // before looking: what fires from here on is seen again
 	now := time.Now()
-	l.mu.Lock()
 	n := l.sub.opts.batchSize
+	l.mu.Lock()
+	l.mu.firstInHand = noneInHand
 	for len(b.items) < n {
 		g := l.mu.parking.pop(now)
 		if g == nil {
 			break
+		}
+		if g.await > 0 {
+			l.mu.retrying = true
+			l.mu.inHand = len(b.items)
+			l.mu.Unlock()
+			waits := l.awaiting(g)
+			l.mu.Lock()
+			if l.mu.retrying = false; waits {
+				continue
+			}
 		}
 		b.items = append(b.items, lotItem[T]{cell: g.first, attempt: g.attempt, group: g, key: g.key})
 		for g.attempt == 1 && len(b.items) < n && g.behind.Len() > 0 && g.behind.Peek().attempt == 1 {
@@ -268,6 +313,7 @@ func (b *lot[T]) run() {
 	}
 	b.open()
 	b.handled = false
+	start := time.Now()
 	ctx := b.lane.ctx
 	if !b.lane.sub.plain {
 		b.attemptFrom(ctx, 0)
@@ -286,6 +332,7 @@ func (b *lot[T]) run() {
 			}
 		}
 	}
+	b.lane.sub.measured().add(time.Since(start))
 	b.settle()
 }
 

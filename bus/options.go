@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/shardbus/shardbus/router"
 )
 
 // Policy says what becomes of an event that finds a mailbox full.
@@ -92,7 +94,8 @@ type subscribeOptions struct {
 	batchSize int // 0 is the default
 	linger    time.Duration
 
-	group string
+	group   string
+	grouped bool
 
 	onDeadLetter func(context.Context, Letter)
 	onGap        func(Gap)
@@ -258,6 +261,11 @@ func (o *subscribeOptions) validate() error {
 	}
 	if err := o.validateBatch(); err != nil {
 		return err
+	}
+	if o.grouped {
+		if err := router.ValidName(o.group); err != nil {
+			return fmt.Errorf("group %q: %w", o.group, err)
+		}
 	}
 	for i, m := range o.use {
 		if m == nil {

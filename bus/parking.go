@@ -28,6 +28,7 @@ type parkedKey[T any] struct {
 	due     time.Time
 	seq     uint64 // order among equal dues
 	behind  mailbox.Ring[parkedEvent[T]]
+	await   time.Duration // not 0: first awaits another member of the group, and is next looked at so much later
 }
 
 // parkedEvent is an event behind the first of its key.
@@ -170,21 +171,33 @@ func (l *lane[T]) key() (key string, err *PanicError) {
 	return l.d.Key(), nil
 }
 
-// parkBehind has c, just taken, wait behind its key if that is parked.
+// parkBehind has c, just taken, wait behind its key if that is parked, or if
+// another member of the group has not done with it.
 func (l *lane[T]) parkBehind(c *cell[T]) bool {
+	if l.mu.parking.n == 0 && l.sub.group.moves.Load() == 0 {
+		return false
+	}
 	l.current = c
 	l.view(c, 1)
 	key, err := l.key()
 	if err != nil {
 		return false // the handler's attempt will meet it in its turn
 	}
+	await := l.mustAwait(key)
 	l.lockParking()
 	parked, tell := l.fallInLocked(key, c)
+	if !parked && await {
+		l.awaitLocked(key, c, time.Now())
+		parked = true
+	}
 	if parked {
 		l.foldLocked()
 		l.current = nil
 	}
 	l.unlockParking(tell)
+	if await {
+		l.armTimer()
+	}
 	return parked
 }
 
@@ -241,6 +254,9 @@ func (l *lane[T]) runDue() bool {
 		return l.due.Load() // it may just have become due
 	}
 	l.due.Store(true) // there may be more
+	if l.awaiting(g) {
+		return true
+	}
 	l.current, l.group = &g.first, g
 	l.view(&g.first, g.attempt)
 	if err := l.sub.handler(l.ctx, &l.d); err != nil {

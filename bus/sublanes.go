@@ -17,8 +17,11 @@ import (
 func (s *subscription[T]) pick(hash uint64) (full *lane[T]) {
 	l := s.choose(hash)
 	s.picked = l
-	if l.full() && (s.opts.policy == Block || s.opts.policy == Fail) {
-		return l
+	if l.full() {
+		l.sawDepth(l.capacity)
+		if p := l.sub.opts.policy; p == Block || p == Fail {
+			return l
+		}
 	}
 	return nil
 }
@@ -27,11 +30,13 @@ func (s *subscription[T]) pick(hash uint64) (full *lane[T]) {
 // key, and for no key (0) the next one with room.
 func (s *subscription[T]) choose(hash uint64) *lane[T] {
 	n := len(s.lanes)
-	if n == 1 {
+	switch {
+	case n == 1:
 		return s.lane(0)
-	}
-	if hash != 0 {
-		return s.lane(int(hash >> 1 % uint64(n))) // the lowest bit is always set
+	case n == 0:
+		return s.group.choose(hash)
+	case hash != 0:
+		return s.lane(s.laneOf(hash))
 	}
 	s.next++
 	for i := range n {
@@ -54,6 +59,9 @@ func (s *subscription[T]) lane(i int) *lane[T] {
 // takers is the lanes that could take an event for which l was chosen: any, if
 // it has no key, else only l.
 func (s *subscription[T]) takers(l *lane[T], hash uint64) []*lane[T] {
+	if hash == 0 && s.group != nil {
+		return s.group.lanes()
+	}
 	if hash == 0 {
 		return s.lanes // choose has made them all when it found none with room
 	}
@@ -76,6 +84,7 @@ func (l *lane[T]) put(c *cell[T]) (tell bool) {
 	if l.lossy {
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		defer func() { l.sawDepth(l.mu.box.len()) }()
 		own := *c
 		if l.mu.box.put(&own, l.sub.topic.intake.mu.key, l.capacity) {
 			tell = l.drop()

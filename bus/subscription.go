@@ -69,8 +69,11 @@ type subscription[T any] struct {
 	plain     bool            // there is nothing around the handler
 	asked     bool            // T is a Request
 
+	group *group[T] // that it is a member or the head of, or nil
+
 	lanes []*lane[T]   // each made when its first event comes, under the intake's lock
 	open  atomic.Int32 // lanes that have not closed
+	times atomic.Pointer[times]
 
 	// The intake's, under its lock; written for every event, and so apart from
 	// what lanes read.
@@ -153,6 +156,9 @@ func (t *Topic[T]) subscribeError(name string, err error) error {
 func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *subscribeOptions, sp special[T]) (*Subscription, error) {
 	if err := router.ValidName(name); err != nil {
 		return nil, t.subscribeError(name, err)
+	}
+	if o.grouped && t.bus.transport != nil {
+		return nil, t.subscribeError(name, fmt.Errorf("%w: Group works within one process", ErrGroupNeedsDurable))
 	}
 	if o.policy == KeepLatest && t.cfg.Key == nil {
 		return nil, t.subscribeError(name, fmt.Errorf("%w: the policy KeepLatest needs TopicConfig.Key", ErrNoKey))

@@ -79,6 +79,9 @@ func New(t testing.TB, opts ...Option) *Bus {
 		b.log = &testLog{t: t}
 		cfg.Logger = b.log.logger()
 	}
+	if cfg.Grace == 0 {
+		cfg.Grace = b.patience() // on a machine that is busy with other tests
+	}
 	cfg.Transport = b.link
 	cfg.Use = append([]bus.Middleware{b.record}, cfg.Use...)
 	inner, err := bus.New(cfg)

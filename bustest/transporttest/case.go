@@ -1,6 +1,7 @@
 package transporttest
 
 import (
+	"context"
 	"runtime/pprof"
 	"slices"
 	"strconv"
@@ -8,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // Case checks one rule.
@@ -43,12 +45,18 @@ func (k Case) Run(t testing.TB, newBroker func(testing.TB) Broker, f Features) {
 	t.Helper()
 	c := &check{TB: t, rule: k.Rule, name: k.Name, features: f, id: run.name()}
 	c.broker = newBroker(t)
+	var cancel context.CancelFunc
+	c.base, cancel = context.WithCancel(context.WithoutCancel(t.Context()))
+	t.Cleanup(cancel) // what still waits then is what the case failed for
 	// The goroutines that the transport starts inherit the label, so that they
 	// can be told from those of tests beside this one.
 	pprof.SetGoroutineLabels(pprof.WithLabels(t.Context(), pprof.Labels(labelKey, c.id)))
 	defer pprof.SetGoroutineLabels(t.Context())
 	k.run(c)
 }
+
+// lingering is for goroutines that sleep when a case in a bubble ends.
+const lingering = 10 * time.Second
 
 // run numbers the runs of cases, so that each has topics and publishers of its
 // own on a broker that several share.
@@ -70,7 +78,12 @@ func Test(t *testing.T, newBroker func(testing.TB) Broker, f Features) {
 		}
 		t.Run(k.Name, func(t *testing.T) {
 			if f.Bubble {
-				synctest.Test(t, func(t *testing.T) { k.Run(t, newBroker, f) })
+				synctest.Test(t, func(t *testing.T) {
+					// In a bubble no time passes behind the test. The first clean-up to
+					// be registered is the last to run.
+					t.Cleanup(func() { time.Sleep(lingering) })
+					k.Run(t, newBroker, f)
+				})
 				return
 			}
 			k.Run(t, newBroker, f)

@@ -45,7 +45,7 @@ func testConcurrent(c *check) {
 			})
 		}
 		everything.repeat(c, func() {
-			ctx, cancel := context.WithCancelCause(context.WithoutCancel(c.Context()))
+			ctx, cancel := context.WithCancelCause(c.base)
 			var both sync.WaitGroup
 			both.Go(func() { cancel(errEnough) })
 			_ = p.Subscribe(ctx, flicker)
@@ -62,7 +62,7 @@ func testConcurrent(c *check) {
 	everything.leave()
 	for p := range 2 { // the restless one's numbers may have holes: its publishes failed
 		last := uint64(accepted[p].Load())
-		witness.settle(stream{topic, 0, c.publisher(p)}, 1, last)
+		witness.settle(1, last, stream{topic, 0, c.publisher(p)})
 	}
 	seen := make(map[string]bool)
 	for _, env := range witness.box.of(topic) {

@@ -45,9 +45,9 @@ var deliveryCases = []Case{
 func testDeliverOnce(c *check) {
 	topic := c.topic(0)
 	a, b := c.join(), c.join(topic)
-	const n = 3000
+	const n = 2000
 	a.publishAll(events(topic, c.publisher(1), 0, n))
-	b.settle(stream{topic, 0, c.publisher(1)}, 1, n)
+	b.settle(1, n, stream{topic, 0, c.publisher(1)})
 }
 
 func testDeliverOrder(c *check) {
@@ -115,10 +115,12 @@ func testDeliverToAll(c *check) {
 			from.publish(event(topic, 0, c.publisher(p), i))
 		}
 	}
+	var streams []stream
+	for p := range peers {
+		streams = append(streams, stream{topic, 0, c.publisher(p)})
+	}
 	for _, to := range peers {
-		for p := range peers {
-			to.settle(stream{topic, 0, c.publisher(p)}, 1, n)
-		}
+		to.settle(1, n, streams...)
 	}
 }
 
@@ -144,9 +146,11 @@ func testDeliverTopicsApart(c *check) {
 			a.publish(event(topic, 0, c.publisher(p), i))
 		}
 	}
+	var streams []stream
 	for p, topic := range topics {
-		all.settle(stream{topic, 0, c.publisher(p)}, 1, n)
+		streams = append(streams, stream{topic, 0, c.publisher(p)})
 	}
+	all.settle(1, n, streams...)
 	for i, b := range subscribers {
 		b.awaitCount(topics[2*i], n)
 	}
@@ -189,9 +193,11 @@ func testDeliverPartitions(c *check) {
 			}
 		}
 		a.publishAll(batch)
+		var streams []stream
 		for p := range n {
-			b.settle(stream{topic, p, c.publisher(1)}, 1, each)
+			streams = append(streams, stream{topic, p, c.publisher(1)})
 		}
+		b.settle(1, each, streams...)
 		for _, env := range b.box.of(topic) {
 			if env.Partitions != n || string(env.Payload) != fmt.Sprint(env.Seq-1) {
 				c.fatal(fmt.Sprintf("event %d of partition %d of %d", env.Seq-1, env.Partition, n), "event %s of partition %d of %d", env.Payload, env.Partition, env.Partitions)
@@ -203,12 +209,12 @@ func testDeliverPartitions(c *check) {
 func testDeliverSlowSink(c *check) {
 	topic := c.topic(0)
 	a, b := c.join(), c.connect()
-	b.box.slow = c.breathe
+	b.box.slow = c.dawdle
 	b.start()
 	b.subscribe(topic)
 	const n = 300
 	a.publishAll(events(topic, c.publisher(1), 0, n))
-	b.settle(stream{topic, 0, c.publisher(1)}, 1, n)
+	b.settle(1, n, stream{topic, 0, c.publisher(1)})
 	last := uint64(0)
 	for _, env := range b.box.of(topic) {
 		if env.Seq <= last {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -101,6 +102,9 @@ func testEnvelopePayload(c *check) {
 		`"\u0000\ud800<>"`, `{"specversion":"1.0","id":"1","source":"s","type":"t","data":7}`, strings.Repeat("[", 2000)+strings.Repeat("]", 2000)) {
 		payloads = append(payloads, []byte(text))
 	}
+	if n := c.features.MaxPayload; n > 0 {
+		payloads = slices.DeleteFunc(payloads, func(p []byte) bool { return len(p) > n })
+	}
 	var want []*transport.Envelope
 	for _, payload := range payloads {
 		for _, contentType := range []string{"", "application/json", "application/octet-stream"} {
@@ -123,7 +127,7 @@ func testEnvelopeLarge(c *check) {
 		size = largest
 	}
 	var want []*transport.Envelope
-	for _, content := range []string{"\x00\xff", "text ", `{"a":1} `} {
+	for _, content := range []string{"\x00\xff", `{"a":1} `} {
 		env := event(topic, 0, c.publisher(1), len(want))
 		env.Payload = bytes.Repeat([]byte(content), size/len(content)+1)[:size]
 		want = append(want, env)

@@ -84,12 +84,8 @@ func testFaultGap(c *check) {
 		mend()
 		next = reach(a, b, topic, c.publisher(1), next+25)
 	}
-	got := b.settle(stream{topic, 0, c.publisher(1)}, 1, uint64(next))
-	for n, kind := range got.kinds {
-		if kind != transport.Lost {
-			c.fatal("what was accepted and is missing is Lost", "number %d is %s", n, kind)
-		}
-	}
+	b.settle(1, uint64(next), stream{topic, 0, c.publisher(1)})
+	b.kinds(stream{topic, 0, c.publisher(1)}, transport.Lost)
 	last := uint64(0)
 	for _, env := range b.box.of(topic) {
 		if env.Seq <= last {
@@ -113,11 +109,11 @@ func testFaultGapFields(c *check) {
 		}
 	}
 	settle := func(count uint64) {
+		var streams []stream
 		for p := range max(1, n) {
-			for _, publisher := range []string{c.publisher(1), c.publisher(2)} {
-				b.settle(stream{topic, p, publisher}, 1, count)
-			}
+			streams = append(streams, stream{topic, p, c.publisher(1)}, stream{topic, p, c.publisher(2)})
 		}
+		b.settle(1, count, streams...)
 	}
 	publish(0)
 	settle(each)
@@ -145,7 +141,7 @@ func testFaultTail(c *check) {
 	mend := b.sever()
 	a.publishAll(events(topic, c.publisher(1), next, next+5))
 	mend()
-	b.settle(stream{topic, 0, c.publisher(1)}, 1, uint64(next+5))
+	b.settle(1, uint64(next+5), stream{topic, 0, c.publisher(1)})
 }
 
 func testFaultUncertain(c *check) {
@@ -170,21 +166,17 @@ func testFaultUncertain(c *check) {
 		cancel()
 	}
 	mend()
-	next = reach(a, b, topic, c.publisher(1), next)
+	reach(a, b, topic, c.publisher(1), next)
 	c.quiet()
 	arrived := b.box.of(topic)
 	last := arrived[len(arrived)-1].Seq // what never got a number is not missing
-	got := b.settle(stream{topic, 0, c.publisher(1)}, 1, last)
+	b.settle(1, last, stream{topic, 0, c.publisher(1)})
 	for id, ok := range accepted {
 		if ok {
 			c.wrong("an error for what a transport publishes while it is cut off", "%s was accepted", id)
 		}
 	}
-	for n, kind := range got.kinds {
-		if kind != transport.Uncertain {
-			c.fatal("what is missing, and was not accepted, is Uncertain", "number %d is %s", n, kind)
-		}
-	}
+	b.kinds(stream{topic, 0, c.publisher(1)}, transport.Uncertain)
 }
 
 func testFaultContexts(c *check) {

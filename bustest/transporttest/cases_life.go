@@ -122,8 +122,7 @@ func testClose(c *check) {
 		}
 		c.inTime(grace, "Close "+when, all.Wait)
 		if p.served != nil {
-			c.inTime(grace, "Serve after Close", func() { c.fails(<-p.served, transport.ErrClosed, "Serve that Close ends") })
-			p.served = nil
+			p.ended(func(err error) { c.fails(err, transport.ErrClosed, "Serve that Close ends") })
 			box := p.box
 			box.mu.Lock()
 			late := box.late

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -145,10 +146,11 @@ func testPublishSlices(c *check) {
 	ctx, cancel := c.context()
 	defer cancel()
 	const rounds, size = 30, 5
-	envs := make([]*transport.Envelope, size)
+	var slices [2][size]*transport.Envelope
 	results := make([]transport.Result, size)
 	var want []string
 	for round := range rounds {
+		envs := slices[round%2][:]
 		copy(envs, events(topic, c.publisher(1), round*size, round*size+size))
 		want = append(want, ids(envs)...)
 		a.Publish(ctx, envs, results)
@@ -193,15 +195,18 @@ func testPublishCancelled(c *check) {
 	const n, size = 200, 4
 	accepted := make(map[string]bool)
 	for round := range n {
-		ctx, cancel := context.WithCancelCause(context.WithoutCancel(c.Context()))
+		ctx, cancel := context.WithCancelCause(c.base)
 		over := make(chan struct{})
 		go func() { // ends at once
 			defer close(over)
 			for range round % 20 {
-				ctx.Err()
+				runtime.Gosched()
 			}
 			cancel(errEnough)
 		}()
+		if round%4 == 0 {
+			<-over // it has ended before
+		}
 		envs := events(topic, c.publisher(1), round*size, round*size+size)
 		names := ids(envs)
 		results := a.try(ctx, envs...)

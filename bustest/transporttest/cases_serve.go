@@ -67,15 +67,21 @@ func testServeSparesSink(c *check) {
 		a.try(ctx, events(topic, c.publisher(1), n, n+5)...)
 		n += 5
 	})
-	for range 10 {
+	var boxes []*box
+	for round := range 10 {
 		b.awaitCount(topic, 10)
+		a.publish(events(topic, c.publisher(2), 20*round, 20*round+20)...) // is on its way
 		b.stop()
-		before := b.box
+		boxes = append(boxes, b.box)
 		b.start()
-		b.awaitCount(topic, 1)
-		before.mu.Lock()
-		late := before.late
-		before.mu.Unlock()
+	}
+	b.awaitCount(topic, 1)
+	busy.leave()
+	c.quiet()
+	for _, box := range boxes {
+		box.mu.Lock()
+		late := box.late
+		box.mu.Unlock()
 		if late > 0 {
 			c.fatal("a sink that is left alone when Serve has returned", "%d calls", late)
 		}
@@ -108,7 +114,7 @@ func testServeSecond(c *check) {
 	a, b := c.join(), c.join(topic)
 	for range 2 {
 		c.inTime(grace, "a second Serve", func() {
-			ctx, cancel := context.WithCancel(context.WithoutCancel(c.Context()))
+			ctx, cancel := context.WithCancel(c.base)
 			defer cancel()
 			c.fails(b.Serve(ctx, newBox()), transport.ErrInUse, "a second Serve")
 		})
@@ -141,7 +147,7 @@ func testServeAgain(c *check) {
 			}
 			a.publish(want...)
 			a.publish(event(left, 0, c.publisher(round), n))
-			b.box.wait(c.patience()/20, func() bool {
+			b.box.wait(c.patience()/200, func() bool {
 				for _, env := range append(b.box.of(topic), b.box.of(many)...) {
 					delete(missing, marker(env))
 				}
@@ -150,7 +156,7 @@ func testServeAgain(c *check) {
 			if len(missing) == 0 {
 				break
 			}
-			if n == 20 {
+			if n == 200 {
 				c.fatal("topics that are live again", "%d of %d partitions are not after %v", len(missing), len(want), c.patience())
 			}
 		}

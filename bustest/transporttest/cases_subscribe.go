@@ -59,7 +59,7 @@ func testSubscribeTwice(c *check) {
 	b.subscribe(topic)
 	const n = 20
 	a.publishAll(events(topic, c.publisher(1), 0, n))
-	b.settle(stream{topic, 0, c.publisher(1)}, 1, n)
+	b.settle(1, n, stream{topic, 0, c.publisher(1)})
 	b.unsubscribe(topic) // once, for all three
 	a.publish(event(topic, 0, c.publisher(1), n))
 	c.quiet()
@@ -76,10 +76,12 @@ func testSubscribeOtherPartitions(c *check) {
 	for _, n := range []int{0, c.features.Partitions + 1} {
 		c.fails(b.Subscribe(ctx, transport.Topic{Name: topic.Name, Partitions: n}), transport.ErrInvalidTopic, "Subscribe with another number of partitions")
 	}
+	var streams []stream
 	for p := range topic.Partitions {
 		a.publish(event(topic, p, c.publisher(1), 0))
-		b.settle(stream{topic, p, c.publisher(1)}, 1, 1)
+		streams = append(streams, stream{topic, p, c.publisher(1)})
 	}
+	b.settle(1, 1, streams...)
 }
 
 func testSubscribeWaits(c *check) {
@@ -120,6 +122,7 @@ func testSubscribeContext(c *check) {
 			c.fails(b.Subscribe(c.ended(), ended), errEnough, "Subscribe with a context that has ended")
 		})
 	}
+	c.quiet()
 	a.publish(event(ended, 0, c.publisher(1), 0), event(waited, 0, c.publisher(1), 0), event(live, 0, c.publisher(1), 0))
 	b.awaitCount(live, 1)
 	c.quiet()
@@ -154,7 +157,7 @@ func testUnsubscribeEnds(c *check) {
 		}
 	}
 	busy.leave()
-	b.settle(stream{stays, 0, c.publisher(1)}, 1, uint64(published))
+	b.settle(1, uint64(published), stream{stays, 0, c.publisher(1)})
 }
 
 func testUnsubscribeContext(c *check) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -17,8 +18,9 @@ type check struct {
 	name, rule string
 	features   Features
 	broker     Broker
-	id         string // of this run
-	topics     int    // named so far
+	base       context.Context // of all contexts; ends behind the case's clean-ups
+	id         string          // of this run
+	topics     int             // named so far
 }
 
 // wrong fails the case: it tells the rule, what was expected and what happened.
@@ -55,7 +57,7 @@ const grace = 5 * time.Second
 // patience is how long a case waits for what must happen.
 func (c *check) patience() time.Duration {
 	if c.features.Bubble {
-		return 2 * time.Minute
+		return time.Minute
 	}
 	return 20 * time.Second
 }
@@ -64,30 +66,48 @@ func (c *check) patience() time.Duration {
 // case; what is right is never taken for wrong, however slow the machine.
 func (c *check) quiet() {
 	if c.features.Bubble {
-		time.Sleep(5 * time.Second)
+		time.Sleep(2 * time.Second)
 		return
 	}
 	time.Sleep(50 * time.Millisecond)
 }
 
 // breathe is a pause of what runs beside others, so that time passes in a bubble.
-func (c *check) breathe() { time.Sleep(200 * time.Microsecond) }
+func (c *check) breathe() {
+	if c.features.Bubble {
+		time.Sleep(5 * time.Millisecond)
+		return
+	}
+	time.Sleep(200 * time.Microsecond)
+}
+
+// dawdle takes a little time. In a bubble it is that of other goroutines: who sleeps
+// there beneath somebody's lock stops the clock.
+func (c *check) dawdle() {
+	if !c.features.Bubble {
+		time.Sleep(200 * time.Microsecond)
+		return
+	}
+	for range 100 {
+		runtime.Gosched()
+	}
+}
 
 // context returns one that lasts as long as the case's patience.
 func (c *check) context() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(c.Context()), c.patience())
+	return context.WithTimeout(c.base, c.patience())
 }
 
 var errEnough = errors.New("transporttest: the caller has had enough")
 
 // brief returns a context that ends soon, with errEnough.
 func (c *check) brief() (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(context.WithoutCancel(c.Context()), 300*time.Millisecond, errEnough)
+	return context.WithTimeoutCause(c.base, 300*time.Millisecond, errEnough)
 }
 
 // ended returns a context that has ended with errEnough.
 func (c *check) ended() context.Context {
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(c.Context()))
+	ctx, cancel := context.WithCancelCause(c.base)
 	cancel(errEnough)
 	return ctx
 }

@@ -32,7 +32,8 @@ type Features struct {
 	// topic; 16 is plenty. Zero: topics are not partitioned.
 	Partitions int
 
-	// MaxPayload is that of the transport's Capabilities. Zero: no limit.
+	// MaxPayload is that of the transport's Capabilities, at least 1 KiB. Zero: no
+	// limit.
 	MaxPayload int
 
 	// Claim: it is a transport.Claimer.

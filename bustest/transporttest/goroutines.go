@@ -17,15 +17,14 @@ const labelKey = "transporttest"
 // suite's. It is labelled no more afterwards.
 func (c *check) alone() (left string) {
 	pprof.SetGoroutineLabels(c.Context())
-	for waited := time.Duration(0); ; waited += pollGoroutines {
-		if left = labelled(c.id); left == "" || waited > c.patience() {
+	pause := time.Millisecond
+	for began := time.Now(); ; pause *= 2 {
+		if left = labelled(c.id); left == "" || time.Since(began) > c.patience() {
 			return left
 		}
-		time.Sleep(pollGoroutines)
+		time.Sleep(min(pause, c.patience()/20))
 	}
 }
-
-const pollGoroutines = 20 * time.Millisecond
 
 // labelled returns the stacks of the goroutines with the label of a run.
 func labelled(id string) string {

@@ -46,7 +46,7 @@ func (c *check) join(topics ...transport.Topic) *peer {
 
 // start begins a Serve, with a new box.
 func (p *peer) start() {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(p.c.Context()))
+	ctx, cancel := context.WithCancel(p.c.base)
 	box, served := newBox(), make(chan error, 1)
 	box.slow = p.box.slow
 	p.box, p.cancel, p.served = box, cancel, served
@@ -61,12 +61,19 @@ func (p *peer) start() {
 func (p *peer) stop() {
 	p.c.Helper()
 	p.cancel()
-	p.c.inTime(grace, "Serve", func() {
-		if err := <-p.served; err != nil {
+	p.ended(func(err error) {
+		if err != nil {
 			p.c.wrong("Serve returns nil when its context ends", "%s", show(err))
 		}
 	})
+}
+
+// ended waits for the Serve to return and has look check its error.
+func (p *peer) ended(look func(error)) {
+	p.c.Helper()
+	served := p.served
 	p.served = nil
+	p.c.inTime(grace, "Serve", func() { look(<-served) })
 }
 
 // halt ends a Serve that may run. Whoever never returns is a case's of its own.

@@ -80,15 +80,27 @@ func (t *tally) faults(from, to uint64) (faults []string) {
 	return faults
 }
 
-// settle waits until every number of a stream from..to is told of, and fails the
+// settle waits until the numbers from..to of streams are told of, and fails the
 // case unless each is exactly once.
-func (p *peer) settle(s stream, from, to uint64) *tally {
+func (p *peer) settle(from, to uint64, streams ...stream) {
 	p.c.Helper()
-	p.box.wait(p.c.patience(), func() bool { return p.box.tally(s).complete(from, to) })
-	p.c.quiet()
-	t := p.box.tally(s)
-	if faults := t.faults(from, to); len(faults) > 0 {
-		p.c.wrong(fmt.Sprintf("each of the numbers %d to %d once, received or in a gap", from, to), "%s", some(faults))
+	for _, s := range streams {
+		p.box.wait(p.c.patience(), func() bool { return p.box.tally(s).complete(from, to) })
 	}
-	return t
+	p.c.quiet()
+	for _, s := range streams {
+		if faults := p.box.tally(s).faults(from, to); len(faults) > 0 {
+			p.c.fatal(fmt.Sprintf("each of the numbers %d to %d of %s/%d once, received or in a gap", from, to, s.topic.Name, s.partition), "%s", some(faults))
+		}
+	}
+}
+
+// kinds fails the case if a missing number is not of the kind.
+func (p *peer) kinds(s stream, want transport.GapKind) {
+	p.c.Helper()
+	for n, kind := range p.box.tally(s).kinds {
+		if kind != want {
+			p.c.fatal(fmt.Sprintf("what is missing is %s", want), "number %d is %s", n, kind)
+		}
+	}
 }

@@ -55,6 +55,14 @@ type Config struct {
 	// Logger gets what an operator should know: shards that come and go, connections that fail. Nil: silent.
 	Logger *zap.Logger
 
+	// Compact sends events in the compact form of docs/wire.md in place of CloudEvents documents: a quarter of the time
+	// to write and read, and fewer bytes, but nothing for redis-cli and other people's clients. Subscribers of this
+	// library read both forms, whatever is set here.
+	Compact bool
+
+	// Topics says what single topics are to have beside that, by name. Nil: nothing.
+	Topics map[string]TopicConfig
+
 	// MaxPayload is the largest payload in bytes; a larger one is transport.ErrTooLarge. Zero: 1 MiB. At most 256 MiB.
 	MaxPayload int
 

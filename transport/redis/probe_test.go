@@ -110,13 +110,16 @@ func copyFrame(to *bytes.Buffer, from *bufio.Reader) error {
 	return nil
 }
 
+// unrepaired leaves a process without control channels, which would be subscriptions on every shard.
+var unrepaired = redis.Repair{Off: true}
+
 // TestDeafConnection: replies arrive, events do not. Pings see nothing of it.
 func TestDeafConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fakecluster.Linger(t)
 		c := fakecluster.New(t, fakecluster.Config{})
 		var deaf atomic.Bool
-		n := serve(t, redis.Config{Addrs: c.Addrs(), Dial: func(ctx context.Context, addr string) (net.Conn, error) {
+		n := serve(t, redis.Config{Addrs: c.Addrs(), Repair: unrepaired, Dial: func(ctx context.Context, addr string) (net.Conn, error) {
 			conn, err := c.Dial(ctx, addr)
 			return &deafConn{Conn: conn, in: bufio.NewReader(conn), deaf: &deaf}, err
 		}})
@@ -215,7 +218,8 @@ func TestProbesAreFewAndRight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fakecluster.Linger(t)
 		c := fakecluster.New(t, fakecluster.Config{})
-		n, idle := serve(t, redis.Config{Addrs: c.Addrs(), Dial: c.Dial}), serve(t, redis.Config{Addrs: c.Addrs(), Dial: c.Dial})
+		cfg := redis.Config{Addrs: c.Addrs(), Repair: unrepaired, Dial: c.Dial}
+		n, idle := serve(t, cfg), serve(t, cfg)
 		time.Sleep(time.Second)
 		idleCalls := c.Calls("SPUBLISH")
 		time.Sleep(time.Minute)
@@ -276,7 +280,7 @@ func TestProbesRefused(t *testing.T) {
 			}
 			return fakecluster.Pass()
 		})
-		n := serve(t, redis.Config{Addrs: c.Addrs(), Dial: c.Dial})
+		n := serve(t, redis.Config{Addrs: c.Addrs(), Repair: unrepaired, Dial: c.Dial})
 		n.subscribe(t, transport.Topic{Name: "orders"})
 		time.Sleep(time.Minute)
 		n.seen(t, "orders")

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
 // Publish sends events through their channels and returns when the shard's primary has accepted each, or it has
@@ -24,8 +23,8 @@ func (t *Transport) Publish(ctx context.Context, envs []*transport.Envelope, res
 			results[i].Err = err
 			continue
 		}
-		it.env, it.call, it.index, it.channel, it.slot = env, c, i, to.channel, to.slot
-		it.doc, it.seqAt = wire.Append(it.doc[:0], env, "")
+		it.env, it.call, it.index, it.route = env, c, i, to
+		it.doc, it.seqAt = to.encode(it.doc[:0], env, "")
 		it.size = len(it.doc) + len(to.channel) + itemOverhead
 	}
 	err := t.enqueue(ctx, c)

@@ -59,6 +59,7 @@ func newTransport(cfg Config, found discovery) *Transport {
 		t.outbox.newPublisher = t.repairs.listenSoon
 	}
 	t.clock = newClock(t.registry, t.repairs)
+	t.routes.cfg = &t.cfg
 	var nobody transport.Sink = discard{}
 	t.current.Store(&nobody)
 	return t
