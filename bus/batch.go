@@ -25,7 +25,7 @@ type batch[T any] struct {
 // publishBatch enters events one after another. When one has to wait, those
 // before it are shown to the lanes first. When the wait is given up, what is
 // left fails with it; ErrMailboxFull fails only the event it befell.
-func (in *intake[T]) publishBatch(ctx context.Context, events []T, h head, stamp bool) []IndexedError {
+func (in *intake[T]) publishBatch(ctx context.Context, events []T, h head, stamp bool, receipt *Receipt) []IndexedError {
 	b := batch[T]{in: in, p: producer{ctx: ctx}, head: h}
 	for start := 0; start < len(events); start += batchChunk {
 		chunk := events[start:min(start+batchChunk, len(events))]
@@ -36,6 +36,7 @@ func (in *intake[T]) publishBatch(ctx context.Context, events []T, h head, stamp
 		in.mu.Lock()
 		n, err := b.enter(chunk, start)
 		in.commitAll()
+		receipt.entered(len(in.mu.subs), start == 0)
 		in.mu.Unlock()
 		if err != nil {
 			for i := start + n; i < len(events); i++ {
@@ -46,6 +47,9 @@ func (in *intake[T]) publishBatch(ctx context.Context, events []T, h head, stamp
 	}
 	if b.lost {
 		in.reportDrops()
+	}
+	if len(b.failed) > 0 {
+		receipt.clear()
 	}
 	return b.failed
 }

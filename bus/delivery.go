@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"reflect"
 	"time"
 
 	"github.com/shardbus/shardbus/codec"
@@ -152,6 +153,16 @@ func (d *Delivery) Decode(c codec.Codec) error {
 	}
 	d.encoded = false
 	return nil
+}
+
+// Clone is a copy of d as it is now that is safe to keep, as a test or an archive
+// does. What the event points to is shared with the original.
+func (d *Delivery) Clone() *Delivery {
+	own, head, value := *d, *d.head, reflect.New(d.info.typ)
+	value.Elem().Set(reflect.ValueOf(d.value).Elem())
+	own.head, own.value = &head, value.Interface()
+	own.batch, own.place = nil, 0
+	return &own
 }
 
 // Value is the typed event of d, and whether there is one: false when T is not

@@ -98,9 +98,9 @@ func (in *intake[T]) nameLocked(key string) {
 
 // publish offers c to every subscription, or to only where that is not nil, and
 // waits, while ctx lasts, for those whose mailbox is full and whose policy is
-// Block.
-func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription[T]) error {
-	if only == nil && in.publishSolo(c) {
+// Block. A receipt, where it is not nil, is told how many they were.
+func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription[T], receipt *Receipt) error {
+	if only == nil && receipt == nil && in.publishSolo(c) {
 		return nil
 	}
 	id := in.identify(c.v)
@@ -139,6 +139,7 @@ func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription
 	}
 	in.nameLocked(id.key)
 	lost := in.put(c, only)
+	receipt.entered(len(in.mu.subs), true)
 	in.commit(only)
 	in.mu.Unlock()
 	if lost {

@@ -296,8 +296,9 @@ func (o *subscribeOptions) validateBatch() error {
 type PublishOption interface{ applyPublish(*publishOptions) }
 
 type publishOptions struct {
-	id     string
-	header Metadata
+	id      string
+	header  Metadata
+	receipt *Receipt
 }
 
 type publishOption func(*publishOptions)
@@ -307,12 +308,12 @@ func (f publishOption) applyPublish(o *publishOptions) { f(o) }
 // ID gives the event an ID of its own, for example the key of an outbox row, by
 // which subscribers can recognise a repetition. Default: publisher and sequence.
 // An empty ID is the default.
-func ID(id string) PublishOption {
+func ID(id string) EventOption {
 	return publishOption(func(o *publishOptions) { o.id = id })
 }
 
 // Header adds an entry to the event's metadata. A repeated name replaces.
-func Header(name, value string) PublishOption {
+func Header(name, value string) EventOption {
 	return publishOption(func(o *publishOptions) {
 		if o.header == nil {
 			o.header = make(Metadata)
@@ -329,5 +330,6 @@ func newPublishOptions(opts []PublishOption) (publishOptions, error) {
 		}
 		opt.applyPublish(&o)
 	}
+	o.receipt.clear()
 	return o, nil
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
 // Publish sends events through their channels and returns when the shard's primary has accepted each, or it has
@@ -15,7 +14,15 @@ import (
 // than because it was too large or the transport closed, may have been received; if it is missing, subscribers report
 // it as Uncertain. Afterwards the envelope's Seq is the number it was given; 0 if it was never written.
 func (t *Transport) Publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
-	c := newCall(results)
+	if len(t.dedicated) > 0 && t.publishApart(ctx, envs, results) {
+		return
+	}
+	t.publish(ctx, envs, results)
+}
+
+// publish is Publish for what this transport carries itself.
+func (t *Transport) publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
+	c := t.calls.get(results)
 	for i, env := range envs {
 		results[i] = transport.Result{}
 		it := &c.items[i]
@@ -24,13 +31,13 @@ func (t *Transport) Publish(ctx context.Context, envs []*transport.Envelope, res
 			results[i].Err = err
 			continue
 		}
-		it.env, it.call, it.index, it.channel, it.slot = env, c, i, to.channel, to.slot
-		it.doc, it.seqAt = wire.Append(it.doc[:0], env, "")
+		it.env, it.call, it.index, it.route = env, c, i, to
+		it.doc, it.seqAt = to.encode(it.doc[:0], env, "")
 		it.size = len(it.doc) + len(to.channel) + itemOverhead
 	}
 	err := t.enqueue(ctx, c)
 	if err == nil {
-		c.recycle()
+		t.calls.put(c)
 		return
 	}
 	t.outbox.abandon(c, err)
@@ -46,8 +53,8 @@ const itemOverhead = 400
 
 // enqueue queues the call's items, waiting for room, and waits until they are settled.
 func (t *Transport) enqueue(ctx context.Context, c *call) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	timer := time.NewTimer(t.cfg.PublishTimeout)
 	defer timer.Stop()
@@ -63,7 +70,7 @@ func (t *Transport) enqueue(ctx context.Context, c *call) error {
 		select {
 		case <-space:
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		case <-timer.C:
 			return ErrTimeout
 		}

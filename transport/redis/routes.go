@@ -6,20 +6,32 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
 // routes remembers where the partitions of topics lie that were published to, because that takes strings to build. It
 // grows with the topics, as the streams do.
 type routes struct {
+	cfg *Config
+
 	mu sync.RWMutex
 	// mu guards known.
 	known map[router.Placement][]route
 }
 
-// route is a channel and its slot.
+// route is a channel, its slot, and how events travel there.
 type route struct {
 	channel string
 	slot    int
+	compact bool
+}
+
+// encode appends an event's message, see wire.Append.
+func (r route) encode(dst []byte, env *transport.Envelope, uncertain string) (doc []byte, seqAt int) {
+	if r.compact {
+		return wire.AppendCompact(dst, env, uncertain)
+	}
+	return wire.Append(dst, env, uncertain)
 }
 
 // of returns where an envelope goes.
@@ -35,7 +47,7 @@ func (r *routes) of(env *transport.Envelope) (route, error) {
 		}
 	}
 	if env.Partition < 0 || env.Partition >= len(all) {
-		return route{}, fmt.Errorf("there is no partition %d of %d", env.Partition, len(all))
+		return route{}, fmt.Errorf("%w: there is no partition %d of %d", transport.ErrInvalidTopic, env.Partition, len(all))
 	}
 	return all[env.Partition], nil
 }
@@ -43,11 +55,12 @@ func (r *routes) of(env *transport.Envelope) (route, error) {
 // learn checks a placement and remembers it if it is valid.
 func (r *routes) learn(placement router.Placement) ([]route, error) {
 	if err := placement.Validate(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", transport.ErrInvalidTopic, err)
 	}
 	all := make([]route, placement.Len())
+	compact := r.cfg.compact(placement.Topic)
 	for i := range all {
-		all[i] = route{channel: placement.Channel(i), slot: placement.Slot(i)}
+		all[i] = route{channel: placement.Channel(i), slot: placement.Slot(i), compact: compact}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
