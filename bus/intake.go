@@ -3,12 +3,15 @@ package bus
 import (
 	"context"
 	"hash/maphash"
+	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/shardbus/shardbus/internal/mailbox"
 	"github.com/shardbus/shardbus/transport"
 )
 
@@ -29,15 +32,24 @@ type intake[T any] struct {
 
 	mu struct {
 		sync.Mutex
-		subs      []*subscription[T]
-		index     map[string]int // name → place in subs
-		manyLanes int            // of subs, those with more than one lane
-		solo      *lane[T]       // see publishSolo
+		// log holds the events of all subscriptions that share it, each with
+		// a cursor of its own; nil when there are none.
+		log   *mailbox.Log[cell[T]]
+		lanes []*lane[T] // that read log; never changed, but replaced
+		// slow says that the short way in, publishLog, is barred: some
+		// subscription has mailboxes of its own, or there is none.
+		slow      bool
+		stale     bool // log, lanes, own and slow must be found anew; then slow is true
 		seq       uint64
 		published uint64
 		unrouted  uint64
-		free      []*waiter // waiters to use again; channels must stay with their bus
-		strangers strangers
+		own       []*subscription[T] // those that don't share log
+		subs      []*subscription[T]
+		index     map[string]int // name → place in subs; made for many
+		manyLanes int            // of subs, those with more than one lane
+		laggard   int            // of lanes, where sweep begins to look
+		free      []*waiter      // waiters to use again; channels must stay with their bus
+		strangers *strangers     // nil until the first
 	}
 }
 
@@ -80,7 +92,7 @@ func (in *intake[T]) hashOf(v T) uint64 {
 // waits, while ctx lasts, for those whose mailbox is full and whose policy is
 // Block.
 func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription[T]) error {
-	if only == nil && in.publishSolo(c) {
+	if only == nil && in.publishLog(c) {
 		return nil
 	}
 	hash, keyed := in.hash(c.v)
@@ -126,42 +138,65 @@ func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription
 	return nil
 }
 
-// publishSolo is the short way in where there is one subscription with one lane,
-// which has room and drops nothing; else it does nothing and reports false.
-func (in *intake[T]) publishSolo(c *cell[T]) bool {
+// publishLog is the short way in where all subscriptions share the log and have
+// room; else it does nothing and reports false.
+func (in *intake[T]) publishLog(c *cell[T]) bool {
 	in.mu.Lock()
-	l := in.mu.solo
-	if l == nil || in.bus.state.Load() != stateOpen || l.queue.Full(l.capacity) {
+	log := in.mu.log
+	if in.mu.slow || log == nil || !log.Free() && in.extend() != nil || in.bus.state.Load() != stateOpen {
 		in.mu.Unlock()
 		return false
 	}
 	in.mu.published++
 	in.mu.seq++
-	c.seq = in.mu.seq
-	l.accepted++
-	l.queue.Put(c)
-	l.queue.Commit()
+	to := log.Slot()
+	*to = *c
+	to.seq = in.mu.seq
+	log.CommitBeforeFence()
+	lanes := in.mu.lanes
 	in.mu.Unlock()
-	l.wake()
+	for _, l := range lanes {
+		l.wake()
+	}
 	return true
 }
 
-// findSoloLocked finds the lane for publishSolo, if the subscriptions are such.
-func (in *intake[T]) findSoloLocked() {
-	in.mu.solo = nil
-	if len(in.mu.subs) != 1 || len(in.mu.subs[0].lanes) != 1 || in.mu.subs[0].opts.policy == DropOldest {
-		return
+// extend finds room in the log, and returns a lane that has none, if there is one.
+func (in *intake[T]) extend() (full *lane[T]) {
+	log := in.mu.log
+	if log == nil || log.Free() {
+		return nil
 	}
-	in.mu.solo = in.mu.subs[0].lanes[0] // nil until the first event made it
+	taken, room := uint64(math.MaxUint64), uint64(math.MaxUint64)
+	for _, l := range in.mu.lanes {
+		t := l.taken()
+		taken = min(taken, t)
+		if r := t + uint64(l.capacity); r < room {
+			room, full = r, l
+		}
+	}
+	if log.Extend(taken, room) {
+		return nil
+	}
+	return full
 }
 
 // pick chooses the lane of every subscription for an event with that key hash,
 // and returns a lane that must have room first, or nil.
 func (in *intake[T]) pick(hash uint64, only *subscription[T]) (full *lane[T]) {
 	if only != nil {
+		only.makeOwn()
+	}
+	if in.mu.stale {
+		in.refresh()
+	}
+	if only != nil {
 		return only.pick(hash)
 	}
-	for _, s := range in.mu.subs {
+	if l := in.extend(); l != nil {
+		return l
+	}
+	for _, s := range in.mu.own {
 		if l := s.pick(hash); l != nil {
 			return l
 		}
@@ -169,8 +204,8 @@ func (in *intake[T]) pick(hash uint64, only *subscription[T]) (full *lane[T]) {
 	return nil
 }
 
-// put enters the event into the picked lanes and reports whether drops are to be
-// told.
+// put enters the event where pick has found room, and reports whether drops are
+// to be told.
 func (in *intake[T]) put(c *cell[T], only *subscription[T]) (lost bool) {
 	if only != nil {
 		return only.picked.put(c)
@@ -182,7 +217,10 @@ func (in *intake[T]) put(c *cell[T], only *subscription[T]) (lost bool) {
 		in.mu.unrouted++
 		return false
 	}
-	for _, s := range in.mu.subs {
+	if in.mu.log != nil {
+		in.mu.log.Put(c)
+	}
+	for _, s := range in.mu.own {
 		if s.picked.put(c) {
 			lost = true
 		}
@@ -196,8 +234,19 @@ func (in *intake[T]) commit(only *subscription[T]) {
 		only.commit()
 		return
 	}
-	for _, s := range in.mu.subs {
+	in.commitLog()
+	for _, s := range in.mu.own {
 		s.commit()
+	}
+}
+
+func (in *intake[T]) commitLog() {
+	if in.mu.log == nil {
+		return
+	}
+	in.mu.log.Commit()
+	for _, l := range in.mu.lanes {
+		l.wake()
 	}
 }
 
@@ -230,7 +279,7 @@ func (in *intake[T]) enter(env *transport.Envelope) {
 	if len(in.mu.subs) == 0 {
 		in.mu.unrouted++
 	}
-	for _, s := range in.mu.subs {
+	for _, s := range in.mu.subs { // off a transport nobody shares a log
 		switch s.receive(&c, hash) {
 		case receivedDropped:
 			lost = true
@@ -283,20 +332,39 @@ func (in *intake[T]) add(s *subscription[T]) error {
 	if in.bus.state.Load() != stateOpen {
 		return ErrClosed
 	}
-	if _, ok := in.mu.index[s.name]; ok {
+	if in.find(s.name) >= 0 {
 		return ErrDuplicateSubscription
 	}
-	if in.mu.index == nil {
-		in.mu.index = make(map[string]int)
+	if in.mu.index != nil {
+		in.mu.index[s.name] = len(in.mu.subs)
 	}
-	in.mu.index[s.name] = len(in.mu.subs)
 	in.mu.subs = append(in.mu.subs, s)
+	if len(in.mu.subs) > indexAt && in.mu.index == nil {
+		in.mu.index = make(map[string]int)
+		for i, s := range in.mu.subs {
+			in.mu.index[s.name] = i
+		}
+	}
 	if len(s.lanes) > 1 {
 		in.mu.manyLanes++
 		in.keyed.Store(true)
 	}
-	in.findSoloLocked()
+	in.mu.stale, in.mu.slow = true, true
 	return nil
+}
+
+// indexAt is up to how many subscriptions of a topic are looked for one by one.
+const indexAt = 8
+
+// find is the place of the subscription of that name in subs, or -1.
+func (in *intake[T]) find(name string) int {
+	if in.mu.index != nil {
+		if i, ok := in.mu.index[name]; ok {
+			return i
+		}
+		return -1
+	}
+	return slices.IndexFunc(in.mu.subs, func(s *subscription[T]) bool { return s.name == name })
 }
 
 // remove ends s's intake and sends away who waits for its room. It reports how
@@ -304,20 +372,26 @@ func (in *intake[T]) add(s *subscription[T]) error {
 func (in *intake[T]) remove(s *subscription[T]) (left int, was bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	i, ok := in.mu.index[s.name]
-	if was = ok && in.mu.subs[i] == s; was {
+	i := in.find(s.name)
+	if was = i >= 0 && in.mu.subs[i] == s; was {
 		last := len(in.mu.subs) - 1
 		moved := in.mu.subs[last]
-		in.mu.subs[i], in.mu.index[moved.name] = moved, i
-		in.mu.subs[last] = nil
+		in.mu.subs[i], in.mu.subs[last] = moved, nil
 		in.mu.subs = in.mu.subs[:last]
-		delete(in.mu.index, s.name)
+		if in.mu.index != nil {
+			in.mu.index[moved.name] = i
+			delete(in.mu.index, s.name)
+		}
 		if len(s.lanes) > 1 {
 			in.mu.manyLanes--
 			in.keyed.Store(in.mu.manyLanes > 0)
 		}
+		in.mu.stale, in.mu.slow = true, true
+		if l := s.lanes[0]; s.shares && l != nil {
+			l.reader.Turn(false)
+			in.forgetReader(l)
+		}
 	}
-	in.findSoloLocked()
 	for _, l := range s.lanes {
 		if l != nil {
 			l.wakeWaiters()

@@ -155,6 +155,7 @@ func (l *lane[T]) parkBehind(c *cell[T]) bool {
 	if !l.mu.parking.behind(key, c) {
 		return false
 	}
+	l.parked = l.mu.parking.n
 	l.foldLocked()
 	l.current = nil
 	return true
@@ -169,6 +170,7 @@ func (l *lane[T]) runDue() bool {
 	l.mu.Lock()
 	g := l.mu.parking.pop(now)
 	l.mu.retrying = g != nil
+	l.parked = l.mu.parking.n
 	l.mu.Unlock()
 	if g == nil {
 		l.armTimer()
@@ -177,7 +179,7 @@ func (l *lane[T]) runDue() bool {
 	l.due.Store(true) // there may be more
 	l.current, l.group = &g.first, g
 	l.view(&g.first, g.attempt)
-	if err := l.sub.handler(l.ctx, &l.d); err != nil {
+	if err := l.handler(l.ctx, &l.d); err != nil {
 		l.settle(err)
 		return true
 	}

@@ -68,7 +68,7 @@ func (l *lane[T]) settle(err error) {
 	}
 	l.account(c, g, j)
 	l.current, l.group, l.judged = nil, nil, nil
-	if l.mu.parking.n > 0 {
+	if l.parked > 0 {
 		l.armTimer()
 	}
 	if j.panicked {
@@ -154,6 +154,7 @@ func (l *lane[T]) account(c *cell[T], g *parkedKey[T], j *judgment) {
 	case g != nil:
 		l.mu.parking.next(g)
 	}
+	l.parked = l.mu.parking.n
 }
 
 // foldLocked adds the events taken and not yet accounted for to handled, but
@@ -170,7 +171,7 @@ func (l *lane[T]) foldLocked() {
 	if l.lossy {
 		l.mu.running = false
 	} else {
-		l.queue.Settle()
+		l.reader.Settle()
 	}
 }
 
@@ -179,5 +180,5 @@ func (l *lane[T]) cursorLocked() (taken uint64, running bool) {
 	if l.lossy {
 		return l.mu.taken, l.mu.running
 	}
-	return l.queue.Cursor()
+	return l.reader.Cursor()
 }

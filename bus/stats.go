@@ -72,7 +72,9 @@ func (s *subscription[T]) statsLocked() Stats {
 			l.addStatsLocked(&sum)
 		}
 	}
-	sum.Queued += uint64(s.inbox.Len())
+	if s.inbox != nil {
+		sum.Queued += uint64(s.inbox.envelopes.Len())
+	}
 	return sum
 }
 
@@ -92,7 +94,9 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 	if l.lossy {
 		sum.Queued += uint64(l.mu.ring.Len())
 	} else {
-		sum.Queued += l.queue.PutCount() - taken
+		end := l.reader.End()
+		sum.Queued += end - taken
+		sum.Accepted += end - l.start
 	}
 	sum.Queued += uint64(l.inbox.Len())
 	sum.Parked += uint64(l.mu.parking.n)
@@ -111,7 +115,7 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 // busyLocked tells whether anything of the topic is pending; the intake's lock
 // is held.
 func (t *Topic[T]) busyLocked() bool {
-	if t.intake.mu.strangers.working {
+	if st := t.intake.mu.strangers; st != nil && st.working {
 		return true
 	}
 	for _, s := range t.intake.mu.subs {
