@@ -150,8 +150,7 @@ func (in *intake[T]) publishLog(c *cell[T]) bool {
 	in.mu.published++
 	in.mu.seq++
 	to := log.Slot()
-	*to = *c
-	to.seq = in.mu.seq
+	to.v, to.env, to.at, to.seq = c.v, c.env, c.at, in.mu.seq
 	log.CommitBeforeFence()
 	lanes := in.mu.lanes
 	in.mu.Unlock()
