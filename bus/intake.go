@@ -39,7 +39,8 @@ type intake[T any] struct {
 		// slow says that the short way in, publishLog, is barred: some
 		// subscription has mailboxes of its own, or there is none.
 		slow      bool
-		stale     bool // log, lanes, own and slow must be found anew; then slow is true
+		stale     bool             // log, lanes, own, solo and slow must be found anew; then slow is true and solo nil
+		solo      *subscription[T] // see publishLane
 		seq       uint64
 		published uint64
 		unrouted  uint64
@@ -92,10 +93,10 @@ func (in *intake[T]) hashOf(v T) uint64 {
 // waits, while ctx lasts, for those whose mailbox is full and whose policy is
 // Block.
 func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription[T]) error {
-	if only == nil && in.publishLog(c) {
+	hash, keyed := in.hash(c.v)
+	if only == nil && (keyed && in.publishLane(c, hash) || !keyed && in.publishLog(c)) {
 		return nil
 	}
-	hash, keyed := in.hash(c.v)
 	if only != nil && c.seq == 0 { // an envelope, offered again
 		hash, keyed = keyHash(c.env.Key), true
 	}
@@ -157,6 +158,31 @@ func (in *intake[T]) publishLog(c *cell[T]) bool {
 	for _, l := range lanes {
 		l.wake()
 	}
+	return true
+}
+
+// publishLane is the short way in where there is one subscription, with lanes, that
+// drops nothing, and the event's lane has room; else it does nothing and reports
+// false.
+func (in *intake[T]) publishLane(c *cell[T], hash uint64) bool {
+	in.mu.Lock()
+	s := in.mu.solo
+	if s == nil || in.bus.state.Load() != stateOpen {
+		in.mu.Unlock()
+		return false
+	}
+	l := s.choose(hash)
+	if l.full() {
+		in.mu.Unlock()
+		return false
+	}
+	in.mu.published++
+	in.mu.seq++
+	to := l.log.Slot()
+	to.v, to.env, to.at, to.seq = c.v, c.env, c.at, in.mu.seq
+	l.log.CommitBeforeFence()
+	in.mu.Unlock()
+	l.wake()
 	return true
 }
 
@@ -348,7 +374,7 @@ func (in *intake[T]) add(s *subscription[T]) error {
 		in.mu.manyLanes++
 		in.keyed.Store(true)
 	}
-	in.mu.stale, in.mu.slow = true, true
+	in.changed()
 	return nil
 }
 
@@ -385,7 +411,7 @@ func (in *intake[T]) remove(s *subscription[T]) (left int, was bool) {
 			in.mu.manyLanes--
 			in.keyed.Store(in.mu.manyLanes > 0)
 		}
-		in.mu.stale, in.mu.slow = true, true
+		in.changed()
 		if l := s.lanes[0]; s.shares && l != nil {
 			l.reader.Turn(false)
 			in.forgetReader(l)

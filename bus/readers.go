@@ -38,11 +38,19 @@ func (in *intake[T]) refresh() {
 		in.mu.log.Alone(len(in.mu.lanes) == 1)
 	}
 	in.mu.slow = in.mu.log == nil || len(in.mu.own) > 0
+	if in.mu.log == nil && len(in.mu.own) == 1 {
+		if s := in.mu.own[0]; s.opts.policy == Block || s.opts.policy == Fail {
+			in.mu.solo = s
+		}
+	}
 }
+
+// changed says that refresh is to be called before the next event enters.
+func (in *intake[T]) changed() { in.mu.stale, in.mu.slow, in.mu.solo = true, true, nil }
 
 // forgetReader is called when l, which read the log, has turned away from it.
 func (in *intake[T]) forgetReader(l *lane[T]) {
-	in.mu.slow, in.mu.stale = true, true
+	in.changed()
 	log := in.mu.log
 	if len(in.mu.lanes) == 1 {
 		in.mu.log, in.mu.lanes = nil, nil

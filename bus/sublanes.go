@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"math/bits"
 	"sync/atomic"
 
 	"github.com/shardbus/shardbus/internal/mailbox"
@@ -31,7 +32,9 @@ func (s *subscription[T]) choose(hash uint64) *lane[T] {
 		return s.lane(0)
 	}
 	if hash != 0 {
-		return s.lane(int(hash % uint64(n)))
+		// By the high bits: the lowest says only that there is a key.
+		i, _ := bits.Mul64(hash, uint64(n))
+		return s.lane(int(i))
 	}
 	s.next++
 	for i := range n {
@@ -283,7 +286,7 @@ func (s *subscription[T]) makeOwn() {
 	}
 	s.shares = false
 	in := &s.topic.intake
-	in.mu.stale = true
+	in.changed()
 	if l := s.lanes[0]; l != nil {
 		l.log = l.reader.Turn(true)
 		in.forgetReader(l)
