@@ -191,7 +191,7 @@ func (in *intake[T]) ask(ctx context.Context, c *cell[T]) (routed bool, err erro
 	if !routed {
 		return false, nil
 	}
-	return true, in.publish(ctx, c, nil)
+	return true, in.publish(ctx, c, nil, nil)
 }
 
 // askers is a topic's free list of *asker[R]. It is the topic's own, and no

@@ -94,7 +94,7 @@ func (in *intake[T]) awaitRoom(p *producer, full *lane[T], hash uint64) error {
 		}
 	}
 	for _, l := range lanes {
-		l.enlist(w, l.roomAt(s.opts.wakeRoom()), l.roomAt(1))
+		l.enlist(w, l.roomAt(l.sub.opts.wakeRoom()), l.roomAt(1))
 	}
 	in.mu.Unlock()
 

@@ -16,15 +16,16 @@ type batch[T any] struct {
 	p      producer
 	head   head // of every event
 	hashes [batchChunk]uint64
-	keyed  bool // hashes hold the keys of the present chunk
-	lost   bool // a mailbox dropped something
+	keyed  bool     // hashes hold the keys of the present chunk
+	keys   []string // the keys themselves where a mailbox needs them, else nil
+	lost   bool     // a mailbox dropped something
 	failed []IndexedError
 }
 
 // publishBatch enters events one after another. When one has to wait, those
 // before it are shown to the lanes first. When the wait is given up, what is
 // left fails with it; ErrMailboxFull fails only the event it befell.
-func (in *intake[T]) publishBatch(ctx context.Context, events []T, h head, stamp bool) []IndexedError {
+func (in *intake[T]) publishBatch(ctx context.Context, events []T, h head, stamp bool, receipt *Receipt) []IndexedError {
 	b := batch[T]{in: in, p: producer{ctx: ctx}, head: h}
 	for start := 0; start < len(events); start += batchChunk {
 		chunk := events[start:min(start+batchChunk, len(events))]
@@ -35,6 +36,7 @@ func (in *intake[T]) publishBatch(ctx context.Context, events []T, h head, stamp
 		in.mu.Lock()
 		n, err := b.enter(chunk, start)
 		in.commitAll()
+		receipt.entered(len(in.mu.subs), start == 0)
 		in.mu.Unlock()
 		if err != nil {
 			for i := start + n; i < len(events); i++ {
@@ -45,6 +47,9 @@ func (in *intake[T]) publishBatch(ctx context.Context, events []T, h head, stamp
 	}
 	if b.lost {
 		in.reportDrops()
+	}
+	if len(b.failed) > 0 {
+		receipt.clear()
 	}
 	return b.failed
 }
@@ -60,7 +65,7 @@ func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
 			break
 		}
 		switch {
-		case in.keyed.Load() && !b.keyed:
+		case in.keyed.Load() && !b.keyed, in.latest.Load() > 0 && b.keys == nil:
 			b.unlocked(func() { b.hash(chunk) })
 			continue
 		case b.p.refusedBy(in.bus):
@@ -72,6 +77,9 @@ func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
 		}
 		full := in.pick(b.hashes[n], nil)
 		if full == nil {
+			if b.keys != nil {
+				in.nameLocked(b.keys[n])
+			}
 			b.lost = in.put(&cell[T]{head: b.head, v: chunk[n]}, nil) || b.lost
 			n++
 			continue
@@ -123,17 +131,28 @@ func (b *batch[T]) hash(chunk []T) {
 	b.keyed = b.in.keyed.Load()
 	if !b.keyed {
 		clear(b.hashes[:])
+		b.keys = nil
 		return
 	}
+	if b.keys == nil && b.in.latest.Load() > 0 {
+		b.keys = make([]string, batchChunk)
+	}
 	for i := range chunk {
-		b.hashes[i] = b.in.hashOf(chunk[i])
+		key := b.in.keyFor(chunk[i])
+		b.hashes[i] = keyHash(key)
+		if b.keys != nil {
+			b.keys[i] = key
+		}
 	}
 }
 
 // commitAll shows every lane what was put for it.
 func (in *intake[T]) commitAll() {
 	in.commitLog()
-	for _, s := range in.mu.own {
+	for s := range in.allLocked() {
+		if s.shares {
+			continue
+		}
 		for _, l := range s.lanes {
 			if l != nil {
 				l.commit()

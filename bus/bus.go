@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/shardbus/shardbus/internal/inspect"
 	"github.com/shardbus/shardbus/supervisor"
 	"github.com/shardbus/shardbus/transport"
 )
@@ -75,7 +76,9 @@ type Bus struct {
 	work     context.Context
 	stopWork context.CancelFunc
 	working  sync.WaitGroup
-	served   error // how the transport ended; to be read after working
+	workers  atomic.Int64 // what working waits for
+	served   error        // how the transport ended; to be read after working
+	watcher  inspect.Watcher
 
 	mu struct {
 		sync.Mutex
@@ -166,7 +169,7 @@ func (b *Bus) serveTransport() error {
 		}
 	}
 	b.root = root
-	b.working.Go(func() {
+	b.spawn(func() {
 		if ok {
 			defer claimer.Release()
 		}
@@ -195,8 +198,17 @@ func (b *Bus) goWork(f func()) bool {
 	if b.work.Err() != nil {
 		return false
 	}
-	b.working.Go(f)
+	b.spawn(f)
 	return true
+}
+
+// spawn runs f on a goroutine that is counted and waited for.
+func (b *Bus) spawn(f func()) {
+	b.workers.Add(1)
+	b.working.Go(func() {
+		defer b.workers.Add(-1)
+		f()
+	})
 }
 
 // sink is the bus as its transport sees it.
@@ -242,12 +254,7 @@ func (n *notifier) wait(ctx context.Context, cond func() bool) error {
 	n.waiting.Add(1)
 	defer n.waiting.Add(-1)
 	for {
-		n.mu.Lock()
-		if n.mu.changed == nil {
-			n.mu.changed = make(chan struct{})
-		}
-		changed := n.mu.changed
-		n.mu.Unlock()
+		changed := n.next()
 		if cond() { // after changed was taken: a later change closes it
 			return nil
 		}
@@ -257,4 +264,14 @@ func (n *notifier) wait(ctx context.Context, cond func() bool) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// next is closed by the next notify. waiting must count the caller meanwhile.
+func (n *notifier) next() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.mu.changed == nil {
+		n.mu.changed = make(chan struct{})
+	}
+	return n.mu.changed
 }

@@ -33,12 +33,11 @@ type deadLetters struct {
 	all  uint64   // how many there ever were
 }
 
-// deadLetter makes a dead letter of c.
-func (l *lane[T]) deadLetter(c *cell[T], attempts int, j *judgment) Letter {
+// deadLetter makes a dead letter of c, of which d is the view.
+func deadLetter[T any](c *cell[T], d Delivery, j *judgment) Letter {
 	own := *c
-	d := l.d
 	d.head, d.value = &own.head, &own.v
-	return Letter{Delivery: &d, Err: j.err, Stack: j.stack, Attempts: attempts, Time: time.Now()}
+	return Letter{Delivery: &d, Err: j.err, Stack: j.stack, Attempts: d.attempt, Time: time.Now()}
 }
 
 // keepDeadLetter keeps the letter and tells OnDeadLetter. The event counts as

@@ -1,6 +1,8 @@
 package bus
 
 import (
+	"context"
+	"reflect"
 	"time"
 
 	"github.com/shardbus/shardbus/codec"
@@ -31,6 +33,14 @@ type Delivery struct {
 	attempt int
 	lane    int  // its number
 	encoded bool // *T is still zero and the payload stands in head.env
+	batch   batchOf
+	place   int // in batch
+}
+
+// batchOf is a batch that deliveries enter at the end of their chains; nil for
+// those that are handled one by one.
+type batchOf interface {
+	enter(ctx context.Context, d *Delivery) error
 }
 
 // Topic is the name of the event's topic.
@@ -143,6 +153,15 @@ func (d *Delivery) Decode(c codec.Codec) error {
 	}
 	d.encoded = false
 	return nil
+}
+
+// Clone is a copy of d as it is now that is safe to keep, as a test or an archive
+// does. What the event points to is shared with the original.
+func (d *Delivery) Clone() *Delivery {
+	own, head, value := *d, *d.head, reflect.New(d.info.typ)
+	value.Elem().Set(reflect.ValueOf(d.value).Elem())
+	own.head, own.value = &head, value.Interface()
+	return &own
 }
 
 // Value is the typed event of d, and whether there is one: false when T is not

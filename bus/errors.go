@@ -36,6 +36,11 @@ var (
 	// ErrGoexit: a handler ended its goroutine with runtime.Goexit, as
 	// testing.T.FailNow does.
 	ErrGoexit = errors.New("handler called runtime.Goexit")
+	// ErrForeignBatchError: a batch handler returned a BatchError that is not about
+	// its batch.
+	ErrForeignBatchError = errors.New("BatchError of another batch")
+	// ErrGroupNeedsDurable: a Group was asked for on a bus with a transport.
+	ErrGroupNeedsDurable = errors.New("groups across processes need a durable topic")
 	// ErrWrongType: an event was asked for as another type than its topic's.
 	ErrWrongType = errors.New("wrong event type")
 )
@@ -71,13 +76,15 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// BatchError tells which events of a PublishBatch failed.
+// BatchError tells which events of a batch failed. PublishBatch returns one, and a
+// handler of [Topic.SubscribeBatch] may.
 type BatchError struct {
+	// Topic is where the batch was to be published; a handler may leave it empty.
 	Topic string
-	// Total is how many events the batch had.
+	// Total is how many events the batch had; a handler may leave it 0.
 	Total int
-	// Failed holds the events that were not published, in order of their
-	// index. It is never empty.
+	// Failed holds the events that failed, in order of their index. That of
+	// PublishBatch is never empty.
 	Failed []IndexedError
 }
 
@@ -88,9 +95,20 @@ type IndexedError struct {
 }
 
 func (e *BatchError) Error() string {
+	what := "batch"
+	if e.Topic != "" {
+		what = "publish batch " + e.Topic
+	}
+	of := ""
+	if e.Total > 0 {
+		of = fmt.Sprintf(" of %d", e.Total)
+	}
+	if len(e.Failed) == 0 {
+		return fmt.Sprintf("bus: %s: 0%s events failed", what, of)
+	}
 	first := e.Failed[0]
-	return fmt.Sprintf("bus: publish batch %s: %d of %d events failed, the first at index %d: %v",
-		e.Topic, len(e.Failed), e.Total, first.Index, first.Err)
+	return fmt.Sprintf("bus: %s: %d%s events failed, the first at index %d: %v",
+		what, len(e.Failed), of, first.Index, first.Err)
 }
 
 // Unwrap gives errors.Is and errors.As every cause.

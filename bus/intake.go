@@ -4,7 +4,6 @@ import (
 	"context"
 	"hash/maphash"
 	"math"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,10 +24,12 @@ type intake[T any] struct {
 	topic *Topic[T]
 	bus   *Bus // topic.bus, one step nearer
 
-	// keyed says that some subscription needs the key of an event to choose a
-	// lane. It is set under mu, and read without it to compute keys, which is
-	// user code, before locking.
-	keyed atomic.Bool
+	// keyed says that some subscription needs the key of an event: to choose a
+	// lane, or to find what it replaces. It is set under mu, and read without it to
+	// compute keys, which is user code, before locking. latest counts those with
+	// the policy KeepLatest, in the same way.
+	keyed  atomic.Bool
+	latest atomic.Int32
 
 	mu struct {
 		sync.Mutex
@@ -45,12 +46,15 @@ type intake[T any] struct {
 		published uint64
 		unrouted  uint64
 		own       []*subscription[T] // those that don't share log
-		subs      []*subscription[T]
-		index     map[string]int // name → place in subs; made for many
-		manyLanes int            // of subs, those with more than one lane
-		laggard   int            // of lanes, where sweep begins to look
-		free      []*waiter      // waiters to use again; channels must stay with their bus
-		strangers *strangers     // nil until the first
+		subs      []*subscription[T] // of each group its head, in place of the members
+		index     map[string]int     // name → place in subs; of a group's member -1; see findLocked
+		groups    map[string]*group[T]
+		total     int        // of subscriptions, group members included
+		needKey   int        // of subs, those that need keys
+		key       string     // of the event being put, while latest is not 0
+		laggard   int        // of lanes, where sweep begins to look
+		free      []*waiter  // waiters to use again; channels must stay with their bus
+		strangers *strangers // nil until the first
 	}
 }
 
@@ -73,39 +77,54 @@ func keyHash(key string) uint64 {
 	return maphash.String(keySeed, key) | 1
 }
 
-// hash is the key hash of v where any subscription needs one.
-func (in *intake[T]) hash(v T) (hash uint64, keyed bool) {
-	if !in.keyed.Load() {
-		return 0, false
-	}
-	return in.hashOf(v), true
+// ident is what an event's mailboxes are chosen by.
+type ident struct {
+	hash  uint64 // keyHash of key
+	key   string
+	known bool // else no subscription needed it when it was looked for
 }
 
-// hashOf is the key hash of v.
-func (in *intake[T]) hashOf(v T) uint64 {
-	if in.topic.cfg.Key == nil {
-		return 0
+// identify finds the ident of v where any subscription needs it.
+func (in *intake[T]) identify(v T) ident {
+	if !in.keyed.Load() {
+		return ident{}
 	}
-	return keyHash(in.topic.cfg.Key(v))
+	key := in.keyFor(v)
+	return ident{hash: keyHash(key), key: key, known: true}
+}
+
+// keyFor is the key of v; it calls user code.
+func (in *intake[T]) keyFor(v T) string {
+	if in.topic.cfg.Key == nil {
+		return ""
+	}
+	return in.topic.cfg.Key(v)
+}
+
+// nameLocked keeps the key of the event about to be put, for mailboxes that need it.
+func (in *intake[T]) nameLocked(key string) {
+	if in.latest.Load() > 0 {
+		in.mu.key = key
+	}
 }
 
 // publish offers c to every subscription, or to only where that is not nil, and
 // waits, while ctx lasts, for those whose mailbox is full and whose policy is
-// Block.
-func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription[T]) error {
-	hash, keyed := in.hash(c.v)
-	if only == nil && (keyed && in.publishLane(c, hash) || !keyed && in.publishLog(c)) {
+// Block. A receipt, where it is not nil, is told how many they were.
+func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription[T], receipt *Receipt) error {
+	id := in.identify(c.v)
+	if only == nil && receipt == nil && (id.known && in.publishLane(c, id.hash) || !id.known && in.publishLog(c)) {
 		return nil
 	}
 	if only != nil && c.seq == 0 { // an envelope, offered again
-		hash, keyed = keyHash(c.env.Key), true
+		id = ident{hash: keyHash(c.env.Key), key: c.env.Key, known: true}
 	}
 	p := producer{ctx: ctx}
 	in.mu.Lock()
 	for {
-		if in.keyed.Load() && !keyed { // a subscription with lanes came meanwhile
+		if in.keyed.Load() && !id.known { // a subscription that needs keys came meanwhile
 			in.mu.Unlock()
-			hash, keyed = in.hash(c.v)
+			id = in.identify(c.v)
 			in.mu.Lock()
 			continue
 		}
@@ -121,16 +140,18 @@ func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription
 			in.mu.Unlock()
 			return &Error{Op: "publish", Topic: in.topic.info.name, Subscription: only.name, Err: ErrClosed}
 		}
-		full := in.pick(hash, only)
+		full := in.pick(id.hash, only)
 		if full == nil {
 			break
 		}
-		if err := in.awaitRoom(&p, full, hash); err != nil {
+		if err := in.awaitRoom(&p, full, id.hash); err != nil {
 			in.mu.Unlock()
 			return err
 		}
 	}
+	in.nameLocked(id.key)
 	lost := in.put(c, only)
+	receipt.entered(len(in.mu.subs), true)
 	in.commit(only)
 	in.mu.Unlock()
 	if lost {
@@ -300,6 +321,7 @@ func (in *intake[T]) enter(env *transport.Envelope) {
 		in.mu.Unlock()
 		return
 	}
+	in.nameLocked(env.Key)
 	in.mu.published++
 	if len(in.mu.subs) == 0 {
 		in.mu.unrouted++
@@ -335,7 +357,7 @@ func (in *intake[T]) reportDrops() {
 	}
 	var reports []due
 	in.mu.Lock()
-	for _, s := range in.mu.subs {
+	for s := range in.allLocked() {
 		if s.tellDrops {
 			s.tellDrops = false
 			reports = append(reports, due{s, s.dropped})
@@ -357,39 +379,51 @@ func (in *intake[T]) add(s *subscription[T]) error {
 	if in.bus.state.Load() != stateOpen {
 		return ErrClosed
 	}
-	if in.find(s.name) >= 0 {
+	if _, ok := in.findLocked(s.name); ok {
 		return ErrDuplicateSubscription
 	}
 	if in.mu.index != nil {
 		in.mu.index[s.name] = len(in.mu.subs)
 	}
-	in.mu.subs = append(in.mu.subs, s)
-	if len(in.mu.subs) > indexAt && in.mu.index == nil {
-		in.mu.index = make(map[string]int)
-		for i, s := range in.mu.subs {
-			in.mu.index[s.name] = i
+	if s.opts.grouped {
+		in.makeIndexLocked()
+		in.mu.index[s.name] = -1
+		in.joinLocked(s)
+	} else {
+		if in.mu.index != nil {
+			in.mu.index[s.name] = len(in.mu.subs)
+		}
+		in.mu.subs = append(in.mu.subs, s)
+		if len(in.mu.subs) > indexAt {
+			in.makeIndexLocked()
 		}
 	}
-	if len(s.lanes) > 1 {
-		in.mu.manyLanes++
-		in.keyed.Store(true)
-	}
+	in.mu.total++
+	in.countKeyUsersLocked(s, 1)
 	in.changed()
 	return nil
 }
 
-// indexAt is up to how many subscriptions of a topic are looked for one by one.
-const indexAt = 8
-
-// find is the place of the subscription of that name in subs, or -1.
-func (in *intake[T]) find(name string) int {
+// takeOutLocked takes the i-th entry out of subs.
+func (in *intake[T]) takeOutLocked(i int) {
+	last := len(in.mu.subs) - 1
+	moved := in.mu.subs[last]
+	in.mu.subs[i], in.mu.subs[last] = moved, nil
+	in.mu.subs = in.mu.subs[:last]
 	if in.mu.index != nil {
-		if i, ok := in.mu.index[name]; ok {
-			return i
-		}
-		return -1
+		in.mu.index[moved.name] = i
 	}
-	return slices.IndexFunc(in.mu.subs, func(s *subscription[T]) bool { return s.name == name })
+}
+
+// countKeyUsersLocked counts s, which comes or goes, if it needs keys.
+func (in *intake[T]) countKeyUsersLocked(s *subscription[T], n int) {
+	if s.opts.policy == KeepLatest {
+		in.latest.Add(int32(n))
+	}
+	if len(s.lanes) > 1 || s.opts.policy == KeepLatest || s.opts.grouped {
+		in.mu.needKey += n
+		in.keyed.Store(in.mu.needKey > 0)
+	}
 }
 
 // remove ends s's intake and sends away who waits for its room. It reports how
@@ -397,24 +431,25 @@ func (in *intake[T]) find(name string) int {
 func (in *intake[T]) remove(s *subscription[T]) (left int, was bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	i := in.find(s.name)
-	if was = i >= 0 && in.mu.subs[i] == s; was {
-		last := len(in.mu.subs) - 1
-		moved := in.mu.subs[last]
-		in.mu.subs[i], in.mu.subs[last] = moved, nil
-		in.mu.subs = in.mu.subs[:last]
-		if in.mu.index != nil {
-			in.mu.index[moved.name] = i
-			delete(in.mu.index, s.name)
+	i, ok := in.findLocked(s.name)
+	switch {
+	case !ok:
+	case i >= 0:
+		was = in.mu.subs[i] == s
+	default:
+		was = in.leaveLocked(s)
+	}
+	if was {
+		if i >= 0 {
+			in.takeOutLocked(i)
 		}
-		if len(s.lanes) > 1 {
-			in.mu.manyLanes--
-			in.keyed.Store(in.mu.manyLanes > 0)
-		}
+		delete(in.mu.index, s.name)
+		in.mu.total--
+		in.countKeyUsersLocked(s, -1)
 		in.changed()
-		if l := s.lanes[0]; s.shares && l != nil {
-			l.reader.Turn(false)
-			in.forgetReader(l)
+		if s.shares && s.lanes[0] != nil {
+			s.lanes[0].reader.Turn(false)
+			in.forgetReader(s.lanes[0])
 		}
 	}
 	for _, l := range s.lanes {
@@ -422,5 +457,5 @@ func (in *intake[T]) remove(s *subscription[T]) (left int, was bool) {
 			l.wakeWaiters()
 		}
 	}
-	return len(in.mu.subs), was
+	return in.mu.total, was
 }

@@ -14,11 +14,12 @@ import (
 
 // States of a lane.
 const (
-	laneIdle    uint32 = iota // no goroutine; an arriving event starts one
-	laneActive                // a goroutine runs
-	lanePoked                 // a goroutine runs, and must look again before it ends
-	laneResting               // no goroutine; only poke starts one: paused, or parking is full
-	laneClosed                // no goroutine, for good
+	laneIdle      uint32 = iota // no goroutine; an arriving event starts one
+	laneActive                  // a goroutine runs
+	lanePoked                   // a goroutine runs, and must look again before it ends
+	laneResting                 // no goroutine; only poke starts one: paused, or parking is full
+	laneLingering               // no goroutine; poke starts one, and the event that makes a batch full
+	laneClosed                  // no goroutine, for good
 )
 
 // cacheLine is the size of a cache line, or more.
@@ -56,7 +57,7 @@ type lane[T any] struct {
 	ctx      context.Context
 	index    int
 	capacity int  // of the mailbox
-	lossy    bool // DropOldest: the mailbox is mu.ring, and reader is not used
+	lossy    bool // DropOldest, KeepLatest: the mailbox is mu.box, and reader is not used
 	state    atomic.Uint32
 	wait     waitList
 
@@ -74,32 +75,36 @@ type lane[T any] struct {
 	d       Delivery
 	current *cell[T]      // being handled; nil between events
 	group   *parkedKey[T] // that current belongs to, when it was parked
-	parked  int           // mu.parking.n
 	judged  *judgment     // what became of current, while that is being carried out
+	slot    cell[T]       // where items of mu.box are handled
 	timer   *time.Timer   // for the parked keys
 	due     atomic.Bool   // the timer fired
 	chore   atomic.Bool   // the attendant's timer fired
 	inBatch bool          // false again when a batch ended by itself
 	keeps   bool          // events may keep other memory alive
 	futile  uint8         // how often in a row it gave way in vain
-	slot    *cell[T]      // where ring items are handled
+	sample  sampling
+	high    atomic.Int64 // the most events seen in the mailbox
+	lot     *lot[T]      // where events are handled in batches, else nil
 
 	mu struct {
 		sync.Mutex
-		ring      mailbox.Ring[cell[T]]
-		taken     uint64 // of ring
-		running   bool   // an item of ring
-		parking   parking[T]
-		retrying  bool // a parked delivery runs
-		base      uint64
-		handled   uint64 // of what was taken before base, and of what was parked
-		discarded uint64
-		dead      uint64
-		abandoned uint64
-		failed    uint64
-		retried   uint64
-		snoozed   uint64
-		panicked  uint64
+		box      lossy[T]
+		parking  parking[T]
+		retrying bool // a parked delivery runs
+		inHand   int  // events of the lot
+		// firstInHand is the number of the first of them in the order in which they
+		// entered; noneInHand if they come out of the parking.
+		firstInHand uint64
+		base        uint64
+		handled     uint64 // of what was taken before base, and of what was parked
+		discarded   uint64
+		dead        uint64
+		abandoned   uint64
+		failed      uint64
+		retried     uint64
+		snoozed     uint64
+		panicked    uint64
 	}
 }
 
@@ -108,18 +113,23 @@ type lane[T any] struct {
 func newLane[T any](s *subscription[T], index int, log *mailbox.Log[cell[T]]) *lane[T] {
 	l := &lane[T]{
 		sub: s, index: index, ctl: &s.ctl, handler: s.handler,
-		capacity: s.opts.capacity, lossy: s.opts.policy == DropOldest, keeps: s.topic.keeps,
+		capacity: s.opts.capacity, lossy: s.opts.policy.lossy(), keeps: s.topic.keeps,
 	}
 	l.node.sub = &s.Subscription
 	l.run, l.node.taken = l.work, l.taken
 	l.wait.wakeAt.Store(noWaiter)
 	l.ctx = &laneContext{Context: s.context(), node: &l.node}
 	l.d.info, l.d.sub, l.d.lane = s.info, s.name, index
-	switch {
-	case l.lossy:
-		l.slot = new(cell[T])
+	if s.batch != nil {
+		l.lot = &lot[T]{lane: l}
+	}
+	if s.opts.policy == KeepLatest {
+		l.mu.box.latest = new(mailbox.Latest[cell[T]])
+	}
+	if l.lossy {
 		return l
-	case log == nil:
+	}
+	if log == nil {
 		l.log = mailbox.NewLog[cell[T]](0)
 		log = l.log
 	}
@@ -132,8 +142,17 @@ func newLane[T any](s *subscription[T], index int, log *mailbox.Log[cell[T]]) *l
 // wake starts the lane after an event was committed. The lane looks for events
 // once more after it became idle, so an event is seen by one or the other.
 func (l *lane[T]) wake() {
-	if l.state.Load() == laneIdle && l.state.CompareAndSwap(laneIdle, laneActive) {
-		go l.run()
+	if s := l.state.Load(); s != laneActive {
+		l.rouse(s)
+	}
+}
+
+// rouse is wake for a lane that was found in state s, not active.
+func (l *lane[T]) rouse(s uint32) {
+	if s == laneIdle || s == laneLingering && l.lot.full() {
+		if l.state.CompareAndSwap(s, laneActive) {
+			go l.run()
+		}
 	}
 }
 
@@ -142,7 +161,7 @@ func (l *lane[T]) wake() {
 func (l *lane[T]) poke() {
 	for {
 		switch s := l.state.Load(); s {
-		case laneIdle, laneResting:
+		case laneIdle, laneResting, laneLingering:
 			if l.state.CompareAndSwap(s, laneActive) {
 				go l.run()
 				return
@@ -161,10 +180,11 @@ func (l *lane[T]) poke() {
 type outcome uint8
 
 const (
-	ranDry  outcome = iota // no event is ready
-	again                  // a panic ended it; there may be more
-	resting                // it must not go on: paused, or parking is full
-	closing                // the subscription ends
+	ranDry    outcome = iota // no event is ready
+	again                    // a panic ended it; there may be more
+	resting                  // it must not go on: paused, or parking is full
+	lingering                // events wait for more to make a batch
+	closing                  // the subscription ends
 )
 
 // work is the lane's goroutine. User code may end it with runtime.Goexit; then
@@ -184,6 +204,9 @@ func (l *lane[T]) serve() {
 	if l.judged != nil { // a predecessor was ended in the middle of it
 		l.settle(nil)
 	}
+	if l.lot != nil && len(l.lot.items) > 0 { // likewise
+		l.lot.settle()
+	}
 	for {
 		if l.state.Load() == lanePoked {
 			l.state.Store(laneActive) // whatever the poke was about is seen below
@@ -195,7 +218,7 @@ func (l *lane[T]) serve() {
 		case closing:
 			l.close()
 			return
-		case ranDry, resting:
+		case ranDry, resting, lingering:
 		}
 		if out == ranDry && l.spin() {
 			continue
@@ -204,13 +227,20 @@ func (l *lane[T]) serve() {
 			l.sub.topic.intake.sweep()
 		}
 		to := laneIdle
-		if out == resting {
+		switch out {
+		case resting:
 			to = laneResting
+		case lingering:
+			to = laneLingering
+		default:
 		}
 		if !l.state.CompareAndSwap(laneActive, to) {
 			continue // poked
 		}
 		if out == ranDry && l.ready() && l.state.CompareAndSwap(laneIdle, laneActive) {
+			continue
+		}
+		if out == lingering && l.lot.full() && l.state.CompareAndSwap(laneLingering, laneActive) {
 			continue
 		}
 		l.sub.bus.settled.notify()
@@ -242,13 +272,13 @@ func (l *lane[T]) spin() bool {
 
 // ready tells whether an event could be taken.
 func (l *lane[T]) ready() bool {
-	if l.overflow.Load() > 0 || l.sub.inbox != nil && l.sub.inbox.overflow.Load() > 0 {
+	if l.overflow.Load() > 0 || l.sub.overflowing() {
 		return true
 	}
 	if l.lossy {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return l.mu.ring.Len() > 0
+		return l.mu.box.len() > 0
 	}
 	return l.reader.Ready()
 }
@@ -264,9 +294,12 @@ func (l *lane[T]) batch() (out outcome) {
 }
 
 func (l *lane[T]) handleReady() outcome {
+	if l.lot != nil {
+		return l.lot.handleReady()
+	}
 	turn := true // of what is parked and due; it alternates with what arrives
 	for {
-		if l.ctl.Load() != 0 || l.parked > 0 || l.sub.attendant != nil {
+		if l.ctl.Load() != 0 || l.mu.parking.n > 0 || l.sub.attendant != nil {
 			if out := l.duties(&turn); out == again {
 				continue
 			} else if out != ranDry {
@@ -275,7 +308,7 @@ func (l *lane[T]) handleReady() outcome {
 		}
 		c := l.take()
 		if c == nil {
-			if l.refill() || l.parked > 0 && l.due.Load() {
+			if l.refill() || l.mu.parking.n > 0 && l.due.Load() {
 				continue
 			}
 			l.rest()
@@ -284,12 +317,19 @@ func (l *lane[T]) handleReady() outcome {
 			}
 			return ranDry
 		}
-		if l.parked > 0 && l.parkBehind(c) {
+		if (l.mu.parking.n > 0 || l.sub.group != nil) && l.parkBehind(c) {
 			continue
 		}
 		l.current = c
 		l.view(c, 1)
-		if err := l.handler(l.ctx, &l.d); err != nil {
+		var err error
+		if l.sample.left > 0 {
+			l.sample.left--
+			err = l.handler(l.ctx, &l.d)
+		} else {
+			err = l.timed()
+		}
+		if err != nil {
 			l.settle(err)
 		}
 	}
@@ -311,8 +351,8 @@ func (l *lane[T]) duties(turn *bool) outcome {
 		l.chore.Store(false)
 		s.attendant.tick(l.index)
 	}
-	if l.parked > 0 {
-		full := l.parked >= s.opts.maxParked
+	if l.mu.parking.n > 0 {
+		full := l.mu.parking.n >= s.opts.maxParked
 		if (*turn || full) && l.due.Load() && l.runDue() {
 			*turn = false
 			return again
@@ -355,12 +395,10 @@ func (l *lane[T]) take() *cell[T] {
 	if l.lossy {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if !l.mu.ring.Pop(l.slot) {
+		if !l.mu.box.take(&l.slot) {
 			return nil
 		}
-		l.mu.taken++
-		l.mu.running = true
-		return l.slot
+		return &l.slot
 	}
 	c := l.reader.Next()
 	if c != nil && l.reader.Position() >= l.wait.wakeAt.Load() {
@@ -377,9 +415,9 @@ func (l *lane[T]) rest() {
 		return
 	}
 	l.mu.Lock()
-	l.mu.running = false
+	l.mu.box.running = false
 	l.mu.Unlock()
-	*l.slot = cell[T]{}
+	l.slot = cell[T]{}
 }
 
 // taken is the position of the next event to be taken. For any goroutine.
@@ -392,6 +430,15 @@ func (l *lane[T]) caught(out *outcome) {
 		return
 	}
 	l.inBatch = false
+	if l.lot != nil {
+		err := ErrGoexit
+		if r := recover(); r != nil {
+			err = &PanicError{Value: r, Stack: debug.Stack()}
+			*out = again
+		}
+		l.lot.cutShort(err)
+		return
+	}
 	if r := recover(); r != nil {
 		l.settle(&PanicError{Value: r, Stack: debug.Stack()})
 		*out = again
@@ -416,6 +463,9 @@ func (l *lane[T]) close() {
 		l.timer.Stop()
 	}
 	l.reader.Release()
+	if l.lot != nil && l.lot.timer != nil {
+		l.lot.timer.Stop()
+	}
 	l.state.Store(laneClosed)
 	l.sub.laneClosed()
 }

@@ -5,9 +5,14 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// DeliveryOption configures what NewDelivery builds. ID and Header are
-// DeliveryOptions too.
+// DeliveryOption configures what NewDelivery builds.
 type DeliveryOption interface{ applyDelivery(*deliveryOptions) }
+
+// EventOption says something of the event itself: to Publish, and to NewDelivery.
+type EventOption interface {
+	PublishOption
+	DeliveryOption
+}
 
 type deliveryOptions struct {
 	publishOptions

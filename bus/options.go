@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/shardbus/shardbus/router"
 )
 
 // Policy says what becomes of an event that finds a mailbox full.
@@ -22,9 +24,16 @@ const (
 	// any subscription. Off a transport there is nobody to tell: it acts as
 	// DropNewest.
 	Fail
+	// KeepLatest keeps of each key only the latest event that waits: an event
+	// that arrives takes the place in line of the one of its key, which is given
+	// up, whether the mailbox is full or not. So capacity bounds the keys that
+	// wait; where it is reached, an event of one more key gives up the event that
+	// is first in line. An event whose key is empty replaces none. It needs
+	// TopicConfig.Key.
+	KeepLatest
 )
 
-var policyNames = [...]string{Block: "Block", DropOldest: "DropOldest", DropNewest: "DropNewest", Fail: "Fail"}
+var policyNames = [...]string{Block: "Block", DropOldest: "DropOldest", DropNewest: "DropNewest", Fail: "Fail", KeepLatest: "KeepLatest"}
 
 func (p Policy) String() string {
 	if int(p) < len(policyNames) {
@@ -33,12 +42,17 @@ func (p Policy) String() string {
 	return fmt.Sprintf("Policy(%d)", uint8(p))
 }
 
+// lossy tells whether the policy gives up events that wait.
+func (p Policy) lossy() bool { return p == DropOldest || p == KeepLatest }
+
 // Defaults and bounds of the subscribe options.
 const (
 	defaultCapacity  = 1024
 	defaultMaxParked = 1024
 	maxLanes         = 1024
 	maxCapacity      = 1 << 24
+	defaultBatchSize = 100
+	maxBatchSize     = 10_000
 
 	defaultPanics = 100
 	defaultWithin = 10 * time.Second
@@ -52,12 +66,16 @@ const (
 // SubscribeOption configures one subscription of Subscribe or SubscribeMessage.
 type SubscribeOption interface{ applySubscribe(*subscribeOptions) }
 
+// BatchOption configures one subscription of SubscribeBatch.
+type BatchOption interface{ applyBatch(*subscribeOptions) }
+
 // ActorOption configures one subscription of Spawn.
 type ActorOption interface{ applyActor(*subscribeOptions) }
 
 // Option configures a subscription of any kind.
 type Option interface {
 	SubscribeOption
+	BatchOption
 	ActorOption
 }
 
@@ -73,6 +91,12 @@ type subscribeOptions struct {
 	idleTimeout time.Duration // of actors; 0 is never
 	maxActive   int
 
+	batchSize int // 0 is the default
+	linger    time.Duration
+
+	group   string
+	grouped bool
+
 	onDeadLetter func(context.Context, Letter)
 	onGap        func(Gap)
 }
@@ -83,7 +107,12 @@ func (o *subscribeOptions) wakeRoom() int { return max(1, o.capacity/2) }
 type option func(*subscribeOptions)
 
 func (f option) applySubscribe(o *subscribeOptions) { f(o) }
+func (f option) applyBatch(o *subscribeOptions)     { f(o) }
 func (f option) applyActor(o *subscribeOptions)     { f(o) }
+
+type batchOption func(*subscribeOptions)
+
+func (f batchOption) applyBatch(o *subscribeOptions) { f(o) }
 
 type actorOption func(*subscribeOptions)
 
@@ -151,11 +180,34 @@ func MaxActive(n int) ActorOption {
 	return actorOption(func(o *subscribeOptions) { o.maxActive = n })
 }
 
+// BatchSize bounds the events of a batch: 1 to 10,000. They wait in the mailbox and
+// may all have to be parked, so it must not be more than Mailbox and MaxParked
+// allow. Default 100, or what those allow. While events are parked a batch is no
+// larger than the room left beside them.
+func BatchSize(n int) BatchOption {
+	return batchOption(func(o *subscribeOptions) {
+		if o.batchSize = n; n == 0 {
+			o.batchSize = -1 // 0 is no default, but out of bounds
+		}
+	})
+}
+
+// Linger has a batch that is not full wait for more events, until d has passed
+// since its first was found waiting: when it came, or, if it came while another
+// batch was handled, when that was done or at most that much earlier. Default 0:
+// whatever waits is taken at once. That keeps the latency of single events low and
+// still makes batches large under load, since events gather while one is handled;
+// a linger pays where a call is dear and events are few. Drain and Shutdown don't
+// linger.
+func Linger(d time.Duration) BatchOption {
+	return batchOption(func(o *subscribeOptions) { o.linger = d })
+}
+
 // defaultOptions is never changed: subscriptions without options share it.
 var defaultOptions = subscribeOptions{
 	lanes: 1, capacity: defaultCapacity, maxParked: defaultMaxParked,
 	panics: defaultPanics, within: defaultWithin,
-	idleTimeout: defaultIdleTimeout, maxActive: defaultMaxActive,
+	idleTimeout: defaultIdleTimeout, maxActive: defaultMaxActive, batchSize: defaultBatchSize,
 }
 
 // newOptions is the defaults with opts, which apply applies.
@@ -165,6 +217,7 @@ func newOptions[O comparable](opts []O, apply func(O, *subscribeOptions)) (*subs
 	}
 	o := new(subscribeOptions)
 	*o = defaultOptions
+	o.batchSize = 0
 	var none O
 	for i, opt := range opts {
 		if opt == none {
@@ -206,6 +259,14 @@ func (o *subscribeOptions) validate() error {
 	if int(o.policy) >= len(policyNames) {
 		return fmt.Errorf("%w: %v is no mailbox policy", ErrInvalidConfig, o.policy)
 	}
+	if err := o.validateBatch(); err != nil {
+		return err
+	}
+	if o.grouped {
+		if err := router.ValidName(o.group); err != nil {
+			return fmt.Errorf("group %q: %w", o.group, err)
+		}
+	}
 	for i, m := range o.use {
 		if m == nil {
 			return fmt.Errorf("%w: middleware %d is nil", ErrInvalidConfig, i)
@@ -214,12 +275,30 @@ func (o *subscribeOptions) validate() error {
 	return nil
 }
 
+func (o *subscribeOptions) validateBatch() error {
+	room := min(o.capacity, o.maxParked)
+	switch {
+	case o.batchSize != 0 && (o.batchSize < 1 || o.batchSize > maxBatchSize):
+		return fmt.Errorf("%w: BatchSize is %d, allowed are 1 to %d", ErrInvalidConfig, max(0, o.batchSize), maxBatchSize)
+	case o.batchSize > room:
+		return fmt.Errorf("%w: BatchSize is %d, but the mailbox holds %d and MaxParked is %d: both must hold a batch",
+			ErrInvalidConfig, o.batchSize, o.capacity, o.maxParked)
+	case o.batchSize == 0:
+		o.batchSize = min(defaultBatchSize, room)
+	}
+	if o.linger < 0 {
+		return fmt.Errorf("%w: Linger is %v, it must not be negative", ErrInvalidConfig, o.linger)
+	}
+	return nil
+}
+
 // PublishOption configures one Publish.
 type PublishOption interface{ applyPublish(*publishOptions) }
 
 type publishOptions struct {
-	id     string
-	header Metadata
+	id      string
+	header  Metadata
+	receipt *Receipt
 }
 
 type publishOption func(*publishOptions)
@@ -229,12 +308,12 @@ func (f publishOption) applyPublish(o *publishOptions) { f(o) }
 // ID gives the event an ID of its own, for example the key of an outbox row, by
 // which subscribers can recognise a repetition. Default: publisher and sequence.
 // An empty ID is the default.
-func ID(id string) PublishOption {
+func ID(id string) EventOption {
 	return publishOption(func(o *publishOptions) { o.id = id })
 }
 
 // Header adds an entry to the event's metadata. A repeated name replaces.
-func Header(name, value string) PublishOption {
+func Header(name, value string) EventOption {
 	return publishOption(func(o *publishOptions) {
 		if o.header == nil {
 			o.header = make(Metadata)
@@ -251,5 +330,6 @@ func newPublishOptions(opts []PublishOption) (publishOptions, error) {
 		}
 		opt.applyPublish(&o)
 	}
+	o.receipt.clear()
 	return o, nil
 }

@@ -27,7 +27,14 @@ type parkedKey[T any] struct {
 	attempt int // of first, when it runs
 	due     time.Time
 	seq     uint64 // order among equal dues
-	behind  mailbox.Ring[cell[T]]
+	behind  mailbox.Ring[parkedEvent[T]]
+	await   time.Duration // not 0: first awaits another member of the group, and is next looked at so much later
+}
+
+// parkedEvent is an event behind the first of its key.
+type parkedEvent[T any] struct {
+	c       cell[T]
+	attempt int // when it runs
 }
 
 // park sets key aside with c, whose given attempt is due then.
@@ -58,13 +65,32 @@ func (p *parking[T]) push(g *parkedKey[T], attempt int, due time.Time) {
 }
 
 // behind has c wait behind its key, and reports whether that is parked.
-func (p *parking[T]) behind(key string, c *cell[T]) bool {
-	g := p.byKey[key]
-	if g == nil || key == "" {
+func (p *parking[T]) behind(key string, c *cell[T], attempt int) bool {
+	g := p.find(key)
+	if g == nil {
 		return false
 	}
-	g.behind.Push(c)
+	g.behind.Push(&parkedEvent[T]{c: *c, attempt: attempt})
 	p.n++
+	return true
+}
+
+// find is the key if it is parked, else nil.
+func (p *parking[T]) find(key string) *parkedKey[T] {
+	if key == "" {
+		return nil // events without a key are not in byKey
+	}
+	return p.byKey[key]
+}
+
+// replaceBehind puts *c in the place of the one event behind g that was never
+// attempted, and that one into *c, and reports whether there is such a one.
+func (g *parkedKey[T]) replaceBehind(c *cell[T]) bool {
+	if g.behind.Len() != 1 || g.behind.Peek().attempt != 1 {
+		return false
+	}
+	old := g.behind.Peek()
+	old.c, *c = *c, old.c
 	return true
 }
 
@@ -81,12 +107,14 @@ func (p *parking[T]) pop(now time.Time) *parkedKey[T] {
 // next says that g's first is settled: those behind it follow at once, or the
 // key is free.
 func (p *parking[T]) next(g *parkedKey[T]) {
-	if !g.behind.Pop(&g.first) {
+	var next parkedEvent[T]
+	if !g.behind.Pop(&next) {
 		g.first = cell[T]{}
 		delete(p.byKey, g.key)
 		return
 	}
-	p.push(g, 1, time.Time{})
+	g.first = next.c
+	p.push(g, next.attempt, time.Time{})
 }
 
 // nextDue is when something is due.
@@ -103,8 +131,9 @@ func (p *parking[T]) clear(f func(c *cell[T])) int {
 	n := p.n
 	for _, g := range p.heap {
 		f(&g.first)
-		for g.behind.Pop(&g.first) {
-			f(&g.first)
+		var e parkedEvent[T]
+		for g.behind.Pop(&e) {
+			f(&e.c)
 		}
 	}
 	*p = parking[T]{}
@@ -142,23 +171,72 @@ func (l *lane[T]) key() (key string, err *PanicError) {
 	return l.d.Key(), nil
 }
 
-// parkBehind has c, just taken, wait behind its key if that is parked.
+// parkBehind has c, just taken, wait behind its key if that is parked, or if
+// another member of the group has not done with it.
 func (l *lane[T]) parkBehind(c *cell[T]) bool {
+	if l.mu.parking.n == 0 && l.sub.group.moves.Load() == 0 {
+		return false
+	}
 	l.current = c
 	l.view(c, 1)
 	key, err := l.key()
 	if err != nil {
 		return false // the handler's attempt will meet it in its turn
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.mu.parking.behind(key, c) {
-		return false
+	await := l.mustAwait(key)
+	l.lockParking()
+	parked, tell := l.fallInLocked(key, c)
+	if !parked && await {
+		l.awaitLocked(key, c, time.Now())
+		parked = true
 	}
-	l.parked = l.mu.parking.n
-	l.foldLocked()
-	l.current = nil
-	return true
+	if parked {
+		l.foldLocked()
+		l.current = nil
+	}
+	l.unlockParking(tell)
+	if await {
+		l.armTimer()
+	}
+	return parked
+}
+
+// lockParking takes the lane's lock, and with KeepLatest the intake's before it,
+// since what falls in may give up another event.
+func (l *lane[T]) lockParking() {
+	if l.mu.box.latest != nil {
+		l.sub.topic.intake.mu.Lock()
+	}
+	l.mu.Lock()
+}
+
+// unlockParking undoes lockParking, and tells of drops.
+func (l *lane[T]) unlockParking(tell bool) {
+	l.mu.Unlock()
+	if l.mu.box.latest != nil {
+		l.sub.topic.intake.mu.Unlock()
+	}
+	if tell {
+		l.sub.topic.intake.reportDrops()
+	}
+}
+
+// fallInLocked has c wait behind its key if that is parked. With KeepLatest an
+// event that waits there gives way to c, as in the mailbox: else a key that waits
+// long would fill the parking with what is stale. tell says that drops are to be
+// told.
+func (l *lane[T]) fallInLocked(key string, c *cell[T]) (parked, tell bool) {
+	g := l.mu.parking.find(key)
+	switch {
+	case g == nil:
+		return false, false
+	case l.mu.box.latest != nil && g.replaceBehind(c):
+		tell = l.drop()
+		l.sub.forsake(*c, ErrMailboxFull)
+	default:
+		l.mu.parking.behind(key, c, 1)
+	}
+	return true, tell
 }
 
 // runDue runs the parked event that is due first, and reports whether there
@@ -170,13 +248,15 @@ func (l *lane[T]) runDue() bool {
 	l.mu.Lock()
 	g := l.mu.parking.pop(now)
 	l.mu.retrying = g != nil
-	l.parked = l.mu.parking.n
 	l.mu.Unlock()
 	if g == nil {
 		l.armTimer()
 		return l.due.Load() // it may just have become due
 	}
 	l.due.Store(true) // there may be more
+	if l.awaiting(g) {
+		return true
+	}
 	l.current, l.group = &g.first, g
 	l.view(&g.first, g.attempt)
 	if err := l.handler(l.ctx, &l.d); err != nil {

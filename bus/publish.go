@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/shardbus/shardbus/router"
@@ -29,16 +30,17 @@ func (t *Topic[T]) Publish(ctx context.Context, event T, opts ...PublishOption) 
 		return t.send(ctx, event, opts)
 	}
 	c := cell[T]{v: event}
+	var receipt *Receipt
 	if len(opts) > 0 {
 		var err error
-		if c.env, err = localEnvelope(opts); err != nil {
+		if c.env, receipt, err = localEnvelope(opts); err != nil {
 			return t.sendError(err)
 		}
 	}
 	if t.cfg.Stamp {
 		c.at = time.Now().UnixNano()
 	}
-	return t.intake.publish(ctx, &c, nil)
+	return t.intake.publish(ctx, &c, nil, receipt)
 }
 
 // PublishBatch publishes events in order, as Publish does each, at a lower cost.
@@ -50,13 +52,14 @@ func (t *Topic[T]) PublishBatch(ctx context.Context, events []T, opts ...Publish
 		return t.sendBatch(ctx, events, opts)
 	}
 	var h head
+	var receipt *Receipt
 	if len(opts) > 0 {
 		var err error
-		if h.env, err = localEnvelope(opts); err != nil {
+		if h.env, receipt, err = localEnvelope(opts); err != nil {
 			return t.batchError(len(events), t.failAll(len(events), err))
 		}
 	}
-	return t.batchError(len(events), t.intake.publishBatch(ctx, events, h, t.cfg.Stamp))
+	return t.batchError(len(events), t.intake.publishBatch(ctx, events, h, t.cfg.Stamp, receipt))
 }
 
 func (t *Topic[T]) batchError(total int, failed []IndexedError) error {
@@ -66,15 +69,22 @@ func (t *Topic[T]) batchError(total int, failed []IndexedError) error {
 	return &BatchError{Topic: t.info.name, Total: total, Failed: failed}
 }
 
-// localEnvelope holds the metadata of an event that stays in the process.
-func localEnvelope(opts []PublishOption) (*transport.Envelope, error) {
+// localEnvelope holds the metadata of an event that stays in the process; nil where there is none.
+func localEnvelope(opts []PublishOption) (*transport.Envelope, *Receipt, error) {
 	o, err := newPublishOptions(opts)
-	return &transport.Envelope{ID: o.id, Header: o.header}, err
+	if o.id == "" && o.header == nil {
+		return nil, o.receipt, err
+	}
+	return &transport.Envelope{ID: o.id, Header: o.header}, o.receipt, err
 }
 
 // send publishes one event through the transport.
 func (t *Topic[T]) send(ctx context.Context, event T, opts []PublishOption) error {
-	env, err := t.encode(&event, opts)
+	o, err := newPublishOptions(opts)
+	if err != nil {
+		return t.sendError(err)
+	}
+	env, err := t.encode(&event, &o)
 	if err != nil {
 		return err
 	}
@@ -83,19 +93,26 @@ func (t *Topic[T]) send(ctx context.Context, event T, opts []PublishOption) erro
 	}
 	var result [1]transport.Result
 	t.bus.transport.Publish(ctx, []*transport.Envelope{env}, result[:])
+	o.receipt.sign(result[:])
 	return t.sendError(result[0].Err)
 }
 
 // sendBatch publishes many. Those that can't be encoded don't hold up the rest.
 func (t *Topic[T]) sendBatch(ctx context.Context, events []T, opts []PublishOption) error {
-	if err := t.admit(ctx); err != nil {
+	o, err := newPublishOptions(opts)
+	if err == nil {
+		err = t.admit(ctx)
+	}
+	if err != nil {
 		return t.batchError(len(events), t.failAll(len(events), err))
 	}
 	errs := make([]error, len(events))
 	envs := make([]*transport.Envelope, 0, len(events))
 	index := make([]int, 0, len(events))
 	for i := range events {
-		env, err := t.encode(&events[i], opts)
+		each := o
+		each.header = maps.Clone(o.header) // envelopes are the transport's
+		env, err := t.encode(&events[i], &each)
 		if err != nil {
 			errs[i] = err
 			continue
@@ -105,6 +122,9 @@ func (t *Topic[T]) sendBatch(ctx context.Context, events []T, opts []PublishOpti
 	results := make([]transport.Result, len(envs))
 	if len(envs) > 0 {
 		t.bus.transport.Publish(ctx, envs, results)
+	}
+	if o.receipt.sign(results); len(envs) < len(events) && o.receipt != nil {
+		o.receipt.Receivers = 0
 	}
 	for j, r := range results {
 		errs[index[j]] = t.sendError(r.Err)
@@ -147,11 +167,7 @@ func (t *Topic[T]) sendError(err error) error {
 }
 
 // encode makes the envelope of an event.
-func (t *Topic[T]) encode(event *T, opts []PublishOption) (*transport.Envelope, error) {
-	o, err := newPublishOptions(opts)
-	if err != nil {
-		return nil, t.sendError(err)
-	}
+func (t *Topic[T]) encode(event *T, o *publishOptions) (*transport.Envelope, error) {
 	payload, err := t.info.codec.Append(nil, event)
 	if err != nil {
 		return nil, &Error{Op: "publish", Topic: t.info.name, Err: err, Detail: "nothing was published"}

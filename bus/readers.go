@@ -1,6 +1,10 @@
 package bus
 
-import "github.com/shardbus/shardbus/internal/mailbox"
+import (
+	"slices"
+
+	"github.com/shardbus/shardbus/internal/mailbox"
+)
 
 // This file is which subscriptions read the topic's log. A subscription that must
 // have every event, one after another, shares it with others of the kind: one lane,
@@ -10,7 +14,7 @@ import "github.com/shardbus/shardbus/internal/mailbox"
 // sharing tells whether a subscription with these options may share the log. Off
 // a transport an event may enter one mailbox and wait for room in another.
 func (o *subscribeOptions) sharing(b *Bus) bool {
-	return b.transport == nil && o.lanes == 1 && (o.policy == Block || o.policy == Fail)
+	return b.transport == nil && o.lanes == 1 && !o.grouped && (o.policy == Block || o.policy == Fail)
 }
 
 // refresh finds anew who shares the log, after subscriptions came or went.
@@ -39,7 +43,7 @@ func (in *intake[T]) refresh() {
 	}
 	in.mu.slow = in.mu.log == nil || len(in.mu.own) > 0
 	if in.mu.log == nil && len(in.mu.own) == 1 {
-		if s := in.mu.own[0]; s.opts.policy == Block || s.opts.policy == Fail {
+		if s := in.mu.own[0]; s.group == nil && (s.opts.policy == Block || s.opts.policy == Fail) {
 			in.mu.solo = s
 		}
 	}
@@ -84,4 +88,30 @@ func (in *intake[T]) sweep() {
 		in.mu.laggard = (in.mu.laggard + 1) % n
 	}
 	log.Sweep(log.PutCount())
+}
+
+// indexAt is up to how many subscriptions of a topic are looked for one by one.
+const indexAt = 8
+
+// makeIndexLocked makes the index of subs, if there is none. A topic that has groups
+// has one.
+func (in *intake[T]) makeIndexLocked() {
+	if in.mu.index != nil {
+		return
+	}
+	in.mu.index = make(map[string]int)
+	for i, s := range in.mu.subs {
+		in.mu.index[s.name] = i
+	}
+}
+
+// findLocked is the place of the subscription of that name in subs, -1 for the member
+// of a group, and whether there is one.
+func (in *intake[T]) findLocked(name string) (i int, ok bool) {
+	if in.mu.index != nil {
+		i, ok = in.mu.index[name]
+		return i, ok
+	}
+	i = slices.IndexFunc(in.mu.subs, func(s *subscription[T]) bool { return s.name == name })
+	return i, i >= 0
 }

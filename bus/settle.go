@@ -17,6 +17,7 @@ type judgment struct {
 	stack    []byte        // of the attempt's panic
 	abandon  bool          // it was cut short: act is no verdict on the event
 	panicked bool          // the handler or a middleware panicked or called Goexit
+	thrown   *PanicError   // the panic, if it was one
 }
 
 // judge finds the verdict in err, or makes one: without a valid one the delivery
@@ -32,7 +33,7 @@ func judge(err error) (j judgment) {
 	j = judgment{act: ActDeadLetter, err: err, cause: err}
 	var pe *PanicError
 	if errors.As(err, &pe) && pe != nil {
-		j.stack, j.panicked = pe.Stack, true
+		j.stack, j.panicked, j.thrown = pe.Stack, true, pe
 	}
 	j.panicked = j.panicked || errors.Is(err, ErrGoexit)
 	if v, ok := VerdictOf(err); ok && v.Action >= ActRetry && v.Action <= ActDiscard {
@@ -60,7 +61,7 @@ func (l *lane[T]) settle(err error) {
 		j = l.judge(err, g != nil)
 		l.judged = j
 		if j.act == ActDeadLetter && !j.abandon {
-			s.keepDeadLetter(l.ctx, l.deadLetter(c, l.d.attempt, j))
+			s.keepDeadLetter(l.ctx, deadLetter(c, l.d, j))
 		}
 	}
 	if !j.again() {
@@ -68,7 +69,7 @@ func (l *lane[T]) settle(err error) {
 	}
 	l.account(c, g, j)
 	l.current, l.group, l.judged = nil, nil, nil
-	if l.parked > 0 {
+	if l.mu.parking.n > 0 {
 		l.armTimer()
 	}
 	if j.panicked {
@@ -127,6 +128,25 @@ func (l *lane[T]) account(c *cell[T], g *parkedKey[T], j *judgment) {
 	if g != nil {
 		l.mu.retrying = false
 	}
+	l.tally(j, &attempt)
+	switch {
+	case j.again() && g != nil:
+		l.mu.parking.again(g, c, attempt, due)
+	case j.again():
+		l.mu.parking.park(j.key, c, attempt, due)
+	case g != nil:
+		l.mu.parking.next(g)
+	}
+}
+
+// tally enters the end of an attempt in the ledger, a success where j is nil, and
+// reports whether there is another attempt, whose number is in *attempt then. The
+// lane's lock is held.
+func (l *lane[T]) tally(j *judgment, attempt *int) (again bool) {
+	if j == nil {
+		l.mu.handled++
+		return false
+	}
 	if j.act != ActSnooze {
 		l.mu.failed++
 	}
@@ -138,7 +158,7 @@ func (l *lane[T]) account(c *cell[T], g *parkedKey[T], j *judgment) {
 		l.mu.abandoned++
 	case j.act == ActRetry:
 		l.mu.retried++
-		attempt++
+		*attempt++
 	case j.act == ActSnooze:
 		l.mu.snoozed++
 	case j.act == ActDiscard:
@@ -146,15 +166,7 @@ func (l *lane[T]) account(c *cell[T], g *parkedKey[T], j *judgment) {
 	default:
 		l.mu.dead++
 	}
-	switch {
-	case j.again() && g != nil:
-		l.mu.parking.again(g, c, attempt, due)
-	case j.again():
-		l.mu.parking.park(j.key, c, attempt, due)
-	case g != nil:
-		l.mu.parking.next(g)
-	}
-	l.parked = l.mu.parking.n
+	return j.again()
 }
 
 // foldLocked adds the events taken and not yet accounted for to handled, but
@@ -169,7 +181,7 @@ func (l *lane[T]) foldLocked() {
 		l.mu.base = taken
 	}
 	if l.lossy {
-		l.mu.running = false
+		l.mu.box.running = false
 	} else {
 		l.reader.Settle()
 	}
@@ -178,7 +190,7 @@ func (l *lane[T]) foldLocked() {
 // cursorLocked is how many events were taken, and whether the last runs.
 func (l *lane[T]) cursorLocked() (taken uint64, running bool) {
 	if l.lossy {
-		return l.mu.taken, l.mu.running
+		return l.mu.box.taken, l.mu.box.running
 	}
 	return l.reader.Cursor()
 }

@@ -29,6 +29,18 @@ type Stats struct {
 	// Parked events wait for another attempt, or behind one of their key.
 	Parked uint64
 
+	// Deepest is the most events that wait in the mailbox of one lane, and HighWater
+	// the most that were ever seen to. The second is sampled: by publishers where
+	// they find a mailbox full, with each event that is timed, and whenever Stats is
+	// called.
+	Deepest, HighWater uint64
+	// Handling is how long attempts at events took, middleware included; of
+	// SubscribeBatch, how long batches took. It is sampled, so that looking at the
+	// clock takes no more than about a hundredth of a lane's time: events that take
+	// 10 µs and more are all timed, of the shortest one in 256. First attempts only,
+	// and only those that returned.
+	Handling Histogram
+
 	// Failed attempts returned an error or panicked, a Snooze not included.
 	Failed uint64
 	// Retried is how many failed attempts were granted another.
@@ -61,7 +73,11 @@ func (s *subscription[T]) stats() Stats {
 	in := &s.topic.intake
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return s.statsLocked()
+	st := s.statsLocked()
+	if t := s.times.Load(); t != nil {
+		t.read(&st.Handling)
+	}
+	return st
 }
 
 // statsLocked is stats with the intake's lock held.
@@ -91,13 +107,17 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 	if l.mu.retrying {
 		sum.Running++
 	}
-	if l.lossy {
-		sum.Queued += uint64(l.mu.ring.Len())
-	} else {
+	sum.Running += uint64(l.mu.inHand)
+	depth := uint64(l.mu.box.len())
+	if !l.lossy {
 		end := l.reader.End()
-		sum.Queued += end - taken
+		depth = end - taken
 		sum.Accepted += end - l.start
 	}
+	sum.Queued += depth
+	l.sawDepth(int(depth))
+	sum.Deepest = max(sum.Deepest, depth)
+	sum.HighWater = max(sum.HighWater, uint64(l.high.Load()))
 	sum.Queued += uint64(l.inbox.Len())
 	sum.Parked += uint64(l.mu.parking.n)
 	sum.Accepted += l.accepted
@@ -118,7 +138,7 @@ func (t *Topic[T]) busyLocked() bool {
 	if st := t.intake.mu.strangers; st != nil && st.working {
 		return true
 	}
-	for _, s := range t.intake.mu.subs {
+	for s := range t.intake.allLocked() {
 		if st := s.statsLocked(); st.Pending() > 0 {
 			return true
 		}

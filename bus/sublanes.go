@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"math/bits"
 	"sync/atomic"
 
 	"github.com/shardbus/shardbus/internal/mailbox"
@@ -18,8 +17,11 @@ import (
 func (s *subscription[T]) pick(hash uint64) (full *lane[T]) {
 	l := s.choose(hash)
 	s.picked = l
-	if l.full() && (s.opts.policy == Block || s.opts.policy == Fail) {
-		return l
+	if l.full() {
+		l.sawDepth(l.capacity)
+		if p := l.sub.opts.policy; p == Block || p == Fail {
+			return l
+		}
 	}
 	return nil
 }
@@ -28,13 +30,13 @@ func (s *subscription[T]) pick(hash uint64) (full *lane[T]) {
 // key, and for no key (0) the next one with room.
 func (s *subscription[T]) choose(hash uint64) *lane[T] {
 	n := len(s.lanes)
-	if n == 1 {
+	switch {
+	case n == 1:
 		return s.lane(0)
-	}
-	if hash != 0 {
-		// By the high bits: the lowest says only that there is a key.
-		i, _ := bits.Mul64(hash, uint64(n))
-		return s.lane(int(i))
+	case n == 0:
+		return s.group.choose(hash)
+	case hash != 0:
+		return s.lane(s.laneOf(hash))
 	}
 	s.next++
 	for i := range n {
@@ -56,6 +58,9 @@ func (s *subscription[T]) lane(i int) *lane[T] {
 // takers is the lanes that could take an event for which l was chosen: any, if
 // it has no key, else only l.
 func (s *subscription[T]) takers(l *lane[T], hash uint64) []*lane[T] {
+	if hash == 0 && s.group != nil {
+		return s.group.lanes()
+	}
 	if hash == 0 {
 		return s.lanes // choose has made them all when it found none with room
 	}
@@ -84,13 +89,12 @@ func (l *lane[T]) put(c *cell[T]) (tell bool) {
 		l.accepted++
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if l.mu.ring.Len() >= l.capacity {
-			var oldest cell[T]
-			l.mu.ring.Pop(&oldest)
+		defer func() { l.sawDepth(l.mu.box.len()) }()
+		own := *c
+		if l.mu.box.put(&own, l.sub.topic.intake.mu.key, l.capacity) {
 			tell = l.drop()
-			l.sub.forsake(oldest, ErrMailboxFull)
+			l.sub.forsake(own, ErrMailboxFull)
 		}
-		l.mu.ring.Push(c)
 		return tell
 	}
 	if l.sub.opts.policy == DropNewest && l.full() {
@@ -173,7 +177,7 @@ func (s *subscription[T]) receive(c *cell[T], hash uint64) received {
 // it.
 func (l *lane[T]) refill() bool {
 	s := l.sub
-	if s.inbox == nil || l.overflow.Load() == 0 && s.inbox.overflow.Load() == 0 {
+	if l.overflow.Load() == 0 && !s.overflowing() {
 		return false
 	}
 	in := &s.topic.intake
@@ -200,6 +204,10 @@ type inbox struct {
 	overflow  atomic.Int64 // envelopes.Len(), readable by the lanes
 }
 
+// overflowing tells whether the inbox that all lanes share holds anything. For any
+// goroutine.
+func (s *subscription[T]) overflowing() bool { return s.inbox != nil && s.inbox.overflow.Load() > 0 }
+
 // pop takes the oldest envelope out of an inbox.
 func pop(inbox *mailbox.Ring[*transport.Envelope], count *atomic.Int64, env **transport.Envelope) bool {
 	if !inbox.Pop(env) {
@@ -215,7 +223,7 @@ func (s *subscription[T]) replay(ctx context.Context, d *Delivery) error {
 	if c.seq != 0 { // else it is decoded afresh
 		c.v = *d.value.(*T)
 	}
-	return s.topic.intake.publish(ctx, c, s)
+	return s.topic.intake.publish(ctx, c, s, nil)
 }
 
 // leave ends the intake, at the transport too if s is the topic's last.
@@ -351,7 +359,6 @@ func (s *subscription[T]) abandonQueue(l *lane[T]) {
 	defer l.mu.Unlock()
 	l.foldLocked()
 	n := l.inbox.Len() + l.mu.parking.clear(func(c *cell[T]) { s.forsake(*c, ErrClosed) })
-	l.parked = 0
 	var env *transport.Envelope
 	for pop(&l.inbox, &l.overflow, &env) {
 		s.inbox.bytes -= env.Size()
@@ -363,11 +370,11 @@ func (s *subscription[T]) abandonQueue(l *lane[T]) {
 		}
 	}
 	var c cell[T]
-	for l.mu.ring.Pop(&c) {
+	for l.mu.box.take(&c) {
 		n++
-		l.mu.taken++
 		s.forsake(c, ErrClosed)
 	}
+	l.mu.box.running = false
 	if !l.lossy {
 		for c := l.reader.Next(); c != nil; c = l.reader.Next() {
 			n++

@@ -76,11 +76,15 @@ type subscription[T any] struct {
 	Subscription
 	topic     *Topic[T]
 	handler   Handler
-	attendant attendant // nil unless there are actors
+	attendant attendant       // nil unless there are actors
+	batch     batchHandler[T] // nil unless events are handled in batches
+	group     *group[T]       // that it is a member or the head of, or nil
+	times     atomic.Pointer[times]
 
 	lanes  []*lane[T]   // each made when its first event comes, under the intake's lock
 	first  [1]*lane[T]  // lanes, where there is one
 	open   atomic.Int32 // lanes that have not closed
+	plain  bool         // there is nothing around the handler
 	asked  bool         // T is a Request
 	shares bool         // its lane reads the topic's log
 
@@ -91,6 +95,12 @@ type subscription[T any] struct {
 	dropped   uint64 // by all lanes
 	toldDrops uint64 // of them the log knows
 	inbox     *inbox // of envelopes that any lane may take; nil without a transport
+}
+
+// special is what a subscription has besides a handler of single events.
+type special[T any] struct {
+	attendant attendant       // of actors
+	batch     batchHandler[T] // of batches
 }
 
 // attendant looks after what a handler keeps for each lane: actors. The lane's
@@ -125,7 +135,7 @@ func (t *Topic[T]) Subscribe(ctx context.Context, name string, h func(ctx contex
 			}
 		}
 		return h(ctx, *d.value.(*T))
-	}, o, nil)
+	}, o, special[T]{})
 }
 
 // SubscribeMessage is Subscribe for a handler that wants to know more of an
@@ -145,19 +155,25 @@ func (t *Topic[T]) SubscribeMessage(ctx context.Context, name string, h func(ctx
 			}
 		}
 		return h(ctx, message(d, *d.value.(*T)))
-	}, o, nil)
+	}, o, special[T]{})
 }
 
 func (t *Topic[T]) subscribeError(name string, err error) error {
 	return &Error{Op: "subscribe to", Topic: t.info.name, Subscription: name, Err: err}
 }
 
-func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *subscribeOptions, a attendant) (*Subscription, error) {
+func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *subscribeOptions, sp special[T]) (*Subscription, error) {
 	if err := router.ValidName(name); err != nil {
 		return nil, t.subscribeError(name, err)
 	}
-	s := &subscription[T]{topic: t, attendant: a, shares: o.sharing(t.bus)}
-	s.bus, s.info, s.name, s.opts, s.engine, s.actors = t.bus, t.info, name, o, s, a != nil
+	if o.grouped && t.bus.transport != nil {
+		return nil, t.subscribeError(name, fmt.Errorf("%w: Group works within one process", ErrGroupNeedsDurable))
+	}
+	if o.policy == KeepLatest && t.cfg.Key == nil {
+		return nil, t.subscribeError(name, fmt.Errorf("%w: the policy KeepLatest needs TopicConfig.Key", ErrNoKey))
+	}
+	s := &subscription[T]{topic: t, attendant: sp.attendant, batch: sp.batch, shares: o.sharing(t.bus) && sp.batch == nil}
+	s.bus, s.info, s.name, s.opts, s.engine, s.actors = t.bus, t.info, name, o, s, sp.attendant != nil
 	if s.lanes = s.first[:]; o.lanes > 1 {
 		s.lanes = make([]*lane[T], o.lanes)
 	}
@@ -167,15 +183,20 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 	if s.mu.base = ctx; ctx.Done() != nil {
 		s.mu.base = context.WithoutCancel(ctx)
 	}
-	if len(t.bus.cfg.Use)+len(o.use) > 0 {
+	s.plain = len(t.bus.cfg.Use)+len(o.use) == 0
+	if !s.plain {
 		h = guard(h)
 	}
 	s.handler = chain(chain(h, o.use), t.bus.cfg.Use)
 	if _, s.asked = any(new(T)).(request); s.asked {
 		s.handler = replies(s.handler)
+		s.plain = false
 	}
 	if err := t.attach(ctx, s); err != nil {
 		return nil, t.subscribeError(name, err)
+	}
+	if w := t.bus.watcher; w != nil {
+		w.Subscribed(&s.Subscription)
 	}
 	return &s.Subscription, nil
 }

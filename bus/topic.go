@@ -200,7 +200,7 @@ func (t *Topic[T]) Stats() TopicStats {
 	in := &t.intake
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return TopicStats{Published: in.mu.published, Unrouted: in.mu.unrouted, Subscriptions: len(in.mu.subs)}
+	return TopicStats{Published: in.mu.published, Unrouted: in.mu.unrouted, Subscriptions: in.mu.total}
 }
 
 func (t *Topic[T]) topicInfo() *topicInfo           { return t.info }
@@ -218,9 +218,9 @@ func (t *Topic[T]) subscriptions() []*Subscription {
 	in := &t.intake
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	subs := make([]*Subscription, len(in.mu.subs))
-	for i, s := range in.mu.subs {
-		subs[i] = &s.Subscription
+	subs := make([]*Subscription, 0, len(in.mu.subs))
+	for s := range in.allLocked() {
+		subs = append(subs, &s.Subscription)
 	}
 	return subs
 }

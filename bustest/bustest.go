@@ -1,133 +1,145 @@
-// Package bustest is a bus for unit tests of handlers and of what publishes.
+// Package bustest is a bus for unit tests of handlers, of middleware and of what
+// publishes. Such tests need neither a server nor a sleep.
 //
 // [New] makes a bus that lives as long as its test. Its events make the round
 // trip through their codec, as they would through a server, and are recorded:
-// [Published], [RequirePublished] and [RequireNotPublished] look at them typed.
-// It works inside a testing/synctest bubble too.
+// [RequirePublished], [Handled], [DeadLettered] and their like look at them typed,
+// [WaitIdle], [WaitHandled] and [WaitPublished] wait for them. When the test is
+// over the bus is closed, and the test fails if anything of it is left running, if
+// a ledger does not balance, or if there is a dead letter that the test did not
+// look at.
+//
+// [Bus.DropNext], [Bus.Disconnect], [Sever] and others do to a bus what brokers and
+// networks do. [Call] runs one event through a handler and its middleware,
+// [Delivery] makes what a middleware sees.
+//
+// All of it works inside a testing/synctest bubble, where retries, back-off and
+// delays take no time.
 package bustest
 
 import (
-	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	"go.uber.org/zap/zaptest"
-
 	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/internal/inspect"
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/memory"
 )
 
-// Bus is a bus under test. Hand the *bus.Bus in it to the code that is tested.
+// Bus is a bus under test. Hand the *bus.Bus in it to the code that is tested. All
+// methods are safe for concurrent use.
 type Bus struct {
 	*bus.Bus
-	tape *tape
+	t    testing.TB
+	opts options
+	link *link
+	log  *testLog
+	view inspect.Bus
+
+	// Both are taken inside other locks, and nothing inside them.
+	mu struct {
+		sync.Mutex
+		published []*transport.Envelope // in order
+		attempts  []attempt             // in order of their ends
+		subs      []*bus.Subscription   // in order of Subscribe
+		expected  map[*bus.Delivery]struct{}
+	}
 }
 
-// New makes a bus on a memory transport of its own, logging to t. The test's
-// clean-up closes it, and a handler that outlives that fails the test.
-func New(t testing.TB) *Bus {
+// New makes a bus on a memory broker of its own, or on that of [SharedWith], which
+// logs to t. The test's clean-up closes it and then fails the test
+//
+//   - if goroutines of the bus are left: handlers that did not end with their
+//     context, see [AllowGoroutines];
+//   - if a ledger does not balance: a subscription's, or the numbers of what arrived
+//     and what gaps tell, see [AllowUnbalanced];
+//   - if a dead letter is left that no function of this package has returned, see
+//     [AllowDeadLetters].
+func New(t testing.TB, opts ...Option) *Bus {
 	t.Helper()
-	tp := &tape{Transport: memory.NewBroker().Connect()}
-	b, err := bus.New(bus.Config{Transport: tp, Logger: zaptest.NewLogger(t)})
+	b := &Bus{t: t}
+	for i, opt := range opts {
+		if opt == nil {
+			t.Fatalf("bustest: option %d of New is nil", i)
+		}
+		opt(&b.opts)
+	}
+	cfg := b.opts.config
+	if cfg.Transport != nil {
+		t.Fatalf("bustest: the Config has a Transport; bustest brings its own")
+	}
+	h := b.opts.hub
+	if h == nil {
+		h = newHub()
+	}
+	b.link = newLink(h, b)
+	if cfg.Logger == nil {
+		b.log = &testLog{t: t}
+		cfg.Logger = b.log.logger()
+	}
+	if cfg.Grace == 0 {
+		cfg.Grace = b.patience() // on a machine that is busy with other tests
+	}
+	cfg.Transport = b.link
+	cfg.Use = append([]bus.Middleware{b.record}, cfg.Use...)
+	inner, err := bus.New(cfg)
 	if err != nil {
 		t.Fatalf("bustest: %v", err)
 	}
-	t.Cleanup(func() {
-		if err := b.Close(); err != nil {
-			t.Errorf("bustest: %v", err)
-		}
-	})
-	return &Bus{Bus: b, tape: tp}
+	b.Bus = inner
+	b.view = inspect.Of(inner)
+	b.view.Watch(watcher{b})
+	h.join(b)
+	t.Cleanup(b.finish)
+	return b
 }
 
-// tape is a transport that keeps what was published.
-type tape struct {
-	transport.Transport
-	mu   sync.Mutex
-	envs []*transport.Envelope // guarded by mu
+// watcher is told of the bus's subscriptions.
+type watcher struct{ *Bus }
+
+// Subscribed keeps the subscription: what has ended must balance too.
+func (b watcher) Subscribed(sub any) {
+	b.mu.Lock()
+	b.mu.subs = append(b.mu.subs, sub.(*bus.Subscription))
+	b.mu.Unlock()
+	b.link.hub.notify()
 }
 
-// Publish records before it delivers: who saw an event handled finds it on the
-// tape. What the transport refuses is taken off again.
-func (tp *tape) Publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
-	tp.mu.Lock()
-	tp.envs = append(tp.envs, envs...)
-	tp.mu.Unlock()
-	tp.Transport.Publish(ctx, envs, results)
-	for i, r := range results {
-		if r.Err != nil {
-			tp.erase(envs[i])
+// Subscriptions lists the bus's subscriptions, those that have ended included, in
+// the order of Subscribe.
+func (b *Bus) Subscriptions() []*bus.Subscription {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.mu.subs)
+}
+
+// Subscription returns the newest subscription of that name, for tests of code that
+// keeps its subscriptions to itself. It fails the test at once if there is none.
+func (b *Bus) Subscription(topic, name string) *bus.Subscription {
+	b.t.Helper()
+	for _, s := range slices.Backward(b.Subscriptions()) {
+		if s.Topic() == topic && s.Name() == name {
+			return s
 		}
 	}
+	b.t.Fatalf("bustest: nobody subscribed to %s as %q%s", topic, name, b.subscriptionList())
+	return nil
 }
 
-func (tp *tape) erase(env *transport.Envelope) {
-	tp.mu.Lock()
-	defer tp.mu.Unlock()
-	for i := len(tp.envs) - 1; i >= 0; i-- {
-		if tp.envs[i] == env {
-			tp.envs = append(tp.envs[:i:i], tp.envs[i+1:]...)
-			return
-		}
+func (b *Bus) subscriptionList() string {
+	text := "; subscriptions:"
+	for _, s := range b.Subscriptions() {
+		text += " " + s.Topic() + "/" + s.Name()
 	}
+	return text
 }
 
-// of returns what was published on a topic, in order.
-func (tp *tape) of(topic string) []*transport.Envelope {
-	tp.mu.Lock()
-	defer tp.mu.Unlock()
-	var envs []*transport.Envelope
-	for _, env := range tp.envs {
-		if env.Topic == topic {
-			envs = append(envs, env)
-		}
+// patience is how long a wait lasts before it fails the test.
+func (b *Bus) patience() time.Duration {
+	if b == nil || b.opts.patience == 0 {
+		return defaultPatience()
 	}
-	return envs
-}
-
-// others counts what was published on other topics.
-func (tp *tape) others(topic string) map[string]int {
-	tp.mu.Lock()
-	defer tp.mu.Unlock()
-	counts := make(map[string]int)
-	for _, env := range tp.envs {
-		if env.Topic != topic {
-			counts[env.Topic]++
-		}
-	}
-	return counts
-}
-
-// patience is how long a Wait… function waits before it fails the test.
-const patience = 10 * time.Second
-
-// poll is how often it looks. In a bubble it is virtual time.
-const poll = 200 * time.Microsecond
-
-// WaitHandled waits until sub has handled n events or more, counted from its
-// beginning, and fails the test with sub's ledger if that takes longer than 10 s
-// or sub ends before. When it returns, sub.Stats() counts them.
-func WaitHandled(t testing.TB, sub *bus.Subscription, n int) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		ended := false
-		select {
-		case <-sub.Done():
-			ended = true
-		default:
-		}
-		st := sub.Stats()
-		switch {
-		case st.Handled >= uint64(n):
-			return
-		case ended:
-			t.Fatalf("bustest: %s/%s ended before it had handled %d events: %v", sub.Topic(), sub.Name(), n, st)
-		case time.Now().After(deadline):
-			t.Fatalf("bustest: %s/%s has not handled %d events after %v: %v", sub.Topic(), sub.Name(), n, patience, st)
-		}
-		time.Sleep(poll)
-	}
+	return b.opts.patience
 }

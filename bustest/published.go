@@ -1,38 +1,94 @@
 package bustest
 
 import (
-	"fmt"
-	"reflect"
-	"strings"
 	"testing"
 
 	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/transport"
 )
 
-// Match tells whether a published message is the one that is looked for.
-type Match[T any] func(bus.Message[T]) bool
-
-// Value matches events that are deeply equal to v.
-func Value[T any](v T) Match[T] {
-	return func(m bus.Message[T]) bool { return reflect.DeepEqual(m.Value, v) }
-}
-
-// Where matches events for which f is true.
-func Where[T any](f func(event T) bool) Match[T] {
-	return func(m bus.Message[T]) bool { return f(m.Value) }
-}
-
-// Key matches events with that ordering key.
-func Key[T any](key string) Match[T] {
-	return func(m bus.Message[T]) bool { return m.Key == key }
-}
-
-// Published returns everything published on the topic so far, in order, decoded
-// by the topic's codec. An event that can't be decoded fails the test.
-func Published[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T]) []bus.Message[T] {
+// Published returns everything that b published on the topic so far and all
+// matches hold for, in order, decoded by the topic's codec. What its Publish
+// refused is not there; what faults did to it later changes nothing. An event that
+// can't be decoded fails the test at once.
+func Published[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) []bus.Message[T] {
 	t.Helper()
-	var msgs []bus.Message[T]
-	for i, env := range b.tape.of(topic.Name) {
+	return newQuery(topic, matches).filter(published(t, b, topic))
+}
+
+// RequirePublished returns the first message that b published on the topic and all
+// matches hold for, any message with none, and fails the test at once if there is
+// no such message.
+func RequirePublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) bus.Message[T] {
+	t.Helper()
+	q, msgs := newQuery(topic, matches), published(t, b, topic)
+	found := q.filter(msgs)
+	if len(found) == 0 {
+		t.Fatalf("bustest: nothing published on %s matches%s", topic.Name, q.instead(b, msgs))
+		return bus.Message[T]{}
+	}
+	return found[0]
+}
+
+// RequirePublishedOnce is RequirePublished, and fails the test at once, too, if
+// there is more than one such message.
+func RequirePublishedOnce[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) bus.Message[T] {
+	t.Helper()
+	q, msgs := newQuery(topic, matches), published(t, b, topic)
+	switch found := q.filter(msgs); len(found) {
+	case 0:
+		t.Fatalf("bustest: nothing published on %s matches%s", topic.Name, q.instead(b, msgs))
+	case 1:
+		return found[0]
+	default:
+		t.Fatalf("bustest: %d messages published on %s match, and one was expected%s", len(found), topic.Name, q.marked(msgs))
+	}
+	return bus.Message[T]{}
+}
+
+// RequireNotPublished fails the test at once if b published a message on the topic
+// for which all matches hold; with no matches, if it published any. It says nothing
+// about what is still to come: [WaitIdle] first.
+func RequireNotPublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) {
+	t.Helper()
+	q, msgs := newQuery(topic, matches), published(t, b, topic)
+	for i, m := range msgs {
+		if q.holds(m) {
+			t.Fatalf("bustest: message %d published on %s matches, and none was expected%s", i, topic.Name, q.marked(msgs))
+			return
+		}
+	}
+}
+
+// WaitPublished waits until b has published a message on the topic for which all
+// matches hold, and returns the first. It fails the test if that takes longer than
+// [Patience].
+func WaitPublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) bus.Message[T] {
+	t.Helper()
+	q := newQuery(topic, matches)
+	var msgs, found []bus.Message[T]
+	if !await(b.patience(), []source{b.link.hub}, func() bool {
+		msgs = published(t, b, topic)
+		found = q.filter(msgs)
+		return len(found) > 0
+	}) {
+		t.Fatalf("bustest: nothing published on %s matches after %v%s", topic.Name, b.patience(), q.instead(b, msgs))
+		return bus.Message[T]{}
+	}
+	return found[0]
+}
+
+// published is all that b published on the topic.
+func published[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T]) []bus.Message[T] {
+	t.Helper()
+	return decodeAll(t, topic, b.envelopes(topic.Name))
+}
+
+// decodeAll fails the test if it can't decode one.
+func decodeAll[T any](t testing.TB, topic bus.TopicConfig[T], envs []*transport.Envelope) []bus.Message[T] {
+	t.Helper()
+	msgs := make([]bus.Message[T], 0, len(envs))
+	for i, env := range envs {
 		m, err := bus.MessageOf[T](bus.NewEncodedDelivery(topic, env))
 		if err != nil {
 			t.Fatalf("bustest: event %d of topic %s: %v", i, topic.Name, err)
@@ -40,61 +96,4 @@ func Published[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T]) []bus.Mess
 		msgs = append(msgs, m)
 	}
 	return msgs
-}
-
-// RequirePublished returns the first message published on the topic for which
-// all matches hold, any message with none, and fails the test at once if there
-// is no such message.
-func RequirePublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) bus.Message[T] {
-	t.Helper()
-	msgs := Published(t, b, topic)
-	for _, m := range msgs {
-		if all(m, matches) {
-			return m
-		}
-	}
-	t.Fatalf("bustest: nothing published on %s matches\n%s", topic.Name, describe(b, topic.Name, msgs))
-	return bus.Message[T]{}
-}
-
-// RequireNotPublished fails the test at once if a message was published on the
-// topic for which all matches hold; with no matches, if any was. It says nothing
-// about what is still to come.
-func RequireNotPublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) {
-	t.Helper()
-	msgs := Published(t, b, topic)
-	for i, m := range msgs {
-		if all(m, matches) {
-			t.Fatalf("bustest: message %d published on %s matches: %+v\n%s", i, topic.Name, m.Value, describe(b, topic.Name, msgs))
-		}
-	}
-}
-
-func all[T any](m bus.Message[T], matches []Match[T]) bool {
-	for _, match := range matches {
-		if !match(m) {
-			return false
-		}
-	}
-	return true
-}
-
-// shown is how many messages a failure lists.
-const shown = 20
-
-// describe lists what was published instead.
-func describe[T any](b *Bus, topic string, msgs []bus.Message[T]) string {
-	var s strings.Builder
-	fmt.Fprintf(&s, "published on %s: %d", topic, len(msgs))
-	for i, m := range msgs {
-		if i == shown {
-			fmt.Fprintf(&s, "\n  … and %d more", len(msgs)-shown)
-			break
-		}
-		fmt.Fprintf(&s, "\n  %d: key %q %+v", i, m.Key, m.Value)
-	}
-	for name, n := range b.tape.others(topic) {
-		fmt.Fprintf(&s, "\npublished on %s: %d", name, n)
-	}
-	return s.String()
 }

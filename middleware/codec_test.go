@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/bustest"
 	"github.com/shardbus/shardbus/codec"
 	"github.com/shardbus/shardbus/middleware"
 	"github.com/shardbus/shardbus/transport"
@@ -34,20 +35,20 @@ func look(say func(string)) bus.Middleware {
 // Bytes outside, the value inside, in each attempt.
 func TestCodec(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, topic, _ := newRemote(t)
 		var outside, inside []string
-		sub := subscribe(t, topic, func(_ context.Context, m bus.Message[job]) error {
-			if m.Attempt == 1 {
+		o := bustest.Call(t, func(context.Context, job) error {
+			if len(inside) == 1 {
 				return errBroken
 			}
 			return nil
-		}, bus.Use(
+		}, job{"k", 1}, bustest.Use(
 			middleware.Retry(middleware.RetryConfig{}),
 			look(func(s string) { outside = append(outside, s) }),
 			middleware.Codec(nil),
 			look(func(s string) { inside = append(inside, s) })))
-		publish(t, topic, job{"k", 1})
-		shutdown(t, b, sub)
+		if !o.Handled() {
+			t.Error(o)
+		}
 		const bytes = `payload={"Key":"k","N":1}`
 		for i := range 2 {
 			if want := "encoded=true " + bytes; len(outside) != 2 || outside[i] != want {
@@ -84,15 +85,12 @@ func (c upper) Decode(b []byte, v any) error {
 }
 
 func TestCodecOfItsOwn(t *testing.T) {
-	b, topic, stranger := newRemote(t)
-	var got job
-	sub := subscribe(t, topic, func(_ context.Context, m bus.Message[job]) error { got = m.Value; return nil },
+	b, topic := newFake(t)
+	sub := subscribe(t, topic, func(context.Context, bus.Message[job]) error { return nil },
 		bus.Use(middleware.Codec(upper{codec.JSON}), middleware.Codec(panicCodec{}))) // a second has nothing to do
-	stranger(&transport.Envelope{Payload: []byte(`{"KEY":"SHOUT","N":3}`)})
-	shutdown(t, b, sub)
-	if got != (job{"shout", 3}) {
-		t.Errorf("handled %v", got)
-	}
+	b.Poison("jobs", []byte(`{"KEY":"SHOUT","N":3}`))
+	bustest.WaitHandled(t, sub, 1)
+	bustest.RequireHandled(t, b, jobs, "worker", bustest.Value(job{"shout", 3}))
 }
 
 // panicCodec breaks the contract of codecs.
@@ -111,29 +109,26 @@ func TestCodecFailure(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b, topic, stranger := newRemote(t)
+				b, topic := newFake(t)
 				var outside spy
-				sub := subscribe(t, topic, func(context.Context, bus.Message[job]) error { t.Error("it was handled"); return nil },
+				subscribe(t, topic, func(context.Context, bus.Message[job]) error { t.Error("it was handled"); return nil },
 					bus.Use(outside.middleware, middleware.Retry(middleware.RetryConfig{InitialDelay: time.Hour}), middleware.Codec(tc.c)))
-				stranger(&transport.Envelope{Payload: []byte(`{"Key":`)})
+				b.Poison("jobs", []byte(`{"Key":`))
 				begin := time.Now()
-				shutdown(t, b, sub)
-				if errs := outside.seen(); len(errs) != 1 {
-					t.Errorf("further out is seen %v", errs)
+				l := bustest.WaitDeadLettered(t, b, jobs, "worker")
+				bustest.WaitIdle(t, b)
+				if errs := outside.seen(); len(errs) != 1 || l.Attempts != 1 || time.Since(begin) != 0 {
+					t.Errorf("after %v further out is seen %v", time.Since(begin), errs)
 				}
-				letters := sub.DeadLetters()
-				if len(letters) != 1 || letters[0].Attempts != 1 || time.Since(begin) != 0 {
-					t.Fatalf("dead letters after %v: %+v", time.Since(begin), letters)
-				}
-				if err := letters[0].Err; !strings.Contains(err.Error(), tc.want) {
-					t.Errorf("the dead letter says %v", err)
+				if !strings.Contains(l.Err.Error(), tc.want) {
+					t.Errorf("the dead letter says %v", l.Err)
 				}
 				var pe *bus.PanicError
-				if tc.c != nil && (!errors.As(letters[0].Err, &pe) || len(letters[0].Stack) == 0) {
-					t.Errorf("no stack of %v", letters[0].Err)
+				if tc.c != nil && (!errors.As(l.Err, &pe) || len(l.Stack) == 0) {
+					t.Errorf("no stack of %v", l.Err)
 				}
-				if payload, ok := letters[0].Delivery.Payload(); !ok || string(payload) != `{"Key":` {
-					t.Errorf("the dead letter holds %q", payload)
+				if string(l.Payload) != `{"Key":` {
+					t.Errorf("the dead letter holds %q", l.Payload)
 				}
 			})
 		})

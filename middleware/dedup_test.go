@@ -17,8 +17,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/bustest"
 	"github.com/shardbus/shardbus/middleware"
-	"github.com/shardbus/shardbus/transport"
 )
 
 // record is a handler that keeps the IDs it handled.
@@ -78,12 +78,12 @@ func TestDedupPassesNameless(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var r record
-			b, topic, stranger := newRemote(t)
+			b, topic := newFake(t)
 			sub := subscribe(t, topic, r.handle, bus.Use(middleware.Dedup(cfg)))
 			for range 3 {
-				stranger(&transport.Envelope{Payload: []byte(`{}`)})
+				b.Poison("jobs", []byte(`{}`))
 			}
-			shutdown(t, b, sub)
+			bustest.WaitIdle(t, b)
 			if len(r.ids) != 3 {
 				t.Errorf("handled %q: %v", r.ids, sub.Stats())
 			}
@@ -92,12 +92,9 @@ func TestDedupPassesNameless(t *testing.T) {
 }
 
 func TestDedupByKey(t *testing.T) {
-	var handled []int
-	b, topic, _ := newRemote(t)
-	sub := subscribe(t, topic, func(_ context.Context, m bus.Message[job]) error {
-		handled = append(handled, m.Value.N)
-		return nil
-	}, bus.Use(middleware.Codec(nil), middleware.Dedup(middleware.DedupConfig{Key: func(d *bus.Delivery) string {
+	b, topic := newFake(t)
+	var r record
+	subscribe(t, topic, r.handle, bus.Use(middleware.Codec(nil), middleware.Dedup(middleware.DedupConfig{Key: func(d *bus.Delivery) string {
 		if j, ok := bus.Value[job](d); ok && j.N != 0 {
 			return strconv.Itoa(j.N)
 		}
@@ -106,9 +103,33 @@ func TestDedupByKey(t *testing.T) {
 	for _, n := range []int{1, 0, 2, 1, 0, 3, 2} {
 		publish(t, topic, job{N: n})
 	}
-	shutdown(t, b, sub)
+	bustest.WaitIdle(t, b)
+	var handled []int
+	for _, m := range bustest.Handled(t, b, jobs, "worker") {
+		handled = append(handled, m.Value.N)
+	}
 	if !slices.Equal(handled, []int{1, 0, 2, 0, 3}) {
 		t.Errorf("handled %v", handled)
+	}
+}
+
+// What a publisher, or a broker, repeats because an answer was lost, takes effect
+// once.
+func TestDedupOfLostAnswers(t *testing.T) {
+	b, topic := newFake(t)
+	var r record
+	sub := subscribe(t, topic, r.handle, bus.Use(middleware.Dedup(middleware.DedupConfig{})))
+	b.Duplicate("jobs", 1)
+	publish(t, topic, job{}, bus.ID("a"))
+	b.LoseReply("jobs", 1, errBroken)
+	if err := topic.Publish(t.Context(), job{}, bus.ID("b")); !errors.Is(err, errBroken) {
+		t.Fatal(err)
+	}
+	publish(t, topic, job{}, bus.ID("b"))
+	bustest.Redeliver(t, b, jobs)
+	bustest.WaitIdle(t, b)
+	if st := sub.Stats(); !slices.Equal(r.ids, []string{"a", "b"}) || st.Discarded != 5 {
+		t.Errorf("handled %v: %v", r.ids, st)
 	}
 }
 

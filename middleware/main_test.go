@@ -9,8 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/shardbus/shardbus/bus"
-	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/memory"
+	"github.com/shardbus/shardbus/bustest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -41,21 +40,12 @@ func newTopic(t testing.TB, cfg bus.Config) (*bus.Bus, *bus.Topic[job]) {
 	return b, must[*bus.Topic[job]](t)(bus.NewTopic(b, jobs))
 }
 
-// newRemote is the same through a broker: events are encoded on their way. The
-// second result publishes envelopes as a stranger would.
-func newRemote(t testing.TB) (*bus.Bus, *bus.Topic[job], func(*transport.Envelope)) {
+// newFake is the same on a fake bus: events are encoded on their way, and the test's
+// end looks at what is left.
+func newFake(t testing.TB, opts ...bustest.Option) (*bustest.Bus, *bus.Topic[job]) {
 	t.Helper()
-	broker := memory.NewBroker()
-	b, topic := newTopic(t, bus.Config{Transport: broker.Connect()})
-	stranger := broker.Connect()
-	return b, topic, func(env *transport.Envelope) {
-		env.Topic = "jobs"
-		var result [1]transport.Result
-		stranger.Publish(context.Background(), []*transport.Envelope{env}, result[:])
-		if result[0].Err != nil {
-			t.Fatal(result[0].Err)
-		}
-	}
+	b := bustest.New(t, opts...)
+	return b, must[*bus.Topic[job]](t)(bus.NewTopic(b.Bus, jobs))
 }
 
 func subscribe(t testing.TB, topic *bus.Topic[job], h func(context.Context, bus.Message[job]) error, opts ...bus.SubscribeOption) *bus.Subscription {

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/bustest"
 	"github.com/shardbus/shardbus/middleware"
 )
 
@@ -50,42 +51,32 @@ func delays(t testing.TB, cfg middleware.RetryConfig, most int) []time.Duration 
 
 func TestRetryUntilGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, topic := newTopic(t, bus.Config{})
 		begin := time.Now()
+		var told []int
+		o := bustest.Call(t, func(context.Context, job) error { return errBroken }, job{Key: "k"},
+			bustest.Use(middleware.Retry(middleware.RetryConfig{
+				MaxAttempts: 4, InitialDelay: time.Second, MaxDelay: 3 * time.Second, Jitter: -1,
+				OnGiveUp: func(d *bus.Delivery, err *middleware.GiveUpError) {
+					told = append(told, err.Attempts, d.Attempt())
+				},
+			})))
 		var at []time.Duration
 		var attempts []int
-		var told []int
-		sub := subscribe(t, topic, func(_ context.Context, m bus.Message[job]) error {
-			at, attempts = append(at, time.Since(begin)), append(attempts, m.Attempt)
-			return errBroken
-		}, bus.Use(middleware.Retry(middleware.RetryConfig{
-			MaxAttempts: 4, InitialDelay: time.Second, MaxDelay: 3 * time.Second, Jitter: -1,
-			OnGiveUp: func(d *bus.Delivery, err *middleware.GiveUpError) {
-				told = append(told, err.Attempts, d.Attempt())
-			},
-		})))
-		publish(t, topic, job{Key: "k"})
-		shutdown(t, b, sub)
-
+		for _, a := range o.Attempts {
+			at, attempts = append(at, a.Began.Sub(begin)), append(attempts, a.Number)
+		}
 		if want := []time.Duration{0, 1 * time.Second, 3 * time.Second, 6 * time.Second}; !slices.Equal(at, want) {
 			t.Errorf("attempts at %v, want %v", at, want)
 		}
 		if !slices.Equal(attempts, []int{1, 2, 3, 4}) || !slices.Equal(told, []int{4, 4}) {
 			t.Errorf("attempts %v, OnGiveUp was told %v", attempts, told)
 		}
-		letters := sub.DeadLetters()
-		if len(letters) != 1 {
-			t.Fatalf("%d dead letters", len(letters))
-		}
 		var gaveUp *middleware.GiveUpError
-		if err := letters[0].Err; !errors.As(err, &gaveUp) || gaveUp.Attempts != 4 || !errors.Is(err, errBroken) ||
-			err.Error() != "gave up after 4 attempts: broken" {
-			t.Errorf("the dead letter says %v", err)
+		if o.Letter == nil || o.Letter.Attempts != 4 || !errors.As(o.Err, &gaveUp) || gaveUp.Attempts != 4 ||
+			!errors.Is(o.Err, errBroken) || o.Err.Error() != "gave up after 4 attempts: broken" {
+			t.Error(o)
 		}
-		if letters[0].Attempts != 4 {
-			t.Errorf("the dead letter counts %d attempts", letters[0].Attempts)
-		}
-		if st := sub.Stats(); st.Failed != 4 || st.Retried != 3 || st.DeadLettered != 1 {
+		if st := o.Stats; st.Failed != 4 || st.Retried != 3 || st.DeadLettered != 1 {
 			t.Error(st)
 		}
 	})
@@ -127,19 +118,15 @@ func TestRetryLeavesVerdicts(t *testing.T) {
 	} {
 		t.Run(verdict.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var outside spy
-				b, topic := newTopic(t, bus.Config{})
 				first := true
-				sub := subscribe(t, topic, func(context.Context, bus.Message[job]) error {
+				o := bustest.Call(t, func(context.Context, job) error {
 					if !first {
 						return nil
 					}
 					first = false
 					return verdict
-				}, bus.Use(outside.middleware, middleware.Retry(middleware.RetryConfig{MaxAttempts: 1})))
-				publish(t, topic, job{})
-				shutdown(t, b, sub)
-				if got := outside.seen()[0]; got != verdict {
+				}, job{}, bustest.Within(2*time.Hour), bustest.Use(middleware.Retry(middleware.RetryConfig{MaxAttempts: 1})))
+				if got := o.Attempts[0].Err; got != verdict {
 					t.Errorf("it became %v", got)
 				}
 			})
@@ -150,25 +137,20 @@ func TestRetryLeavesVerdicts(t *testing.T) {
 func TestRetryIf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		errBadOrder := errors.New("bad order")
-		b, topic := newTopic(t, bus.Config{})
-		sub := subscribe(t, topic, func(_ context.Context, m bus.Message[job]) error {
-			if m.Value.Key == "bad" {
-				return fmt.Errorf("job %d: %w", m.Value.N, errBadOrder)
+		for _, tc := range []struct {
+			err  error
+			want string
+		}{
+			{fmt.Errorf("job 7: %w", errBadOrder), "gave up after 1 attempt: job 7: bad order"},
+			{errBroken, "gave up after 3 attempts: broken"},
+		} {
+			o := bustest.Call(t, func(context.Context, job) error { return tc.err }, job{},
+				bustest.Use(middleware.Retry(middleware.RetryConfig{
+					MaxAttempts: 3, If: func(err error) bool { return !errors.Is(err, errBadOrder) },
+				})))
+			if o.Letter == nil || o.Err.Error() != tc.want {
+				t.Errorf("%v, want %q", o, tc.want)
 			}
-			return errBroken
-		}, bus.Use(middleware.Retry(middleware.RetryConfig{
-			MaxAttempts: 3, If: func(err error) bool { return !errors.Is(err, errBadOrder) },
-		})))
-		publish(t, topic, job{Key: "bad", N: 7})
-		publish(t, topic, job{Key: "good"})
-		shutdown(t, b, sub)
-		var said []string
-		for _, l := range sub.DeadLetters() {
-			said = append(said, l.Err.Error())
-		}
-		want := []string{"gave up after 1 attempt: job 7: bad order", "gave up after 3 attempts: broken"}
-		if !slices.Equal(said, want) {
-			t.Errorf("dead letters %q, want %q", said, want)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/bustest"
 	"github.com/shardbus/shardbus/middleware"
 )
 
@@ -26,23 +27,17 @@ func sleep(ctx context.Context, d time.Duration) error {
 // chain, and after how long.
 func attempt(t *testing.T, h func(context.Context) error, m ...bus.Middleware) (after time.Duration, err error) {
 	t.Helper()
-	b, topic := newTopic(t, bus.Config{})
-	begin := time.Now()
-	var outside spy
-	sub := subscribe(t, topic, func(ctx context.Context, _ bus.Message[job]) error { return h(ctx) },
-		bus.Use(func(next bus.Handler) bus.Handler {
-			return func(ctx context.Context, d *bus.Delivery) error {
-				err := outside.middleware(next)(ctx, d)
-				after = time.Since(begin)
-				if err != nil {
-					return bus.Discard(err)
-				}
-				return nil
+	once := func(next bus.Handler) bus.Handler { // whatever verdict comes out
+		return func(ctx context.Context, d *bus.Delivery) error {
+			if err = next(ctx, d); err != nil {
+				return bus.Discard(err)
 			}
-		}), bus.Use(m...))
-	publish(t, topic, job{})
-	shutdown(t, b, sub)
-	return after, outside.seen()[0]
+			return nil
+		}
+	}
+	o := bustest.Call(t, func(ctx context.Context, _ job) error { return h(ctx) }, job{},
+		bustest.OnTopic(jobs), bustest.Use(once), bustest.Use(m...))
+	return o.Attempts[0].Took, err
 }
 
 func TestTimeout(t *testing.T) {
@@ -61,19 +56,19 @@ func TestTimeout(t *testing.T) {
 		},
 		"the context's error": {
 			h:     func(ctx context.Context) error { return sleep(ctx, time.Hour) },
-			want:  "jobs/worker: handler timed out after 1s: context deadline exceeded",
+			want:  "jobs/handler: handler timed out after 1s: context deadline exceeded",
 			is:    []error{middleware.ErrTimeout, context.DeadlineExceeded},
 			after: time.Second,
 		},
 		"the context's error, wrapped": {
 			h:     func(ctx context.Context) error { return fmt.Errorf("calling the bank: %w", sleep(ctx, time.Hour)) },
-			want:  "jobs/worker: handler timed out after 1s: calling the bank: context deadline exceeded",
+			want:  "jobs/handler: handler timed out after 1s: calling the bank: context deadline exceeded",
 			is:    []error{middleware.ErrTimeout, context.DeadlineExceeded},
 			after: time.Second,
 		},
 		"the context's cause": {
 			h:     func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) },
-			want:  "jobs/worker: handler timed out after 1s",
+			want:  "jobs/handler: handler timed out after 1s",
 			is:    []error{middleware.ErrTimeout, context.DeadlineExceeded},
 			after: time.Second,
 		},
@@ -101,14 +96,14 @@ func TestTimeout(t *testing.T) {
 		"the outer of two": {
 			h:     func(ctx context.Context) error { return sleep(ctx, time.Hour) },
 			m:     []bus.Middleware{middleware.Timeout(time.Second), middleware.Timeout(time.Minute)},
-			want:  "jobs/worker: handler timed out after 1s: context deadline exceeded",
+			want:  "jobs/handler: handler timed out after 1s: context deadline exceeded",
 			is:    []error{middleware.ErrTimeout},
 			after: time.Second,
 		},
 		"the inner of two": {
 			h:     func(ctx context.Context) error { return sleep(ctx, time.Hour) },
 			m:     []bus.Middleware{middleware.Timeout(time.Minute), middleware.Timeout(time.Second)},
-			want:  "jobs/worker: handler timed out after 1s: context deadline exceeded",
+			want:  "jobs/handler: handler timed out after 1s: context deadline exceeded",
 			is:    []error{middleware.ErrTimeout},
 			after: time.Second,
 		},
@@ -165,20 +160,17 @@ func TestTimeoutKeepsVerdict(t *testing.T) {
 // failure.
 func TestTimeoutOfEachAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, topic := newTopic(t, bus.Config{})
-		begin := time.Now()
-		sub := subscribe(t, topic, func(ctx context.Context, m bus.Message[job]) error {
-			if m.Attempt < 3 {
+		begin, n := time.Now(), 0
+		o := bustest.Call(t, func(ctx context.Context, _ job) error {
+			if n++; n < 3 {
 				return sleep(ctx, time.Hour)
 			}
 			return sleep(ctx, 500*time.Millisecond)
-		}, bus.Use(
+		}, job{}, bustest.Use(
 			middleware.Retry(middleware.RetryConfig{InitialDelay: time.Second, Multiplier: 1, Jitter: -1}),
 			middleware.Timeout(time.Second)))
-		publish(t, topic, job{})
-		shutdown(t, b, sub)
-		if st, took := sub.Stats(), time.Since(begin); st.Handled != 1 || st.Failed != 2 || took != 4500*time.Millisecond {
-			t.Errorf("after %v: %v", took, st)
+		if took := time.Since(begin); !o.Handled() || len(o.Attempts) != 3 || took != 4500*time.Millisecond {
+			t.Errorf("after %v: %v", took, o)
 		}
 	})
 }

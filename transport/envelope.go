@@ -2,7 +2,10 @@ package transport
 
 import "time"
 
-// Envelope is an event as it travels between processes.
+// Envelope is an event as it travels between processes. It arrives as it was
+// published but for Seq: every byte of every string, whatever it is. A transport
+// need not keep the difference between nil and empty, nor a time's zone and
+// monotonic clock.
 type Envelope struct {
 	Topic string
 	// Partitions is how many the topic has, 0 if it is not partitioned, and
@@ -17,12 +20,14 @@ type Envelope struct {
 	// ID is unique among the publisher's events. Empty only when Publisher is.
 	ID string
 	// Seq numbers the publisher's events on this topic and partition from 1
-	// without holes. The transport assigns it as it writes; 0 is unsequenced.
+	// without holes. The transport assigns it as it writes, whatever it was; 0 is
+	// unsequenced, as a stranger's are.
 	Seq uint64
 
 	// Key is the ordering key; empty when the event has none.
 	Key string
-	// Time is when the event happened or, by default, was published.
+	// Time is when the event happened or, by default, was published: zero, or in
+	// the years 1 to 9999, to the nanosecond.
 	Time time.Time
 	// Header is the event's metadata; nil when there is none.
 	Header map[string]string

@@ -13,6 +13,10 @@ type Gap struct {
 	// Publisher is the incarnation whose events are missing; empty when the
 	// events carried no sequence.
 	Publisher string
+	// Epoch orders the incarnations of one publisher, where their names do
+	// not tell them apart: when its numbers began, in milliseconds since 1970
+	// by its clock. 0 when it never said.
+	Epoch uint64
 	// From and To are the first and last missing sequence number, both
 	// included. Both are 0 when the events carried none.
 	From, To uint64
@@ -49,12 +53,19 @@ const (
 	FailOver
 	// Migration: the channel moved to another part of the broker.
 	Migration
+	// WindowExceeded: the publisher lives and was asked, and remembers the
+	// events no more.
+	WindowExceeded
+	// PublisherGone: the publisher did not answer in time when it was asked:
+	// it has ended, or cannot be reached.
+	PublisherGone
 )
 
 var (
 	gapKinds   = [...]string{Lost: "lost", Uncertain: "uncertain"}
 	gapReasons = [...]string{
 		Unknown: "unknown", Overflow: "overflow", Disconnected: "disconnected", FailOver: "fail-over", Migration: "migration",
+		WindowExceeded: "window exceeded", PublisherGone: "publisher gone",
 	}
 )
 
@@ -86,7 +97,7 @@ func (g Gap) String() string {
 // Extends tells whether next is the stretch right behind g, for the same
 // reason, so that the two are better told as one.
 func (g Gap) Extends(next Gap) bool {
-	return g.Topic == next.Topic && g.Partition == next.Partition && g.Publisher == next.Publisher &&
+	return g.Topic == next.Topic && g.Partition == next.Partition && g.Publisher == next.Publisher && g.Epoch == next.Epoch &&
 		g.Kind == next.Kind && g.Reason == next.Reason &&
 		(g.From == 0 && next.From == 0 || g.From != 0 && next.From == g.To+1)
 }

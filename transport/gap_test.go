@@ -23,6 +23,7 @@ func TestGapExtends(t *testing.T) {
 		"another topic":         func(g *transport.Gap) { g.Topic = "m" },
 		"another partition":     func(g *transport.Gap) { g.Partition = 2 },
 		"another publisher":     func(g *transport.Gap) { g.Publisher = "q" },
+		"another incarnation":   func(g *transport.Gap) { g.Epoch = 7 },
 		"another kind":          func(g *transport.Gap) { g.Kind = transport.Uncertain },
 		"another reason":        func(g *transport.Gap) { g.Reason = transport.Disconnected },
 		"the start of an epoch": func(g *transport.Gap) { g.From, g.To = 1, 1 },
@@ -59,6 +60,8 @@ func TestGapString(t *testing.T) {
 			"n/2: events 3 to 3 of publisher p uncertain (disconnected)",
 		},
 		{transport.Gap{Topic: "n", Count: 7}, "n: 7 events lost (unknown)"},
+		{transport.Gap{Topic: "n", Count: 7, Reason: transport.WindowExceeded}, "n: 7 events lost (window exceeded)"},
+		{transport.Gap{Topic: "n", Count: 7, Reason: transport.PublisherGone}, "n: 7 events lost (publisher gone)"},
 		{transport.Gap{Topic: "n", Count: 7, Kind: 9, Reason: 99}, "n: 7 events GapKind(9) (GapReason(99))"},
 	} {
 		if got := tc.gap.String(); got != tc.want {

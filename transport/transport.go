@@ -4,7 +4,9 @@
 // A [Transport] serves one bus. The bus runs Serve under its supervisor for as
 // long as it lives, publishes encoded events as [Envelope] values, and names the
 // topics it wants; the transport hands what arrives to the bus's [Sink].
-// transport/memory is the smallest complete implementation.
+// transport/memory is the smallest complete implementation, and
+// bustest.TestTransport checks one against every sentence here; see
+// docs/conformance.md for how to write another.
 package transport
 
 import (
@@ -21,36 +23,61 @@ var (
 	ErrInUse = errors.New("transport: serves another bus already")
 	// ErrTooLarge: the envelope is larger than the transport carries.
 	ErrTooLarge = errors.New("transport: envelope too large")
+	// ErrInvalidTopic: there is no such topic or partition. See [Topic] for what
+	// may be one.
+	ErrInvalidTopic = errors.New("transport: invalid topic")
 )
 
 // Transport carries envelopes between buses. All methods are safe for
-// concurrent use.
+// concurrent use. A context that has ended fails a call with its cause, so that
+// errors.Is(err, context.Cause(ctx)).
+//
+// A transport that holds what outlives Serve has a method Close() error: it ends
+// the transport for good, a Serve that runs included, and waits for that. Serve
+// then returns an error that wraps ErrClosed, and so does every later Serve,
+// Publish and Subscribe, at once. Closing again does nothing.
 type Transport interface {
 	// Capabilities says what this transport does. It never changes.
 	Capabilities() Capabilities
 
 	// Serve runs the transport for one bus until ctx ends, and then returns
-	// nil once nothing of it runs any more and sink is no longer called. An
-	// error means that it failed; the bus's supervisor then calls Serve again,
-	// and what was subscribed must become live again by itself.
+	// nil once nothing of it runs any more and sink is no longer called. That
+	// takes less than a bus's grace, of 5 s, whatever state the broker is in.
+	// An error means that it failed; the bus's supervisor then calls Serve again.
+	//
+	// Serve may be called again after it returned, with another sink. What was
+	// subscribed becomes live again by itself; what was accepted meanwhile
+	// arrives then or is reported as a Gap. A second Serve beside the first
+	// fails at once with ErrInUse and leaves the first alone.
 	Serve(ctx context.Context, sink Sink) error
 
 	// Publish hands envs to the broker, in order, and returns when each was
-	// accepted or has failed: results[i] says what became of envs[i]. The
-	// slices have equal length and belong to the caller again afterwards; the
-	// envelopes belong to the transport from the call on. A context that ends
-	// first fails what was not yet accepted with the context's error; such an
-	// envelope may still arrive.
+	// accepted or has failed: results[i] says what became of envs[i], and one
+	// that fails does not keep others from being accepted. What one caller
+	// publishes on a topic and partition, in one call or in one after another,
+	// gets its numbers and arrives in that order.
+	//
+	// The slices have equal length and belong to the caller again afterwards;
+	// the envelopes, with all they point to, belong to the transport from the
+	// call on. A context that ends first fails what was not yet accepted; such
+	// an envelope may still arrive.
+	//
+	// While no Serve runs a Publish may succeed, wait for Serve as long as its
+	// context lasts, or fail with ErrClosed.
 	Publish(ctx context.Context, envs []*Envelope, results []Result)
 
-	// Subscribe makes the topic's events arrive at the sink, and returns when
-	// it is live: everything accepted from then on arrives or is reported as a
-	// Gap. It waits for a Serve that is not running yet. An error leaves the
-	// topic unsubscribed. Subscribing to a subscribed topic does nothing.
+	// Subscribe makes the events of all the topic's partitions arrive at the
+	// sink, those that this transport publishes included, and returns when it
+	// is live: everything accepted from then on arrives once or is reported in
+	// one Gap, of every publisher that was heard of and lives. It waits for a
+	// Serve that is not running yet. An error leaves the topic unsubscribed.
+	// Subscribing to a subscribed topic does nothing; with another number of
+	// partitions it is an error.
 	Subscribe(ctx context.Context, topic Topic) error
 
-	// Unsubscribe ends it: when it returns, no event of the topic arrives any
-	// more.
+	// Unsubscribe ends it: when it returns, with an error too, no event and no
+	// Gap of the topic arrives any more. Other topics are not touched. It needs
+	// no Serve. Unsubscribing from what is not subscribed does nothing.
 	Unsubscribe(ctx context.Context, topic Topic) error
 }
 
@@ -60,24 +87,21 @@ type Transport interface {
 type Claimer interface {
 	// Claim takes the transport, or returns an error that wraps ErrInUse.
 	Claim() error
-	// Release gives it back, after Serve returned.
+	// Release gives it back, after Serve returned: what was subscribed is
+	// forgotten, and the next bus may claim it.
 	Release()
 }
 
-// Sink is the bus as a transport sees it. Its methods never block and may be
-// called from any goroutine; the transport calls Deliver in the order of each
-// publisher's sequence on a channel.
+// Sink is the bus as a transport sees it. Its methods never block, do not call
+// the transport, and may be called from any goroutine; the transport calls
+// Deliver in the order of each publisher's sequence on a topic and partition,
+// and tells of each number once, by either method.
 type Sink interface {
 	// Deliver hands over an envelope, which nobody may change any more.
 	Deliver(env *Envelope)
-	// Gap reports events that will not be delivered.
+	// Gap reports events that will not be delivered. No part of it was
+	// reported before or arrives later.
 	Gap(g Gap)
-}
-
-// Topic is what a transport needs to know of a topic.
-type Topic struct {
-	Name       string
-	Partitions int // 0: unpartitioned
 }
 
 // Result is what became of one published envelope.
@@ -86,7 +110,10 @@ type Result struct {
 	// the transport can't tell. It is a hint: subscribers on other nodes or
 	// yet to read a log don't show.
 	Receivers int
-	Err       error
+	// Repeated says that it was sent again, because nobody could tell whether
+	// the broker had accepted it before.
+	Repeated bool
+	Err      error
 }
 
 // Capabilities is what a transport can do.

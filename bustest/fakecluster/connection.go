@@ -248,7 +248,9 @@ func (cl *client) clientCommand(args []string) {
 		sub == "TRACKING" && (len(args) == 3 && strings.EqualFold(args[2], "OFF") || hasWord(args, "OPTIN")):
 		cl.reply.ok()
 	case sub == "LIST" && len(args) == 2:
-		cl.reply.bulk(cl.node.clientListLocked())
+		cl.reply.bulk(cl.node.clientListLocked(""))
+	case sub == "LIST" && len(args) == 4 && strings.EqualFold(args[2], "ID"):
+		cl.reply.bulk(cl.node.clientListLocked(args[3]))
 	case sub == "KILL" && len(args) == 4 && isOneOf(args[2], "ID", "TYPE"):
 		cl.killLocked(strings.ToUpper(args[2]), args[3])
 	default:
@@ -256,12 +258,15 @@ func (cl *client) clientCommand(args []string) {
 	}
 }
 
-// clientListLocked is the text of CLIENT LIST, with the fields that the fake knows.
-func (n *Node) clientListLocked() string {
+// clientListLocked is the text of CLIENT LIST, with the fields that the fake knows; of the client of that ID, or all.
+func (n *Node) clientListLocked(id string) string {
 	var b strings.Builder
 	for _, cl := range slices.SortedFunc(maps.Keys(n.clients), func(a, b *client) int { return a.id - b.id }) {
-		fmt.Fprintf(&b, "id=%d addr=%s laddr=%s name=%s age=%d sub=%d psub=0 ssub=%d resp=%d\n", cl.id, cl.conn.RemoteAddr(), n.addr,
-			cl.label, int(time.Since(cl.born).Seconds()), len(cl.normal), len(cl.shard), map[bool]int{false: 2, true: 3}[cl.resp3])
+		if id != "" && id != strconv.Itoa(cl.id) {
+			continue
+		}
+		fmt.Fprintf(&b, "id=%d addr=%s laddr=%s name=%s age=%d sub=%d psub=0 ssub=%d omem=%d resp=%d\n", cl.id, cl.conn.RemoteAddr(), n.addr,
+			cl.label, int(time.Since(cl.born).Seconds()), len(cl.normal), len(cl.shard), cl.out.size(), map[bool]int{false: 2, true: 3}[cl.resp3])
 	}
 	return b.String()
 }

@@ -14,6 +14,7 @@ type output struct {
 	mu sync.Mutex
 	// mu guards what follows.
 	waiting []byte
+	writing int  // bytes that are with the connection
 	bounded bool // the client subscribes to something
 	ending  bool // close the connection when all is written
 }
@@ -33,6 +34,13 @@ func (o *output) put(p []byte) bool {
 	o.mu.Unlock()
 	o.signal()
 	return fits
+}
+
+// size is how many bytes wait or are being written.
+func (o *output) size() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.waiting) + o.writing
 }
 
 // bound says whether the limit holds.
@@ -72,12 +80,15 @@ func (o *output) run(conn net.Conn, gone <-chan struct{}, gate func() bool) {
 		}
 		o.mu.Lock()
 		p, ending := o.waiting, o.ending
-		o.waiting = spare[:0]
+		o.waiting, o.writing = spare[:0], len(p)
 		o.mu.Unlock()
 		if len(p) > 0 {
 			if _, err := conn.Write(p); err != nil {
 				return
 			}
+			o.mu.Lock()
+			o.writing = 0
+			o.mu.Unlock()
 		}
 		if ending {
 			return

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/shardbus/shardbus/bus"
-	"github.com/shardbus/shardbus/transport/memory"
+	"github.com/shardbus/shardbus/bustest"
 )
 
 // runFlights runs the program and returns what it printed.
@@ -186,8 +186,12 @@ func TestHandlerPanics(t *testing.T) {
 
 // TestOnATransport: the program needs no change where flights travel encoded.
 func TestOnATransport(t *testing.T) {
-	b, in := openTestBus(t, bus.Config{Transport: memory.NewBroker().Connect()})
-	airports, _, err := count(t.Context(), b, in, &progress{}, nil)
+	in, err := openInput(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	airports, _, err := count(t.Context(), bustest.New(t).Bus, in, &progress{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,8 @@ var house = []room{
 	{dir: "transport/redis", uses: []string{"transport", "router", "supervisor"}, libraries: []string{rueidis, backoff, zap}},
 	{dir: "bus", uses: []string{"transport", "transport/memory", "supervisor", "codec", "router"}, libraries: []string{backoff, zap}},
 	{dir: "middleware", uses: []string{"bus", "codec"}, libraries: []string{backoff, zap}},
-	{dir: "bustest", uses: []string{"bus", "transport", "transport/memory", "codec"}, libraries: []string{zap}},
+	{dir: "bustest", uses: []string{"bus", "transport", "transport/memory", "codec", "bustest/transporttest"}, libraries: []string{zap}},
+	{dir: "bustest/transporttest", uses: []string{"transport"}},
 	{dir: "bustest/fakecluster", uses: []string{"router"}, libraries: []string{miniredis}},
 }
 

@@ -174,6 +174,24 @@ func (r *Reader[C]) Ready() bool {
 	return r.log.Load().tail.Load() > taken
 }
 
+// Waiting is how many committed items wait to be taken, at some moment during the
+// call if neither side stands still. For anybody.
+func (r *Reader[C]) Waiting() int {
+	taken := r.Taken() // first: what was taken had been committed
+	log, end := r.log.Load(), uint64(nobody)
+	if t := r.turn.Load(); t != nil {
+		if taken >= t.at {
+			log = t.to
+		} else {
+			end = t.at
+		}
+	}
+	if log == nil {
+		return 0
+	}
+	return int(max(taken, min(end, log.tail.Load())) - taken)
+}
+
 // Taken is the position of the next item to be taken.
 func (r *Reader[C]) Taken() uint64 { return r.cursor.Load() >> 1 }
 

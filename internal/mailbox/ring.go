@@ -43,6 +43,9 @@ func (r *Ring[C]) Peek() *C {
 	return &r.cells[r.head]
 }
 
+// at is the i-th item from the oldest.
+func (r *Ring[C]) at(i int) *C { return &r.cells[(r.head+i)%len(r.cells)] }
+
 func (r *Ring[C]) grow() {
 	bigger := make([]C, max(firstCells, 2*len(r.cells)))
 	k := copy(bigger, r.cells[r.head:])

@@ -3,12 +3,15 @@
 //
 // It keeps nothing: an event reaches the buses that are subscribed when it is
 // published. Delivery runs on the publisher's goroutine and is synchronous:
-// when Publish returns, the event is in the subscribers' inboxes.
+// when Publish returns, the event is in the subscribers' inboxes. Nothing is
+// lost, but for what is published between two Serves of a subscribed transport:
+// the second begins with its gaps.
 package memory
 
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/shardbus/shardbus/transport"
@@ -32,7 +35,7 @@ type channel struct {
 	mu struct {
 		sync.Mutex
 		seqs    map[string]uint64 // publisher → last sequence
-		members []*Transport      // in order of subscription
+		members []*member         // in order of subscription
 	}
 }
 
@@ -43,7 +46,7 @@ func NewBroker() *Broker { return &Broker{channels: make(map[address]*channel)} 
 func (b *Broker) Connect() *Transport {
 	t := &Transport{broker: b}
 	t.mu.up = make(chan struct{})
-	t.mu.topics = make(map[transport.Topic]struct{})
+	t.links.topics = make(map[string]transport.Topic)
 	return t
 }
 
@@ -77,9 +80,14 @@ type Transport struct {
 	}
 	mu struct {
 		sync.Mutex
-		up     chan struct{} // closed while Serve runs
-		topics map[transport.Topic]struct{}
-		taken  bool
+		up    chan struct{} // closed while Serve runs
+		taken bool
+	}
+	// links is held while topics are joined and left, so that the channels' members
+	// are what it lists. Taken before a channel's lock.
+	links struct {
+		sync.Mutex
+		topics map[string]transport.Topic
 	}
 }
 
@@ -99,8 +107,14 @@ func (t *Transport) Claim() error {
 	return nil
 }
 
-// Release lets another bus have it.
+// Release lets another bus have it, which finds nothing subscribed.
 func (t *Transport) Release() {
+	t.links.Lock()
+	for _, topic := range t.links.topics {
+		t.leave(topic)
+	}
+	clear(t.links.topics)
+	t.links.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.taken = false
@@ -123,12 +137,11 @@ func (t *Transport) Serve(ctx context.Context, sink transport.Sink) error {
 	if busy {
 		return fmt.Errorf("%w: each bus needs a Connect of its own", transport.ErrInUse)
 	}
-	t.mu.Lock()
-	topics := t.subscribedLocked()
-	t.mu.Unlock()
-	for _, topic := range topics { // of an earlier Serve
-		t.join(topic)
+	t.links.Lock()
+	for _, topic := range t.links.topics { // of an earlier Serve
+		t.eachChannel(topic, func(c *channel) { c.confessLocked(t) })
 	}
+	t.links.Unlock()
 	t.mu.Lock()
 	close(t.mu.up)
 	t.mu.Unlock()
@@ -137,27 +150,18 @@ func (t *Transport) Serve(ctx context.Context, sink transport.Sink) error {
 
 	t.mu.Lock()
 	t.mu.up = make(chan struct{})
-	topics = t.subscribedLocked()
 	t.mu.Unlock()
 	t.gate.Lock()
 	t.gate.sink = nil
 	t.gate.Unlock()
-	for _, topic := range topics {
-		t.leave(topic)
-	}
 	return nil
-}
-
-func (t *Transport) subscribedLocked() []transport.Topic {
-	topics := make([]transport.Topic, 0, len(t.mu.topics))
-	for topic := range t.mu.topics {
-		topics = append(topics, topic)
-	}
-	return topics
 }
 
 // serving waits for Serve.
 func (t *Transport) serving(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	t.mu.Lock()
 	up := t.mu.up
 	t.mu.Unlock()
@@ -170,85 +174,107 @@ func (t *Transport) serving(ctx context.Context) error {
 }
 
 // Publish delivers each envelope to every subscribed bus before it returns. It
-// does not need Serve. The only error is a context that had ended before.
+// does not need Serve. It fails what names no topic or partition, and all that
+// is left when ctx has ended.
 func (t *Transport) Publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
 	for i, env := range envs {
 		if ctx.Err() != nil {
-			results[i].Err = context.Cause(ctx)
+			results[i] = transport.Result{Err: context.Cause(ctx)}
 			continue
 		}
-		results[i].Receivers = t.broker.deliver(env)
+		n, err := t.broker.deliver(env)
+		results[i] = transport.Result{Receivers: n, Err: err}
 	}
 }
 
 // deliver numbers env and hands it to the members of its channel. The channel's
 // lock is held meanwhile, so that order of numbers is order of delivery;
 // Deliver never blocks.
-func (b *Broker) deliver(env *transport.Envelope) (receivers int) {
-	c := b.channel(address{env.Topic, env.Partition})
+func (b *Broker) deliver(env *transport.Envelope) (receivers int, err error) {
+	c, err := b.channelOf(env)
+	if err != nil {
+		return 0, fmt.Errorf("memory: publish: %w", err)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	env.Seq = 0
 	if env.Publisher != "" {
 		c.mu.seqs[env.Publisher]++
 		env.Seq = c.mu.seqs[env.Publisher]
 	}
-	for _, t := range c.mu.members {
-		t.deliver(env)
+	for _, m := range c.mu.members {
+		if m.deliver(env) {
+			receivers++
+		}
 	}
-	return len(c.mu.members)
+	return receivers, nil
 }
 
-// deliver hands env to the bus, if one is served.
-func (t *Transport) deliver(env *transport.Envelope) {
-	t.gate.RLock()
-	defer t.gate.RUnlock()
-	if t.gate.sink != nil {
-		t.gate.sink.Deliver(env)
+// channelOf finds or makes an envelope's channel. Only the name of a new one
+// is looked at.
+func (b *Broker) channelOf(env *transport.Envelope) (*channel, error) {
+	topic := transport.Topic{Name: env.Topic, Partitions: env.Partitions}
+	if env.Partition != 0 {
+		if err := topic.Holds(env.Partition); err != nil {
+			return nil, err
+		}
 	}
+	a := address{env.Topic, env.Partition}
+	b.mu.RLock()
+	c := b.channels[a]
+	b.mu.RUnlock()
+	if c != nil && env.Partitions >= 0 && env.Partitions <= transport.MaxPartitions {
+		return c, nil
+	}
+	if err := topic.Validate(); err != nil {
+		return nil, err
+	}
+	return b.channel(a), nil
 }
 
 // Subscribe is live when it returns.
 func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic) error {
-	if err := t.serving(ctx); err != nil {
-		return err
+	if err := topic.Validate(); err != nil {
+		return fmt.Errorf("memory: subscribe: %w", err)
 	}
-	t.mu.Lock()
-	t.mu.topics[topic] = struct{}{}
-	t.mu.Unlock()
-	t.join(topic)
+	if err := t.serving(ctx); err != nil {
+		return fmt.Errorf("memory: subscribe to topic %q: %w", topic.Name, err)
+	}
+	t.links.Lock()
+	defer t.links.Unlock()
+	switch have, listed := t.links.topics[topic.Name]; {
+	case !listed:
+		t.links.topics[topic.Name] = topic
+		t.join(topic)
+	case have != topic:
+		return fmt.Errorf("memory: subscribe: %w: %q is subscribed to with %d partitions, not %d",
+			transport.ErrInvalidTopic, topic.Name, have.Partitions, topic.Partitions)
+	}
 	return nil
 }
 
 // Unsubscribe ends delivery: when it returns, no event of the topic is under
 // way to the sink.
 func (t *Transport) Unsubscribe(_ context.Context, topic transport.Topic) error {
-	t.mu.Lock()
-	delete(t.mu.topics, topic)
-	t.mu.Unlock()
-	t.leave(topic)
+	t.links.Lock()
+	defer t.links.Unlock()
+	if have, listed := t.links.topics[topic.Name]; listed {
+		delete(t.links.topics, topic.Name)
+		t.leave(have)
+	}
 	return nil
 }
 
-// join makes t a member of the topic's channels; joining twice is joining once.
+// join makes t a member of the topic's channels.
 func (t *Transport) join(topic transport.Topic) {
 	t.eachChannel(topic, func(c *channel) {
-		for _, m := range c.mu.members {
-			if m == t {
-				return
-			}
-		}
-		c.mu.members = append(c.mu.members, t)
+		c.mu.members = append(c.mu.members, &member{Transport: t})
 	})
 }
 
 func (t *Transport) leave(topic transport.Topic) {
 	t.eachChannel(topic, func(c *channel) {
-		for i, m := range c.mu.members {
-			if m == t {
-				c.mu.members = append(c.mu.members[:i:i], c.mu.members[i+1:]...)
-				return
-			}
-		}
+		c.mu.members = slices.DeleteFunc(c.mu.members, func(m *member) bool { return m.Transport == t })
 	})
 }
 

@@ -17,6 +17,7 @@ import (
 type inbox struct {
 	mu     sync.Mutex
 	got    []*transport.Envelope
+	gaps   []transport.Gap
 	closed bool
 	t      testing.TB
 }
@@ -30,7 +31,14 @@ func (in *inbox) Deliver(env *transport.Envelope) {
 	in.got = append(in.got, env)
 }
 
-func (in *inbox) Gap(g transport.Gap) { in.t.Errorf("a gap: %v", g) }
+func (in *inbox) Gap(g transport.Gap) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.closed {
+		in.t.Error("Gap after Serve returned")
+	}
+	in.gaps = append(in.gaps, g)
+}
 
 // take returns what came since the last take.
 func (in *inbox) take() []*transport.Envelope {
@@ -132,11 +140,11 @@ func TestEnvelopesArriveUnchanged(t *testing.T) {
 	in, _ := serve(t, tr)
 	subscribe(t, tr, transport.Topic{Name: "n", Partitions: 2})
 	full := transport.Envelope{
-		Topic: "n", Partition: 1, Publisher: "p", ID: "\xff", Seq: 99, Key: "k\x00", Time: time.Unix(1, 2),
+		Topic: "n", Partitions: 2, Partition: 1, Publisher: "p", ID: "\xff", Seq: 99, Key: "k\x00", Time: time.Unix(1, 2),
 		Header: map[string]string{"a": "b"}, ContentType: "x/y", Payload: []byte{0, 255},
 	}
 	given := full
-	publish(t, tr, &given, &transport.Envelope{Topic: "n"})
+	publish(t, tr, &given, &transport.Envelope{Topic: "n", Partitions: 2})
 	got := in.take()
 	if len(got) != 2 {
 		t.Fatalf("%d", len(got))
@@ -158,9 +166,9 @@ func TestSequences(t *testing.T) {
 	subscribe(t, tr, transport.Topic{Name: "n", Partitions: 2}, transport.Topic{Name: "m"})
 	want := map[string]uint64{}
 	for i := range 100 {
-		e := &transport.Envelope{Topic: "n", Publisher: fmt.Sprint("p", i%3), Partition: i % 2}
+		e := &transport.Envelope{Topic: "n", Publisher: fmt.Sprint("p", i%3), Partitions: 2, Partition: i % 2}
 		if i%5 == 0 {
-			e.Topic, e.Partition = "m", 0
+			e.Topic, e.Partitions, e.Partition = "m", 0, 0
 		}
 		publish(t, tr, e)
 		k := fmt.Sprint(e.Topic, e.Partition, e.Publisher)
@@ -232,7 +240,7 @@ func TestUnsubscribe(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	publish(t, tr, env("n", "1"), &transport.Envelope{Topic: "p", Partition: 3, ID: "2"})
+	publish(t, tr, env("n", "1"), &transport.Envelope{Topic: "p", Partitions: 4, Partition: 3, ID: "2"})
 	if got := ids(in.take()); got != "[2]" {
 		t.Errorf("%v", got)
 	}
@@ -240,7 +248,7 @@ func TestUnsubscribe(t *testing.T) {
 		t.Fatal(err)
 	}
 	for p := range 4 {
-		if r := publish(t, tr, &transport.Envelope{Topic: "p", Partition: p}); r[0].Receivers != 0 {
+		if r := publish(t, tr, &transport.Envelope{Topic: "p", Partitions: 4, Partition: p}); r[0].Receivers != 0 {
 			t.Errorf("partition %d: %+v", p, r)
 		}
 	}
@@ -304,27 +312,31 @@ func TestServeTwice(t *testing.T) {
 	}
 }
 
-// What was subscribed is live again after a restart, and what was unsubscribed
-// meanwhile is not.
+// What was subscribed is live again after a restart, with a gap of what was
+// published meanwhile, and what was unsubscribed meanwhile is not.
 func TestServeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := memory.NewBroker().Connect()
 		_, stop := serve(t, tr)
 		subscribe(t, tr, topicN, transport.Topic{Name: "m", Partitions: 3}, transport.Topic{Name: "gone"})
-		for range 3 {
+		for round := range uint64(3) {
 			stop()
 			if err := tr.Unsubscribe(t.Context(), transport.Topic{Name: "gone"}); err != nil {
 				t.Fatal(err)
 			}
-			if r := publish(t, tr, env("n", "lost")); r[0].Receivers != 0 {
+			if r := publish(t, tr, env("n", "lost"), env("n", "lost"), env("gone", "lost"), &transport.Envelope{Topic: "n"}); r[0].Receivers != 0 {
 				t.Errorf("while nobody serves: %+v", r)
 			}
 			var in *inbox
 			in, stop = serve(t, tr)
 			synctest.Wait()
-			publish(t, tr, env("n", "1"), &transport.Envelope{Topic: "m", Partition: 2, ID: "2"}, env("gone", "3"))
+			publish(t, tr, env("n", "1"), &transport.Envelope{Topic: "m", Partitions: 3, Partition: 2, ID: "2"}, env("gone", "3"))
 			if got := ids(in.take()); got != "[1 2]" {
 				t.Errorf("after a restart: %v", got)
+			}
+			want := fmt.Sprintf("[n: 1 events lost (disconnected) n: events %d to %d of publisher p lost (disconnected)]", 3*round+1, 3*round+2)
+			if got := fmt.Sprint(in.gaps); got != want {
+				t.Errorf("after a restart: gaps %v, want %v", got, want)
 			}
 		}
 		stop()
@@ -423,6 +435,55 @@ func TestSinkIsLeftAloneAfterServe(t *testing.T) {
 	}
 	close(stopAll)
 	wg.Wait()
+}
+
+// TestNextBus: a bus leaves no subscription behind for the next one on its
+// transport.
+func TestNextBus(t *testing.T) {
+	tr := memory.NewBroker().Connect()
+	if err := tr.Claim(); err != nil {
+		t.Fatal(err)
+	}
+	_, stop := serve(t, tr)
+	subscribe(t, tr, topicN)
+	stop()
+	publish(t, tr, env("n", "missed"))
+	tr.Release()
+	in, _ := serve(t, tr)
+	subscribe(t, tr, transport.Topic{Name: "m"})
+	if r := publish(t, tr, env("n", "1"), env("m", "2")); r[0].Receivers != 0 || ids(in.take()) != "[2]" || in.gaps != nil {
+		t.Errorf("%+v, gaps %v", r, in.gaps)
+	}
+}
+
+// TestInvalid: what names no topic or partition is refused, and the rest of its
+// batch accepted.
+func TestInvalid(t *testing.T) {
+	tr := memory.NewBroker().Connect()
+	in, _ := serve(t, tr)
+	subscribe(t, tr, topicN)
+	results := make([]transport.Result, 6)
+	tr.Publish(t.Context(), []*transport.Envelope{
+		{Topic: "a{b}"}, {Topic: "n", Partition: 1}, {Topic: "n", Partition: -1}, {Topic: "n", Partitions: 2, Partition: 2},
+		{Topic: "n", Partitions: -1}, env("n", "1"),
+	}, results)
+	for i, r := range results {
+		if bad := i < 5; errors.Is(r.Err, transport.ErrInvalidTopic) != bad {
+			t.Errorf("%d: %+v", i, r)
+		}
+	}
+	if got := ids(in.take()); got != "[1]" {
+		t.Errorf("%v", got)
+	}
+	for _, topic := range []transport.Topic{{Name: "a{b}"}, {Name: "n", Partitions: 2}} {
+		if err := tr.Subscribe(t.Context(), topic); !errors.Is(err, transport.ErrInvalidTopic) {
+			t.Errorf("%+v: %v", topic, err)
+		}
+	}
+	publish(t, tr, env("n", "2"))
+	if got := ids(in.take()); got != "[2]" {
+		t.Errorf("%v", got)
+	}
 }
 
 func TestCapabilities(t *testing.T) {

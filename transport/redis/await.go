@@ -30,6 +30,6 @@ func (a *await) wait(ctx context.Context, r *registry) error {
 		defer r.mu.Unlock()
 		return a.err
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }

@@ -24,7 +24,10 @@ func BenchmarkPublish(b *testing.B) {
 		for _, c := range []struct{ goroutines, batch int }{{1, 1}, {64, 1}, {512, 1}, {1, 100}, {8, 100}} {
 			name := fmt.Sprintf("subscribers=%d/goroutines=%d/batch=%d", subscribers, c.goroutines, c.batch)
 			b.Run(name+"/raw", func(b *testing.B) { benchRaw(b, s.Addr(), subscribers, c.goroutines, c.batch) })
-			b.Run(name+"/ours", func(b *testing.B) { benchOurs(b, s.Addr(), subscribers, c.goroutines, c.batch) })
+			b.Run(name+"/ours", func(b *testing.B) { benchOurs(b, s.Addr(), redis.Repair{}, subscribers, c.goroutines, c.batch) })
+			b.Run(name+"/without repair", func(b *testing.B) {
+				benchOurs(b, s.Addr(), redis.Repair{Off: true}, subscribers, c.goroutines, c.batch)
+			})
 		}
 	}
 }
@@ -45,12 +48,12 @@ func (c *counter) Deliver(*transport.Envelope) { c.n.Add(1) }
 func (c *counter) Gap(g transport.Gap)         { c.n.Add(int64(g.Count)) }
 
 // listen subscribes to the topics, and returns what it counts by.
-func listen(b *testing.B, addr string, subscribers int) *counter {
+func listen(b *testing.B, addr string, repair redis.Repair, subscribers int) *counter {
 	count := new(counter)
 	if subscribers == 0 {
 		return count
 	}
-	n := benchServe(b, addr, count)
+	n := benchServe(b, addr, repair, count)
 	for i := range benchTopics {
 		if err := n.Subscribe(b.Context(), transport.Topic{Name: fmt.Sprintf("bench.%d", i)}); err != nil {
 			b.Fatal(err)
@@ -59,8 +62,8 @@ func listen(b *testing.B, addr string, subscribers int) *counter {
 	return count
 }
 
-func benchServe(b *testing.B, addr string, sink transport.Sink) *redis.Transport {
-	tr, err := redis.Open(b.Context(), redis.Config{Addrs: []string{addr}})
+func benchServe(b *testing.B, addr string, repair redis.Repair, sink transport.Sink) *redis.Transport {
+	tr, err := redis.Open(b.Context(), redis.Config{Addrs: []string{addr}, Repair: repair})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -113,9 +116,9 @@ func report(b *testing.B, batch int, count *counter, subscribers int, before tim
 	b.ReportMetric(float64(cpu(b)-before)/float64(b.N*batch), "cpu-ns/event")
 }
 
-func benchOurs(b *testing.B, addr string, subscribers, goroutines, batch int) {
-	count := listen(b, addr, subscribers)
-	tr := benchServe(b, addr, new(counter))
+func benchOurs(b *testing.B, addr string, repair redis.Repair, subscribers, goroutines, batch int) {
+	count := listen(b, addr, repair, subscribers)
+	tr := benchServe(b, addr, repair, new(counter))
 	var next atomic.Int64
 	before := cpu(b)
 	parallel(b, goroutines, func(pb *testing.PB) {
@@ -138,7 +141,7 @@ func benchOurs(b *testing.B, addr string, subscribers, goroutines, batch int) {
 }
 
 func benchRaw(b *testing.B, addr string, subscribers, goroutines, batch int) {
-	count := listen(b, addr, subscribers)
+	count := listen(b, addr, redis.Repair{}, subscribers)
 	client, err := rueidis.NewClient(rueidis.ClientOption{
 		InitAddress: []string{addr}, ForceSingleClient: true, DisableCache: true, DisableRetry: true, PipelineMultiplex: -1,
 	})

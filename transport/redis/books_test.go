@@ -35,10 +35,13 @@ type publication struct {
 
 // subscriber is what one subscribing process told.
 type subscriber struct {
-	name string
-	got  map[string][]arrival // by topic
-	gaps []transport.Gap
-	sent map[string]time.Time // by topic: when what arrived last was published
+	name    string
+	repairs bool
+	// voided and repaired are of its ledger.
+	voided, repaired int
+	got              map[string][]arrival // by topic
+	gaps             []transport.Gap
+	sent             map[string]time.Time // by topic: when what arrived last was published
 }
 
 type arrival struct {
@@ -95,8 +98,8 @@ func (b *books) publisher() func(words []string) {
 }
 
 // subscriber returns what reads the lines of a subscribing process.
-func (b *books) subscriber(name string) func(words []string) {
-	s := &subscriber{name: name, got: map[string][]arrival{}, sent: map[string]time.Time{}}
+func (b *books) subscriber(name string, repairs bool) func(words []string) {
+	s := &subscriber{name: name, repairs: repairs, got: map[string][]arrival{}, sent: map[string]time.Time{}}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.subscribers = append(b.subscribers, s)
@@ -114,6 +117,13 @@ func (b *books) subscriber(name string) func(words []string) {
 				return
 			}
 			s.gaps = append(s.gaps, g)
+		case len(words) == 3 && words[0] == "ledger":
+			var err, again error
+			s.voided, err = strconv.Atoi(words[1])
+			s.repaired, again = strconv.Atoi(words[2])
+			if err != nil || again != nil {
+				b.problems = append(b.problems, strings.Join(words, " "))
+			}
 		default:
 			b.problems = append(b.problems, strings.Join(words, " "))
 		}
@@ -138,7 +148,7 @@ func (b *books) flowing(t *testing.T, topics []string) {
 	})
 }
 
-// settled waits until every number is received or in a gap, for each subscriber.
+// settled waits until every number is received, void or in a gap, for each subscriber.
 func (b *books) settled(t *testing.T) {
 	t.Helper()
 	eventually(t, "every number to be settled", func() error {
@@ -149,7 +159,7 @@ func (b *books) settled(t *testing.T) {
 			assigned += len(numbers)
 		}
 		for _, s := range b.subscribers {
-			n := 0
+			n := s.voided
 			for _, got := range s.got {
 				n += len(got)
 			}
@@ -170,7 +180,8 @@ type fate struct {
 	gap      *transport.Gap
 }
 
-// audit compares the books: each number is received once, in order, or in one gap, of the right kind.
+// audit compares the books: each number is received once, in order, or void if its Publish failed, or in one gap, of the
+// right kind. Who repairs misses nothing that was accepted.
 func (b *books) audit(t *testing.T) {
 	t.Helper()
 	b.mu.Lock()
@@ -186,7 +197,7 @@ func (b *books) audit(t *testing.T) {
 			}
 		}
 		fates := b.fates(s, fail)
-		assigned, received, failed, lost, uncertain := 0, 0, 0, 0, 0
+		assigned, received, failed, lost, uncertain, voided := 0, 0, 0, 0, 0, 0
 		for key, numbers := range b.streams {
 			for seq, p := range numbers {
 				f := fates[key][seq]
@@ -199,8 +210,12 @@ func (b *books) audit(t *testing.T) {
 					fail("%v was received, and is in %v", p, *f.gap)
 				case f.received:
 					received++
+				case f.gap == nil && p.failed && s.repairs:
+					voided++
 				case f.gap == nil:
 					fail("%v was lost silently", p)
+				case s.repairs && !p.failed:
+					fail("%v was not repaired: %v", p, *f.gap)
 				case p.failed != (f.gap.Kind == transport.Uncertain):
 					fail("%v is in %v", p, *f.gap)
 				case p.failed:
@@ -219,8 +234,14 @@ func (b *books) audit(t *testing.T) {
 		if wrong > 10 {
 			t.Errorf("%s: and %d more", s.name, wrong-10)
 		}
-		t.Logf("%s: %d numbers assigned, %d of them with an error; %d received, %d lost, %d uncertain in %d gaps by reason %v",
-			s.name, assigned, failed, received, lost, uncertain, len(s.gaps), reasons(s.gaps))
+		if voided != s.voided {
+			fail("%d are void, its ledger says %d", voided, s.voided)
+		}
+		if s.repairs && s.repaired == 0 {
+			fail("nothing was repaired")
+		}
+		t.Logf("%s: %d numbers assigned, %d of them with an error; %d received, %d of them repaired, %d void, %d lost, %d uncertain in %d gaps by reason %v",
+			s.name, assigned, failed, received, s.repaired, voided, lost, uncertain, len(s.gaps), reasons(s.gaps))
 	}
 }
 

@@ -29,17 +29,24 @@ type item struct {
 	given   string // the stream's givenTo when it was last taken
 	stream  *stream
 
+	repeated bool // a pipeline that it was in failed, and nobody knows whether the server had accepted it
+
 	call    *call // nil: its caller was told how it ended
 	index   int   // in call.results
 	settled bool  // it ended
 	dead    bool  // the caller was told an error already, and waits no longer
 }
 
-var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+// callPool keeps calls for re-use. Each transport has its own: a call has a channel, and one that was made in a
+// synctest bubble must not be used in another.
+type callPool struct{ pool sync.Pool }
 
-// newCall returns a call for as many events as there are results.
-func newCall(results []transport.Result) *call {
-	c, _ := calls.Get().(*call)
+// get returns a call for as many events as there are results.
+func (p *callPool) get(results []transport.Result) *call {
+	c, ok := p.pool.Get().(*call)
+	if !ok {
+		c = &call{done: make(chan struct{}, 1)}
+	}
 	if cap(c.items) < len(results) {
 		c.items = make([]item, len(results))
 	}
@@ -54,9 +61,9 @@ const (
 	keptBytes = 64 << 10
 )
 
-// recycle gives the call's memory to the next. Every item was settled without an error of its pipeline's, so neither a
+// put gives the call's memory to the next. Every item was settled without an error of its pipeline's, so neither a
 // writer nor rueidis uses it any more.
-func (c *call) recycle() {
+func (p *callPool) put(c *call) {
 	if cap(c.items) > keptItems {
 		return
 	}
@@ -70,7 +77,7 @@ func (c *call) recycle() {
 		return
 	}
 	c.results = nil
-	calls.Put(c)
+	p.pool.Put(c)
 }
 
 // release takes one off what the call waits for.
@@ -86,7 +93,7 @@ func (c *call) wait(ctx context.Context, timeout <-chan time.Time) error {
 	case <-c.done:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	case <-timeout:
 		return ErrTimeout
 	}

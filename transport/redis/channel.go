@@ -6,28 +6,37 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
 // tracking bounds what is remembered for each channel.
-var tracking = track.Config{
-	Hold:          50 * time.Millisecond,
-	TailHold:      500 * time.Millisecond,
-	MaxHeld:       1024,
-	MaxPublishers: 1024,
-	Forget:        10 * time.Minute, // living publishers send watermarks more often
-	FinalForget:   time.Minute,
-	Margin:        2 * time.Second,
-	MaxJump:       1 << 32,
+func tracking(repair *track.Repair, maxHeld int) track.Config {
+	return track.Config{
+		Hold:          50 * time.Millisecond,
+		TailHold:      500 * time.Millisecond,
+		MaxHeld:       maxHeld,
+		MaxPublishers: 1024,
+		Forget:        10 * time.Minute, // living publishers send watermarks more often
+		FinalForget:   time.Minute,
+		Margin:        2 * time.Second,
+		MaxJump:       1 << 32,
+		Repair:        repair,
+	}
 }
 
-// channel is a Pub/Sub channel that is subscribed to: a partition of a topic, or the watermarks of a slot.
+// maxHeld is how many events of one publisher wait when it is not asked for what is missing.
+const maxHeld = 1024
+
+// channel is a Pub/Sub channel that is subscribed to.
 type channel struct {
 	name      string
 	slot      int
-	placement router.Placement // of the topic; zero: watermarks
+	kind      channelKind
+	placement router.Placement // of an eventChannel: of its topic
 	partition int
+	publisher string // of an asksChannel
 	t         *Transport
 
 	// registry.mu guards what follows.
@@ -40,6 +49,8 @@ type channel struct {
 	// moved is why the slot has another owner than the channel was confirmed at; Unknown: it has not.
 	moved   transport.GapReason
 	waiting []*await // Subscribe calls that wait for it
+	// unwanted is since when nobody wants a control channel; zero: it is wanted.
+	unwanted time.Time
 
 	mu sync.Mutex
 	// mu guards tracker: nil before the first confirmation, and when nobody wants the channel any more. It is held while
@@ -51,8 +62,8 @@ type channel struct {
 func (ch *channel) begin(now time.Time) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
-	if ch.tracker == nil {
-		ch.tracker = track.New(tracking, now, ch)
+	if ch.tracker == nil && ch.kind == eventChannel {
+		ch.tracker = track.New(ch.t.tracking, now, ch)
 	}
 }
 
@@ -60,6 +71,9 @@ func (ch *channel) begin(now time.Time) {
 func (ch *channel) mute() {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
+	if ch.tracker != nil {
+		ch.tracker.End()
+	}
 	ch.tracker = nil
 }
 
@@ -72,17 +86,12 @@ func (ch *channel) fault(reason transport.GapReason) {
 	}
 }
 
-// watermarks reports whether the channel is one of watermarks.
-func (ch *channel) watermarks() bool { return ch.placement.Topic == "" }
-
 // message takes in an event.
 func (ch *channel) message(now time.Time, text string) {
-	env := new(transport.Envelope)
-	uncertain, ok := wire.Decode(text, env)
+	env, uncertain, ok := ch.decode(text)
 	if !ok {
 		env.Payload = wire.Bytes(text)
 	}
-	env.Topic, env.Partitions, env.Partition = ch.placement.Topic, ch.placement.Partitions, ch.partition
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	if ch.tracker == nil {
@@ -92,6 +101,14 @@ func (ch *channel) message(now time.Time, text string) {
 	if ch.tracker.Holding() {
 		ch.t.clock.watch(ch)
 	}
+}
+
+// decode reads a document, which ok says it is.
+func (ch *channel) decode(text string) (env *transport.Envelope, uncertain string, ok bool) {
+	env = new(transport.Envelope)
+	uncertain, ok = wire.Decode(text, env)
+	env.Topic, env.Partitions, env.Partition = ch.placement.Topic, ch.placement.Partitions, ch.partition
+	return env, uncertain, ok
 }
 
 // watermark takes in what a publisher says of this channel.
@@ -119,14 +136,52 @@ func (ch *channel) overflow(now time.Time, n uint64) {
 	})
 }
 
-// expire is track.Tracker.Expire.
-func (ch *channel) expire(now time.Time) time.Time {
+// expire gives up what has waited for long enough, and reports whether anything still waits.
+func (ch *channel) expire(now time.Time) (waits bool) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	if ch.tracker == nil {
-		return time.Time{}
+		return false
 	}
-	return ch.tracker.Expire(now)
+	ch.tracker.Expire(now)
+	return ch.tracker.Holding()
+}
+
+// ask is track.Tracker.Ask.
+func (ch *channel) ask(now time.Time, n uint64, ask func(publisher string, missing seqs.Set)) {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	if ch.tracker != nil {
+		ch.tracker.Ask(now, n, ask)
+	}
+}
+
+// askedFor is track.Tracker.Asked.
+func (ch *channel) askedFor(now time.Time, publisher string, heard bool) {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	if ch.tracker != nil {
+		ch.tracker.Asked(now, publisher, heard)
+	}
+}
+
+// answer is track.Tracker.Answer.
+func (ch *channel) answer(now time.Time, publisher string, a track.Answer) {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	if ch.tracker != nil {
+		ch.tracker.Answer(now, publisher, a)
+	}
+}
+
+// counts is track.Tracker.Counts.
+func (ch *channel) counts() track.Counts {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	if ch.tracker == nil {
+		return track.Counts{}
+	}
+	return ch.tracker.Counts()
 }
 
 // Deliver makes the channel a track.Sink. The caller holds ch.mu.
@@ -135,7 +190,7 @@ func (ch *channel) Deliver(env *transport.Envelope) { ch.t.sink().Deliver(env) }
 // Gap makes the channel a track.Sink. The caller holds ch.mu.
 func (ch *channel) Gap(g track.Gap) {
 	ch.t.sink().Gap(transport.Gap{
-		Topic: ch.placement.Topic, Partition: ch.partition, Publisher: g.Publisher,
+		Topic: ch.placement.Topic, Partition: ch.partition, Publisher: g.Publisher, Epoch: g.Epoch,
 		From: g.From, To: g.To, Count: g.To - g.From + 1, Since: g.Since, Kind: g.Kind, Reason: g.Reason,
 	})
 }

@@ -67,7 +67,8 @@ func parseSlots(reply []rueidis.RedisMessage, addr string) ([]claim, error) {
 	return claims, nil
 }
 
-// parseNode reads [endpoint, port, ID, …]. A null endpoint means the one the node was reached at; "?" is unknown.
+// parseNode reads [endpoint, port, ID, metadata]. A null or empty endpoint means the host the node was reached at. "?" is
+// a node that shall be named by its hostname and has none: its IP is in the metadata.
 func parseNode(word rueidis.RedisMessage, reached string) (router.Node, bool) {
 	parts, err := word.ToArray()
 	if err != nil || len(parts) < 3 {
@@ -77,8 +78,13 @@ func parseNode(word rueidis.RedisMessage, reached string) (router.Node, bool) {
 	if err != nil && !parts[0].IsNil() {
 		return router.Node{}, false
 	}
+	if host == unnamed {
+		if host = announcedIP(parts[3:]); host == "" {
+			return router.Node{}, false
+		}
+	}
 	port, err := parts[1].AsInt64()
-	if err != nil || host == "?" || port <= 0 {
+	if err != nil || port <= 0 || port > 65535 {
 		return router.Node{}, false
 	}
 	addr, ok := endpoint(net.JoinHostPort(host, strconv.FormatInt(port, 10)), reached)
@@ -90,6 +96,21 @@ func parseNode(word rueidis.RedisMessage, reached string) (router.Node, bool) {
 		return router.Node{}, false
 	}
 	return router.Node{Addr: addr, ID: id}, true
+}
+
+// unnamed is the endpoint of a node whose hostname is wanted and not known.
+const unnamed = "?"
+
+// announcedIP finds the IP in a node's metadata: a list of keys and values, or a map.
+func announcedIP(metadata []rueidis.RedisMessage) string {
+	if len(metadata) == 0 {
+		return ""
+	}
+	known, err := metadata[0].AsStrMap()
+	if err != nil {
+		return ""
+	}
+	return known["ip"]
 }
 
 // addEpochs takes the nodes' configuration epochs out of the text of CLUSTER NODES.
@@ -108,26 +129,57 @@ func addEpochs(claims []claim, nodes string) {
 	}
 }
 
-// settleClaims makes one topology out of several nodes' views, by the rule by which the nodes settle their own
-// differences: of two that claim a slot the one with the higher configuration epoch has it. So the newest news wins
-// whoever brings it, and a node that was cut off and replaced is not believed. Among equals more voices win, then the
-// lower address.
-func settleClaims(views []nodeView) (*router.Snapshot, error) {
-	winners := contest(views)
+// settled are the winning claims of all slots; nil where there is none.
+type settled [router.Slots]*claim
+
+func (s *settled) empty() bool {
+	for _, c := range s {
+		if c != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// memory is what was settled last.
+type memory struct{ last *settled }
+
+// settle settles views, by the rule by which the nodes settle their own differences: of two that claim a slot the one
+// with the higher configuration epoch has it. So the newest news wins whoever brings it, and a node that was cut off
+// and replaced is not believed, be it the only one we reach: what was newer is remembered as long as nobody hears from
+// the node that has it.
+func (m *memory) settle(views []nodeView) *settled {
+	now := contest(views)
+	if m.last != nil {
+		answering := voices(views)
+		for slot, was := range m.last {
+			if is := now[slot]; was != nil && is != nil && is.epoch < was.epoch && !answering[was.primary.Addr] {
+				now[slot] = was
+			}
+		}
+	}
+	m.last = now
+	return now
+}
+
+// settleClaims makes one topology out of several nodes' views when nothing is remembered.
+func settleClaims(views []nodeView) (*router.Snapshot, error) { return contest(views).snapshot() }
+
+// snapshot makes a topology of what was settled.
+func (s *settled) snapshot() (*router.Snapshot, error) {
 	type group struct {
 		shard router.Shard
-		best  claim
+		best  *claim
 	}
 	groups := make(map[string]*group)
 	var order []*group
-	for slot := 0; slot < router.Slots; slot++ {
-		w := winners[slot]
+	for slot, w := range s {
 		if w == nil {
 			continue
 		}
 		g := groups[w.primary.Addr]
 		if g == nil {
-			g = &group{shard: router.Shard{Primary: w.primary}, best: *w}
+			g = &group{shard: router.Shard{Primary: w.primary}, best: w}
 			groups[w.primary.Addr] = g
 			order = append(order, g)
 		}
@@ -139,15 +191,15 @@ func settleClaims(views []nodeView) (*router.Snapshot, error) {
 	}
 	// A node has one place: primaries first, then replicas where the newest claim has them.
 	slices.SortStableFunc(order, func(a, b *group) int { return -cmp.Compare(a.best.epoch, b.best.epoch) })
-	taken := make(map[string]bool, len(groups))
-	for addr := range groups {
-		taken[addr] = true
+	taken := make(map[string]bool, 2*len(groups)) // by address and by ID
+	for addr, g := range groups {
+		taken[addr], taken[g.shard.Primary.ID] = true, true
 	}
 	shards := make([]router.Shard, len(order))
 	for i, g := range order {
 		for _, r := range g.best.replicas {
-			if !taken[r.Addr] {
-				taken[r.Addr] = true
+			if !taken[r.Addr] && (r.ID == "" || !taken[r.ID]) {
+				taken[r.Addr], taken[r.ID] = true, true
 				g.shard.Replicas = append(g.shard.Replicas, r)
 			}
 		}
@@ -156,10 +208,10 @@ func settleClaims(views []nodeView) (*router.Snapshot, error) {
 	return router.NewSnapshot(shards)
 }
 
-// contest returns the winning claim of each slot; nil where there is none.
-func contest(views []nodeView) *[router.Slots]*claim {
-	winners := new([router.Slots]*claim)
-	var votes [router.Slots]int
+// contest returns the winning claim of each slot.
+func contest(views []nodeView) *settled {
+	winners := new(settled)
+	answering := voices(views)
 	for v := range views {
 		for i := range views[v].claims {
 			c := &views[v].claims[i]
@@ -167,21 +219,10 @@ func contest(views []nodeView) *[router.Slots]*claim {
 				w := winners[slot]
 				switch {
 				case w == nil || c.epoch > w.epoch:
-					winners[slot], votes[slot] = c, 1
-				case c.epoch < w.epoch:
-				case c.primary.Addr == w.primary.Addr:
-					votes[slot]++
-				default:
-					// Equal epochs of two nodes: the server resolves that within moments.
-					theirs := 0
-					for _, other := range views {
-						if claimant(other, slot) == c.primary.Addr {
-							theirs++
-						}
-					}
-					if theirs > votes[slot] || theirs == votes[slot] && c.primary.Addr < w.primary.Addr {
-						winners[slot], votes[slot] = c, theirs
-					}
+					winners[slot] = c
+				case c.epoch < w.epoch || c.primary.Addr == w.primary.Addr:
+				case ranks(c, w, slot, views, answering):
+					winners[slot] = c
 				}
 			}
 		}
@@ -189,11 +230,38 @@ func contest(views []nodeView) *[router.Slots]*claim {
 	return winners
 }
 
-func claimant(v nodeView, slot int) string {
-	for _, c := range v.claims {
-		if slot >= c.slots.From && slot <= c.slots.To {
-			return c.primary.Addr
+// ranks reports whether c beats w, whose epoch is the same. Two names of one node: the one at which it answers. Else
+// more voices win, then the lower address: two nodes of one epoch settle that within moments.
+func ranks(c, w *claim, slot int, views []nodeView, answering map[string]bool) bool {
+	if c.primary.ID != "" && c.primary.ID == w.primary.ID {
+		if a, b := answering[c.primary.Addr], answering[w.primary.Addr]; a != b {
+			return a
 		}
 	}
-	return ""
+	order := cmp.Or(cmp.Compare(votes(views, slot, w), votes(views, slot, c)), cmp.Compare(c.primary.Addr, w.primary.Addr))
+	return order < 0
+}
+
+// voices returns the addresses whose nodes gave the views.
+func voices(views []nodeView) map[string]bool {
+	from := make(map[string]bool, len(views))
+	for _, v := range views {
+		from[v.from] = true
+	}
+	return from
+}
+
+// votes counts the views that give a slot to the claim's primary.
+func votes(views []nodeView, slot int, c *claim) (n int) {
+	for _, v := range views {
+		for _, other := range v.claims {
+			if slot >= other.slots.From && slot <= other.slots.To {
+				if other.primary.Addr == c.primary.Addr {
+					n++
+				}
+				break
+			}
+		}
+	}
+	return n
 }

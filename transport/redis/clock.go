@@ -14,6 +14,7 @@ const (
 // clock lets time pass for the trackers.
 type clock struct {
 	registry *registry
+	repairs  *repairs
 
 	mu sync.Mutex
 	// mu guards watched: channels where something waits.
@@ -22,8 +23,8 @@ type clock struct {
 	wake chan struct{} // capacity 1: watched is not empty any more
 }
 
-func newClock(r *registry) *clock {
-	return &clock{registry: r, watched: make(map[*channel]struct{}), wake: make(chan struct{}, 1)}
+func newClock(r *registry, repairs *repairs) *clock {
+	return &clock{registry: r, repairs: repairs, watched: make(map[*channel]struct{}), wake: make(chan struct{}, 1)}
 }
 
 // watch has a channel looked at until nothing waits there. The caller may hold channel.mu.
@@ -62,14 +63,15 @@ func (c *clock) serve(ctx context.Context) error {
 	}
 }
 
-// look expires what is due in the watched channels, and reports whether there are any left.
+// look asks for what is missing in the watched channels and gives up what is due, and reports whether there are any left.
 func (c *clock) look(now time.Time) bool {
 	c.mu.Lock()
 	watched := c.watched
 	c.watched = make(map[*channel]struct{}, len(watched))
 	c.mu.Unlock()
+	c.repairs.ask(now, watched)
 	for ch := range watched {
-		if !ch.expire(now).IsZero() {
+		if ch.expire(now) {
 			c.mu.Lock()
 			c.watched[ch] = struct{}{}
 			c.mu.Unlock()

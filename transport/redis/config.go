@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"time"
 
@@ -19,19 +20,32 @@ const (
 	DefaultQueueEvents    = 8192
 	DefaultQueueBytes     = 32 << 20
 	DefaultReceiveBytes   = 64 << 20
+	DefaultProbeInterval  = 2 * time.Second
+	DefaultProbeTimeout   = time.Second
 )
 
-// Config says where the servers are and bounds what the transport uses. Only Addrs is required.
+// Config says where the servers are and bounds what the transport uses. Only Addrs is required, or Sentinel instead.
 type Config struct {
 	// Addrs are start addresses, host:port each. Of a cluster any of its nodes will do; the others are found. Of
-	// standalone servers the first that answers is used. A host alone gets port 6379. Required.
+	// standalone servers the first that answers is used. A host alone gets port 6379. Required without Sentinel, and
+	// empty with it.
 	Addrs []string
+
+	// Sentinel says which sentinels know the primary. Zero: there are none.
+	Sentinel Sentinel
 
 	// Username and Password log in to every server. An empty Username with a Password is the default user. Both
 	// empty: no login.
 	Username, Password string
 
-	// TLS, if not nil, makes every connection TLS. An empty ServerName means the host of each address.
+	// Credentials, if not nil, is asked in place of Username and Password whenever a connection is made to the server
+	// at addr, and whenever one is to log in again. It may be called at any time and concurrently; its context ends after
+	// 10 s. When it fails, a new connection is tried again later and an open one stays as it is.
+	Credentials func(ctx context.Context, addr string) (Credentials, error)
+
+	// TLS, if not nil, makes every connection to a server TLS. Each certificate must name the host of the address that
+	// the node announces, unless ServerName is set: then all must have that. Certificates are ours, for servers that
+	// want to know who we are.
 	TLS *tls.Config
 
 	// Dial makes the connections in place of TCP: through a proxy, or to a fake in tests. Under TLS it makes what that
@@ -59,22 +73,44 @@ type Config struct {
 	// ReceiveBytes bounds what was received on one connection and not yet handed over. Beyond it the newest are a
 	// gap. Zero: 64 MiB.
 	ReceiveBytes int
+
+	// ProbeInterval is how often a connection with subscriptions proves that it hears what is published at its node, by
+	// an event of some 100 bytes that nobody else gets, ±25%. Zero: 2 s. Negative: never; what is left then are pings,
+	// which find a silent server but not a deaf connection. At least 10 ms.
+	ProbeInterval time.Duration
+
+	// ProbeTimeout is how long such an event, once the node has accepted it, may take to arrive while nothing else does
+	// either. Then the connection counts as dead. Zero: 1 s. At least 10 ms.
+	ProbeTimeout time.Duration
+
+	// Repair configures how lost events are healed. The zero value is right for most.
+	Repair Repair
+
+	logins *logins // of the transport; nil: connections are too short-lived to be kept logged in
 }
 
 // resolved returns the config with its defaults, or what is wrong with it.
 func (c Config) resolved() (Config, error) {
-	if len(c.Addrs) == 0 {
+	var err error
+	switch {
+	case c.Sentinel.used() && len(c.Addrs) > 0:
+		return c, errors.New("redis: Config.Addrs and Config.Sentinel are set: the sentinels tell where the servers are, leave Addrs out")
+	case c.Sentinel.used():
+		c.Sentinel, err = c.Sentinel.resolved()
+	case len(c.Addrs) == 0:
 		return c, errors.New("redis: Config.Addrs is empty: name at least one server as host:port")
+	default:
+		c.Addrs, err = withPorts("Config.Addrs", c.Addrs, defaultPort)
 	}
-	addrs := make([]string, len(c.Addrs))
-	for i, addr := range c.Addrs {
-		full, err := withPort(addr)
-		if err != nil {
-			return c, fmt.Errorf("redis: Config.Addrs[%d]: %w", i, err)
-		}
-		addrs[i] = full
+	if err != nil {
+		return c, err
 	}
-	c.Addrs = addrs
+	if c.Repair, err = c.Repair.resolved(); err != nil {
+		return c, err
+	}
+	if c.Credentials != nil && (c.Username != "" || c.Password != "") {
+		return c, errors.New("redis: Config.Credentials and Config.Username or Password are set: choose one")
+	}
 	if c.Username != "" && c.Password == "" {
 		return c, fmt.Errorf("redis: Config.Username is %q, but Config.Password is empty", c.Username)
 	}
@@ -98,32 +134,55 @@ func (c Config) resolved() (Config, error) {
 			return c, fmt.Errorf("redis: Config.%s is %d, want 1 to %d", n.name, *n.value, n.highest)
 		}
 	}
+	if c.ProbeInterval < 0 {
+		c.ProbeInterval = never
+	}
 	for _, d := range []struct {
-		name  string
-		value *time.Duration
-		zero  time.Duration
+		name         string
+		value        *time.Duration
+		zero, lowest time.Duration
 	}{
-		{"PublishTimeout", &c.PublishTimeout, DefaultPublishTimeout},
-		{"CommandTimeout", &c.CommandTimeout, DefaultCommandTimeout},
+		{"PublishTimeout", &c.PublishTimeout, DefaultPublishTimeout, time.Millisecond},
+		{"CommandTimeout", &c.CommandTimeout, DefaultCommandTimeout, time.Millisecond},
+		{"ProbeInterval", &c.ProbeInterval, DefaultProbeInterval, 10 * time.Millisecond},
+		{"ProbeTimeout", &c.ProbeTimeout, DefaultProbeTimeout, 10 * time.Millisecond},
 	} {
 		if *d.value == 0 {
 			*d.value = d.zero
 		}
-		if *d.value < time.Millisecond {
-			return c, fmt.Errorf("redis: Config.%s is %v, want 1 ms or more", d.name, *d.value)
+		if *d.value < d.lowest {
+			return c, fmt.Errorf("redis: Config.%s is %v, want %v or more", d.name, *d.value, d.lowest)
 		}
 	}
 	return c, nil
 }
 
-const defaultPort = "6379"
+// never is an interval that does not pass.
+const never = time.Duration(math.MaxInt64)
+
+const (
+	defaultPort         = "6379"
+	defaultSentinelPort = "26379"
+)
+
+// withPorts adds the default port to the addresses that have none.
+func withPorts(field string, addrs []string, port string) ([]string, error) {
+	full := make([]string, len(addrs))
+	for i, addr := range addrs {
+		var err error
+		if full[i], err = withPort(addr, port); err != nil {
+			return nil, fmt.Errorf("redis: %s[%d]: %w", field, i, err)
+		}
+	}
+	return full, nil
+}
 
 // withPort adds the default port to an address that has none.
-func withPort(addr string) (string, error) {
+func withPort(addr, standard string) (string, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		var again error
-		if host, port, again = net.SplitHostPort(addr + ":" + defaultPort); again != nil {
+		if host, port, again = net.SplitHostPort(addr + ":" + standard); again != nil {
 			return "", fmt.Errorf("%q is no host:port: %w", addr, err)
 		}
 	}

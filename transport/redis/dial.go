@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"sync/atomic"
-	"time"
 
 	"github.com/redis/rueidis"
 )
@@ -21,8 +20,6 @@ const (
 )
 
 const (
-	// keepAlive is how often an idle reader's connection is proven to live.
-	keepAlive = 300 * time.Millisecond
 	// noKeepAlive keeps rueidis from pinging, which would make it start goroutines between us and the socket.
 	noKeepAlive = -1
 
@@ -74,51 +71,90 @@ func (c *Config) connect(ctx context.Context, addr string, d *net.Dialer, secure
 	return tls.Client(conn, secure), nil
 }
 
-// dial returns a client with one connection to the node.
-func (c *Config) dial(addr, name string) (rueidis.Client, error) {
-	client, err := rueidis.NewClient(c.option(addr, name))
+// dial returns a client with one connection to the node. When that is lost the client makes another; ctx bounds its life.
+func (c *Config) dial(ctx context.Context, addr, name string) (rueidis.Client, error) {
+	option := c.option(addr, name)
+	kept := c.authenticate(ctx, &option, addr)
+	client, err := rueidis.NewClient(option)
 	if err != nil {
 		if client != nil {
 			client.Close()
 		}
-		return nil, fmt.Errorf("redis: connect to %s: %w", addr, explain(err))
+		return nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
 	}
-	return client, nil
+	if kept == nil {
+		return client, nil
+	}
+	return keptClient{Client: client, release: kept.keep(client)}, nil
+}
+
+// keptClient is a client that is kept logged in.
+type keptClient struct {
+	rueidis.Client
+	release func()
+}
+
+// Close closes the client.
+func (k keptClient) Close() {
+	k.release()
+	k.Client.Close()
 }
 
 // errNotYet keeps a client from dialling a connection that nobody would use.
 var errNotYet = errors.New("redis: only the dedicated connection is dialled")
 
-// dialDedicated returns a connection that is nobody else's, for Pub/Sub. A client has a shared connection beside its
-// dedicated ones; its dialling is refused, which rueidis allows for single clients.
-func (c *Config) dialDedicated(ctx context.Context, addr, name string) (rueidis.DedicatedClient, func(), error) {
+// dialDedicated returns a connection that is nobody else's, for Pub/Sub. ctx bounds its life. A client has a shared
+// connection beside its dedicated ones; its dialling is refused, which rueidis allows for single clients. closeAll does
+// not wait for the server, which may be silent.
+func (c *Config) dialDedicated(ctx context.Context, addr, name string) (conn rueidis.DedicatedClient, s *socket, closeAll func(), err error) {
 	option := c.option(addr, name)
-	option.Dialer.KeepAlive = keepAlive
+	kept := c.authenticate(ctx, &option, addr)
 	var dedicated atomic.Bool
+	var made atomic.Pointer[socket]
 	option.DialCtxFn = func(ctx context.Context, addr string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
 		if !dedicated.Load() {
 			return nil, errNotYet
 		}
-		return c.connect(ctx, addr, d, secure)
+		conn, err := c.connect(ctx, addr, d, secure)
+		if err != nil {
+			return nil, err
+		}
+		s := &socket{Conn: conn}
+		made.Store(s)
+		return s, nil
 	}
 	client, err := rueidis.NewClient(option)
 	if client == nil || !errors.Is(err, errNotYet) {
 		if client != nil {
 			client.Close()
 		}
-		return nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, err)
+		return nil, nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, err)
 	}
 	dedicated.Store(true)
-	conn, _ := client.Dedicate()
-	closeAll := func() {
+	conn, _ = client.Dedicate()
+	closeAll = func() {
+		if s := made.Load(); s != nil {
+			_ = s.Close() // rueidis gives a silent server a second to say something more
+		}
 		conn.Close()
 		client.Close()
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.CommandTimeout)
+	limit := c.CommandTimeout
+	if c.Credentials != nil {
+		limit += credentialsTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := conn.Do(ctx, conn.B().Ping().Build()).Error(); err != nil {
 		closeAll()
-		return nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, explain(err))
+		return nil, nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
 	}
-	return conn, closeAll, nil
+	if kept == nil {
+		return conn, made.Load(), closeAll, nil
+	}
+	release, end := kept.keep(conn), closeAll
+	return conn, made.Load(), func() {
+		release()
+		end()
+	}, nil
 }

@@ -17,6 +17,9 @@
 //	shards      keeps two children running for each primary                                   (shards)
 //	  writer    publishes what has queued up for the shard, as pipelines                      (outbox, stream, lane, writer)
 //	  reader    one connection for all channels of the shard                                  (reader, inbox, feed)
+//	    probe   proves that the connection hears its node, and warns when it is behind        (pulse, probe, backlog)
+//	    silence asks a server that says nothing whether it lives                               (silence)
+//	  link      what the writer and the reader of a shard do for each other                   (link)
 //	clock       gives up what has been missing for too long                                   (clock)
 //
 // [outbox] and [registry] outlive the children, so that a child that fails loses nothing but its connection. A failing

@@ -2,7 +2,6 @@ package redis
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"strings"
 
@@ -19,6 +18,8 @@ var (
 	ErrPermission = errors.New("redis: permission denied")
 	// ErrUnreachable: no start address answered.
 	ErrUnreachable = errors.New("redis: no server answered")
+	// ErrNoPrimary: the sentinels do not name a primary that says that it is one.
+	ErrNoPrimary = errors.New("redis: no primary")
 	// ErrTimeout: an event was not accepted in time. It may have been received all the same.
 	ErrTimeout = errors.New("redis: not accepted in time")
 )
@@ -46,10 +47,9 @@ func judge(err error) verdict {
 	if !ok {
 		return broken
 	}
-	if _, isMoved := reply.IsMoved(); isMoved {
-		return moved
-	}
 	switch word, _, _ := strings.Cut(reply.Error(), " "); word {
+	case "MOVED":
+		return moved
 	case "CLUSTERDOWN", "TRYAGAIN", "LOADING", "MASTERDOWN", "READONLY", "BUSY", "OOM", "ASK", "UNBLOCKED":
 		return busyNode
 	case "NOAUTH", "WRONGPASS": // the password changed: a new connection says more
@@ -58,42 +58,33 @@ func judge(err error) verdict {
 	return forbidden
 }
 
-// explain wraps the errors of login and ACL in ours.
-func explain(err error) error {
-	reply, ok := rueidis.IsRedisErr(err)
-	if !ok {
-		return err
-	}
-	switch word, _, _ := strings.Cut(reply.Error(), " "); word {
-	case "NOAUTH", "WRONGPASS":
-		return fmt.Errorf("%w: check Config.Username and Config.Password: %w", ErrAuth, err)
-	case "NOPERM":
-		return fmt.Errorf("%w: %w", ErrPermission, err)
-	}
-	return err
-}
-
-// movedTo returns the address in a MOVED error from the node at addr. A node that does not know its own host leaves it
-// out, and means the one it was reached at.
+// movedTo returns the address in a MOVED error, "MOVED slot host:port", from the node at addr. A node that does not know
+// its own host leaves it out, and means the one it was reached at.
 func movedTo(err error, addr string) (string, bool) {
 	reply, ok := rueidis.IsRedisErr(err)
 	if !ok {
 		return "", false
 	}
-	to, ok := reply.IsMoved()
-	if !ok {
+	words := strings.Fields(reply.Error())
+	if len(words) < 3 || words[0] != "MOVED" {
 		return "", false
 	}
-	return endpoint(to, addr)
+	colon := strings.LastIndexByte(words[2], ':') // an IPv6 address has more, and no brackets
+	if colon < 0 {
+		return "", false
+	}
+	host := strings.Trim(words[2][:colon], "[]")
+	return endpoint(net.JoinHostPort(host, words[2][colon+1:]), addr)
 }
 
-// endpoint completes an address that a node told by the host it was reached at.
+// endpoint completes an address that a node told by the host it was reached at. It reports false if the address names
+// nobody.
 func endpoint(to, reached string) (string, bool) {
 	host, port, err := net.SplitHostPort(to)
-	if err != nil {
+	if err != nil || host == unnamed || port == "" {
 		return "", false
 	}
-	if host == "" || host == "?" {
+	if host == "" {
 		if host, _, err = net.SplitHostPort(reached); err != nil {
 			return "", false
 		}

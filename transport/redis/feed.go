@@ -15,16 +15,22 @@ type feed struct {
 	addr  string
 	inbox *inbox
 	wake  chan struct{} // capacity 1: the registry has work for it
+	ears  ears
+
+	backlog backlog
 
 	// local are the channels confirmed on this connection. Only the consumer touches it.
 	local map[string]*channel
 }
 
 func newFeed(t *Transport, addr string) *feed {
-	return &feed{
+	f := &feed{
 		t: t, addr: addr, inbox: newInbox(t.cfg.ReceiveBytes),
 		wake: make(chan struct{}, 1), local: make(map[string]*channel),
 	}
+	f.ears.init()
+	f.backlog.log, f.backlog.addr = t.log, addr
+	return f
 }
 
 func (f *feed) signal() {
@@ -44,8 +50,11 @@ func (f *feed) consume(closed <-chan struct{}) {
 		case <-closed:
 			ended = true
 		}
-		queue, dropped := f.inbox.swap(spare)
+		queue, held, dropped := f.inbox.swap(spare)
 		now := time.Now()
+		if held > f.inbox.limit/2 {
+			f.backlog.full(now, held, f.inbox.limit)
+		}
 		for i := range queue {
 			f.handle(now, &queue[i])
 		}
@@ -69,19 +78,28 @@ func (f *feed) handle(now time.Time, h *happening) {
 	switch h.kind {
 	case gotMessage:
 		ch := f.local[h.channel]
+		f.ears.heard.Add(1)
 		switch {
-		case ch == nil: // left, or never asked for
-		case ch.watermarks():
+		case ch == nil: // the probe, or left, or never asked for
+			f.ears.listen(h.channel, h.message)
+		case ch.kind == eventChannel:
+			ch.message(now, h.message)
+		case ch.kind == watermarkChannel:
 			f.watermark(now, h.message)
 		default:
-			ch.message(now, h.message)
+			f.t.repairs.control(now, f, ch, h.message)
 		}
 	case gotSubscribed:
 		if ch := f.t.registry.confirmed(f, h.channel, now); ch != nil {
 			f.local[ch.name] = ch
+			f.ears.channels.Store(int64(len(f.local)))
+		} else {
+			f.ears.confirmed(h.channel, true)
 		}
 	case gotUnsubscribed:
+		f.ears.confirmed(h.channel, false)
 		delete(f.local, h.channel)
+		f.ears.channels.Store(int64(len(f.local)))
 		f.t.registry.released(f, h.channel)
 	}
 }
@@ -93,9 +111,9 @@ func (f *feed) watermark(now time.Time, message string) {
 		return
 	}
 	for _, m := range w.Streams {
-		if ch := f.local[m.Channel]; ch != nil && !ch.watermarks() {
+		if ch := f.local[m.Channel]; ch != nil && ch.kind == eventChannel {
 			ch.watermark(now, w.Publisher, track.Mark{
-				Last: m.Last, Age: time.Duration(m.AgeMillis) * time.Millisecond, Uncertain: m.Uncertain, Final: w.Final,
+				Last: m.Last, Age: time.Duration(m.AgeMillis) * time.Millisecond, Uncertain: m.Uncertain, Final: w.Final, Epoch: m.Epoch,
 			})
 		}
 	}
@@ -103,7 +121,7 @@ func (f *feed) watermark(now time.Time, message string) {
 
 func (f *feed) overflow(now time.Time, name string, d drops) {
 	ch := f.local[name]
-	if ch == nil || ch.watermarks() {
+	if ch == nil || ch.kind != eventChannel {
 		return
 	}
 	ch.fault(transport.Overflow)

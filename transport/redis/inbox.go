@@ -98,15 +98,16 @@ func (b *inbox) dropLocked(h happening) {
 	b.dropped[strings.Clone(h.channel)] = d
 }
 
-// swap returns what has queued up, in order, and what was dropped behind it. It keeps spare, emptied, for what comes.
-func (b *inbox) swap(spare []happening) (queue []happening, dropped map[string]drops) {
+// swap returns what has queued up, in order, its size in bytes, and what was dropped behind it. It keeps spare,
+// emptied, for what comes.
+func (b *inbox) swap(spare []happening) (queue []happening, held int, dropped map[string]drops) {
 	clear(spare)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	queue, b.queue = b.queue, spare[:0]
 	dropped, b.dropped = b.dropped, nil
 	b.handling, b.bytes = b.bytes, 0
-	return queue, dropped
+	return queue, b.handling, dropped
 }
 
 // handled says that what swap returned last is done with.

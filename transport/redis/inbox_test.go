@@ -9,15 +9,18 @@ func TestInboxIsBounded(t *testing.T) {
 		b.put(happening{kind: gotMessage, channel: "c", message: `plain`})
 	}
 	b.put(happening{kind: gotUnsubscribed, channel: "c"})
-	queue, dropped := b.swap(nil)
+	queue, held, dropped := b.swap(nil)
 	if last := queue[len(queue)-1]; last.kind != gotUnsubscribed {
 		t.Error("what became of a subscription was dropped")
+	}
+	if held > 1000+2*happeningOverhead || held < 900 {
+		t.Errorf("%d bytes are held", held)
 	}
 	d := dropped["c"]
 	if got := len(queue) - 1 + int(d.numbered+d.unnumbered); got != 200 || len(queue) > 20 || d.numbered == 0 || d.unnumbered == 0 {
 		t.Errorf("%d queued, %+v dropped", len(queue), d)
 	}
-	if queue, dropped = b.swap(queue); len(queue) != 0 || dropped != nil {
+	if queue, held, dropped = b.swap(queue); len(queue) != 0 || held != 0 || dropped != nil {
 		t.Errorf("%v, %v", queue, dropped)
 	}
 }

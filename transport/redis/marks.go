@@ -68,12 +68,18 @@ func (o *outbox) dueMarks(l *lane, now time.Time, final bool) []wire.Watermark {
 				at[g] = i
 				marks = append(marks, wire.Watermark{Publisher: s.publisher, Final: final})
 			}
-			marks[i].Streams = append(marks[i].Streams, wire.Mark{
-				Channel: s.channel, Last: s.settled, AgeMillis: now.Sub(s.born).Milliseconds(), Uncertain: s.givenTo,
-			})
+			marks[i].Streams = append(marks[i].Streams, s.told(now))
 			s.mark(now)
 		}
 		l.markBy(s.markAt)
 	}
 	return marks
+}
+
+// told is what the publisher says of a stream.
+func (s *stream) told(now time.Time) wire.Mark {
+	return wire.Mark{
+		Channel: s.channel, Last: s.settled, AgeMillis: now.Sub(s.born).Milliseconds(), Uncertain: s.givenTo,
+		Epoch: uint64(s.born.UnixMilli()),
+	}
 }

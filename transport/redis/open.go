@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/rueidis"
 	"github.com/shardbus/shardbus/router"
@@ -16,7 +17,8 @@ const oldest = 7
 
 // Open connects to the servers, finds out whether they are a cluster, and returns the transport for one bus. It fails
 // when ctx ends, when no start address answers (ErrUnreachable; each is named), when the login is refused (ErrAuth),
-// and when a server is older than 7.0 (ErrTooOld).
+// and when a server is older than 7.0 (ErrTooOld). While sentinels answer that name no primary, as in a fail-over, it
+// goes on asking until ctx ends or Config.PublishTimeout has passed (ErrNoPrimary).
 //
 // Nothing is left running: Serve does the work. Close the Transport when it will not be served any more.
 func Open(ctx context.Context, config Config) (*Transport, error) {
@@ -24,47 +26,108 @@ func Open(ctx context.Context, config Config) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	var failures []error
-	for _, addr := range cfg.Addrs {
-		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("redis: open: %w", err)
-		}
-		found, err := discover(ctx, &cfg, addr)
-		if err == nil {
-			return newTransport(cfg, found), nil
-		}
-		if errors.Is(err, ErrTooOld) || errors.Is(err, ErrAuth) || errors.Is(err, ErrPermission) || ctx.Err() != nil {
-			return nil, err
-		}
-		failures = append(failures, err)
+	find := cfg.findServers
+	if cfg.Sentinel.used() {
+		find = cfg.findPrimary
 	}
-	return nil, fmt.Errorf("%w: %w", ErrUnreachable, errors.Join(failures...))
+	found, err := find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return newTransport(cfg, found), nil
 }
 
 // discovery is what Open finds.
 type discovery struct {
 	cluster  bool
 	snapshot *router.Snapshot
+	primary  candidate // whom the sentinels name
+}
+
+// findServers asks the start addresses one after another.
+func (c *Config) findServers(ctx context.Context) (discovery, error) {
+	var failures []error
+	for _, addr := range c.Addrs {
+		if err := ctx.Err(); err != nil {
+			return discovery{}, fmt.Errorf("redis: open: %w", err)
+		}
+		found, err := discover(ctx, c, addr)
+		if err == nil {
+			return found, nil
+		}
+		if errors.Is(err, ErrTooOld) || isRefusal(err) || ctx.Err() != nil {
+			return discovery{}, err
+		}
+		failures = append(failures, err)
+	}
+	return discovery{}, fmt.Errorf("%w: %w", ErrUnreachable, errors.Join(failures...))
+}
+
+// findPrimary asks the sentinels until the primary is found.
+func (c *Config) findPrimary(ctx context.Context) (discovery, error) {
+	limit := time.NewTimer(c.PublishTimeout)
+	defer limit.Stop()
+	again := time.NewTicker(retryOpen)
+	defer again.Stop()
+	for {
+		found, err := c.askPrimary(ctx)
+		switch {
+		case err == nil:
+			return found, nil
+		case isRefusal(err) || errors.Is(err, ErrTooOld) || ctx.Err() != nil:
+			return discovery{}, err
+		case !errors.Is(err, ErrNoPrimary):
+			return discovery{}, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		}
+		select {
+		case <-ctx.Done():
+			return discovery{}, fmt.Errorf("redis: open: %w: %w", ctx.Err(), err)
+		case <-limit.C:
+			return discovery{}, err
+		case <-again.C:
+		}
+	}
+}
+
+// retryOpen is how often sentinels are asked that name no primary.
+const retryOpen = 100 * time.Millisecond
+
+// askPrimary asks the sentinels once, and the primary what it is.
+func (c *Config) askPrimary(ctx context.Context) (discovery, error) {
+	primary, err := c.askSentinels(ctx)
+	if err != nil {
+		return discovery{}, err
+	}
+	found, err := discover(ctx, c, primary.addr)
+	if err != nil {
+		return discovery{}, err
+	}
+	if found.cluster {
+		return discovery{}, fmt.Errorf("redis: %s, which sentinels watch, is a node of a cluster: name it in Config.Addrs", primary.addr)
+	}
+	found.primary = primary
+	found.snapshot, err = primary.snapshot()
+	return found, err
 }
 
 // discover asks the server at addr what it is.
 func discover(ctx context.Context, cfg *Config, addr string) (discovery, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*cfg.CommandTimeout)
 	defer cancel()
-	client, err := cfg.dial(addr, nameOpen)
+	client, err := cfg.dial(ctx, addr, nameOpen)
 	if err != nil {
 		return discovery{}, err
 	}
 	defer client.Close()
-	info, err := client.Do(ctx, client.B().Info().Section("server").Section("cluster").Build()).ToString()
+	info, err := textOf(client.Do(ctx, client.B().Info().Section("server").Section("cluster").Build()))
 	if err != nil {
-		return discovery{}, fmt.Errorf("redis: INFO on %s: %w", addr, explain(err))
+		return discovery{}, fmt.Errorf("redis: INFO on %s: %w", addr, cfg.explain(err))
 	}
 	if err := checkVersion(addr, field(info, "redis_version")); err != nil {
 		return discovery{}, err
 	}
 	if field(info, "redis_mode") == "sentinel" {
-		return discovery{}, fmt.Errorf("redis: %s is a Sentinel: name the addresses of the servers it watches", addr)
+		return discovery{}, fmt.Errorf("redis: %s is a Sentinel: name it in Config.Sentinel.Addrs, or as redis+sentinel://%s/NAME", addr, addr)
 	}
 	if field(info, "cluster_enabled") != "1" {
 		snapshot, err := standalone(addr)
@@ -72,7 +135,7 @@ func discover(ctx context.Context, cfg *Config, addr string) (discovery, error) 
 	}
 	view, err := askView(ctx, client, addr)
 	if err != nil {
-		return discovery{}, fmt.Errorf("redis: topology from %s: %w", addr, explain(err))
+		return discovery{}, fmt.Errorf("redis: topology from %s: %w", addr, cfg.explain(err))
 	}
 	snapshot, err := settleClaims([]nodeView{view})
 	if err != nil {
@@ -111,8 +174,14 @@ func field(info, name string) string {
 	return ""
 }
 
+// textOf returns a text reply. With RESP3 some come as verbatim strings, whose kind rueidis leaves in front.
+func textOf(reply rueidis.RedisResult) (string, error) {
+	text, err := reply.ToString()
+	return strings.TrimPrefix(text, "txt:"), err
+}
+
 // askView asks one node for its view of the cluster. Both commands are one pipeline, so they tell of one moment.
-func askView(ctx context.Context, client rueidis.Client, addr string) (nodeView, error) {
+func askView(ctx context.Context, client rueidis.CoreClient, addr string) (nodeView, error) {
 	replies := client.DoMulti(ctx, client.B().ClusterSlots().Build(), client.B().ClusterNodes().Build())
 	slots, err := replies[0].ToArray()
 	if err != nil {
@@ -123,7 +192,7 @@ func askView(ctx context.Context, client rueidis.Client, addr string) (nodeView,
 		return nodeView{}, err
 	}
 	// Without epochs (a server that has only CLUSTER SLOTS) all views weigh the same.
-	if nodes, err := replies[1].ToString(); err == nil {
+	if nodes, err := textOf(replies[1]); err == nil {
 		addEpochs(claims, nodes)
 	}
 	return nodeView{from: addr, claims: claims}, nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/window"
 )
 
 const (
@@ -19,19 +20,27 @@ const (
 type outbox struct {
 	cfg      *Config
 	topology *topology
+	// newPublisher, if not nil, is called when a publisher is heard of first. It must not block.
+	newPublisher func()
 
 	mu struct {
 		sync.Mutex
-		streams map[streamKey]*stream
-		bySlot  map[int][]*stream
-		lanes   map[string]*lane // by the primary's address; "": slots that nobody owns
-		detours map[int]string   // slots that a MOVED put elsewhere than the snapshot does
-		err     error            // not nil: nothing is taken in
+		memory     *window.Memory      // nil: nothing is remembered
+		publishers map[string]struct{} // whose windows there are
+		streams    map[streamKey]*stream
+		bySlot     map[int][]*stream
+		lanes      map[string]*lane // by the primary's address; "": slots that nobody owns
+		detours    map[int]string   // slots that a MOVED put elsewhere than the snapshot does
+		err        error            // not nil: nothing is taken in
 	}
 }
 
 func newOutbox(cfg *Config, t *topology) *outbox {
 	o := &outbox{cfg: cfg, topology: t}
+	if !cfg.Repair.Off {
+		o.mu.memory = window.New(cfg.Repair.limits())
+		o.mu.publishers = make(map[string]struct{})
+	}
 	o.mu.streams = make(map[streamKey]*stream)
 	o.mu.bySlot = make(map[int][]*stream)
 	o.mu.lanes = make(map[string]*lane)
@@ -44,6 +53,20 @@ func (o *outbox) lane(addr string) *lane {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.laneLocked(addr)
+}
+
+// attach returns the lane of a primary for a writer, which detaches from it at its end. Until then the lane stays, though
+// the primary may be none any more: it may be one again before the writer knows.
+func (o *outbox) attach(addr string) (l *lane, detach func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l = o.laneLocked(addr)
+	l.writers++
+	return l, func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		l.writers--
+	}
 }
 
 func (o *outbox) laneLocked(addr string) *lane {
@@ -70,7 +93,7 @@ func (o *outbox) homeLocked(slot int) *lane {
 func (o *outbox) streamLocked(key streamKey, slot int) *stream {
 	s := o.mu.streams[key]
 	if s == nil {
-		s = &stream{streamKey: key, slot: slot}
+		s = &stream{streamKey: key, slot: slot, window: o.windowLocked(key.publisher)}
 		o.mu.streams[key] = s
 		o.mu.bySlot[slot] = append(o.mu.bySlot[slot], s)
 		o.homeLocked(slot).add(s)
@@ -90,7 +113,7 @@ func (o *outbox) rehome() {
 		}
 	}
 	for addr, l := range o.mu.lanes {
-		if len(l.streams) == 0 && l.events == 0 {
+		if len(l.streams) == 0 && l.events == 0 && l.writers == 0 {
 			if _, known := o.topology.snapshot.Load().NodeShard(addr); !known {
 				delete(o.mu.lanes, addr)
 			}
@@ -213,11 +236,13 @@ type outcome struct {
 	receivers int
 	err       error // final
 	again     bool  // to be sent again
+	unknown   bool  // the server may have accepted it
 	to        string
 }
 
-// settle takes in the outcomes of a batch, in its order.
-func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) {
+// settle takes in the outcomes of a batch, in its order. It reports whether a channel that had receivers has none any
+// more.
+func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) (deserted bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
@@ -228,6 +253,7 @@ func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) {
 			*out = outcome{err: o.mu.err}
 		}
 		if out.again {
+			it.repeated = it.repeated || out.unknown
 			it.doc = nil // its buffer may still be in use
 			if out.to != "" {
 				o.mu.detours[it.stream.slot] = out.to
@@ -235,8 +261,15 @@ func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) {
 			continue
 		}
 		it.settled = true
+		if out.err == nil && it.seq != 0 && !it.dead && it.stream.window != nil {
+			it.doc = it.stream.window.Put(now, it.seq, it.doc)
+		}
 		l.leave(it)
 		it.stream.sent(now)
+		if out.err == nil {
+			deserted = deserted || out.receivers == 0 && it.stream.heard
+			it.stream.heard = out.receivers > 0
+		}
 	}
 	for _, s := range b.streams {
 		// What is to be sent again stays in front, in order: nothing newer on the channel overtakes it.
@@ -253,6 +286,7 @@ func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) {
 		}
 	}
 	l.makeRoom()
+	return deserted
 }
 
 // finishLocked tells an item's caller how it ended, unless the caller has left.
@@ -265,7 +299,7 @@ func (o *outbox) finishLocked(it *item, out outcome) {
 	if out.err != nil && it.seq != 0 {
 		it.stream.giveUp(it.seq)
 	}
-	c.results[it.index] = transport.Result{Receivers: out.receivers, Err: out.err}
+	c.results[it.index] = transport.Result{Receivers: out.receivers, Repeated: it.repeated, Err: out.err}
 	c.release()
 }
 
@@ -278,6 +312,10 @@ func (o *outbox) forget() {
 			continue
 		}
 		s.lane.remove(s)
+		if s.window != nil {
+			s.window.Drop()
+			delete(o.mu.publishers, s.publisher)
+		}
 		delete(o.mu.streams, key)
 		o.mu.bySlot[s.slot] = slices.DeleteFunc(o.mu.bySlot[s.slot], func(other *stream) bool { return other == s })
 		if len(o.mu.bySlot[s.slot]) == 0 {

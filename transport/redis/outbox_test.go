@@ -81,7 +81,7 @@ func TestOutboxKeepsOrder(t *testing.T) {
 			addr := rapid.SampledFrom([]string{"a:1", "b:1"}).Draw(t, "addr")
 			switch rapid.SampledFrom([]string{"publish", "publish", "write", "write", "leave", "move"}).Draw(t, "step") {
 			case "publish":
-				c := newCall(make([]transport.Result, rapid.IntRange(1, 3).Draw(t, "events")))
+				c := new(callPool).get(make([]transport.Result, rapid.IntRange(1, 3).Draw(t, "events")))
 				for i := range c.items {
 					channel := fmt.Sprint(rapid.IntRange(0, 2).Draw(t, "channel"))
 					c.items[i] = item{env: &transport.Envelope{Publisher: "p"}, channel: channel, slot: int(channel[0] - '0'), call: c, index: i, size: 10}

@@ -25,6 +25,8 @@ type script struct {
 	Addrs  []string
 	Topics []string
 	Rate   int // events a second on each topic
+	// RepairOff is a subscriber's Repair.Off.
+	RepairOff bool
 }
 
 // roles are what a process can be. Each ends when stopped ends.

@@ -15,7 +15,7 @@ import (
 // than because it was too large or the transport closed, may have been received; if it is missing, subscribers report
 // it as Uncertain. Afterwards the envelope's Seq is the number it was given; 0 if it was never written.
 func (t *Transport) Publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
-	c := newCall(results)
+	c := t.calls.get(results)
 	for i, env := range envs {
 		results[i] = transport.Result{}
 		it := &c.items[i]
@@ -30,7 +30,7 @@ func (t *Transport) Publish(ctx context.Context, envs []*transport.Envelope, res
 	}
 	err := t.enqueue(ctx, c)
 	if err == nil {
-		c.recycle()
+		t.calls.put(c)
 		return
 	}
 	t.outbox.abandon(c, err)
@@ -46,8 +46,8 @@ const itemOverhead = 400
 
 // enqueue queues the call's items, waiting for room, and waits until they are settled.
 func (t *Transport) enqueue(ctx context.Context, c *call) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	timer := time.NewTimer(t.cfg.PublishTimeout)
 	defer timer.Stop()
@@ -63,7 +63,7 @@ func (t *Transport) enqueue(ctx context.Context, c *call) error {
 		select {
 		case <-space:
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		case <-timer.C:
 			return ErrTimeout
 		}

@@ -22,23 +22,33 @@ var errConnectionLost = errors.New("the connection was lost")
 
 // serveReader keeps one connection to the primary at addr, and on it the subscriptions that the registry wants there,
 // until ctx ends or the connection fails.
-func (t *Transport) serveReader(ctx context.Context, addr string) error {
-	conn, closeConn, err := t.cfg.dialDedicated(ctx, addr, nameReader)
+func (t *Transport) serveReader(ctx context.Context, addr string, k *link) error {
+	conn, socket, closeConn, err := t.cfg.dialDedicated(ctx, addr, nameReader)
 	if err != nil {
-		t.topology.suspect()
 		t.registry.unreachable(addr, err)
+		t.failedAt(ctx, err)
 		return err
 	}
 	f := newFeed(t, addr)
-	r := &reader{t: t, feed: f, conn: conn}
+	r := &reader{t: t, feed: f, conn: conn, probe: newProbe(t, f, conn, k)}
 	closed := make(chan struct{})
 	var consumer sync.WaitGroup
 	consumer.Go(func() { f.consume(closed) })
 	lost := conn.SetPubSubHooks(f.inbox.hooks())
 	t.registry.attach(f)
 
+	watched, stop := context.WithCancel(ctx)
+	var watcher sync.WaitGroup
+	var silent error
+	watcher.Go(func() { silent = watchSilence(watched, socket, conn, t.cfg.CommandTimeout) })
+
 	err = r.serve(ctx, lost)
 
+	stop()
+	watcher.Wait()
+	if err != nil && silent != nil {
+		err = fmt.Errorf("redis: subscriptions at %s: %w", addr, silent)
+	}
 	// First the connection, so that nothing more arrives; then what arrived; then the subscriptions elsewhere, so that
 	// what they get comes after it.
 	closeConn()
@@ -53,16 +63,19 @@ func (t *Transport) serveReader(ctx context.Context, addr string) error {
 
 // reader is one incarnation.
 type reader struct {
-	t    *Transport
-	feed *feed
-	conn rueidis.DedicatedClient
+	t     *Transport
+	feed  *feed
+	conn  rueidis.DedicatedClient
+	probe *probe
 
-	later []int // slots to be looked at again when the timer fires
+	later []int     // slots to be looked at again when the timer fires
+	told  time.Time // when it was logged last that a channel is refused
 }
 
 func (r *reader) serve(ctx context.Context, lost <-chan error) error {
 	again := time.NewTimer(time.Hour)
 	defer again.Stop()
+	defer r.probe.timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -80,6 +93,14 @@ func (r *reader) serve(ctx context.Context, lost <-chan error) error {
 			if delay > 0 {
 				again.Reset(delay)
 			}
+		case <-r.probe.link.doubt:
+			r.probe.hurry()
+		case <-r.probe.timer.C:
+			if err := r.probe.look(ctx); err != nil {
+				return fmt.Errorf("redis: subscriptions at %s: %w", r.feed.addr, err)
+			}
+		case reply := <-r.probe.reply:
+			r.probe.take(reply)
 		case <-again.C:
 			r.t.registry.mark(r.later)
 			r.later = r.later[:0]
@@ -128,14 +149,14 @@ func (r *reader) send(ctx context.Context, orders []order) (refused []order, del
 			commands[i] = r.conn.B().Ssubscribe().Channel(o.channels...).Build()
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*r.t.cfg.CommandTimeout)
+	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
 	defer cancel()
 	for i, reply := range r.conn.DoMulti(ctx, commands...) {
 		o, err := orders[i], reply.Error()
 		switch judge(err) {
 		case fine:
 		case broken:
-			return nil, 0, fmt.Errorf("redis: subscribe at %s: %w", r.feed.addr, explain(err))
+			return nil, 0, fmt.Errorf("redis: subscribe at %s: %w", r.feed.addr, r.t.cfg.explain(err))
 		case moved:
 			r.t.topology.suspect()
 			to, _ := movedTo(err, r.feed.addr)
@@ -154,13 +175,25 @@ func (r *reader) send(ctx context.Context, orders []order) (refused []order, del
 				}
 				continue
 			}
-			err = fmt.Errorf("redis: subscribe to channel %q at %s: %w", o.channels[0], r.feed.addr, explain(err))
-			r.t.log.Warn("redis: a channel is refused", zap.String("channel", o.channels[0]), zap.Error(err))
+			err = fmt.Errorf("redis: channel %q at %s: %w", o.channels[0], r.feed.addr, r.t.cfg.explainChannel(err, o.channels[0]))
+			r.tell(o.channels[0], err)
 			r.retry(o, err)
 			delay = max(delay, retryRefused)
 		}
 	}
 	return refused, delay, nil
+}
+
+// tellRefused is how often refused channels are logged. They are tried again every second.
+const tellRefused = time.Minute
+
+// tell logs that a channel is refused, now and then.
+func (r *reader) tell(channel string, err error) {
+	level := zap.DebugLevel
+	if now := time.Now(); now.Sub(r.told) >= tellRefused {
+		r.told, level = now, zap.WarnLevel
+	}
+	r.t.log.Log(level, "redis: a channel is refused", zap.String("channel", channel), zap.Error(err))
 }
 
 // retry notes that an order was not carried out. Leaving is not repeated: the subscription ends with the slot's move.

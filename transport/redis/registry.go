@@ -22,12 +22,15 @@ type registry struct {
 		sync.Mutex
 		topics   map[string]*topicState
 		channels map[string]*channel
+		control  map[string]*channel // of channels: those the transport listens on for itself
 		bySlot   map[int]map[*channel]struct{}
 		feeds    map[string]*feed
 		// dirty are the slots where desired and confirmed state differ, by the address that should act.
 		dirty map[string]map[int]struct{}
 		// detours are slots that a MOVED put elsewhere than the snapshot does.
 		detours map[int]string
+		// trouble is why servers could not be reached, by address, until they are.
+		trouble map[string]error
 	}
 }
 
@@ -41,10 +44,12 @@ func newRegistry(t *Transport, topology *topology) *registry {
 	r := &registry{t: t, topology: topology}
 	r.mu.topics = make(map[string]*topicState)
 	r.mu.channels = make(map[string]*channel)
+	r.mu.control = make(map[string]*channel)
 	r.mu.bySlot = make(map[int]map[*channel]struct{})
 	r.mu.feeds = make(map[string]*feed)
 	r.mu.dirty = make(map[string]map[int]struct{})
 	r.mu.detours = make(map[int]string)
+	r.mu.trouble = make(map[string]error)
 	return r
 }
 
@@ -54,7 +59,7 @@ func (r *registry) want(placement router.Placement) (live *await, mine bool, err
 	defer r.mu.Unlock()
 	if have := r.mu.topics[placement.Topic]; have != nil {
 		if have.placement != placement {
-			return nil, false, fmt.Errorf("it is subscribed to with %d partitions, not %d",
+			return nil, false, fmt.Errorf("%w: it is subscribed to with %d partitions, not %d", transport.ErrInvalidTopic,
 				have.placement.Partitions, placement.Partitions)
 		}
 		return have.live, false, nil
@@ -64,23 +69,21 @@ func (r *registry) want(placement router.Placement) (live *await, mine bool, err
 	r.mu.topics[placement.Topic] = state
 	for i := range placement.Len() {
 		slot := placement.Slot(i)
-		r.useLocked(state, placement.Channel(i), slot, placement, i)
-		r.useLocked(state, wire.WatermarkChannel(slot), slot, router.Placement{}, 0)
+		r.useLocked(state, &channel{
+			name: placement.Channel(i), slot: slot, kind: eventChannel, placement: placement, partition: i, t: r.t,
+		})
+		r.useLocked(state, &channel{name: wire.WatermarkChannel(slot), slot: slot, kind: watermarkChannel, t: r.t})
 	}
 	live.settleLocked()
 	return live, true, nil
 }
 
-// useLocked makes a topic use a channel.
-func (r *registry) useLocked(state *topicState, name string, slot int, placement router.Placement, partition int) {
-	ch := r.mu.channels[name]
+// useLocked makes a topic use a channel, which is fresh unless it is listed already.
+func (r *registry) useLocked(state *topicState, fresh *channel) {
+	ch := r.mu.channels[fresh.name]
 	if ch == nil {
-		ch = &channel{name: name, slot: slot, placement: placement, partition: partition, t: r.t}
-		r.mu.channels[name] = ch
-		if r.mu.bySlot[slot] == nil {
-			r.mu.bySlot[slot] = make(map[*channel]struct{})
-		}
-		r.mu.bySlot[slot][ch] = struct{}{}
+		ch = fresh
+		r.listLocked(ch)
 	}
 	ch.users++
 	state.channels = append(state.channels, ch)
@@ -92,7 +95,7 @@ func (r *registry) useLocked(state *topicState, name string, slot int, placement
 	}
 	state.live.open++
 	ch.waiting = append(ch.waiting, state.live)
-	r.markLocked(slot)
+	r.markLocked(ch.slot)
 }
 
 // unwant takes a topic off the list; its Subscribe, if it still waits, fails with why. Nothing of it reaches the sink
@@ -130,6 +133,7 @@ func (r *registry) forget() {
 	for _, topic := range topics {
 		r.unwant(topic, transport.ErrClosed)
 	}
+	r.listen(time.Now(), nil, 0)
 }
 
 // dropLocked forgets a channel that is subscribed nowhere.
@@ -201,6 +205,10 @@ func (r *registry) rehome(changes router.Changes) {
 		r.movedLocked(move)
 	}
 	clear(r.mu.detours)
+	maps.DeleteFunc(r.mu.trouble, func(addr string, _ error) bool {
+		_, known := r.topology.snapshot.Load().NodeShard(addr)
+		return !known
+	})
 	stale := r.mu.dirty
 	r.mu.dirty = make(map[string]map[int]struct{}, len(stale))
 	for slot, channels := range r.mu.bySlot {
@@ -240,6 +248,7 @@ func (r *registry) attach(f *feed) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mu.feeds[f.addr] = f
+	delete(r.mu.trouble, f.addr)
 	f.signal()
 }
 
@@ -338,6 +347,7 @@ func (r *registry) confirmed(f *feed, name string, now time.Time) *channel {
 		return ch
 	}
 	ch.begin(now)
+	r.t.repairs.greet(now, ch)
 	for _, a := range ch.waiting {
 		a.settleLocked()
 	}
@@ -449,22 +459,5 @@ func (r *registry) fail(err error) {
 	defer r.mu.Unlock()
 	for _, state := range r.mu.topics {
 		state.live.failLocked(err)
-	}
-}
-
-// unreachable tells those who wait for channels at addr why, if waiting does not help.
-func (r *registry) unreachable(addr string, err error) {
-	if !isRefusal(err) {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for slot := range r.mu.dirty[addr] {
-		for ch := range r.mu.bySlot[slot] {
-			for _, a := range ch.waiting {
-				a.failLocked(err)
-			}
-			ch.waiting = nil
-		}
 	}
 }

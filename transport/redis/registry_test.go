@@ -121,7 +121,7 @@ func TestGapReasons(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cfg, err := Config{Addrs: []string{"h"}}.resolved()
+			cfg, err := Config{Addrs: []string{"h"}, Repair: Repair{Off: true}}.resolved()
 			if err != nil {
 				t.Fatal(err)
 			}

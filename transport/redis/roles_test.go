@@ -20,6 +20,7 @@ import (
 //	pub TOPIC ID SEQ ok|error    its Publish has ended; SEQ is 0 if no number was assigned
 //	got TOPIC ID AT              a handler was called
 //	gap JSON                     OnGap was called
+//	ledger VOIDED REPAIRED       the sums of its transport's ledgers, five times a second
 //
 // and the same without "bus" and "gap" by those that use rueidis alone, whose SEQ is 0.
 
@@ -112,7 +113,7 @@ func playPublisher(stopped context.Context, s script, out *lines) error {
 }
 
 func playSubscriber(stopped context.Context, s script, out *lines) error {
-	tr, err := redis.Open(stopped, redis.Config{Addrs: s.Addrs})
+	tr, err := redis.Open(stopped, redis.Config{Addrs: s.Addrs, Repair: redis.Repair{Off: s.RepairOff}})
 	if err != nil {
 		return err
 	}
@@ -140,7 +141,21 @@ func playSubscriber(stopped context.Context, s script, out *lines) error {
 		}
 	}
 	out.printf("ready")
-	<-stopped.Done()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for stopped.Err() == nil {
+		select {
+		case <-stopped.Done():
+		case <-tick.C:
+		}
+		var sum redis.Ledger
+		for _, name := range s.Topics {
+			l := tr.Ledger(transport.Topic{Name: name})
+			sum.Voided += l.Voided
+			sum.Repaired += l.Repaired
+		}
+		out.printf("ledger %d %d", sum.Voided, sum.Repaired)
+	}
 	if err := b.Close(); err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func (r *routes) of(env *transport.Envelope) (route, error) {
 		}
 	}
 	if env.Partition < 0 || env.Partition >= len(all) {
-		return route{}, fmt.Errorf("there is no partition %d of %d", env.Partition, len(all))
+		return route{}, fmt.Errorf("%w: there is no partition %d of %d", transport.ErrInvalidTopic, env.Partition, len(all))
 	}
 	return all[env.Partition], nil
 }
@@ -43,7 +43,7 @@ func (r *routes) of(env *transport.Envelope) (route, error) {
 // learn checks a placement and remembers it if it is valid.
 func (r *routes) learn(placement router.Placement) ([]route, error) {
 	if err := placement.Validate(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", transport.ErrInvalidTopic, err)
 	}
 	all := make([]route, placement.Len())
 	for i := range all {

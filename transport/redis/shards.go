@@ -118,10 +118,11 @@ func childName(addr string) string { return "shard " + addr }
 
 // shard returns the child for a primary: a supervisor of its writer and its reader, which fail independently.
 func (t *Transport) shard(addr string) (supervisor.Child, error) {
+	k := newLink()
 	tree, err := supervisor.New(
 		supervisor.Spec{Name: childName(addr), MaxRestarts: supervisor.Unlimited, Backoff: restarts, OnEvent: t.onEvent},
-		supervisor.Child{Name: "publisher", Serve: func(ctx context.Context) error { return t.serveWriter(ctx, addr) }},
-		supervisor.Child{Name: "subscriber", Serve: func(ctx context.Context) error { return t.serveReader(ctx, addr) }},
+		supervisor.Child{Name: "publisher", Serve: func(ctx context.Context) error { return t.serveWriter(ctx, addr, k) }},
+		supervisor.Child{Name: "subscriber", Serve: func(ctx context.Context) error { return t.serveReader(ctx, addr, k) }},
 	)
 	if err != nil {
 		return supervisor.Child{}, fmt.Errorf("redis: shard %s: %w", addr, err)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
+	"github.com/shardbus/shardbus/transport/redis/internal/window"
 )
 
 // streamKey names a numbered sequence of events: one publisher's on one channel.
@@ -21,11 +22,14 @@ type stream struct {
 	inFlight int
 	ready    bool // listed in lane.ready
 
-	assigned uint64    // the last number given out
-	born     time.Time // when number 1 was
-	settled  uint64    // this and all below were accepted or given up
-	given    seqs.Set  // numbers whose Publish returned an error
-	givenTo  string    // given, as it travels
+	assigned uint64         // the last number given out
+	born     time.Time      // when number 1 was
+	settled  uint64         // this and all below were accepted or given up
+	given    seqs.Set       // numbers whose Publish returned an error
+	givenTo  string         // given, as it travels
+	window   *window.Window // what can be sent once more; nil: nothing
+
+	heard bool // the last event had receivers
 
 	markAt   time.Time // when the next watermark is due; zero: never, nothing was published
 	markStep int       // how many there were since the last event
@@ -43,6 +47,9 @@ const markEvery = 10 * time.Second
 func (s *stream) giveUp(seq uint64) {
 	s.given = s.given.With(seqs.Range{From: seq, To: seq})
 	s.givenTo = s.given.String()
+	if s.window != nil {
+		s.window.Declare(time.Now(), seq)
+	}
 }
 
 // sent schedules the watermark after an event.

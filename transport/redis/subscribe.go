@@ -11,7 +11,8 @@ import (
 )
 
 // Subscribe makes a topic's events arrive, see transport.Transport. It returns when the servers have confirmed every
-// channel of the topic. It fails when ctx ends, and at once when the login or a channel is refused (ErrAuth,
+// channel of the topic and, with Config.Repair, publishers have said where they stand, for which it waits 250 ms at most:
+// what they publish from then on arrives, or is a Gap. It fails when ctx ends, and at once when the login or a channel is refused (ErrAuth,
 // ErrPermission).
 func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic) error {
 	if err := t.subscribe(ctx, topic); err != nil {
@@ -21,27 +22,35 @@ func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic) error 
 }
 
 func (t *Transport) subscribe(ctx context.Context, topic transport.Topic) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	if t.isClosed() {
 		return transport.ErrClosed
 	}
 	placement := router.Placement{Topic: topic.Name, Partitions: topic.Partitions}
 	if err := placement.Validate(); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", transport.ErrInvalidTopic, err)
 	}
 	for {
 		live, mine, err := t.registry.want(placement)
 		if err != nil {
 			return err
 		}
+		t.repairs.listenFirst()
 		err = live.wait(ctx, t.registry)
+		if err != nil && ctx.Err() != nil {
+			if why := t.registry.why(topic.Name); why != nil {
+				err = fmt.Errorf("%w; before that: %w", err, why)
+			}
+		}
 		switch {
 		case err != nil && mine:
 			t.registry.unwant(topic.Name, errAbandoned)
 		case errors.Is(err, errAbandoned):
 			continue // the caller who began it has left, and we have not
+		case err == nil:
+			t.repairs.greeted(ctx, t.registry.channelsOf(topic.Name))
 		}
 		return err
 	}
@@ -67,7 +76,7 @@ func (t *Transport) Unsubscribe(ctx context.Context, topic transport.Topic) erro
 	for !t.registry.gone(left) {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("redis: unsubscribe from topic %q: %w", topic.Name, ctx.Err())
+			return fmt.Errorf("redis: unsubscribe from topic %q: %w", topic.Name, context.Cause(ctx))
 		case <-limit.C:
 			return nil
 		case <-t.closed:

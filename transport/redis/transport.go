@@ -11,6 +11,7 @@ import (
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/supervisor"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/track"
 	"go.uber.org/zap"
 )
 
@@ -23,7 +24,11 @@ type Transport struct {
 	outbox   *outbox
 	registry *registry
 	clock    *clock
+	repairs  *repairs // nil: nothing is repaired
+	couriers couriers
+	tracking track.Config
 	routes   routes
+	calls    callPool
 
 	current atomic.Pointer[transport.Sink]        // of the Serve that runs, or ran last
 	tree    atomic.Pointer[supervisor.Supervisor] // likewise
@@ -42,11 +47,18 @@ var _ transport.Transport = (*Transport)(nil)
 
 func newTransport(cfg Config, found discovery) *Transport {
 	t := &Transport{cfg: cfg, log: cfg.Logger, closed: make(chan struct{})}
+	t.cfg.logins = newLogins()
 	t.ended = sync.NewCond(&t.mu)
 	t.topology = newTopology(&t.cfg, found, t.topologyChanged)
 	t.outbox = newOutbox(&t.cfg, t.topology)
 	t.registry = newRegistry(t, t.topology)
-	t.clock = newClock(t.registry)
+	t.tracking = tracking(nil, maxHeld)
+	if !t.cfg.Repair.Off {
+		t.repairs = newRepairs(t)
+		t.tracking = tracking(t.repairs.tracking(), t.cfg.Repair.HeldEvents)
+		t.outbox.newPublisher = t.repairs.listenSoon
+	}
+	t.clock = newClock(t.registry, t.repairs)
 	var nobody transport.Sink = discard{}
 	t.current.Store(&nobody)
 	return t
@@ -121,6 +133,8 @@ func (t *Transport) begin(sink transport.Sink) (*supervisor.Supervisor, error) {
 		supervisor.Spec{Name: "redis", MaxRestarts: supervisor.Unlimited, Backoff: restarts, OnEvent: t.onEvent},
 		supervisor.Child{Name: "topology", Serve: t.topology.serve},
 		supervisor.Child{Name: "clock", Serve: t.clock.serve},
+		supervisor.Child{Name: "repair", Serve: t.repairs.serve},
+		supervisor.Child{Name: "logins", Serve: t.cfg.logins.serve},
 		supervisor.Child{Name: "shards", Serve: s.serve},
 	)
 	if err != nil {
@@ -146,6 +160,7 @@ func (t *Transport) end() {
 func (t *Transport) topologyChanged(changes router.Changes) {
 	t.outbox.rehome()
 	t.registry.rehome(changes)
+	t.repairs.listenSoon()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.shards != nil {

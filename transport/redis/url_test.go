@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -26,7 +27,26 @@ func TestParseURL(t *testing.T) {
 			t.Errorf("%q: %+v", c.text, got)
 		}
 	}
-	for _, text := range []string{"http://h", "redis://", "redis://h/1", "redis://h?db=1", "redis://u:secret%zz@h", "redis://u:secret@h:1:2:3", ""} {
+	for _, c := range []struct {
+		text string
+		want Config
+	}{
+		{"redis+sentinel://u:p%40@h,[::1]:7000/main", Config{Username: "u", Password: "p@", Sentinel: Sentinel{Addrs: []string{"h:26379", "[::1]:7000"}, Primary: "main"}}},
+		{"redis+sentinel://h/main?sentinel_user=w&sentinel_password=a%26b@", Config{Sentinel: Sentinel{Addrs: []string{"h:26379"}, Primary: "main", Username: "w", Password: "a&b@"}}},
+	} {
+		got, err := ParseURL(c.text)
+		if err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%q: %+v, %v", c.text, got, err)
+		}
+		if _, err := got.resolved(); err != nil {
+			t.Errorf("%q: %v", c.text, err)
+		}
+	}
+	if got, err := ParseURL("rediss+sentinel://h/main"); err != nil || got.TLS == nil || got.Sentinel.TLS == nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, text := range []string{"redis+sentinel://h", "redis+sentinel://h/", "redis+sentinel://h/a/b", "redis+sentinel://h/a?x=y", "sentinel://h/a",
+		"redis+sentinel://h/a?sentinel_password=secret%zz", "http://h", "redis://", "redis://h/1", "redis://h?db=1", "redis://u:secret%zz@h", "redis://u:secret@h:1:2:3", ""} {
 		if got, err := ParseURL(text); err == nil {
 			t.Errorf("%q was accepted: %+v", text, got)
 		} else if strings.Contains(err.Error(), "secret") {

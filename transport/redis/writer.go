@@ -23,6 +23,7 @@ type writer struct {
 	t      *Transport
 	addr   string
 	client rueidis.Client
+	link   *link
 
 	batch    batch
 	outcomes []outcome
@@ -31,31 +32,43 @@ type writer struct {
 }
 
 // serveWriter publishes what the lane of addr holds until ctx ends or the connection fails.
-func (t *Transport) serveWriter(ctx context.Context, addr string) error {
-	client, err := t.cfg.dial(addr, nameWriter)
+func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error {
+	client, err := t.cfg.dial(ctx, addr, nameWriter)
 	if err != nil {
-		t.topology.suspect()
 		t.outbox.failed(addr, err)
+		t.failedAt(ctx, err)
 		return err
 	}
 	defer client.Close()
-	l := t.outbox.lane(addr)
+	l, detach := t.outbox.attach(addr)
+	defer detach()
 	t.outbox.markSoon(l)
 	l.signal() // what an earlier incarnation left
+	k.raiseDoubt()
 
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var all sync.WaitGroup
 	for i := range pipelines {
-		w := &writer{t: t, addr: addr, client: client, pause: backoff.NewExponentialBackOff(
+		w := &writer{t: t, addr: addr, client: client, link: k, pause: backoff.NewExponentialBackOff(
 			backoff.WithInitialInterval(10*time.Millisecond), backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(0),
 		)}
 		all.Go(func() {
-			if err := w.run(running, l, i == 0); err != nil {
+			var errands <-chan errand // of one of the writers
+			if i == 0 {
+				errands = k.errands
+			}
+			if err := w.run(running, l, errands); err != nil {
 				stop(err)
 			}
 		})
 	}
+	all.Go(func() {
+		w := &writer{t: t, addr: addr, client: client}
+		if err := w.serveLetters(running, t.couriers.at(addr)); err != nil {
+			stop(err)
+		}
+	})
 	all.Wait()
 	if ctx.Err() == nil {
 		return context.Cause(running)
@@ -63,16 +76,16 @@ func (t *Transport) serveWriter(ctx context.Context, addr string) error {
 	if !t.ending.Load() {
 		return nil // only this shard ends here
 	}
-	w := &writer{t: t, addr: addr, client: client}
+	w := &writer{t: t, addr: addr, client: client, link: k}
 	return w.mark(t.outbox.dueMarks(l, time.Now(), true))
 }
 
-// run writes until ctx ends. One of the writers sends the watermarks.
-func (w *writer) run(ctx context.Context, l *lane, marks bool) error {
+// run writes until ctx ends. The writer that has errands sends the watermarks too.
+func (w *writer) run(ctx context.Context, l *lane, errands <-chan errand) error {
 	due := time.NewTimer(idle)
 	defer due.Stop()
 	for {
-		if marks {
+		if errands != nil {
 			due.Reset(w.t.outbox.untilMark(l))
 		}
 		select {
@@ -80,6 +93,10 @@ func (w *writer) run(ctx context.Context, l *lane, marks bool) error {
 			return nil
 		case <-l.wake:
 			if err := w.write(ctx, l); err != nil {
+				return err
+			}
+		case e := <-errands:
+			if err := w.runErrand(e); err != nil {
 				return err
 			}
 		case <-due.C:
@@ -124,18 +141,24 @@ func (w *writer) write(ctx context.Context, l *lane) error {
 			out.again, refused = true, true
 			failure = err
 		case broken:
-			out.again = true
+			out.again, out.unknown = true, true
 			failure, lost = err, err
 		case forbidden:
-			out.err = fmt.Errorf("redis: publish to %q: %w", w.batch.items[i].env.Topic, explain(err))
+			it := w.batch.items[i]
+			out.err = fmt.Errorf("redis: publish to topic %q, channel %q at %s: %w",
+				it.env.Topic, it.stream.channel, w.addr, w.t.cfg.explainChannel(err, it.stream.channel))
 		}
 		w.outcomes = append(w.outcomes, out)
 	}
 	if failure != nil {
 		w.t.topology.suspect()
-		failure = fmt.Errorf("redis: publish at %s: %w", w.addr, explain(failure))
+		failure = fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(failure))
 	}
-	w.t.outbox.settle(l, &w.batch, w.outcomes, failure)
+	if w.t.outbox.settle(l, &w.batch, w.outcomes, failure) {
+		// The subscribers have left, or the slot has and this node does not know, or their connections are dead.
+		w.t.topology.hint()
+		w.link.raiseDoubt()
+	}
 	switch {
 	case lost != nil:
 		return failure
@@ -177,7 +200,7 @@ func (w *writer) mark(marks []wire.Watermark) error {
 			switch err := reply.Error(); judge(err) {
 			case broken:
 				w.t.topology.suspect()
-				return fmt.Errorf("redis: publish at %s: %w", w.addr, explain(err))
+				return fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(err))
 			case forbidden:
 				w.t.log.Warn("redis: watermarks are refused, so subscribers do not see a lost tail",
 					zap.String("addr", w.addr), zap.Error(err))

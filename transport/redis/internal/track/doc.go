@@ -5,12 +5,18 @@
 // above the floor, the few events that arrived before others that may still come. So duplicates are dropped, events
 // are delivered in the order of their numbers, and each missing number is reported exactly once and never delivered
 // afterwards.
+//
+// With [Repair] an event behind a hole waits while the publisher is asked for what is missing: [Tracker.Ask] says what to
+// ask, [Tracker.Asked] that it was asked, [Tracker.Answer] what came of it. A number that is repaired is delivered in its
+// place, one that the publisher declares void is passed over, and one that it has forgotten is reported missing at once.
 package track
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
 )
 
 // Config bounds a [Tracker]. Every field must be positive.
@@ -30,11 +36,37 @@ type Config struct {
 	Margin time.Duration
 	// MaxJump is how far ahead of the floor a number may be. An event beyond it is delivered as if it had none.
 	MaxJump uint64
+	// Repair has publishers asked for what is missing; nil: nobody is asked, and Hold and TailHold apply.
+	Repair *Repair
 }
+
+// Repair is how publishers are asked. Every field must be set.
+type Repair struct {
+	// Timeout is how long after it was asked for a missing number is given up, and after each sign that the publisher
+	// works on it; in all no longer than patience times that.
+	Timeout time.Duration
+	// Delay is how long a hole may fill by itself before the first question, and between the first two; then it doubles
+	// up to MaxDelay. Each is made up to twice as long at random.
+	Delay, MaxDelay time.Duration
+	// Deaf is how long nobody may listen where the publisher is asked before it counts as gone.
+	Deaf time.Duration
+	// MaxHeldBytes is how much may wait for one publisher, beside Config.MaxHeld.
+	MaxHeldBytes int
+	// Budget bounds what waits in all trackers that share it.
+	Budget *Budget
+	// Askable reports whether a publisher can be asked at all.
+	Askable func(publisher string) bool
+	// Random returns numbers from 0 to below 1.
+	Random func() float64
+}
+
+// patience is how many times as long as Repair.Timeout a hole lasts at most.
+const patience = 12
 
 // Gap is a run of missing numbers, From to To, of one kind.
 type Gap struct {
 	Publisher string
+	Epoch     uint64
 	From, To  uint64
 	Since     time.Time
 	Kind      transport.GapKind
@@ -51,6 +83,62 @@ type Sink interface {
 type Mark struct {
 	Last      uint64        // everything up to this was sent
 	Age       time.Duration // since number 1 was assigned
+	Asked     time.Time     // when it was asked for; zero: it was not, and nobody knows how long it took to come
 	Uncertain string        // see [Tracker.Event]
 	Final     bool          // nothing comes after Last
+	Epoch     uint64        // when number 1 was assigned, in milliseconds since 1970; 0: not told
+	// Assigned is the last number that was assigned at all, in the answer to a question that was asked after the channel
+	// was confirmed; else 0. A publisher that nothing is known of begins behind it.
+	Assigned uint64
 }
+
+// Answer is what a publisher says to a question.
+type Answer struct {
+	N         uint64 // the question's number
+	Assigned  uint64 // the last number that it ever assigned
+	Gone      uint64 // this number and all below are forgotten
+	Void      seqs.Set
+	Open      seqs.Set // they are on their way still
+	Uncertain string   // see [Tracker.Event]
+	Epoch     uint64
+	Age       time.Duration // since number 1 was assigned
+	Events    []Event
+}
+
+// Event is a repaired one.
+type Event struct {
+	Env       *transport.Envelope
+	Uncertain string
+}
+
+// Counts is what became of the numbers of a channel: those that concern it are received, voided or missing.
+type Counts struct {
+	// Received were delivered; Repaired of them came by an answer.
+	Received, Repaired uint64
+	// Voided will not come: their publisher says that their Publish returned an error.
+	Voided uint64
+	// Missing were reported in gaps.
+	Missing uint64
+	// Forged were events that claimed numbers which their publisher never assigned. They were delivered without one.
+	Forged uint64
+}
+
+// Add returns the sum.
+func (c Counts) Add(o Counts) Counts {
+	return Counts{
+		Received: c.Received + o.Received, Repaired: c.Repaired + o.Repaired, Voided: c.Voided + o.Voided,
+		Missing: c.Missing + o.Missing, Forged: c.Forged + o.Forged,
+	}
+}
+
+// Budget bounds what waits in several trackers together, in bytes. It may be shared by trackers that are used at once.
+type Budget struct {
+	limit int64
+	held  atomic.Int64
+}
+
+// NewBudget returns an unspent one.
+func NewBudget(limit int) *Budget { return &Budget{limit: int64(limit)} }
+
+// Held is how much waits now.
+func (b *Budget) Held() int { return int(b.held.Load()) }

@@ -1,7 +1,6 @@
 package track
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -12,27 +11,30 @@ import (
 // stream is what is known of one publisher on the channel.
 type stream struct {
 	publisher string
+	epoch     uint64 // as the publisher told; 0: it has not
 	// base is the first number that concerns this channel; next is the floor: what lies from base to below next is
 	// settled.
 	base, next uint64
-	// held is in ascending order of both numbers and deadlines: who waits for a later number waits for the earlier
-	// ones too, and no longer.
-	held []entry
+	held       []entry // in ascending order
+	bytes      int     // of held
+
+	// searching: it is not known yet whether the stream began while the channel was live. What arrives waits. Base and floor
+	// are 1 meanwhile.
+	searching bool
+
+	askable bool      // the publisher is asked for what is missing
+	askAt   time.Time // when it is asked next; zero: it is not
+	tries   int       // questions since the last sign of it
+	asked   time.Time // when the last question was put together
+	askedN  uint64    // and which it was
+	deaf    time.Time // since when nobody listened where it is asked; zero: somebody did
+	working time.Time // when it last answered to some purpose
 
 	uncertain   string // the list that came with number uncertainAt
 	uncertainAt uint64
 	final       bool
 	last        time.Time // when it was heard of
 	faults      uint64    // the tracker's count when it was heard of
-}
-
-// entry is a reason to believe that every number below seq was sent: an event that waits, or a watermark.
-type entry struct {
-	seq      uint64
-	env      *transport.Envelope // nil: a watermark
-	deadline time.Time
-	since    time.Time
-	reason   transport.GapReason
 }
 
 // heard notes a sign of life, and returns why something may be missing just before it.
@@ -55,55 +57,29 @@ func (s *stream) learn(seq uint64, uncertain string) {
 	}
 }
 
-func (s *stream) insert(e entry) {
-	i, found := slices.BinarySearchFunc(s.held, e.seq, func(have entry, seq uint64) int {
-		switch {
-		case have.seq < seq:
-			return -1
-		case have.seq > seq:
-			return 1
-		}
-		return 0
-	})
-	if found {
-		if s.held[i].env == nil {
-			s.held[i].env = e.env
-		}
-		return
-	}
-	if i < len(s.held) && s.held[i].deadline.Before(e.deadline) {
-		e.deadline = s.held[i].deadline
-	}
-	if i < len(s.held) && e.reason == transport.Unknown {
-		e.reason = s.held[i].reason // the hole before both was there first
-	}
-	if i < len(s.held) && s.held[i].since.Before(e.since) {
-		e.since = s.held[i].since
-	}
-	for j := range i {
-		if s.held[j].deadline.After(e.deadline) {
-			s.held[j].deadline = e.deadline
-		}
-	}
-	s.held = slices.Insert(s.held, i, e)
-}
-
-func (s *stream) pop() entry {
-	e := s.held[0]
-	s.held[0] = entry{}
-	s.held = s.held[1:]
-	if len(s.held) == 0 {
-		s.held = nil
-	}
-	return e
-}
-
-// due is when the first hole is given up; zero if there is none.
-func (s *stream) due() time.Time {
+// due is when the first hole is given up; zero if there is none, or not yet.
+func (s *stream) due(cfg *Config) time.Time {
 	if len(s.held) == 0 {
 		return time.Time{}
 	}
-	return s.held[0].deadline
+	first := &s.held[0]
+	switch {
+	case s.searching:
+		return first.since.Add(cfg.Repair.Timeout)
+	case !s.askable:
+		return first.deadline
+	case first.asked.IsZero():
+		return time.Time{} // the publisher could not be asked yet
+	}
+	from := first.asked
+	if s.working.After(from) {
+		from = s.working
+	}
+	at, end := from.Add(cfg.Repair.Timeout), first.asked.Add(patience*cfg.Repair.Timeout)
+	if end.Before(at) {
+		at = end
+	}
+	return at
 }
 
 // report tells of missing numbers, cut where certainty changes.
@@ -112,11 +88,14 @@ func (t *Tracker) report(s *stream, from, to uint64, since time.Time, reason tra
 	if err != nil {
 		given = nil // a stranger's text: nothing is known to have been given up
 	}
+	t.counts.Missing += to - from + 1
 	given.Split(seqs.Range{From: from, To: to}, func(piece seqs.Range, inside bool) {
 		kind := transport.Lost
 		if inside {
 			kind = transport.Uncertain
 		}
-		t.sink.Gap(Gap{Publisher: s.publisher, From: piece.From, To: piece.To, Since: since, Kind: kind, Reason: reason})
+		t.sink.Gap(Gap{
+			Publisher: s.publisher, Epoch: s.epoch, From: piece.From, To: piece.To, Since: since, Kind: kind, Reason: reason,
+		})
 	})
 }

@@ -30,6 +30,10 @@ type Mark struct {
 	AgeMillis int64 `json:"age"`
 	// Uncertain lists given up numbers, as the attribute of that name does.
 	Uncertain string `json:"uncertain,omitempty"`
+	// Epoch is when number 1 was assigned, in milliseconds since 1970 by the publisher's clock.
+	Epoch uint64 `json:"epoch,omitempty"`
+	// Assigned is the highest number that was assigned. Only the answer to a Hello has it.
+	Assigned uint64 `json:"assigned,omitempty"`
 }
 
 // WatermarkChannel is where the watermarks of a slot's channels go. It lies on that slot, so it is always served, and

@@ -1,0 +1,398 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/transport/memory"
+)
+
+// crew is members of a group, and what each of them handled.
+type crew struct {
+	topic *bus.Topic[event]
+	subs  map[string]*bus.Subscription
+	got   map[string]*list[event]
+	gate  chan struct{} // handlers wait for it, unless it is nil
+	slow  time.Duration
+}
+
+func newCrew(t testing.TB, b *bus.Bus, names ...string) *crew {
+	c := &crew{
+		topic: newTopic(t, b, bus.TopicConfig[event]{Name: "n", Key: eventKey}),
+		subs:  map[string]*bus.Subscription{}, got: map[string]*list[event]{},
+	}
+	for _, name := range names {
+		c.hire(t, name)
+	}
+	return c
+}
+
+func (c *crew) hire(t testing.TB, name string, opts ...bus.SubscribeOption) {
+	t.Helper()
+	got := &list[event]{}
+	c.got[name] = got
+	c.subs[name] = subscribe(t, c.topic, name, func(_ context.Context, e event) error {
+		time.Sleep(c.slow)
+		if c.gate != nil {
+			<-c.gate
+		}
+		got.add(e)
+		return nil
+	}, append(opts, bus.Group("crew"))...)
+}
+
+// ownerOf is the member that handled key's events; it must be one.
+func (c *crew) ownerOf(t testing.TB, key string) string {
+	t.Helper()
+	owner := ""
+	for name, got := range c.got {
+		if slices.ContainsFunc(got.get(), func(e event) bool { return e.Key == key }) {
+			if owner != "" {
+				t.Errorf("key %s was handled by %s and by %s", key, owner, name)
+			}
+			owner = name
+		}
+	}
+	return owner
+}
+
+// Each event goes to one member, those of one key to the same; others get all.
+func TestGroupSharesEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBus(t, bus.Config{})
+		c := newCrew(t, b, "a", "b", "c")
+		var all list[event]
+		other := subscribe(t, c.topic, "outside", func(_ context.Context, e event) error { all.add(e); return nil })
+		const keys, rounds = 300, 5
+		for n := range rounds {
+			var batch []event
+			for k := range keys {
+				e := event{fmt.Sprint("k", k), n}
+				if n%2 == 0 {
+					publish(t, c.topic, e)
+				} else {
+					batch = append(batch, e)
+				}
+			}
+			if err := c.topic.PublishBatch(t.Context(), batch); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		share := map[string]int{}
+		for k := range keys {
+			share[c.ownerOf(t, fmt.Sprint("k", k))]++
+		}
+		var handled uint64
+		for name, s := range c.subs {
+			handled += stats(t, s).Handled
+			if share[name] < keys/6 {
+				t.Errorf("%s has %d of %d keys", name, share[name], keys)
+			}
+		}
+		if handled != keys*rounds || len(all.get()) != keys*rounds || stats(t, other).Handled != keys*rounds {
+			t.Errorf("%d handled in the group, %d outside", handled, len(all.get()))
+		}
+		if st := c.topic.Stats(); st.Subscriptions != 4 || st.Published != keys*rounds || st.Unrouted != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// Events without a key go where the fewest wait, and not where handlers are paused.
+func TestGroupUnkeyed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBus(t, bus.Config{})
+		c := newCrew(t, b, "a", "b", "c")
+		c.subs["b"].Pause()
+		c.gate = make(chan struct{})
+		for n := range 12 {
+			publish(t, c.topic, event{"", n})
+			synctest.Wait()
+		}
+		for name, want := range map[string]uint64{"a": 6, "b": 0, "c": 6} {
+			if st := stats(t, c.subs[name]); st.Accepted != want {
+				t.Errorf("%s: %v", name, st)
+			}
+		}
+		c.subs["a"].Pause()
+		c.subs["c"].Pause()
+		publish(t, c.topic, event{"", 12})
+		if n := stats(t, c.subs["a"]).Accepted + stats(t, c.subs["b"]).Accepted + stats(t, c.subs["c"]).Accepted; n != 13 {
+			t.Errorf("%d accepted while all are paused", n)
+		}
+		close(c.gate)
+		for _, s := range c.subs {
+			s.Resume()
+		}
+	})
+}
+
+// With Block a publisher waits for the key's member, though others have room;
+// without a key it waits until any has.
+func TestGroupBlocks(t *testing.T) {
+	for _, key := range []string{"k", ""} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBus(t, bus.Config{})
+			c := newCrew(t, b)
+			c.hire(t, "a", bus.Mailbox(1, bus.Block))
+			c.hire(t, "b", bus.Mailbox(1, bus.Block))
+			c.subs["a"].Pause()
+			c.subs["b"].Pause()
+			publish(t, c.topic, event{key, 1})
+			if key == "" {
+				publish(t, c.topic, event{key, 2})
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			requireError(t, c.topic.Publish(ctx, event{key, 3}), context.DeadlineExceeded)
+			done := make(chan error, 1)
+			go func() { done <- c.topic.Publish(t.Context(), event{key, 4}) }()
+			synctest.Wait()
+			owner, other := "a", "b"
+			if stats(t, c.subs["a"]).Accepted == 0 {
+				owner, other = other, owner
+			}
+			if key != "" {
+				c.subs[other].Resume()
+				synctest.Wait()
+				if len(done) > 0 {
+					t.Error("a publisher did not wait for the member of its key")
+				}
+			}
+			c.subs[owner].Resume()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A publisher that waits for room finds it with a member that joins.
+func TestGroupJoinEndsWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBus(t, bus.Config{})
+		c := newCrew(t, b)
+		c.hire(t, "a", bus.Mailbox(1, bus.Block))
+		c.subs["a"].Pause()
+		publish(t, c.topic, event{"", 1})
+		done := make(chan error, 1)
+		go func() { done <- c.topic.Publish(t.Context(), event{"", 2}) }()
+		synctest.Wait()
+		c.hire(t, "b")
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		c.got["b"].require(t, "b", event{"", 2})
+	})
+}
+
+// A member that leaves finishes what it has of a key before another starts the next
+// event of it, retries included.
+func TestGroupLeaveKeepsOrder(t *testing.T) {
+	for _, batches := range []bool{false, true} {
+		for _, policy := range []bus.Policy{bus.Block, bus.DropOldest, bus.KeepLatest} {
+			t.Run(fmt.Sprint(policy, " batches ", batches), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := newBus(t, bus.Config{})
+					topic := newTopic(t, b, bus.TopicConfig[event]{Name: "n", Key: eventKey})
+					var order list[string]
+					hire := func(name string) *bus.Subscription {
+						failed := false
+						h := func(e event) error {
+							time.Sleep(time.Second)
+							if name == "a" && e.N == 1 && !failed {
+								failed = true
+								return bus.RetryAfter(10*time.Second, errAgain)
+							}
+							order.add(fmt.Sprint(name, " ", e))
+							return nil
+						}
+						if !batches {
+							return subscribe(t, topic, name, func(_ context.Context, e event) error { return h(e) },
+								bus.Group("g"), bus.Mailbox(100, policy))
+						}
+						return subscribeBatch(t, topic, name, func(_ context.Context, batch []bus.Message[event]) error {
+							be := &bus.BatchError{}
+							for i, m := range batch {
+								if err := h(m.Value); err != nil {
+									be.Failed = append(be.Failed, bus.IndexedError{Index: i, Err: err})
+									break // what is behind it comes again
+								}
+							}
+							if len(be.Failed) > 0 {
+								return be
+							}
+							return nil
+						}, bus.Group("g"), bus.Mailbox(100, policy))
+					}
+					first := hire("a")
+					publish(t, topic, event{"k", 1})
+					time.Sleep(2 * time.Second) // it has failed once
+					publish(t, topic, event{"k", 2})
+					synctest.Wait()
+					second := hire("b") // half of the keys are its own from now on
+					drained := make(chan error, 1)
+					go func() { drained <- first.Drain(t.Context()) }()
+					synctest.Wait()
+					publish(t, topic, event{"k", 3}, event{"k", 4}, event{"other", 5})
+					if err := <-drained; err != nil {
+						t.Error(err)
+					}
+					if policy == bus.KeepLatest { // 3 and 4 wait behind one another for b
+						publish(t, topic, event{"k", 6})
+					}
+					time.Sleep(time.Minute)
+					got := order.get()
+					want := []string{"a k1", "a k2", "b k3", "b k4"}
+					if policy == bus.KeepLatest {
+						want = []string{"a k1", "a k2", "b k6"}
+					}
+					mine := slices.DeleteFunc(slices.Clone(got), func(s string) bool { return s == "b other5" })
+					if policy == bus.KeepLatest && len(mine) > 0 && mine[len(mine)-1] == "b k6" {
+						mine = slices.DeleteFunc(mine, func(s string) bool { return s == "b k3" || s == "b k4" })
+					}
+					if fmt.Sprint(mine) != fmt.Sprint(want) {
+						t.Errorf("%v, want %v", got, want)
+					}
+					if slices.Index(got, "b other5") > slices.Index(got, "a k1") {
+						t.Errorf("a key with nothing waiting waited: %v", got)
+					}
+					if st := stats(t, second); st.Pending() != 0 {
+						t.Errorf("%v", st)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A new member whose predecessor left with events waiting waits for them as well.
+func TestGroupSuccessorWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBus(t, bus.Config{})
+		c := newCrew(t, b, "a")
+		c.slow = time.Second
+		publish(t, c.topic, event{"k", 1}, event{"k", 2})
+		go c.subs["a"].Drain(t.Context())
+		synctest.Wait()
+		c.hire(t, "b")
+		publish(t, c.topic, event{"k", 3})
+		time.Sleep(time.Second + time.Second/2)
+		if st := stats(t, c.subs["b"]); st.Parked != 1 {
+			t.Errorf("%v", st)
+		}
+		time.Sleep(2 * time.Second)
+		c.got["b"].require(t, "b", event{"k", 3})
+	})
+}
+
+// A member that is closed in the middle gives its keys free when its handler has
+// returned.
+func TestGroupMemberStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBus(t, bus.Config{})
+		topic := newTopic(t, b, bus.TopicConfig[event]{Name: "n", Key: eventKey})
+		var order list[string]
+		bad := subscribe(t, topic, "bad", func(_ context.Context, e event) error {
+			time.Sleep(time.Second)
+			panic("bad")
+		}, bus.Group("g"), bus.PanicBudget(0, time.Second))
+		publish(t, topic, event{"k", 1}, event{"k", 2})
+		synctest.Wait()
+		subscribe(t, topic, "good", func(_ context.Context, e event) error {
+			order.add(e.String())
+			return nil
+		}, bus.Group("g"))
+		<-bad.Done()
+		publish(t, topic, event{"k", 3})
+		time.Sleep(time.Second)
+		order.require(t, "good", "k3")
+		if st := stats(t, bad); st.DeadLettered != 1 || st.Abandoned != 1 || !errors.Is(bad.Err(), bus.ErrPanicBudget) {
+			t.Errorf("%v %v", st, bad.Err())
+		}
+	})
+}
+
+// No key moves but those that the member which came now has, or the one that left
+// had.
+func TestGroupMovesFewKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBus(t, bus.Config{})
+		c := newCrew(t, b, "a", "b", "c")
+		const keys = 600
+		owners := func() map[string]string {
+			for _, got := range c.got {
+				got.mu.Lock()
+				got.all = nil
+				got.mu.Unlock()
+			}
+			for k := range keys {
+				publish(t, c.topic, event{fmt.Sprint("k", k), 0})
+			}
+			time.Sleep(time.Second)
+			all := map[string]string{}
+			for k := range keys {
+				key := fmt.Sprint("k", k)
+				all[key] = c.ownerOf(t, key)
+			}
+			return all
+		}
+		before := owners()
+		c.hire(t, "d")
+		with := owners()
+		moved := 0
+		for key, owner := range with {
+			if owner != before[key] {
+				moved++
+				if owner != "d" {
+					t.Errorf("%s moved from %s to %s", key, before[key], owner)
+				}
+			}
+		}
+		if moved < keys/8 || moved > keys*2/5 {
+			t.Errorf("%d of %d keys moved", moved, keys)
+		}
+		if err := c.subs["a"].Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+		for key, owner := range owners() {
+			if owner != with[key] && with[key] != "a" {
+				t.Errorf("%s moved from %s to %s", key, with[key], owner)
+			}
+		}
+	})
+}
+
+// Names stay unique, groups are checked, and what has no members gets nothing.
+func TestGroupNames(t *testing.T) {
+	b := newBus(t, bus.Config{})
+	c := newCrew(t, b, "a", "b")
+	_, err := c.topic.Subscribe(t.Context(), "a", ignore[event], bus.Group("crew"))
+	requireError(t, err, bus.ErrDuplicateSubscription)
+	_, err = c.topic.Subscribe(t.Context(), "a", ignore[event])
+	requireError(t, err, bus.ErrDuplicateSubscription)
+	for _, name := range []string{"", "a b", "{x}"} {
+		_, err = c.topic.Subscribe(t.Context(), "c", ignore[event], bus.Group(name))
+		requireError(t, err, bus.ErrInvalidName)
+	}
+	for _, s := range c.subs {
+		if err := s.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	publish(t, c.topic, event{"k", 1})
+	if st := c.topic.Stats(); st.Unrouted != 1 || st.Subscriptions != 0 {
+		t.Errorf("%+v", st)
+	}
+	remote := newBus(t, bus.Config{Transport: memory.NewBroker().Connect()})
+	_, err = newTopic(t, remote, bus.TopicConfig[event]{Name: "n"}).Subscribe(t.Context(), "a", ignore[event], bus.Group("g"))
+	requireError(t, err, bus.ErrGroupNeedsDurable, "Group")
+}

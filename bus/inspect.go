@@ -1,0 +1,52 @@
+package bus
+
+import (
+	"fmt"
+
+	"github.com/shardbus/shardbus/internal/inspect"
+	"github.com/shardbus/shardbus/supervisor"
+)
+
+func init() { inspect.Of = inspectable }
+
+// inspectable is the view of a *Bus, or the bus of a *Subscription.
+func inspectable(v any) inspect.Bus {
+	switch v := v.(type) {
+	case *Bus:
+		return inspected{v}
+	case *Subscription:
+		return inspected{v.bus}
+	}
+	return nil
+}
+
+// inspected is the bus as bustest sees it.
+type inspected struct{ b *Bus }
+
+func (i inspected) Watch(w inspect.Watcher)  { i.b.watcher = w }
+func (i inspected) Watcher() inspect.Watcher { return i.b.watcher }
+func (i inspected) Quiet() bool              { return i.b.quiet() }
+
+// Changed is closed by the next notify.
+func (i inspected) Changed() (<-chan struct{}, func()) {
+	n := &i.b.settled
+	n.waiting.Add(1)
+	return n.next(), func() { n.waiting.Add(-1) }
+}
+
+// Goroutines counts by what the engine knows: a lane has a goroutine in the states
+// active and poked, and all else is started by spawn.
+func (i inspected) Goroutines() []string {
+	var names []string
+	for _, s := range i.b.subscriptions() {
+		for lane, state := range s.engine.laneStates() {
+			if state == supervisor.StateRunning {
+				names = append(names, fmt.Sprintf("%s/%s %s", s.info.name, s.name, laneName(lane)))
+			}
+		}
+	}
+	if n := i.b.workers.Load(); n > 0 {
+		names = append(names, fmt.Sprintf("%d of the transport and the tidying after subscriptions", n))
+	}
+	return names
+}

@@ -1,0 +1,56 @@
+package bus
+
+import "github.com/shardbus/shardbus/transport"
+
+// Receipt says how a published event fared, see ReceiptTo.
+type Receipt struct {
+	// Receivers is how many got it: in one process, the subscriptions of the topic, whatever their policies then did
+	// with it; with a transport, the connections to which the broker handed it, or -1 where that is not known. It is a
+	// hint: connections at other nodes don't show, and one of them may serve many subscriptions. Of a batch it is that
+	// of the event with the fewest. An event that was not published has 0.
+	Receivers int
+	// Repeated says that the event, or one of the batch, was sent again because nobody could tell whether the broker
+	// had accepted it. Subscribers of this library drop what arrives twice; others may have got it twice.
+	Repeated bool
+}
+
+// ReceiptTo has Publish and PublishBatch write how the event fared to *r before they return. It is the caller's: don't
+// share one among publishers that run at once.
+func ReceiptTo(r *Receipt) PublishOption {
+	return publishOption(func(o *publishOptions) { o.receipt = r })
+}
+
+// sign fills in the receipt of what a transport was given to publish.
+func (r *Receipt) sign(results []transport.Result) {
+	if r == nil {
+		return
+	}
+	for i, result := range results {
+		if result.Err != nil {
+			result.Receivers = 0
+		}
+		if i == 0 {
+			r.Receivers = result.Receivers
+		}
+		r.Receivers = min(r.Receivers, result.Receivers)
+		r.Repeated = r.Repeated || result.Repeated
+	}
+}
+
+// clear makes it that of an event that was not published.
+func (r *Receipt) clear() {
+	if r != nil {
+		*r = Receipt{}
+	}
+}
+
+// entered notes that an event entered, or the next part of a batch, while the topic had that many subscriptions.
+func (r *Receipt) entered(subscriptions int, first bool) {
+	if r == nil {
+		return
+	}
+	if first {
+		r.Receivers = subscriptions
+	}
+	r.Receivers = min(r.Receivers, subscriptions)
+}

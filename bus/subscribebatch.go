@@ -1,0 +1,99 @@
+package bus
+
+import (
+	"context"
+	"errors"
+)
+
+// batchHandler is the handler of SubscribeBatch.
+type batchHandler[T any] func(ctx context.Context, batch []Message[T]) error
+
+// SubscribeBatch is Subscribe for a handler that takes many events at once: as many
+// as are ready, up to [BatchSize], or as come within [Linger]. The slice belongs to
+// h until it returns; the messages in it may be kept. Batches of one lane are
+// handled one after another, and in each the events have the order in which
+// single ones would be handled.
+//
+// What h returns counts for each event of the batch: nil acknowledges them all, an
+// error fails the attempt of all, a verdict is the verdict on each, and a panic is
+// a failed attempt of all. A [*BatchError] names single events by their index in
+// the batch, each with its own error or verdict, and acknowledges the others; it may
+// be wrapped, but not in a verdict, which holds for all. That of a PublishBatch of
+// the whole batch may be returned as it is. One that names no event, or an index
+// beyond the batch, or whose Total is neither 0 nor the length of the batch, is not
+// about this batch: all of it fails with ErrForeignBatchError.
+//
+// Events that get another attempt come again in later batches, apart from new
+// events, so that what fails again does not take new ones with it. Order within
+// a key holds always: an event behind one of its key that gets another attempt, or
+// may get one by the middleware, is not acknowledged with the others of its batch,
+// whatever the handler returned for it, but comes again, too, after it; that counts
+// as a Snooze.
+//
+// Middleware sees each event as a Delivery of its own, and its verdict on one is for
+// that one alone: what it rejects (a duplicate, a payload that can't be decoded)
+// never enters the batch, and the others do. The chains are nested: that of the
+// first event is entered first, the following ones where it calls next, the
+// handler in the last, and then they return, the last one first. So h's context is
+// derived from those of all its events: the earliest deadline counts. A middleware
+// sees the time of the whole batch, and must not hold while it calls next what it
+// needs for another event. One that calls next again has h called with that event
+// alone.
+//
+// SubscribeBatch returns, and ctx and name mean, what they do with [Topic.Subscribe].
+func (t *Topic[T]) SubscribeBatch(ctx context.Context, name string, h func(ctx context.Context, batch []Message[T]) error, opts ...BatchOption) (*Subscription, error) {
+	if h == nil {
+		return nil, t.subscribeError(name, ErrNilHandler)
+	}
+	o, err := newOptions(opts, BatchOption.applyBatch)
+	if err != nil {
+		return nil, t.subscribeError(name, err)
+	}
+	end := func(ctx context.Context, d *Delivery) error {
+		if d.batch != nil {
+			return d.batch.enter(ctx, d)
+		}
+		m, err := MessageOf[T](d) // one that a middleware built
+		if err != nil {
+			return err
+		}
+		return h(ctx, []Message[T]{m})
+	}
+	return t.subscribe(ctx, name, end, o, special[T]{batch: h})
+}
+
+// batchErrorIn is the BatchError that err is or wraps, or nil: not one that is a
+// verdict's cause or a panic's value. One that is joined with something else says
+// nothing clear, and counts as one that names no event.
+func batchErrorIn(err error) *BatchError {
+	for err != nil {
+		switch e := err.(type) { //nolint:errorlint // a walk down the chain, which some types end
+		case *BatchError:
+			return e
+		case *Verdict, *PanicError:
+			return nil
+		case interface{ Unwrap() error }:
+			err = e.Unwrap()
+		default:
+			var joined *BatchError
+			if errors.As(err, &joined) {
+				return &BatchError{}
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+// fits tells whether e can be about a batch of n events.
+func (e *BatchError) fits(n int) bool {
+	if len(e.Failed) == 0 || e.Total != 0 && e.Total != n {
+		return false
+	}
+	for _, f := range e.Failed {
+		if f.Index < 0 || f.Index >= n {
+			return false
+		}
+	}
+	return true
+}

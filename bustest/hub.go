@@ -1,0 +1,96 @@
+package bustest
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/memory"
+)
+
+// hub is a broker with the buses on it.
+type hub struct {
+	broker *memory.Broker
+
+	// Envelopes on their way into a bus are counted as they enter and when they
+	// are in, so that idle can tell whether any moved while it looked.
+	entering atomic.Uint64
+	entered  atomic.Uint64
+	waiting  atomic.Int32 // for changed
+
+	// mu covers the state of the links too. It is taken inside the locks of the
+	// broker's channels, and nothing but a Bus's mu inside it.
+	mu struct {
+		sync.Mutex
+		buses   []*Bus
+		changed chan struct{}
+		dropped map[*transport.Envelope]struct{} // on their way, to be told as gaps
+		held    int                              // envelopes that faults hold back
+	}
+}
+
+func newHub() *hub { return &hub{broker: memory.NewBroker()} }
+
+func (h *hub) join(b *Bus) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.mu.buses = append(h.mu.buses, b)
+}
+
+func (h *hub) members() []*Bus {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.mu.buses)
+}
+
+// Changed is closed by the next notify.
+func (h *hub) Changed() (<-chan struct{}, func()) {
+	h.waiting.Add(1)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.mu.changed == nil {
+		h.mu.changed = make(chan struct{})
+	}
+	return h.mu.changed, func() { h.waiting.Add(-1) }
+}
+
+// notify wakes whoever waits; the lock must not be held.
+func (h *hub) notify() {
+	if h.waiting.Load() == 0 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.notifyLocked()
+}
+
+func (h *hub) notifyLocked() {
+	if h.mu.changed != nil {
+		close(h.mu.changed)
+		h.mu.changed = nil
+	}
+}
+
+// idle tells whether nothing is pending on any of the buses. They are looked at one
+// after another; since a quiet bus moves again only when an envelope enters it,
+// it is enough that none did meanwhile.
+func (h *hub) idle(buses []*Bus) bool {
+	entered := h.entered.Load() // first: what entered later shows as a difference
+	before := h.entering.Load()
+	if entered != before {
+		return false
+	}
+	h.mu.Lock()
+	held := h.mu.held
+	h.mu.Unlock()
+	if held > 0 {
+		return false
+	}
+	for _, b := range buses {
+		if !b.view.Quiet() {
+			return false
+		}
+	}
+	return h.entering.Load() == before
+}

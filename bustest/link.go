@@ -1,0 +1,245 @@
+package bustest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/memory"
+)
+
+// ErrDisconnected is what Publish returns after [Bus.Disconnect].
+var ErrDisconnected = errors.New("bustest: disconnected from the broker")
+
+// link is a bus's connection to the broker: the memory transport, with a record of
+// what was published and with what the test does to it. The hub's lock covers all
+// of it.
+type link struct {
+	*memory.Transport
+	hub *hub
+	bus *Bus
+	ctx context.Context // for what is written when nobody's Publish waits for it
+
+	faults  []*fault // in the order in which they were set
+	count   Faults
+	later   []*transport.Envelope // delayed, in the order of dueAt
+	dueAt   []time.Time
+	timer   *time.Timer    // for the first of later
+	timing  sync.WaitGroup // timer's function
+	flowing bool           // somebody writes what is due
+
+	up      chan struct{}       // closed while the broker can be reached
+	gone    bool                // the bus has ended, or crashed
+	severed map[string]struct{} // publishers that are not heard
+	missed  []transport.Gap     // to be told when the connection is back
+	books   book
+
+	// gate is held for reading while gaps are told besides the broker, and for
+	// writing to change the sink. Taken outside all other locks.
+	gate struct {
+		sync.RWMutex
+		sink transport.Sink // nil unless Serve runs
+	}
+}
+
+func newLink(h *hub, b *Bus) *link {
+	l := &link{
+		Transport: h.broker.Connect(), hub: h, bus: b,
+		ctx: context.WithoutCancel(b.t.Context()), up: make(chan struct{}),
+	}
+	close(l.up)
+	return l
+}
+
+// Publish records each envelope before it delivers it: who saw an event handled
+// finds it published. What is refused is taken off again.
+func (l *link) Publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
+	l.bus.keep(envs)
+	l.hub.mu.Lock()
+	plain := len(l.faults) == 0 && l.reachableLocked() == nil
+	l.hub.mu.Unlock()
+	if plain {
+		l.Transport.Publish(ctx, envs, results)
+	} else {
+		for i := range envs {
+			results[i] = l.publishFaulty(ctx, envs[i])
+		}
+	}
+	for i, r := range results {
+		if r.Err != nil && !errors.Is(r.Err, errPublished) {
+			l.bus.erase(envs[i])
+		}
+	}
+	l.hub.notify()
+}
+
+// reachableLocked says why the broker can't be reached.
+func (l *link) reachableLocked() error {
+	if l.gone {
+		return fmt.Errorf("%w: this end of it is gone", transport.ErrClosed)
+	}
+	select {
+	case <-l.up:
+		return nil
+	default:
+		return ErrDisconnected
+	}
+}
+
+// write hands one envelope to the broker, whatever faults are set.
+func (l *link) write(ctx context.Context, env *transport.Envelope) transport.Result {
+	var results [1]transport.Result
+	l.Transport.Publish(ctx, []*transport.Envelope{env}, results[:])
+	return results[0]
+}
+
+// Serve has the bus hear through the link.
+func (l *link) Serve(ctx context.Context, sink transport.Sink) error {
+	hear := func(sink transport.Sink) {
+		l.gate.Lock()
+		defer l.gate.Unlock()
+		l.gate.sink = sink
+	}
+	hear(sink)
+	defer hear(nil)
+	return l.Transport.Serve(ctx, ear{l, sink})
+}
+
+// Subscribe waits for a connection that was taken away.
+func (l *link) Subscribe(ctx context.Context, topic transport.Topic) error {
+	l.hub.mu.Lock()
+	up := l.up
+	l.hub.mu.Unlock()
+	select {
+	case <-up:
+		return l.Transport.Subscribe(ctx, topic)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Unsubscribe closes the topic's books: the next subscription begins anew.
+func (l *link) Unsubscribe(ctx context.Context, topic transport.Topic) error {
+	err := l.Transport.Unsubscribe(ctx, topic)
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	l.books.close(topic.Name)
+	return err
+}
+
+// ear is the sink between the broker and the bus.
+type ear struct {
+	l    *link
+	sink transport.Sink
+}
+
+// Deliver hands env on, or tells of its loss.
+func (e ear) Deliver(env *transport.Envelope) {
+	l, h := e.l, e.l.hub
+	h.entering.Add(1)
+	defer func() {
+		h.entered.Add(1)
+		h.notify()
+	}()
+	h.mu.Lock()
+	_, dropped := h.mu.dropped[env]
+	_, severed := l.severed[env.Publisher]
+	up := l.reachableLocked() == nil
+	if !l.gone {
+		l.books.enter(env)
+	}
+	var gap *transport.Gap
+	switch {
+	case l.gone:
+	case severed || !up:
+		l.count.Missed++
+		l.missed = appendGap(l.missed, gapOf(env, transport.Disconnected))
+	case dropped:
+		g := gapOf(env, transport.Unknown)
+		gap = &g
+	}
+	deliver := !l.gone && !dropped && !severed && up
+	h.mu.Unlock()
+	switch {
+	case deliver:
+		e.sink.Deliver(env)
+	case gap != nil:
+		e.sink.Gap(*gap)
+	}
+}
+
+// Gap hands on what the broker itself reports.
+func (e ear) Gap(g transport.Gap) {
+	e.l.hub.mu.Lock()
+	e.l.books.skip(g)
+	e.l.hub.mu.Unlock()
+	e.sink.Gap(g)
+}
+
+// gapOf is the gap that env leaves.
+func gapOf(env *transport.Envelope, reason transport.GapReason) transport.Gap {
+	return transport.Gap{
+		Topic: env.Topic, Partition: env.Partition, Publisher: env.Publisher,
+		From: env.Seq, To: env.Seq, Count: 1, Since: time.Now(), Kind: transport.Lost, Reason: reason,
+	}
+}
+
+// appendGap adds g to the stretch that it extends, if there is one.
+func appendGap(gaps []transport.Gap, g transport.Gap) []transport.Gap {
+	for i := range gaps {
+		if gaps[i].Extends(g) {
+			gaps[i].To = g.To
+			gaps[i].Count += g.Count
+			return gaps
+		}
+	}
+	return append(gaps, g)
+}
+
+// keep records what was published.
+func (b *Bus) keep(envs []*transport.Envelope) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.published = append(b.mu.published, envs...)
+}
+
+// erase takes off again what was refused.
+func (b *Bus) erase(env *transport.Envelope) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := len(b.mu.published) - 1; i >= 0; i-- {
+		if b.mu.published[i] == env {
+			b.mu.published = append(b.mu.published[:i:i], b.mu.published[i+1:]...)
+			return
+		}
+	}
+}
+
+// envelopes returns what was published on a topic, in order.
+func (b *Bus) envelopes(topic string) []*transport.Envelope {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var envs []*transport.Envelope
+	for _, env := range b.mu.published {
+		if env.Topic == topic {
+			envs = append(envs, env)
+		}
+	}
+	return envs
+}
+
+// others counts what was published on other topics.
+func (b *Bus) others(topic string) map[string]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	counts := make(map[string]int)
+	for _, env := range b.mu.published {
+		if env.Topic != topic {
+			counts[env.Topic]++
+		}
+	}
+	return counts
+}

@@ -1,0 +1,43 @@
+package bustest
+
+import (
+	"time"
+
+	"github.com/shardbus/shardbus/bus"
+)
+
+// Option configures a [Bus] of [New].
+type Option func(*options)
+
+type options struct {
+	config     bus.Config
+	hub        *hub
+	patience   time.Duration
+	letters    bool
+	goroutines bool
+	unbalanced bool
+}
+
+// Config gives the bus a configuration, for middleware of the bus, a logger,
+// bounds. Its Transport must be nil. Without a Logger the bus logs to the test;
+// without a Grace it is that of [Patience].
+func Config(cfg bus.Config) Option { return func(o *options) { o.config = cfg } }
+
+// SharedWith puts the bus on the broker of another, as two processes share a
+// server: each receives what the other publishes.
+func SharedWith(other *Bus) Option { return func(o *options) { o.hub = other.link.hub } }
+
+// Patience is how long functions of this package that wait do so before they fail
+// the test. Default 10 s, and in a synctest bubble, where it costs nothing, 1 h.
+func Patience(d time.Duration) Option { return func(o *options) { o.patience = d } }
+
+// AllowDeadLetters accepts dead letters that the test does not look at.
+func AllowDeadLetters() Option { return func(o *options) { o.letters = true } }
+
+// AllowGoroutines accepts handlers that run on after the end of the test, and
+// other failures of Close. In a bubble, they keep the bubble from ending.
+func AllowGoroutines() Option { return func(o *options) { o.goroutines = true } }
+
+// AllowUnbalanced accepts ledgers that don't balance. Only a defect of a
+// transport or of the engine makes one; this is to go on in spite of it.
+func AllowUnbalanced() Option { return func(o *options) { o.unbalanced = true } }

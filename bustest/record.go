@@ -1,0 +1,45 @@
+package bustest
+
+import (
+	"context"
+	"time"
+
+	"github.com/shardbus/shardbus/bus"
+)
+
+// attempt is one call of a subscription's middleware and handler.
+type attempt struct {
+	d     *bus.Delivery // a copy of its own
+	err   error
+	began time.Time
+	took  time.Duration
+}
+
+// record is the middleware outside all others: it keeps every attempt.
+func (b *Bus) record(next bus.Handler) bus.Handler {
+	return func(ctx context.Context, d *bus.Delivery) error {
+		began := time.Now()
+		err := next(ctx, d)
+		a := attempt{d: d.Clone(), err: err, began: began, took: time.Since(began)}
+		b.mu.Lock()
+		b.mu.attempts = append(b.mu.attempts, a)
+		b.mu.Unlock()
+		b.link.hub.notify()
+		return err
+	}
+}
+
+// attemptsAt returns the attempts of the subscriptions of that name, of any with
+// an empty one, in the order of their ends.
+func (b *Bus) attemptsAt(topic, subscription string) []attempt {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var found []attempt
+	for _, a := range b.mu.attempts {
+		if a.d.Topic() == topic && (subscription == "" || a.d.Subscription() == subscription) {
+			a.d = a.d.Clone() // whoever decodes it has one of his own
+			found = append(found, a)
+		}
+	}
+	return found
+}

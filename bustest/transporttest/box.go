@@ -1,0 +1,139 @@
+package transporttest
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/shardbus/shardbus/transport"
+)
+
+// box is a sink that keeps what arrives at one Serve.
+type box struct {
+	// slow, if not nil, is called by every Deliver.
+	slow func()
+
+	mu sync.Mutex
+	// mu guards what follows.
+	events  []*transport.Envelope
+	copies  []*transport.Envelope // of events, as they were delivered
+	counts  map[string]int        // of events, by topic
+	gaps    []transport.Gap
+	ended   bool          // Serve has returned
+	late    int           // calls since then
+	changed chan struct{} // closed, and replaced, by every call
+}
+
+func newBox() *box { return &box{counts: make(map[string]int), changed: make(chan struct{})} }
+
+// Deliver keeps env.
+func (b *box) Deliver(env *transport.Envelope) {
+	if b.slow != nil {
+		b.slow()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.events = append(b.events, env)
+	b.copies = append(b.copies, clone(env))
+	b.counts[env.Topic]++
+	b.calledLocked()
+}
+
+// Gap keeps g.
+func (b *box) Gap(g transport.Gap) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.gaps = append(b.gaps, g)
+	b.calledLocked()
+}
+
+func (b *box) calledLocked() {
+	if b.ended {
+		b.late++
+	}
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+func clone(env *transport.Envelope) *transport.Envelope {
+	twin := *env
+	twin.Payload = slices.Clone(env.Payload)
+	twin.Header = maps.Clone(env.Header)
+	return &twin
+}
+
+func (b *box) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = true
+}
+
+// of returns what came on a topic.
+func (b *box) of(topic transport.Topic) (events []*transport.Envelope) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, env := range b.copies {
+		if env.Topic == topic.Name {
+			events = append(events, env)
+		}
+	}
+	return events
+}
+
+// gapsOf returns what was reported of a topic.
+func (b *box) gapsOf(topic transport.Topic) (gaps []transport.Gap) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, g := range b.gaps {
+		if g.Topic == topic.Name {
+			gaps = append(gaps, g)
+		}
+	}
+	return gaps
+}
+
+// ids are what events are recognised by.
+func ids(events []*transport.Envelope) []string {
+	names := make([]string, len(events))
+	for i, env := range events {
+		names[i] = env.ID
+	}
+	return names
+}
+
+// wait waits until cond holds, and reports whether it did within d.
+func (b *box) wait(d time.Duration, cond func() bool) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		b.mu.Lock()
+		changed := b.changed
+		b.mu.Unlock()
+		if cond() { // after changed was taken: a later call closes it
+			return true
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			return cond()
+		}
+	}
+}
+
+// awaitCount waits until n events of a topic have come.
+func (p *peer) awaitCount(topic transport.Topic, n int) []*transport.Envelope {
+	p.c.Helper()
+	if !p.box.wait(p.c.patience(), func() bool { return p.box.count(topic) >= n }) {
+		got := p.box.of(topic)
+		p.c.fatal(plural(n)+" of "+topic.Name+" to arrive", "%d within %v: %s; gaps: %s",
+			len(got), p.c.patience(), some(ids(got)), some(p.box.gapsOf(topic)))
+	}
+	return p.box.of(topic)
+}
+
+func (b *box) count(topic transport.Topic) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.counts[topic.Name]
+}

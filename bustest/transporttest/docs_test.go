@@ -1,0 +1,81 @@
+package transporttest_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/shardbus/shardbus/bustest/transporttest"
+)
+
+var update = flag.Bool("update", false, "write the tables of docs/conformance.md")
+
+const page = "../../docs/conformance.md"
+
+// TestDocs: the tables of docs/conformance.md are those of the suite.
+func TestDocs(t *testing.T) {
+	bytes, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(bytes)
+	for name, table := range map[string]string{"cases": caseTable(), "mutants": mutantTable()} {
+		begin, end := fmt.Sprintf("<!-- %s -->\n", name), fmt.Sprintf("<!-- end of %s -->\n", name)
+		head, rest, ok := strings.Cut(text, begin)
+		was, tail, closed := strings.Cut(rest, end)
+		if !ok || !closed {
+			t.Fatalf("%s has no %q and %q", page, begin, end)
+		}
+		if was != table && !*update {
+			t.Errorf("the table of %s in %s is out of date: go test -run TestDocs ./bustest/transporttest -update", name, page)
+		}
+		text = head + begin + table + end + tail
+	}
+	if *update {
+		if err := os.WriteFile(page, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func caseTable() string {
+	var s strings.Builder
+	columns := []subject{}
+	s.WriteString("| case | rule |")
+	for _, sub := range subjects() {
+		if sub.column != "" {
+			columns = append(columns, sub)
+			s.WriteString(" " + sub.column + " |")
+		}
+	}
+	s.WriteString("\n|---|---|" + strings.Repeat("---|", len(columns)) + "\n")
+	for _, k := range transporttest.Cases() {
+		fmt.Fprintf(&s, "| `%s` | %s |", k.Name, k.Rule)
+		for _, sub := range columns {
+			if lacks := k.Lacks(sub.features); len(lacks) > 0 {
+				fmt.Fprintf(&s, " no `%s` |", strings.Join(lacks, "`, `"))
+			} else {
+				s.WriteString(" passes |")
+			}
+		}
+		s.WriteByte('\n')
+	}
+	return s.String()
+}
+
+func mutantTable() string {
+	var s strings.Builder
+	s.WriteString("| case | a transport that … fails it |\n|---|---|\n")
+	for _, k := range transporttest.Cases() {
+		var names []string
+		for _, m := range mutants() {
+			if m.meant == k.Name {
+				names = append(names, m.name)
+			}
+		}
+		fmt.Fprintf(&s, "| `%s` | %s |\n", k.Name, strings.Join(names, " · "))
+	}
+	return s.String()
+}

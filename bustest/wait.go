@@ -1,0 +1,134 @@
+package bustest
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/internal/inspect"
+)
+
+// Waits look again when something told them to, and else this often at first and
+// ever more rarely: a lane that is never idle tells nothing.
+const (
+	firstPoll = time.Millisecond
+	lastPoll  = time.Second
+)
+
+// defaultPatience is longer in a bubble, where waiting costs nothing and retries
+// may be hours away. The clock of a bubble begins with the year 2000.
+func defaultPatience() time.Duration {
+	if time.Now().Year() < 2010 {
+		return time.Hour
+	}
+	return 10 * time.Second
+}
+
+// source is something that tells of changes.
+type source interface {
+	Changed() (changed <-chan struct{}, release func())
+}
+
+// await waits until cond is true, and returns false if that takes longer than
+// patience.
+func await(patience time.Duration, sources []source, cond func() bool) bool {
+	start := time.Now()
+	for {
+		cases := make([]reflect.SelectCase, 0, len(sources)+1)
+		releases := make([]func(), 0, len(sources))
+		for _, s := range sources {
+			changed, release := s.Changed()
+			cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(changed)})
+			releases = append(releases, release)
+		}
+		done := cond() // after the channels were taken: a later change closes them
+		elapsed := time.Since(start)
+		if !done && elapsed < patience {
+			timer := time.NewTimer(min(max(firstPoll, elapsed/64), lastPoll, patience-elapsed))
+			cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(timer.C)})
+			reflect.Select(cases)
+			timer.Stop()
+		}
+		for _, release := range releases {
+			release()
+		}
+		if done || elapsed >= patience {
+			return done
+		}
+	}
+}
+
+// WaitHandled waits until sub has handled n events or more, counted from its
+// beginning, and fails the test with sub's ledger if that takes longer than
+// [Patience] or sub ends before. When it returns, sub.Stats() counts them.
+func WaitHandled(t testing.TB, sub *bus.Subscription, n int) {
+	t.Helper()
+	view := inspect.Of(sub)
+	w, _ := view.Watcher().(watcher) // none if the bus is not one of New
+	patience := w.Bus.patience()
+	ended := false
+	ok := await(patience, []source{view}, func() bool {
+		select {
+		case <-sub.Done():
+			ended = true // before the ledger is read: then it is the last
+		default:
+		}
+		return sub.Stats().Handled >= uint64(n) || ended
+	})
+	switch st := sub.Stats(); {
+	case st.Handled >= uint64(n):
+	case ended:
+		t.Fatalf("bustest: %s/%s ended before it had handled %d events: %v", sub.Topic(), sub.Name(), n, st)
+	case !ok:
+		t.Fatalf("bustest: %s/%s has not handled %d events after %v: %v", sub.Topic(), sub.Name(), n, patience, st)
+	}
+}
+
+// WaitIdle waits until nothing is left to do on b and on the buses that share its
+// broker: no event is queued, is being handled, or waits for another attempt or
+// behind one of its key, and none is held back by a fault ([Bus.Delay],
+// [Bus.Reorder]). What was published before the call is settled when it returns.
+//
+// It fails the test, and says what is pending where, if that takes longer than
+// [Patience]: a handler that does not return, a subscription that is paused, a
+// retry far away. Actors that are idle don't count, nor do goroutines that are none
+// of the bus's.
+func WaitIdle(t testing.TB, b *Bus) {
+	t.Helper()
+	h := b.link.hub
+	buses := h.members()
+	sources := []source{h}
+	for _, m := range buses {
+		sources = append(sources, m.view)
+	}
+	if await(b.patience(), sources, func() bool { return h.idle(buses) }) {
+		return
+	}
+	t.Fatalf("bustest: not idle after %v:%s", b.patience(), describePending(buses))
+}
+
+// describePending says what keeps buses from being idle.
+func describePending(buses []*Bus) string {
+	var text strings.Builder
+	for i, b := range buses {
+		where := ""
+		if len(buses) > 1 {
+			where = fmt.Sprintf("bus %d: ", i+1)
+		}
+		for _, s := range b.Subscriptions() {
+			if st := s.Stats(); st.Pending() > 0 {
+				fmt.Fprintf(&text, "\n  %s%s/%s: %v", where, s.Topic(), s.Name(), st)
+			}
+		}
+		for _, held := range b.link.describeHeld() {
+			fmt.Fprintf(&text, "\n  %s%s", where, held)
+		}
+	}
+	if text.Len() == 0 {
+		return " events came all the time"
+	}
+	return text.String()
+}

@@ -1,0 +1,32 @@
+// Package inspect is the door by which bustest looks into a bus. What is behind it
+// is of use to tests of a bus's promises only, and so no part of the bus's API.
+package inspect
+
+// Watcher is told of what happens on a bus.
+type Watcher interface {
+	// Subscribed is called with each new *bus.Subscription, when it is live.
+	Subscribed(sub any)
+}
+
+// Bus is what a bus shows. All methods are safe for concurrent use, save Watch.
+type Bus interface {
+	// Watch has w told of every subscription from now on. It must be called before
+	// the bus is given to anybody else.
+	Watch(w Watcher)
+	// Watcher is whom Watch was given, or nil.
+	Watcher() Watcher
+	// Quiet tells whether nothing is queued, running or parked on the whole bus.
+	Quiet() bool
+	// Changed returns a channel that is closed when the bus may have become quiet,
+	// or a lane idle, since the call. release must be called once, when nobody
+	// waits for the channel any more.
+	Changed() (changed <-chan struct{}, release func())
+	// Goroutines names every goroutine of the bus that runs: lanes, the transport
+	// with its supervisor, and the tidying after subscriptions.
+	Goroutines() []string
+}
+
+// Of looks into a *bus.Bus, or the bus of a *bus.Subscription; nil for anything
+// else. Package bus sets it as it is initialised, since it can't be imported from
+// here.
+var Of func(v any) Bus

@@ -1,0 +1,73 @@
+package memory
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/shardbus/shardbus/transport"
+)
+
+// member is a transport that is subscribed to a channel. The channel's lock
+// guards it.
+type member struct {
+	*Transport
+	// missed is what was published while no Serve ran, by publisher: one stretch
+	// each, since the numbers of a channel have no holes. Nil: nothing.
+	missed map[string]*transport.Gap
+}
+
+// deliver hands env to the bus, behind the gaps it has not heard of yet. Without
+// a Serve it notes that env was missed, and returns false.
+func (m *member) deliver(env *transport.Envelope) bool {
+	m.gate.RLock()
+	defer m.gate.RUnlock()
+	if m.gate.sink == nil {
+		m.miss(env)
+		return false
+	}
+	m.confess()
+	m.gate.sink.Deliver(env)
+	return true
+}
+
+func (m *member) miss(env *transport.Envelope) {
+	g := m.missed[env.Publisher]
+	if g == nil {
+		g = &transport.Gap{
+			Topic: env.Topic, Partition: env.Partition, Publisher: env.Publisher,
+			From: env.Seq, Since: time.Now(), Kind: transport.Lost, Reason: transport.Disconnected,
+		}
+		if m.missed == nil {
+			m.missed = make(map[string]*transport.Gap)
+		}
+		m.missed[env.Publisher] = g
+	}
+	g.To = env.Seq
+	g.Count++
+}
+
+// confess reports what was missed. Who calls it holds the gate, with a sink.
+func (m *member) confess() {
+	if m.missed == nil {
+		return
+	}
+	for _, publisher := range slices.Sorted(maps.Keys(m.missed)) {
+		m.gate.sink.Gap(*m.missed[publisher])
+	}
+	m.missed = nil
+}
+
+// confessLocked reports what t has missed, if it is served.
+func (c *channel) confessLocked(t *Transport) {
+	for _, m := range c.mu.members {
+		if m.Transport != t {
+			continue
+		}
+		m.gate.RLock()
+		if m.gate.sink != nil {
+			m.confess()
+		}
+		m.gate.RUnlock()
+	}
+}

@@ -1,0 +1,165 @@
+package redis
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
+	"github.com/shardbus/shardbus/transport/redis/internal/window"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
+)
+
+const (
+	// maxPublishers is how many publishers of one process can be asked. A bus is one.
+	maxPublishers = 16
+	// answerBytes is about how large one answer gets, unless one event is larger.
+	answerBytes = 256 << 10
+	// answerNumbers is how many numbers one question is answered for.
+	answerNumbers = 1 << 16
+)
+
+// windowLocked returns the window of a new stream; nil if its publisher cannot be asked.
+func (o *outbox) windowLocked(publisher string) *window.Window {
+	if o.mu.memory == nil || !wire.IsParty(publisher) {
+		return nil
+	}
+	if _, known := o.mu.publishers[publisher]; !known {
+		if len(o.mu.publishers) >= maxPublishers {
+			return nil
+		}
+		o.mu.publishers[publisher] = struct{}{}
+		if o.newPublisher != nil {
+			o.newPublisher()
+		}
+	}
+	return o.mu.memory.Window()
+}
+
+// publishers returns those that can be asked.
+func (o *outbox) publishers() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Sorted(maps.Keys(o.mu.publishers))
+}
+
+// forgetOld drops what is remembered for longer than it may be.
+func (o *outbox) forgetOld(now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.mu.memory != nil {
+		o.mu.memory.Expire(now)
+	}
+}
+
+// here answers a Hello: what every publisher here says of its streams on the channels, in one answer each.
+func (o *outbox) here(now time.Time, h wire.Hello) []wire.Answer {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var answers []wire.Answer
+	for publisher := range o.mu.publishers {
+		a := wire.Answer{Publisher: publisher, N: h.N}
+		for _, channel := range h.Channels {
+			if s := o.mu.streams[streamKey{publisher: publisher, channel: channel}]; s != nil && s.assigned > 0 {
+				mark := s.told(now)
+				mark.Assigned = s.assigned
+				a.Streams = append(a.Streams, mark)
+			}
+		}
+		answers = append(answers, a)
+	}
+	if len(answers) > 0 {
+		answers[len(answers)-1].Done = true
+	}
+	return answers
+}
+
+// answer answers questions to a publisher of ours, with events of up to limit bytes, or one. What is left out will be
+// asked for again.
+func (o *outbox) answer(now time.Time, publisher string, ask wire.Ask, limit int) (answers []wire.Answer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r := reply{limit: limit, numbers: answerNumbers}
+	for _, m := range ask.Streams {
+		r.head = wire.Answer{Publisher: publisher, N: ask.N, Channel: m.Channel}
+		s := o.mu.streams[streamKey{publisher: publisher, channel: m.Channel}]
+		if s != nil && s.window == nil {
+			continue
+		}
+		if s != nil && s.assigned > 0 {
+			told := s.told(now)
+			r.head.Assigned, r.head.AgeMillis, r.head.Epoch, r.head.Uncertain = s.assigned, told.AgeMillis, told.Epoch, told.Uncertain
+		}
+		r.begin()
+		missing, err := seqs.Parse(m.Numbers)
+		if err == nil && s != nil {
+			for _, piece := range missing {
+				r.add(s, piece)
+			}
+		}
+		r.flush()
+	}
+	return r.done
+}
+
+// reply is an answer in the making.
+type reply struct {
+	limit   int // bytes that may still be sent
+	numbers int // that may still be looked at
+
+	head, next wire.Answer
+	void, open seqs.Set
+	size       int
+	sent       bool // an event was
+	done       []wire.Answer
+}
+
+func (r *reply) begin() { r.next, r.void, r.open, r.size = r.head, nil, nil, 0 }
+
+func (r *reply) flush() {
+	r.next.Void, r.next.Open = r.void.String(), r.open.String()
+	r.done = append(r.done, r.next)
+	r.begin()
+}
+
+// add answers for a run of a stream's numbers.
+func (r *reply) add(s *stream, piece seqs.Range) {
+	low := s.window.Low()
+	if piece.From < low {
+		r.next.Gone = low - 1
+	}
+	for seq := max(piece.From, low); seq <= min(piece.To, s.assigned) && r.numbers > 0; seq++ {
+		r.numbers--
+		fate, doc := s.window.Look(seq)
+		switch fate {
+		case window.Void:
+			r.void = appendNumber(r.void, seq)
+		case window.Open:
+			r.open = appendNumber(r.open, seq)
+		case window.Sent:
+			if r.sent && len(doc) > r.limit {
+				r.numbers = 0
+				return
+			}
+			if r.size > 0 && r.size+len(doc) > answerBytes {
+				r.flush()
+			}
+			r.next.Events = append(r.next.Events, json.RawMessage(slices.Clone(doc)))
+			r.size += len(doc)
+			r.limit -= len(doc)
+			r.sent = true
+		case window.Gone:
+		}
+	}
+}
+
+// appendNumber adds a number above all others, unless that takes one range more than a set has.
+func appendNumber(set seqs.Set, seq uint64) seqs.Set {
+	if n := len(set); n > 0 && set[n-1].To+1 == seq {
+		set[n-1].To = seq
+	} else if n < seqs.MaxRanges {
+		set = append(set, seqs.Range{From: seq, To: seq})
+	}
+	return set
+}

@@ -1,0 +1,79 @@
+package redis
+
+import (
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+	"go.uber.org/zap"
+)
+
+// warnEvery is how often a connection that stays behind is told of.
+const warnEvery = 10 * time.Second
+
+// backlog warns when a connection does not keep up, while there is time: what the server holds for it is bounded by
+// client-output-buffer-limit pubsub, beyond which it closes the connection, and what we hold by Config.ReceiveBytes.
+type backlog struct {
+	log    *zap.Logger
+	addr   string
+	client int64        // the connection's number at its server; 0: not known
+	warned atomic.Int64 // when, in nanoseconds since 1970
+}
+
+// due reports whether it is time for another warning.
+func (b *backlog) due(now time.Time) bool {
+	last := b.warned.Load()
+	return now.UnixNano()-last >= int64(warnEvery) && b.warned.CompareAndSwap(last, now.UnixNano())
+}
+
+// late is told that a probe is late while other events arrive: the server has more for us than we read. It has the
+// publisher's connection ask how much, since an answer on this one would come behind it all.
+func (b *backlog) late(now time.Time, waiting time.Duration, k *link) {
+	if !b.due(now) {
+		return
+	}
+	warn := func(held string) {
+		b.log.Warn("redis: this subscriber is behind; beyond its client-output-buffer-limit the server closes the connection",
+			zap.String("addr", b.addr), zap.Duration("late", waiting), zap.String("held by the server, bytes", held))
+	}
+	id := b.client
+	if id == 0 {
+		warn("unknown")
+		return
+	}
+	asked := k.send(errand{
+		build: func(client rueidis.Client) rueidis.Completed {
+			return client.B().ClientList().Id().ClientId(id).Build()
+		},
+		done: func(reply rueidis.RedisResult) {
+			text, err := reply.ToString() // an error is most likely an ACL's
+			if err != nil {
+				warn("unknown: " + err.Error())
+				return
+			}
+			warn(listed(text, "omem"))
+		},
+	})
+	if !asked {
+		warn("unknown")
+	}
+}
+
+// full is told that more than half of the room for what was received is taken.
+func (b *backlog) full(now time.Time, held, limit int) {
+	if b.due(now) {
+		b.log.Warn("redis: what was received waits to be handed over; beyond Config.ReceiveBytes it is a gap",
+			zap.String("addr", b.addr), zap.Int("bytes", held), zap.Int("ReceiveBytes", limit))
+	}
+}
+
+// listed returns the value of name=value in a line of CLIENT LIST; "unknown" if there is none.
+func listed(line, name string) string {
+	for word := range strings.FieldsSeq(line) {
+		if value, ok := strings.CutPrefix(word, name+"="); ok {
+			return value
+		}
+	}
+	return "unknown"
+}

@@ -1,0 +1,311 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport"
+)
+
+// survey is what Check looks at.
+type survey struct {
+	cfg      *Config
+	channels []string // of the topics that were named
+
+	nodes     []*nodeFacts
+	sentinels []*sentinelFacts
+}
+
+// nodeFacts is what was seen of one server.
+type nodeFacts struct {
+	addr string
+	err  error // why it cannot be looked at; nil: it answers
+
+	info      map[string]string
+	config    map[string]string // of CONFIG GET
+	configErr error
+	state     map[string]string // of CLUSTER INFO
+	view      *nodeView         // nil: no node of a cluster
+	nodesText string            // of CLUSTER NODES
+
+	clock     time.Duration // its clock minus ours
+	clockErr  time.Duration // by how much that may be wrong
+	clockSeen bool
+
+	denied  []denial
+	untried []string // commands of which it is not known whether they are permitted
+}
+
+// denial is what a server does not permit.
+type denial struct {
+	command string
+	channel string // empty: it is about the command
+	err     error
+}
+
+// sentinelFacts is what was seen of one sentinel.
+type sentinelFacts struct {
+	addr   string
+	err    error
+	view   sentinelView
+	quorum error // of SENTINEL CKQUORUM
+	asked  bool  // whether quorum is known
+}
+
+// looksAtOnce is how many servers are looked at side by side.
+const looksAtOnce = 16
+
+// channelsOf returns a topic's channels.
+func channelsOf(topic transport.Topic) ([]string, error) {
+	placement := router.Placement{Topic: topic.Name, Partitions: topic.Partitions}
+	if err := placement.Validate(); err != nil {
+		return nil, err
+	}
+	channels := make([]string, placement.Len())
+	for i := range channels {
+		channels[i] = placement.Channel(i)
+	}
+	return channels, nil
+}
+
+// gather looks at the servers that are named, then at those that they know of, until there are no more.
+func (s *survey) gather(ctx context.Context) {
+	wanted := slices.Clone(s.cfg.Addrs)
+	if s.cfg.Sentinel.used() {
+		wanted = s.askSentinels(ctx)
+	}
+	seen := make(map[string]bool)
+	for len(wanted) > 0 {
+		var fresh []*nodeFacts
+		for _, addr := range wanted {
+			if !seen[addr] {
+				seen[addr] = true
+				fresh = append(fresh, &nodeFacts{addr: addr})
+			}
+		}
+		atOnce(fresh, func(n *nodeFacts) { s.cfg.look(ctx, n, s.channels) })
+		wanted = nil
+		for _, n := range fresh {
+			s.nodes = append(s.nodes, n)
+			if n.view != nil {
+				wanted = append(wanted, n.view.nodes()...)
+			}
+		}
+	}
+	s.dropAliases()
+}
+
+// nodes returns the addresses in a view.
+func (v nodeView) nodes() []string {
+	found := make(map[string]bool)
+	for _, c := range v.claims {
+		found[c.primary.Addr] = true
+		for _, r := range c.replicas {
+			found[r.Addr] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// dropAliases keeps one of the addresses of a server, the one that the cluster has.
+func (s *survey) dropAliases() {
+	announced := make(map[string]bool)
+	for _, n := range s.nodes {
+		if n.view != nil {
+			for _, addr := range n.view.nodes() {
+				announced[addr] = true
+			}
+		}
+	}
+	best := make(map[string]*nodeFacts) // by run ID
+	for _, n := range s.nodes {
+		if id := n.info["run_id"]; id != "" && (best[id] == nil || announced[n.addr] && !announced[best[id].addr]) {
+			best[id] = n
+		}
+	}
+	s.nodes = slices.DeleteFunc(s.nodes, func(n *nodeFacts) bool {
+		id := n.info["run_id"]
+		return id != "" && best[id] != n
+	})
+}
+
+// atOnce calls f for all, a bounded number at a time.
+func atOnce[T any](all []T, f func(T)) {
+	var running sync.WaitGroup
+	places := make(chan struct{}, looksAtOnce)
+	for _, each := range all {
+		places <- struct{}{}
+		running.Go(func() {
+			defer func() { <-places }()
+			f(each)
+		})
+	}
+	running.Wait()
+}
+
+// askSentinels looks at the sentinels, and returns the addresses of the servers that they know of.
+func (s *survey) askSentinels(ctx context.Context) []string {
+	reach := s.cfg.sentinels()
+	for _, addr := range reach.Addrs {
+		s.sentinels = append(s.sentinels, &sentinelFacts{addr: addr})
+	}
+	atOnce(s.sentinels, func(f *sentinelFacts) { f.look(ctx, reach, s.cfg.Sentinel.Primary) })
+	found := make(map[string]bool)
+	for _, f := range s.sentinels {
+		if f.err != nil {
+			continue
+		}
+		found[f.view.primary] = true
+		for _, addr := range f.view.replicas {
+			found[addr] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// look asks one sentinel.
+func (f *sentinelFacts) look(ctx context.Context, reach *Config, primary string) {
+	conn, err := reach.dial(ctx, f.addr, nameOpen)
+	if err != nil {
+		f.err = err
+		return
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, 2*reach.CommandTimeout)
+	defer cancel()
+	if f.view, err = askSentinel(ctx, conn, f.addr, primary); err != nil {
+		f.err = reach.explain(err)
+		return
+	}
+	err = conn.Do(ctx, conn.B().Arbitrary("SENTINEL", "CKQUORUM").Args(primary).Build()).Error()
+	if _, replied := rueidis.IsRedisErr(err); err == nil || replied && judge(err) == forbidden && !strings.HasPrefix(err.Error(), "NOPERM") {
+		f.quorum, f.asked = err, true
+	}
+}
+
+// look asks one server everything.
+func (c *Config) look(ctx context.Context, n *nodeFacts, channels []string) {
+	conn, _, closeConn, err := c.dialDedicated(ctx, n.addr, nameOpen)
+	if err != nil {
+		n.err = err
+		return
+	}
+	defer closeConn()
+	ctx, cancel := context.WithTimeout(ctx, 2*c.CommandTimeout)
+	defer cancel()
+	text, err := textOf(conn.Do(ctx, conn.B().Info().Build()))
+	if err != nil {
+		n.err = fmt.Errorf("redis: INFO on %s: %w", n.addr, c.explainChannel(err, ""))
+		return
+	}
+	n.info = fields(text)
+	if n.info["redis_mode"] == "sentinel" {
+		n.err = fmt.Errorf("redis: %s is a Sentinel: name it in Config.Sentinel.Addrs", n.addr)
+		return
+	}
+	n.config, n.configErr = conn.Do(ctx, conn.B().ConfigGet().Parameter(lookedUp...).Build()).AsStrMap()
+	n.lookAtClock(ctx, conn)
+	if n.info["cluster_enabled"] == "1" {
+		n.lookAtCluster(ctx, conn)
+	}
+	if c.Sentinel.used() {
+		n.deny("role", "", conn.Do(ctx, conn.B().Role().Build()).Error())
+	}
+	n.lookAtPermissions(ctx, conn, channels)
+}
+
+// fields reads the lines "name:value" of INFO and its likes.
+func fields(text string) map[string]string {
+	found := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			found[name] = value
+		}
+	}
+	return found
+}
+
+// lookAtClock compares clocks, by the quickest of a few replies.
+func (n *nodeFacts) lookAtClock(ctx context.Context, conn rueidis.CoreClient) {
+	for range 3 {
+		asked := time.Now()
+		reply, err := conn.Do(ctx, conn.B().Time().Build()).AsIntSlice()
+		took := time.Since(asked)
+		if err != nil || len(reply) < 2 {
+			return
+		}
+		if n.clockSeen && took/2 >= n.clockErr {
+			continue
+		}
+		theirs := time.Unix(reply[0], reply[1]*int64(time.Microsecond))
+		n.clock, n.clockErr, n.clockSeen = theirs.Sub(asked.Add(took/2)), took/2, true
+	}
+}
+
+// lookAtCluster asks a node for its view of the cluster.
+func (n *nodeFacts) lookAtCluster(ctx context.Context, conn rueidis.CoreClient) {
+	if text, err := textOf(conn.Do(ctx, conn.B().ClusterInfo().Build())); err == nil {
+		n.state = fields(text)
+	}
+	var err error
+	n.nodesText, err = textOf(conn.Do(ctx, conn.B().ClusterNodes().Build()))
+	n.deny("cluster|nodes", "", err)
+	view, err := askView(ctx, conn, n.addr)
+	n.deny("cluster|slots", "", err)
+	if err == nil {
+		n.view = &view
+	}
+}
+
+// deny notes an error that is about permission.
+func (n *nodeFacts) deny(command, channel string, err error) {
+	if err != nil && strings.HasPrefix(err.Error(), "NOPERM") {
+		if strings.Contains(err.Error(), "command") {
+			channel = ""
+		}
+		same := func(d denial) bool { return d.command == command && d.channel == channel }
+		if !slices.ContainsFunc(n.denied, same) {
+			n.denied = append(n.denied, denial{command: command, channel: channel, err: err})
+		}
+	}
+}
+
+// controlProbe stands for all channels by which transports talk to each other. Nobody listens to it.
+var controlProbe = "{" + router.Tag(0) + "}:shardbus:check"
+
+// lookAtPermissions does what a transport does. That another node has the slot (MOVED) is told after what is permitted.
+func (n *nodeFacts) lookAtPermissions(ctx context.Context, conn rueidis.CoreClient, channels []string) {
+	n.deny("spublish", controlProbe, conn.Do(ctx, conn.B().Spublish().Channel(controlProbe).Message("check").Build()).Error())
+	for _, channel := range append([]string{controlProbe}, channels...) {
+		err := conn.Do(ctx, conn.B().Ssubscribe().Channel(channel).Build()).Error()
+		n.deny("ssubscribe", channel, err)
+		if err == nil {
+			n.deny("sunsubscribe", channel, conn.Do(ctx, conn.B().Sunsubscribe().Channel(channel).Build()).Error())
+		}
+	}
+	if len(channels) == 0 {
+		return
+	}
+	// An event must not be published to find out whether it could be.
+	user, err := conn.Do(ctx, conn.B().AclWhoami().Build()).ToString()
+	for _, channel := range channels {
+		if err != nil {
+			break
+		}
+		var verdict string
+		verdict, err = conn.Do(ctx, conn.B().AclDryrun().Username(user).Command("spublish").Arg(channel, "check").Build()).ToString()
+		if err == nil && verdict != "OK" {
+			n.deny("spublish", channel, fmt.Errorf("NOPERM %s", verdict))
+		}
+	}
+	if err != nil {
+		n.untried = append(n.untried, "spublish")
+	}
+}

@@ -1,0 +1,289 @@
+package redis
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/shardbus/shardbus/router"
+)
+
+// surveyRules judge the deployment as a whole.
+var surveyRules = []func(*survey) []Finding{
+	ruleVersions, ruleCluster, ruleCoverage, ruleViews, ruleFailing, ruleMigrations, ruleShards, ruleHandOver, ruleClocks, ruleSentinels,
+}
+
+// kind returns what the servers are; empty if none answered.
+func (s *survey) kind() string {
+	switch {
+	case s.cfg.Sentinel.used():
+		return "sentinel"
+	case slices.ContainsFunc(s.nodes, func(n *nodeFacts) bool { return n.info["cluster_enabled"] == "1" }):
+		return "cluster"
+	case slices.ContainsFunc(s.nodes, func(n *nodeFacts) bool { return n.err == nil }):
+		return "standalone"
+	}
+	return ""
+}
+
+// topology returns what the nodes' views make together; nil if there is nothing.
+func (s *survey) topology() *router.Snapshot {
+	var views []nodeView
+	for _, n := range s.nodes {
+		if n.view != nil && len(n.view.claims) > 0 {
+			views = append(views, *n.view)
+		}
+	}
+	if len(views) == 0 {
+		return nil
+	}
+	snapshot, err := settleClaims(views)
+	if err != nil {
+		return nil
+	}
+	return snapshot
+}
+
+// all returns the addresses of the nodes for which cond is true, joined.
+func (s *survey) all(cond func(*nodeFacts) bool) string {
+	var addrs []string
+	for _, n := range s.nodes {
+		if n.err == nil && cond(n) {
+			addrs = append(addrs, n.addr)
+		}
+	}
+	slices.Sort(addrs)
+	return strings.Join(addrs, ", ")
+}
+
+func ruleVersions(s *survey) []Finding {
+	versions := make(map[string][]string)
+	for _, n := range s.nodes {
+		if v := n.info["redis_version"]; v != "" {
+			versions[v] = append(versions[v], n.addr)
+		}
+	}
+	if len(versions) < 2 {
+		return nil
+	}
+	return only(Note, "", "version", fmt.Sprintf("several run: %v", versions),
+		"what happens at a fail-over depends on who takes over", "finish the upgrade")
+}
+
+func ruleHandOver(s *survey) []Finding {
+	who := s.all(func(n *nodeFacts) bool {
+		var v [3]int
+		if _, err := fmt.Sscanf(n.info["redis_version"], "%d.%d.%d", &v[0], &v[1], &v[2]); err != nil {
+			return false
+		}
+		return n.view != nil && slices.Compare(v[:], droppingVersion[:]) >= 0
+	})
+	if who == "" {
+		return nil
+	}
+	return only(Note, "", "hand-over", "7.2.2 and later: "+who,
+		"whoever takes over a slot starts without subscribers, also a promoted replica: each hand-over has a hole of a round trip, which is a gap, or repaired", "nothing: subscribers subscribe again at once")
+}
+
+func ruleCluster(s *survey) []Finding {
+	who := s.all(func(n *nodeFacts) bool { return n.state["cluster_state"] == "fail" })
+	if who == "" {
+		return nil
+	}
+	return only(Error, "", "cluster", "cluster_state is fail at "+who,
+		"keys are refused (CLUSTERDOWN), and events too unless cluster-allow-pubsubshard-when-down is yes", "bring the missing primaries back, or give their slots to others (redis-cli --cluster fix)")
+}
+
+func ruleCoverage(s *survey) []Finding {
+	snapshot := s.topology()
+	if s.kind() != "cluster" {
+		return nil
+	}
+	holes := snapshot.Holes()
+	if len(holes) == 0 {
+		return nil
+	}
+	return only(Error, "", "coverage", fmt.Sprintf("nobody owns %d of %d slots: %v", router.Slots-snapshot.Covered(), router.Slots, holes),
+		"topics on these slots can be neither published to nor subscribed to; Publish waits for an owner", "CLUSTER ADDSLOTSRANGE at a primary, or redis-cli --cluster fix")
+}
+
+func ruleViews(s *survey) (findings []Finding) {
+	settled := s.topology()
+	if settled == nil {
+		return nil
+	}
+	for _, n := range s.nodes {
+		if n.view == nil {
+			continue
+		}
+		own, err := settleClaims([]nodeView{*n.view})
+		if err != nil {
+			continue
+		}
+		if slots := router.Diff(settled, own).Slots; len(slots) > 0 {
+			findings = append(findings, only(Warning, n.addr, "views", fmt.Sprintf("it has other owners than the newest view for %d ranges of slots, as %v", len(slots), slots[0].Slots),
+				"it is behind, or cut off from the others: what is published there may reach nobody", "check again in a moment; if it stays so, see CLUSTER NODES there, and the cluster bus port between the nodes")...)
+		}
+	}
+	return findings
+}
+
+func ruleFailing(s *survey) []Finding {
+	failing := make(map[string]bool)
+	for _, n := range s.nodes {
+		for line := range strings.Lines(n.nodesText) {
+			w := strings.Fields(line)
+			if len(w) < 3 {
+				continue
+			}
+			for flag := range strings.SplitSeq(w[2], ",") {
+				if flag == "fail" || flag == "fail?" || flag == "noaddr" || flag == "handshake" {
+					name, _, _ := strings.Cut(cmp.Or(w[1], w[0]), "@")
+					failing[name+" ("+flag+")"] = true
+				}
+			}
+		}
+	}
+	if len(failing) == 0 {
+		return nil
+	}
+	names := make([]string, 0, len(failing))
+	for name := range failing {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return only(Warning, "", "members", "nodes that others miss: "+strings.Join(names, ", "),
+		"a shard has lost its primary or a replica", "bring them back; those that are gone for good: CLUSTER FORGET at every node")
+}
+
+func ruleMigrations(s *survey) []Finding {
+	who := s.all(func(n *nodeFacts) bool {
+		return strings.Contains(n.nodesText, "->-") || strings.Contains(n.nodesText, "-<-")
+	})
+	if who == "" {
+		return nil
+	}
+	return only(Note, "", "migration", "slots are on their way at "+who,
+		"nothing, while it goes on; one that was left half-way lets durable topics on these slots fail with TRYAGAIN", "if nobody moves slots now: redis-cli --cluster fix")
+}
+
+// majorityOf is how few primaries can elect a successor of one of them.
+const majorityOf = 3
+
+func ruleShards(s *survey) (findings []Finding) {
+	snapshot := s.topology()
+	if snapshot == nil {
+		return nil
+	}
+	primaries := 0
+	for _, shard := range snapshot.Shards() {
+		if len(shard.Slots) == 0 {
+			continue
+		}
+		primaries++
+		if len(shard.Replicas) == 0 {
+			findings = append(findings, only(Warning, shard.Primary.Addr, "replicas", "this primary has none",
+				"when it dies, its topics stand still until it is back, and the cluster may stop as a whole (cluster-require-full-coverage)", "redis-cli --cluster add-node … --cluster-slave")...)
+			continue
+		}
+		host, _, _ := net.SplitHostPort(shard.Primary.Addr)
+		ip := net.ParseIP(host)
+		apart := slices.ContainsFunc(shard.Replicas, func(r router.Node) bool {
+			other, _, _ := net.SplitHostPort(r.Addr)
+			return other != host
+		})
+		if !apart && (ip == nil || !ip.IsLoopback()) {
+			findings = append(findings, only(Warning, shard.Primary.Addr, "replicas", "all of its replicas are on the same host",
+				"when the host dies, so does the shard", "put a replica elsewhere")...)
+		}
+	}
+	if primaries < majorityOf {
+		findings = append(findings, only(Warning, "", "replicas", fmt.Sprintf("%d primaries", primaries),
+			"the others have no majority, so a primary that dies is never replaced", "spread the slots over 3 primaries at least")...)
+	}
+	return findings
+}
+
+// skewed is by how much clocks may differ before it is told.
+const skewed = time.Second
+
+func ruleClocks(s *survey) (findings []Finding) {
+	var first, last *nodeFacts
+	for _, n := range s.nodes {
+		if !n.clockSeen {
+			continue
+		}
+		if off := n.clock.Abs() - n.clockErr; off >= skewed {
+			findings = append(findings, only(Warning, n.addr, "clocks", fmt.Sprintf("its clock is %v from ours", n.clock.Round(time.Millisecond)),
+				"times of events from here do not compare with times there, and what is to end after a while ends at another time", "run NTP on both")...)
+		}
+		if first == nil || n.clock < first.clock {
+			first = n
+		}
+		if last == nil || n.clock > last.clock {
+			last = n
+		}
+	}
+	if first != nil && last.clock-first.clock-last.clockErr-first.clockErr >= skewed {
+		findings = append(findings, only(Warning, "", "clocks", fmt.Sprintf("the clock of %s is %v ahead of that of %s", last.addr, (last.clock-first.clock).Round(time.Millisecond), first.addr),
+			"after a fail-over from the one to the other, IDs of streams go back or stand still, and leases end early or late", "run NTP on all nodes")...)
+	}
+	return findings
+}
+
+// enoughSentinels is how few can lose one and still agree.
+const enoughSentinels = 3
+
+func ruleSentinels(s *survey) (findings []Finding) {
+	if !s.cfg.Sentinel.used() {
+		return nil
+	}
+	var views []sentinelView
+	known := make(map[string]bool)
+	for _, f := range s.sentinels {
+		if f.err != nil {
+			severity := Warning
+			if isRefusal(f.err) || errors.Is(f.err, ErrNoPrimary) {
+				severity = Error
+			}
+			findings = append(findings, only(severity, f.addr, "sentinel", fmt.Sprintf("it cannot be asked: %v", f.err),
+				"with too few left, a fail-over is neither agreed on nor told", "start it, open its port to us, or correct Config.Sentinel")...)
+			continue
+		}
+		views = append(views, f.view)
+		known[f.view.id] = true
+		for id := range f.view.others {
+			known[id] = true
+		}
+		if f.asked && f.quorum != nil {
+			findings = append(findings, only(Error, f.addr, "sentinel", f.quorum.Error(), "a primary that dies is not replaced", "bring the missing sentinels back, or lower the quorum")...)
+		}
+	}
+	if len(views) == 0 {
+		return append(findings, only(Error, "", "sentinel", "none of the sentinels can be asked",
+			"it is not known who the primary is; what is open goes on", "start them, open their ports to us, or correct Config.Sentinel")...)
+	}
+	if len(known) < enoughSentinels {
+		findings = append(findings, only(Warning, "", "sentinel", fmt.Sprintf("there are %d", len(known)),
+			"when one is lost, the rest have no majority, and nothing fails over", "run 3 at least, on different hosts")...)
+	}
+	named := candidates(views, candidate{})
+	if len(named) > 1 {
+		findings = append(findings, only(Warning, "", "sentinel", fmt.Sprintf("they name different primaries: %s, and %s as of before", named[0].addr, named[1].addr),
+			"a fail-over goes on, or a sentinel is cut off from the others", "check again in a moment; if it stays so, SENTINEL RESET where the old one is named")...)
+	}
+	if len(named[0].replicas) == 0 {
+		findings = append(findings, only(Warning, "", "replicas", "the primary has none", "when it dies, all topics stand still until it is back", "add a replica (REPLICAOF)")...)
+	}
+	for _, n := range s.nodes {
+		if n.addr == named[0].addr && n.err == nil && !n.isPrimary() {
+			findings = append(findings, only(Error, n.addr, "sentinel", "the sentinels name it as the primary, and it says that it is a replica",
+				"what is published there reaches nobody else", "SENTINEL FAILOVER, or REPLICAOF NO ONE there")...)
+		}
+	}
+	return findings
+}

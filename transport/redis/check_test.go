@@ -1,0 +1,206 @@
+package redis_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shardbus/shardbus/internal/redistest"
+	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis"
+)
+
+func check(t *testing.T, cfg redis.Config, topics ...transport.Topic) redis.Report {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	r, err := redis.Check(ctx, cfg, topics...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// finds reports why there is no finding like that in r; nil if there is.
+func finds(r redis.Report, severity redis.Severity, node, subject, words string) error {
+	ok := slices.ContainsFunc(r.Findings, func(f redis.Finding) bool {
+		return f.Severity == severity && f.Node == node && f.Subject == subject && strings.Contains(f.Problem+" "+f.Remedy, words) &&
+			f.Consequence != "" && f.Remedy != ""
+	})
+	if ok {
+		return nil
+	}
+	return fmt.Errorf("no %v at %q about %s with %q in:\n%s", severity, node, subject, words, r)
+}
+
+// TestCheckHealthy: a cluster as it comes has nothing graver than what its defaults deserve.
+func TestCheckHealthy(t *testing.T) {
+	c := cluster.Cluster(t)
+	r := check(t, redis.Config{Addrs: []string{"localhost" + strings.TrimPrefix(c.Addrs()[0], "127.0.0.1")}}, transport.Topic{Name: "a", Partitions: 3})
+	if r.Kind != "cluster" || len(r.Nodes) != 6 || slices.Contains(r.Nodes, "localhost") {
+		t.Errorf("%s", r)
+	}
+	for _, f := range r.Findings {
+		if f.Severity > redis.Note && f.Subject != "isolation" {
+			t.Errorf("%s", f)
+		}
+	}
+	// What is the same at all nodes is told once.
+	if text := r.String(); strings.Count(text, "cluster-allow-pubsubshard-when-down is yes") != 1 || !strings.Contains(text, "warnings: 6") {
+		t.Errorf("%s", text)
+	}
+}
+
+// TestCheckSettings misconfigures a server, one thing at a time.
+func TestCheckSettings(t *testing.T) {
+	s := redistest.Standalone(t, redistest.Config{})
+	cfg := redis.Config{Addrs: []string{s.Addr()}}
+	if r := check(t, cfg); r.Kind != "standalone" || r.Worst() > redis.Note {
+		t.Fatalf("%s", r)
+	}
+	do(t, s, "SET", "k", strings.Repeat("x", 4000))
+	for _, c := range []struct {
+		setting, value, back string
+		severity             redis.Severity
+		subject, words       string
+	}{
+		{"client-output-buffer-limit", "pubsub 0 0 0", "pubsub 32mb 8mb 60", redis.Warning, "buffers", "no limit"},
+		{"client-output-buffer-limit", "pubsub 1mb 0 0", "pubsub 32mb 8mb 60", redis.Error, "buffers", "less than one event"},
+		{"client-output-buffer-limit", "pubsub 0 1mb 0", "pubsub 32mb 8mb 60", redis.Error, "buffers", "less than one event"},
+		{"client-output-buffer-limit", "pubsub 4mb 1mb 60", "pubsub 32mb 8mb 60", redis.Warning, "buffers", "small"},
+		{"maxmemory", "1000000", "0", redis.Warning, "memory", "are used"},
+		{"maxmemory", "0", "0", redis.Note, "memory", "no limit"},
+		{"maxmemory-clients", "1mb", "0", redis.Note, "memory", "maxmemory-clients is 1048576"},
+		{"maxclients", "2", "10000", redis.Warning, "clients", "of maxclients 2"},
+		{"appendonly", "no", "no", redis.Note, "persistence", "neither appendonly nor save"},
+	} {
+		do(t, s, "CONFIG", "SET", c.setting, c.value)
+		if err := finds(check(t, cfg), c.severity, s.Addr(), c.subject, c.words); err != nil {
+			t.Errorf("%s %q: %v", c.setting, c.value, err)
+		}
+		do(t, s, "CONFIG", "SET", c.setting, c.back)
+	}
+	do(t, s, "CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
+	if err := finds(check(t, cfg), redis.Warning, s.Addr(), "memory", "allkeys-lru"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCheckCluster breaks a cluster, one thing after another.
+func TestCheckCluster(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("breaks a cluster: not in short mode")
+	}
+	c := redistest.NewCluster(t, redistest.ClusterConfig{Primaries: 3, NodeTimeout: time.Second})
+	a, b, dead := c.Nodes()[0], c.Nodes()[1], c.Nodes()[2]
+	cfg := redis.Config{Addrs: c.Addrs()}
+	want := func(severity redis.Severity, node, subject, words string) {
+		t.Helper()
+		eventually(t, subject, func() error { return finds(check(t, cfg), severity, node, subject, words) })
+	}
+	for _, n := range c.Nodes() {
+		want(redis.Warning, n.Addr(), "replicas", "has none")
+	}
+	do(t, a, "CONFIG", "SET", "cluster-link-sendbuf-limit", "1mb")
+	want(redis.Warning, a.Addr(), "links", "1048576")
+	do(t, a, "CONFIG", "SET", "cluster-link-sendbuf-limit", "0")
+	do(t, a, "CONFIG", "SET", "cluster-node-timeout", "20000")
+	want(redis.Note, a.Addr(), "fail-over", "20s")
+	do(t, a, "CONFIG", "SET", "cluster-node-timeout", "1000", "cluster-allow-pubsubshard-when-down", "no")
+	if err := finds(check(t, cfg), redis.Warning, a.Addr(), "isolation", ""); err == nil {
+		t.Error("what was mended is reported")
+	}
+
+	do(t, a, "CLUSTER", "SETSLOT", "0", "MIGRATING", c.ID(b))
+	want(redis.Note, "", "migration", a.Addr())
+	do(t, a, "CLUSTER", "SETSLOT", "0", "STABLE")
+
+	for _, n := range c.Nodes() {
+		do(t, n, "CLUSTER", "DELSLOTS", "5")
+	}
+	want(redis.Error, "", "coverage", "1 of 16384")
+	want(redis.Error, "", "cluster", a.Addr())
+	do(t, a, "CLUSTER", "ADDSLOTS", "5")
+
+	// With partial failure the rest is told all the same.
+	if err := dead.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	want(redis.Error, dead.Addr(), "reach", "deadline exceeded")
+	if err := dead.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	want(redis.Error, dead.Addr(), "reach", "refused")
+	want(redis.Warning, "", "members", dead.Addr()+" (fail)")
+	want(redis.Warning, a.Addr(), "replicas", "has none")
+}
+
+// TestCheckPermissions: each thing that a transport needs and may not do is named with what would permit it.
+func TestCheckPermissions(t *testing.T) {
+	s := redistest.Standalone(t, redistest.Config{Directives: []string{
+		"user good on >secret resetchannels &ok &{*}:shardbus:* +ping +info +spublish +ssubscribe +sunsubscribe",
+		"user full on >secret resetchannels &ok &{*}:shardbus:* +ping +info +spublish +ssubscribe +sunsubscribe +config|get +time +acl|whoami +acl|dryrun",
+		"user nochannels on >secret resetchannels +ping +info +spublish +ssubscribe +sunsubscribe +acl|whoami +acl|dryrun",
+		"user nocommands on >secret &* +ping +info",
+		"user noping on >secret &* +@all -ping",
+		"user noinfo on >secret &* +@all -info",
+	}})
+	ok, no := transport.Topic{Name: "ok"}, transport.Topic{Name: "no"}
+	report := func(user, password string) redis.Report {
+		return check(t, redis.Config{Addrs: []string{s.Addr()}, Username: user, Password: password}, ok, no)
+	}
+	type want struct {
+		severity       redis.Severity
+		subject, words string
+	}
+	for user, wants := range map[string][]want{
+		"good":       {{redis.Error, "permissions", "SSUBSCRIBE of channel no"}, {redis.Note, "permissions", "+acl|dryrun"}, {redis.Note, "settings", "+config|get"}},
+		"full":       {{redis.Error, "permissions", "SSUBSCRIBE of channel no"}, {redis.Error, "permissions", "SPUBLISH of channel no"}, {redis.Error, "permissions", "ACL SETUSER full &no"}},
+		"nochannels": {{redis.Error, "permissions", "ACL SETUSER nochannels &{*}:shardbus:*"}, {redis.Error, "permissions", "SPUBLISH of channel ok"}},
+		"nocommands": {{redis.Error, "permissions", "ACL SETUSER nocommands +spublish"}, {redis.Error, "permissions", "ACL SETUSER nocommands +ssubscribe"}},
+		"noping":     {{redis.Error, "reach", "ACL SETUSER noping +ping"}},
+		"noinfo":     {{redis.Error, "reach", "ACL SETUSER noinfo +info"}},
+	} {
+		r := report(user, "secret")
+		for _, w := range wants {
+			if err := finds(r, w.severity, s.Addr(), w.subject, w.words); err != nil {
+				t.Errorf("%s: %v", user, err)
+			}
+		}
+	}
+	if err := finds(report("good", "wrong"), redis.Error, s.Addr(), "reach", "login refused"); err != nil {
+		t.Error(err)
+	}
+	if err := finds(report("good", "secret"), redis.Error, s.Addr(), "permissions", "channel ok"); err == nil {
+		t.Error("what is permitted is reported")
+	}
+	// What is told to permit it does: the literal rules of docs/redis.md.
+	for _, rule := range []string{"resetchannels", "&ok", "&no", "&{*}:shardbus:*", "+ping", "+info", "+spublish", "+ssubscribe", "+sunsubscribe",
+		"+role", "+cluster|slots", "+cluster|nodes", "+config|get", "+time", "+cluster|info", "+acl|whoami", "+acl|dryrun"} {
+		do(t, s, "ACL", "SETUSER", "minimal", "on", ">secret", rule)
+	}
+	if r := report("minimal", "secret"); r.Worst() > redis.Note || finds(r, redis.Note, s.Addr(), "permissions", "") == nil {
+		t.Errorf("%s", r)
+	}
+	n := serve(t, redis.Config{Addrs: []string{s.Addr()}, Username: "minimal", Password: "secret"})
+	n.subscribe(t, ok, no)
+	if res := n.publish(t.Context(), transport.Envelope{Topic: "no", Publisher: "p", ID: "x"}); res.Err != nil || res.Receivers != 1 {
+		t.Errorf("%+v", res)
+	}
+}
+
+func TestCheckRefusesNonsense(t *testing.T) {
+	if _, err := redis.Check(t.Context(), redis.Config{}); err == nil {
+		t.Error("no address was accepted")
+	}
+	if _, err := redis.Check(t.Context(), redis.Config{Addrs: []string{"h"}}, transport.Topic{Name: "{}"}); err == nil {
+		t.Error("an invalid topic was accepted")
+	}
+	if r := check(t, redis.Config{Addrs: []string{"127.0.0.1:1"}}); r.Kind != "" || r.Worst() != redis.Error {
+		t.Errorf("%s", r)
+	}
+}

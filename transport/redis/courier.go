@@ -1,0 +1,186 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/redis/rueidis"
+)
+
+// letter is a control document on its way.
+type letter struct {
+	channel string
+	doc     []byte
+	// sent, if not nil, is told how many listened at the node, or why it was not sent. It must not block.
+	sent func(listeners int, err error)
+}
+
+// Bounds of what waits for one courier. What does not fit is asked for, or asked, again.
+const (
+	courierLetters = 4096
+	courierBytes   = 16 << 20
+	courierBatch   = 256 // letters of one pipeline
+)
+
+// errNoCourier is why a letter was not sent.
+var errNoCourier = errors.New("redis: the connection ended before it was sent")
+
+// courier sends letters on the connection of one primary's publisher, beside the events. It outlives the connection;
+// what waits does not.
+type courier struct {
+	mu sync.Mutex
+	// mu guards what follows.
+	up    bool // there is a connection
+	queue []letter
+	bytes int
+
+	wake chan struct{} // capacity 1: the queue is not empty any more
+}
+
+// couriers are those of all primaries.
+type couriers struct {
+	mu sync.Mutex
+	// mu guards byAddr.
+	byAddr map[string]*courier
+}
+
+// at returns the courier of a primary.
+func (c *couriers) at(addr string) *courier {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byAddr == nil {
+		c.byAddr = make(map[string]*courier)
+	}
+	if c.byAddr[addr] == nil {
+		c.byAddr[addr] = &courier{wake: make(chan struct{}, 1)}
+	}
+	return c.byAddr[addr]
+}
+
+// anyUp reports whether anything can be sent anywhere.
+func (c *couriers) anyUp() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, one := range c.byAddr {
+		if one.isUp() {
+			return true
+		}
+	}
+	return false
+}
+
+// keep forgets the couriers that have no connection and are not wanted.
+func (c *couriers) keep(wanted func(addr string) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for addr, one := range c.byAddr {
+		if !wanted(addr) && !one.isUp() {
+			delete(c.byAddr, addr)
+		}
+	}
+}
+
+func (c *courier) isUp() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.up
+}
+
+// put queues a letter, and reports false if there is no connection or no room.
+func (c *courier) put(l letter) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.up || len(c.queue) >= courierLetters || len(c.queue) > 0 && c.bytes+len(l.doc) > courierBytes {
+		return false
+	}
+	c.queue = append(c.queue, l)
+	c.bytes += len(l.doc)
+	c.signal()
+	return true
+}
+
+func (c *courier) signal() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns what is sent next.
+func (c *courier) take() []letter {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, bytes := 0, 0
+	for n < len(c.queue) && n < courierBatch && bytes < batchBytes {
+		bytes += len(c.queue[n].doc)
+		n++
+	}
+	taken := c.queue[:n:n]
+	if c.queue = c.queue[n:]; len(c.queue) == 0 {
+		c.queue = nil
+	} else {
+		c.signal()
+	}
+	c.bytes -= bytes
+	return taken
+}
+
+// open lets letters in.
+func (c *courier) open() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.up = true
+}
+
+// shut fails what waits.
+func (c *courier) shut() {
+	c.mu.Lock()
+	queue := c.queue
+	c.up, c.queue, c.bytes = false, nil, 0
+	c.mu.Unlock()
+	for _, l := range queue {
+		l.tell(0, errNoCourier)
+	}
+}
+
+func (l *letter) tell(listeners int, err error) {
+	if l.sent != nil {
+		l.sent(listeners, err)
+	}
+}
+
+// serveLetters sends the letters for a primary on the connection of w until ctx ends or the connection fails.
+func (w *writer) serveLetters(ctx context.Context, c *courier) error {
+	c.open()
+	defer c.shut()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.wake:
+		}
+		letters := c.take()
+		if len(letters) == 0 {
+			continue
+		}
+		w.commands = w.commands[:0]
+		for _, l := range letters {
+			w.commands = append(w.commands,
+				w.client.B().Spublish().Channel(l.channel).Message(rueidis.BinaryString(l.doc)).Build())
+		}
+		var lost error
+		for i, reply := range w.do() {
+			n, err := reply.AsInt64()
+			if judge(err) == broken {
+				lost = err
+			}
+			letters[i].tell(int(n), err)
+		}
+		if lost != nil {
+			w.t.topology.suspect()
+			return fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(lost))
+		}
+	}
+}

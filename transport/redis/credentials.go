@@ -1,0 +1,46 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Credentials are what one connection logs in with.
+type Credentials struct {
+	// Username and Password log in. An empty Username is the default user; both empty: no login.
+	Username, Password string
+
+	// Renew is when a connection that is still open shall ask again and log in anew; it should be somewhat before the
+	// password ends. Zero: only when [Transport.Reauthenticate] is called. The past: in a second.
+	Renew time.Time
+}
+
+const (
+	// credentialsTimeout bounds one call of Config.Credentials.
+	credentialsTimeout = 10 * time.Second
+	// renewSoonest is the least time between two logins of a connection.
+	renewSoonest = time.Second
+)
+
+// login returns what to log in with at addr.
+func (c *Config) login(ctx context.Context, addr string) (Credentials, error) {
+	if c.Credentials == nil {
+		return Credentials{Username: c.Username, Password: c.Password}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, credentialsTimeout)
+	defer cancel()
+	who, err := c.Credentials(ctx, addr)
+	switch {
+	case err != nil:
+		return Credentials{}, fmt.Errorf("Config.Credentials: %w", err)
+	case who.Username != "" && who.Password == "":
+		return Credentials{}, fmt.Errorf("Config.Credentials: a password is missing for user %q", who.Username)
+	}
+	if !who.Renew.IsZero() {
+		if soonest := time.Now().Add(renewSoonest); who.Renew.Before(soonest) {
+			who.Renew = soonest
+		}
+	}
+	return who, nil
+}

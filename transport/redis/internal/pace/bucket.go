@@ -1,0 +1,81 @@
+// Package pace limits how often something is done. It is pure: the clock is an argument.
+package pace
+
+import "time"
+
+// Rate is so many units a second, and so many at once after a pause.
+type Rate struct{ PerSecond, Burst float64 }
+
+// Bucket holds what may be spent. The zero value is full.
+type Bucket struct {
+	spent float64
+	at    time.Time
+}
+
+// Left is what may be spent now; it may be negative.
+func (b *Bucket) Left(now time.Time, r Rate) float64 {
+	if passed := now.Sub(b.at).Seconds(); passed > 0 {
+		b.spent = max(0, b.spent-passed*r.PerSecond)
+		b.at = now
+	}
+	return r.Burst - b.spent
+}
+
+// Spend takes n, also more than is left: what comes next then waits for longer.
+func (b *Bucket) Spend(n float64) { b.spent += n }
+
+// Take spends n if there is anything left, and reports whether there was.
+func (b *Bucket) Take(now time.Time, r Rate, n float64) bool {
+	if b.Left(now, r) <= 0 {
+		return false
+	}
+	b.Spend(n)
+	return true
+}
+
+// Buckets are those of many parties. Strangers may make up parties, so their number is bounded, and all together have a
+// bucket too.
+type Buckets struct {
+	// Each is a party's rate, All that of all together, and Parties how many are told apart.
+	Each, All Rate
+	Parties   int
+
+	all     Bucket
+	parties map[string]*Bucket
+}
+
+// Left is what may be spent on a party now.
+func (b *Buckets) Left(now time.Time, party string) float64 {
+	return min(b.all.Left(now, b.All), b.party(now, party).Left(now, b.Each))
+}
+
+// Spend takes n for a party.
+func (b *Buckets) Spend(now time.Time, party string, n float64) {
+	b.all.Spend(n)
+	b.party(now, party).Spend(n)
+}
+
+func (b *Buckets) party(now time.Time, name string) *Bucket {
+	if have := b.parties[name]; have != nil {
+		return have
+	}
+	if b.parties == nil {
+		b.parties = make(map[string]*Bucket)
+	}
+	if len(b.parties) >= b.Parties {
+		for other, have := range b.parties { // full ones need not be remembered
+			if have.Left(now, b.Each) >= b.Each.Burst {
+				delete(b.parties, other)
+			}
+		}
+	}
+	if len(b.parties) >= b.Parties { // none is: whoever is drawn has a new one. The common bucket holds all the same.
+		for other := range b.parties {
+			delete(b.parties, other)
+			break
+		}
+	}
+	have := &Bucket{at: now}
+	b.parties[name] = have
+	return have
+}

@@ -1,0 +1,128 @@
+package track
+
+import (
+	"slices"
+	"time"
+
+	"github.com/shardbus/shardbus/transport"
+)
+
+// entry is something that is known of numbers above the floor. Every one is a reason to believe that all numbers below it
+// were assigned.
+type entry struct {
+	kind entryKind
+	// from and to are the numbers it settles. A mark settles none, and stands before from.
+	from, to uint64
+	env      *transport.Envelope // of an event
+	repaired bool                // it came by an answer
+
+	deadline time.Time // when the hole before it is given up, if nobody is asked
+	covered  bool      // a question for the hole before it was put together
+	asked    time.Time // when the first such was sent; zero: not yet
+	question uint64    // the first question that was put together when this was known; 0: none yet
+
+	since  time.Time
+	reason transport.GapReason
+}
+
+type entryKind uint8
+
+const (
+	anEvent entryKind = iota
+	aMark             // a watermark
+	aVoid             // numbers that will not come
+	aGone             // numbers that the publisher has forgotten
+)
+
+// size is what the entry counts against bounds in bytes.
+func (e *entry) size() int {
+	if e.env == nil {
+		return 0
+	}
+	return e.env.Size()
+}
+
+// search returns where in held an entry from that number is or would be.
+func (s *stream) search(from uint64) (int, bool) {
+	return slices.BinarySearchFunc(s.held, from, func(have entry, from uint64) int {
+		switch {
+		case have.from < from:
+			return -1
+		case have.from > from:
+			return 1
+		}
+		return 0
+	})
+}
+
+// insert puts an entry in its place. It concerns numbers that no other settles. Who waits for a later number waits for
+// the earlier ones too, so what is known of the hole behind it holds for the one before it.
+func (s *stream) insert(t *Tracker, e entry) {
+	i, found := s.search(e.from)
+	if found {
+		if have := &s.held[i]; have.kind == aMark && e.kind != aMark {
+			have.kind, have.to, have.env, have.repaired = e.kind, e.to, e.env, e.repaired
+			have.question = 0 // the event was not known then
+			s.spend(t, have.size())
+		}
+		return
+	}
+	if i < len(s.held) {
+		behind := &s.held[i]
+		if behind.deadline.Before(e.deadline) {
+			e.deadline = behind.deadline
+		}
+		e.covered = behind.covered
+		if e.asked.IsZero() {
+			e.asked = behind.asked
+		}
+		if e.reason == transport.Unknown {
+			e.reason = behind.reason
+		}
+		if behind.since.Before(e.since) {
+			e.since = behind.since
+		}
+	}
+	for j := range i {
+		if s.held[j].deadline.After(e.deadline) {
+			s.held[j].deadline = e.deadline
+		}
+	}
+	s.held = slices.Insert(s.held, i, e)
+	s.spend(t, e.size())
+}
+
+func (s *stream) pop(t *Tracker) entry {
+	e := s.held[0]
+	s.held[0] = entry{}
+	s.held = s.held[1:]
+	if len(s.held) == 0 {
+		s.held = nil
+	}
+	s.spend(t, -e.size())
+	return e
+}
+
+// spend notes that more or less waits.
+func (s *stream) spend(t *Tracker, bytes int) {
+	s.bytes += bytes
+	if r := t.cfg.Repair; r != nil {
+		r.Budget.held.Add(int64(bytes))
+	}
+}
+
+// holes calls yield for each run of numbers above the floor that nothing settles and that were assigned, in ascending
+// order, until it returns false. It must not change the stream.
+func (s *stream) holes(yield func(from, to uint64) bool) {
+	next := s.next
+	for i := range s.held {
+		e := &s.held[i]
+		if e.from > next && !yield(next, e.from-1) {
+			return
+		}
+		next = max(next, e.from)
+		if e.kind != aMark {
+			next = max(next, e.to+1)
+		}
+	}
+}

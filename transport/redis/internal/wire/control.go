@@ -1,0 +1,211 @@
+package wire
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/shardbus/shardbus/router"
+)
+
+// Types of the documents by which subscribers and publishers talk about what is missing.
+const (
+	TypeAsk    = "shardbus.ask"
+	TypeHello  = "shardbus.hello"
+	TypeAnswer = "shardbus.answer"
+)
+
+// Bounds of what is read of one document. What is beyond is ignored, and asked for again.
+const (
+	maxQuestion = 1 << 20 // bytes of an ask or a hello
+	MaxAsked    = 256     // channels of an ask
+	MaxGreeted  = 512     // channels of a hello
+)
+
+// maxParty is the length of the longest name of a party.
+const maxParty = 64
+
+// IsParty reports whether a publisher or subscriber has a name that control channels can carry: 1 to 64 bytes of
+// [A-Za-z0-9._-].
+func IsParty(name string) bool {
+	if name == "" || len(name) > maxParty {
+		return false
+	}
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// AskChannel is where a publisher is asked on a slot.
+func AskChannel(slot int, publisher string) string { return controlChannel(slot, publisher+":asks") }
+
+// InboxChannel is where a subscriber is answered on a slot.
+func InboxChannel(slot int, subscriber string) string {
+	return controlChannel(slot, subscriber+":inbox")
+}
+
+// HelloChannel is where all publishers listen on a slot.
+func HelloChannel(slot int) string { return controlChannel(slot, "hello") }
+
+// controlChannel returns no topic's channel: those with a tag end in ":p<i>".
+func controlChannel(slot int, name string) string {
+	return "{" + router.Tag(slot) + "}:shardbus:" + name
+}
+
+// Ask is a subscriber's question for numbers that one publisher assigned.
+type Ask struct {
+	// Subscriber is who asks. The answer goes to its inbox on the slot of the question, and nowhere else.
+	Subscriber string `json:"-"`
+	// N tells the subscriber's questions apart.
+	N uint64 `json:"n"`
+	// Streams has an entry for each channel.
+	Streams []Missing `json:"streams"`
+}
+
+// Missing is one channel's part of an [Ask].
+type Missing struct {
+	Channel string `json:"channel"`
+	// Numbers are the missing ones, as "3,5-9"; empty if only the stream's age is wanted.
+	Numbers string `json:"numbers,omitempty"`
+}
+
+// Hello is a subscriber's question to all publishers where they stand.
+type Hello struct {
+	Subscriber string   `json:"-"`
+	N          uint64   `json:"n"`
+	Channels   []string `json:"channels"`
+}
+
+// Answer is a publisher's part of the answer to an [Ask] or a [Hello].
+type Answer struct {
+	// Publisher is who answers.
+	Publisher string `json:"-"`
+	// N is the question's.
+	N uint64 `json:"n"`
+	// Channel is the one that was asked about; empty in the answer to a Hello.
+	Channel string `json:"channel,omitempty"`
+	// Assigned is the last number that was ever assigned on the channel.
+	Assigned uint64 `json:"assigned,omitempty"`
+	// Gone: this number and all below are remembered no more.
+	Gone uint64 `json:"gone,omitempty"`
+	// Void lists numbers that will not come, because their Publish returned an error.
+	Void string `json:"void,omitempty"`
+	// Open lists numbers that are on their way still, or void soon.
+	Open string `json:"open,omitempty"`
+	// Uncertain is as in a watermark.
+	Uncertain string `json:"uncertain,omitempty"`
+	// AgeMillis and Epoch are as in a watermark.
+	AgeMillis int64  `json:"age,omitempty"`
+	Epoch     uint64 `json:"epoch,omitempty"`
+	// Done: the publisher has nothing more to say to this Hello.
+	Done bool `json:"done,omitempty"`
+	// Streams are the publisher's channels among those of the Hello.
+	Streams []Mark `json:"streams,omitempty"`
+	// Events are documents, each as it was or would be on the channel.
+	Events []json.RawMessage `json:"-"`
+}
+
+// AppendAsk appends the document of an Ask.
+func AppendAsk(dst []byte, a Ask) ([]byte, error) {
+	return appendQuestion(dst, "ask", a.Subscriber, TypeAsk, a)
+}
+
+// AppendHello appends the document of a Hello.
+func AppendHello(dst []byte, h Hello) ([]byte, error) {
+	return appendQuestion(dst, "hello", h.Subscriber, TypeHello, h)
+}
+
+func appendQuestion(dst []byte, id, source, typ string, question any) ([]byte, error) {
+	data, err := json.Marshal(question)
+	if err != nil {
+		return dst, fmt.Errorf("encode %s: %w", id, err)
+	}
+	return append(append(appendControl(dst, id, source, typ), data...), '}'), nil
+}
+
+// appendControl appends a document up to its data. The source is a party.
+func appendControl(dst []byte, id, source, typ string) []byte {
+	dst = append(dst, `{"specversion":"1.0","id":"`...)
+	dst = append(dst, id...)
+	dst = append(dst, `","source":"`...)
+	dst = append(dst, source...)
+	dst = append(dst, `","type":"`...)
+	dst = append(dst, typ...)
+	return append(dst, `","datacontenttype":"application/json","data":`...)
+}
+
+// AppendAnswer appends the document of an Answer. Its events are put in as they are: not a byte of a payload changes.
+func AppendAnswer(dst []byte, a Answer) ([]byte, error) {
+	data, err := json.Marshal(a)
+	if err != nil {
+		return dst, fmt.Errorf("encode answer: %w", err)
+	}
+	dst = appendControl(dst, "answer", a.Publisher, TypeAnswer)
+	dst = append(dst, data[:len(data)-1]...)
+	if len(a.Events) > 0 {
+		dst = append(dst, `,"events":`...)
+		sep := byte('[')
+		for _, doc := range a.Events {
+			dst = append(append(dst, sep), doc...)
+			sep = ','
+		}
+		dst = append(dst, ']')
+	}
+	return append(dst, "}}"...), nil
+}
+
+var errControl = errors.New("no control document of a party")
+
+// DecodeAsk reads what [AppendAsk] wrote. Only the first MaxAsked channels are kept.
+func DecodeAsk(msg string) (Ask, error) {
+	var a Ask
+	source, err := decodeControl(msg, TypeAsk, maxQuestion, &a)
+	a.Subscriber = source
+	a.Streams = a.Streams[:min(len(a.Streams), MaxAsked)]
+	return a, err
+}
+
+// DecodeHello reads what [AppendHello] wrote. Only the first MaxGreeted channels are kept.
+func DecodeHello(msg string) (Hello, error) {
+	var h Hello
+	source, err := decodeControl(msg, TypeHello, maxQuestion, &h)
+	h.Subscriber = source
+	h.Channels = h.Channels[:min(len(h.Channels), MaxGreeted)]
+	return h, err
+}
+
+// DecodeAnswer reads what [AppendAnswer] wrote.
+func DecodeAnswer(msg string) (Answer, error) {
+	var a struct {
+		Answer
+		Events []json.RawMessage `json:"events"`
+	}
+	source, err := decodeControl(msg, TypeAnswer, len(msg), &a)
+	a.Answer.Publisher, a.Answer.Events = source, a.Events
+	return a.Answer, err
+}
+
+// decodeControl reads a document of the type into data, and returns its source.
+func decodeControl(msg, typ string, limit int, data any) (source string, err error) {
+	if len(msg) > limit {
+		return "", fmt.Errorf("decode %s: %d bytes, %d are allowed", typ, len(msg), limit)
+	}
+	doc := struct {
+		Spec   string `json:"specversion"`
+		Source string `json:"source"`
+		Type   string `json:"type"`
+		Data   any    `json:"data"`
+	}{Data: data}
+	if err := json.Unmarshal(Bytes(msg), &doc); err != nil {
+		return "", fmt.Errorf("decode %s: %w", typ, err)
+	}
+	if doc.Spec != specVersion || doc.Type != typ || !IsParty(doc.Source) {
+		return "", fmt.Errorf("decode %s: %w", typ, errControl)
+	}
+	return doc.Source, nil
+}

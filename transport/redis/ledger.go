@@ -1,0 +1,31 @@
+package redis
+
+import (
+	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/track"
+)
+
+// Ledger is what became of the numbers that publishers assigned on a topic's channels since it was subscribed to. Each
+// that concerns the subscription is received, voided or missing, or held until it is known which.
+type Ledger struct {
+	// Received were delivered. Repaired of them were lost on the way, and came by the publisher's answer.
+	Received, Repaired uint64
+	// Voided were not received and are not missing: their publisher says that their Publish returned an error.
+	Voided uint64
+	// Missing are in gaps.
+	Missing uint64
+	// Forged are events that claimed numbers which their publisher never assigned. They were delivered without one, and
+	// count as nothing else here.
+	Forged uint64
+}
+
+// Ledger returns what became of a topic's events. It is zero if the topic is not subscribed to.
+func (t *Transport) Ledger(topic transport.Topic) Ledger {
+	var sum track.Counts
+	for _, ch := range t.registry.channelsOf(topic.Name) {
+		sum = sum.Add(ch.counts())
+	}
+	return Ledger{
+		Received: sum.Received, Repaired: sum.Repaired, Voided: sum.Voided, Missing: sum.Missing, Forged: sum.Forged,
+	}
+}

@@ -1,0 +1,221 @@
+package redis
+
+import (
+	"context"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
+	"go.uber.org/zap"
+)
+
+// ears are what the consumer of a feed hears of its probe, and the reader looks at.
+type ears struct {
+	suffix string // of the probe's channel: no other connection has one that ends so
+
+	heard    atomic.Uint64 // messages that were handed over
+	echo     atomic.Uint64 // the last probe that was
+	on       atomic.Bool   // the probe's channel is subscribed
+	channels atomic.Int64  // how many others are
+}
+
+func (e *ears) init() { e.suffix = wire.ProbeSuffix(strconv.FormatUint(rand.Uint64(), 36)) }
+
+// listen takes in a message on a channel that is none of the registry's.
+func (e *ears) listen(channel, message string) {
+	if !strings.HasSuffix(channel, e.suffix) {
+		return
+	}
+	if n, err := strconv.ParseUint(message, 10, 64); err == nil {
+		e.echo.Store(n)
+	}
+}
+
+// confirmed takes in that a channel is subscribed, or is not any more.
+func (e *ears) confirmed(channel string, on bool) {
+	if strings.HasSuffix(channel, e.suffix) {
+		e.on.Store(on)
+	}
+}
+
+// probe is a connection's own heartbeat. It subscribes to a channel of its own on a slot of its node, has the node's
+// publisher, which is another connection, publish there, and sees what its own consumer was handed. So it covers the
+// whole way of an event through the node: a server that lost the connection without telling, an address that leads
+// elsewhere by now, a connection that is open and dead. Nodes where nothing is subscribed to are not probed.
+//
+// Only the reader's goroutine touches it.
+type probe struct {
+	t    *Transport
+	addr string
+	ears *ears
+	conn rueidis.DedicatedClient
+	link *link
+
+	pulse pulse
+	slot  int
+	off   bool // it is not permitted
+
+	timer   *time.Timer
+	reply   chan probeReply
+	backlog *backlog
+}
+
+type probeReply struct {
+	number    uint64
+	receivers int
+	err       error
+}
+
+func newProbe(t *Transport, f *feed, conn rueidis.DedicatedClient, k *link) *probe {
+	return &probe{
+		t: t, addr: f.addr, ears: &f.ears, conn: conn, link: k, slot: -1,
+		pulse: pulse{timeout: t.cfg.ProbeTimeout},
+		timer: time.NewTimer(t.cfg.probeIn()), reply: make(chan probeReply, 1), backlog: &f.backlog,
+	}
+}
+
+// probeIn is how long to wait for the next probe, drawn at random so that processes do not probe together.
+func (c *Config) probeIn() time.Duration {
+	if c.ProbeInterval == never {
+		return never
+	}
+	return c.ProbeInterval*3/4 + rand.N(c.ProbeInterval/2+1)
+}
+
+// hurry has the connection probed at once.
+func (p *probe) hurry() {
+	if p.off || p.t.cfg.ProbeInterval == never {
+		return
+	}
+	p.pulse.hurry()
+	p.timer.Reset(0)
+}
+
+// look does what is due. An error says that the connection is dead.
+func (p *probe) look(ctx context.Context) error {
+	if p.ears.channels.Load() == 0 {
+		p.timer.Reset(p.t.cfg.probeIn())
+		return nil
+	}
+	now := time.Now()
+	if !p.ears.on.Load() {
+		if err := p.enter(ctx); err != nil || p.off {
+			return err
+		}
+	}
+	p.pulse.every = p.t.cfg.probeIn()
+	send, behind, dead := p.pulse.look(now, senses{confirmed: p.ears.on.Load(), heard: p.ears.heard.Load(), echo: p.ears.echo.Load()})
+	if dead != nil {
+		return dead
+	}
+	if send {
+		p.send()
+	}
+	if behind {
+		p.backlog.late(now, now.Sub(p.pulse.since), p.link)
+	}
+	p.timer.Reset(p.pulse.wait(now))
+	return nil
+}
+
+// enter subscribes to the probe's channel, on a slot that the node serves.
+func (p *probe) enter(ctx context.Context) error {
+	slot, ok := p.pick()
+	if !ok {
+		return nil // the node lost its slots, and this connection ends soon
+	}
+	p.slot = slot
+	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
+	defer cancel()
+	replies := p.conn.DoMulti(ctx,
+		p.conn.B().Ssubscribe().Channel(wire.ProbeChannel(slot, p.ears.suffix)).Build(), p.conn.B().ClientId().Build())
+	if id, err := replies[1].AsInt64(); err == nil {
+		p.backlog.client = id
+	}
+	err := replies[0].Error()
+	switch judge(err) {
+	case fine:
+	case moved, busyNode:
+		p.t.topology.suspect()
+	case broken:
+		return p.t.cfg.explain(err)
+	case forbidden:
+		p.disable(err)
+	}
+	return nil
+}
+
+// pick returns a slot of the node: the one it has, if it has it still.
+func (p *probe) pick() (slot int, ok bool) {
+	snapshot := p.t.topology.snapshot.Load()
+	if p.slot >= 0 && p.t.topology.owner(p.slot) == p.addr {
+		return p.slot, true
+	}
+	i, ok := snapshot.NodeShard(p.addr)
+	if !ok {
+		return 0, false
+	}
+	shard, ok := snapshot.Shard(i)
+	if !ok || len(shard.Slots) == 0 {
+		return 0, false
+	}
+	return anySlot(shard.Slots), true
+}
+
+// anySlot is a slot out of ranges, drawn at random so that processes do not all move when one slot does.
+func anySlot(ranges []router.SlotRange) int {
+	r := ranges[rand.N(len(ranges))]
+	return r.From + rand.N(r.Len())
+}
+
+// send has the publisher publish the probe.
+func (p *probe) send() {
+	number := p.pulse.number
+	channel, text := wire.ProbeChannel(p.slot, p.ears.suffix), strconv.FormatUint(number, 10)
+	given := p.link.send(errand{
+		build: func(client rueidis.Client) rueidis.Completed {
+			return client.B().Spublish().Channel(channel).Message(text).Build()
+		},
+		done: func(reply rueidis.RedisResult) {
+			n, err := reply.AsInt64()
+			select {
+			case p.reply <- probeReply{number: number, receivers: int(n), err: err}:
+			default: // a later probe was told of, and nobody has looked
+			}
+		},
+	})
+	if !given {
+		p.pulse.failed(number)
+	}
+}
+
+// take takes in what became of a probe.
+func (p *probe) take(reply probeReply) {
+	now := time.Now()
+	switch judge(reply.err) {
+	case fine:
+		p.pulse.accepted(now, reply.number, reply.receivers)
+	case forbidden:
+		p.disable(reply.err)
+		return
+	case moved: // the slot's channels are elsewhere now; the connection is told of it too
+		p.ears.on.Store(false)
+		p.pulse.failed(reply.number)
+	case busyNode, broken:
+		p.pulse.failed(reply.number)
+	}
+	p.timer.Reset(p.pulse.wait(now))
+}
+
+// disable gives up probing this connection.
+func (p *probe) disable(err error) {
+	p.off = true
+	p.timer.Stop()
+	p.t.log.Warn("redis: probes are refused, so a connection that hears nothing does not show",
+		zap.String("addr", p.addr), zap.Error(p.t.cfg.explainChannel(err, "{*}:shardbus:*")))
+}

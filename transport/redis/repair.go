@@ -1,0 +1,341 @@
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	mathrand "math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/pace"
+	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
+	"github.com/shardbus/shardbus/transport/redis/internal/track"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
+	"go.uber.org/zap"
+)
+
+// Rates of control documents.
+var (
+	askRate     = pace.Rate{PerSecond: 200, Burst: 200} // documents to one publisher
+	askRateAll  = pace.Rate{PerSecond: 2000, Burst: 2000}
+	answerRate  = pace.Rate{PerSecond: 32 << 20, Burst: 16 << 20} // bytes to one subscriber
+	answerTotal = pace.Rate{PerSecond: 128 << 20, Burst: 64 << 20}
+)
+
+const (
+	ratedParties = 1024
+	answerCost   = 256                    // bytes that a question costs its asker, however short the answer
+	repairDelay  = 10 * time.Millisecond  // see track.Repair.Delay
+	repairPause  = 250 * time.Millisecond // see track.Repair.MaxDelay
+	repairDeaf   = time.Second            // see track.Repair.Deaf
+)
+
+// repairs asks publishers for what is missing here, and answers subscribers for our own. Its methods do nothing on nil.
+type repairs struct {
+	t         *Transport
+	id        string // of our inbox
+	greetings greetings
+	question  atomic.Uint64 // the number of the last one
+
+	relisten atomic.Bool   // the control channels may be others now
+	wake     chan struct{} // capacity 1: there is something to do
+
+	mu sync.Mutex
+	// mu guards what follows.
+	asking    pace.Buckets // questions, by publisher
+	answering pace.Buckets // bytes, by subscriber
+	turn      int          // which node is asked through next
+}
+
+func newRepairs(t *Transport) *repairs {
+	r := &repairs{
+		t: t, id: rand.Text()[:13], wake: make(chan struct{}, 1),
+		asking:    pace.Buckets{Each: askRate, All: askRateAll, Parties: ratedParties},
+		answering: pace.Buckets{Each: answerRate, All: answerTotal, Parties: ratedParties},
+	}
+	r.greetings.init()
+	// Below 2⁵³ with room, so that every JSON reader gets it right; and no stranger guesses it.
+	r.question.Store(mathrand.Uint64N(1 << 48))
+	return r
+}
+
+// tracking is how channels track what is missing.
+func (r *repairs) tracking() *track.Repair {
+	cfg := &r.t.cfg.Repair
+	return &track.Repair{
+		Timeout: cfg.Timeout, Delay: repairDelay, MaxDelay: repairPause, Deaf: repairDeaf,
+		MaxHeldBytes: cfg.HeldBytes, Budget: track.NewBudget(cfg.HoldBytes),
+		Askable: wire.IsParty, Random: mathrand.Float64,
+	}
+}
+
+func (r *repairs) signal() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// listenSoon looks anew at what is to be listened on. It never blocks.
+func (r *repairs) listenSoon() {
+	if r != nil {
+		r.relisten.Store(true)
+		r.signal()
+	}
+}
+
+// listenFirst has our inbox wanted at once, so that the first Subscribe goes out with it.
+func (r *repairs) listenFirst() {
+	if r == nil {
+		return
+	}
+	if posts, all := r.t.registry.posts(); len(posts) == 0 && all {
+		r.listen(time.Now())
+	}
+}
+
+// listen makes the control channels what they should be.
+func (r *repairs) listen(now time.Time) {
+	subscriber := ""
+	if r.t.registry.subscribes() {
+		subscriber = r.id
+	}
+	snapshot := r.t.topology.snapshot.Load()
+	r.t.registry.listen(now, controls(snapshot, subscriber, r.t.outbox.publishers()), keepControl)
+}
+
+// serve greets publishers and keeps the control channels right until ctx ends.
+func (r *repairs) serve(ctx context.Context) error {
+	if r == nil {
+		<-ctx.Done()
+		return nil
+	}
+	sweep := time.NewTicker(keepControl)
+	defer sweep.Stop()
+	again := time.NewTimer(0)
+	defer again.Stop()
+	r.relisten.Store(true)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.wake:
+		case <-again.C:
+		case now := <-sweep.C:
+			r.listen(now)
+			r.t.outbox.forgetOld(now)
+			r.t.couriers.keep(func(addr string) bool {
+				_, known := r.t.topology.snapshot.Load().NodeShard(addr)
+				return known
+			})
+		}
+		if r.relisten.Swap(false) {
+			r.listen(time.Now())
+		}
+		if next := r.sendGreetings(time.Now()); next > 0 {
+			again.Reset(next)
+		}
+	}
+}
+
+// control takes in what arrived on a control channel.
+func (r *repairs) control(now time.Time, f *feed, ch *channel, message string) {
+	if r == nil {
+		return
+	}
+	var err error
+	switch ch.kind {
+	case inboxChannel:
+		err = r.answered(now, message)
+	case asksChannel:
+		err = r.asked(now, f, ch, message)
+	case helloChannel:
+		err = r.helloed(now, f, ch, message)
+	case eventChannel, watermarkChannel:
+	}
+	if err != nil {
+		r.t.log.Debug("redis: a control document that is none", zap.String("channel", ch.name), zap.Error(err))
+	}
+}
+
+// through returns where to ask: the nodes on which our inbox is confirmed and that can be sent to have it in turn.
+func (r *repairs) through() (p post, c *courier, found bool) {
+	posts, _ := r.t.registry.posts()
+	r.mu.Lock()
+	r.turn++
+	turn := r.turn
+	r.mu.Unlock()
+	slices.SortFunc(posts, func(a, b post) int { return a.slot - b.slot })
+	for i := range posts {
+		p = posts[(turn+i)%len(posts)]
+		if c = r.t.couriers.at(p.addr); c.isUp() {
+			return p, c, true
+		}
+	}
+	return post{}, nil, false
+}
+
+// missing is what one channel misses of a publisher.
+type missing struct {
+	ch      *channel
+	numbers seqs.Set
+}
+
+// ask asks publishers for what is missing in the channels.
+func (r *repairs) ask(now time.Time, channels map[*channel]struct{}) {
+	if r == nil {
+		return
+	}
+	n := r.question.Add(1)
+	byPublisher := make(map[string][]missing)
+	for ch := range channels {
+		ch.ask(now, n, func(publisher string, numbers seqs.Set) {
+			byPublisher[publisher] = append(byPublisher[publisher], missing{ch: ch, numbers: numbers})
+		})
+	}
+	for publisher, all := range byPublisher {
+		for len(all) > 0 {
+			k := min(len(all), wire.MaxAsked)
+			r.send(now, publisher, n, all[:k])
+			all = all[k:]
+		}
+	}
+}
+
+// send sends one question. What cannot be sent is asked again later.
+func (r *repairs) send(now time.Time, publisher string, n uint64, all []missing) {
+	if !r.mayAsk(now, publisher) {
+		return
+	}
+	tell := func(heard bool) {
+		at := time.Now()
+		for _, m := range all {
+			m.ch.askedFor(at, publisher, heard)
+		}
+	}
+	p, c, found := r.through()
+	if !found {
+		if r.t.couriers.anyUp() { // the server can be written to, and does not let us have an inbox
+			tell(true)
+		}
+		return
+	}
+	ask := wire.Ask{Subscriber: r.id, N: n}
+	for _, m := range all {
+		ask.Streams = append(ask.Streams, wire.Missing{Channel: m.ch.name, Numbers: m.numbers.String()})
+	}
+	doc, err := wire.AppendAsk(nil, ask)
+	if err != nil {
+		r.t.log.Warn("redis: not asked", zap.Error(err))
+		return
+	}
+	c.put(letter{channel: wire.AskChannel(p.slot, publisher), doc: doc, sent: func(listeners int, err error) {
+		if err == nil {
+			tell(listeners > 0)
+		}
+	}})
+}
+
+func (r *repairs) mayAsk(now time.Time, publisher string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.asking.Left(now, publisher) <= 0 {
+		return false
+	}
+	r.asking.Spend(now, publisher, 1)
+	return true
+}
+
+// answered takes in an answer in our inbox.
+func (r *repairs) answered(now time.Time, message string) error {
+	a, err := wire.DecodeAnswer(message)
+	if err != nil {
+		return err
+	}
+	if a.Channel == "" {
+		r.here(now, a)
+		return nil
+	}
+	ch := r.t.registry.events(a.Channel)
+	if ch == nil {
+		return nil
+	}
+	void, err := seqs.Parse(a.Void)
+	if err != nil {
+		return err
+	}
+	open, err := seqs.Parse(a.Open)
+	if err != nil {
+		return err
+	}
+	answer := track.Answer{
+		N: a.N, Assigned: a.Assigned, Gone: a.Gone, Void: void, Open: open, Uncertain: a.Uncertain, Epoch: a.Epoch,
+		Age: time.Duration(a.AgeMillis) * time.Millisecond,
+	}
+	for _, raw := range a.Events {
+		if env, uncertain, ok := ch.decode(string(raw)); ok {
+			answer.Events = append(answer.Events, track.Event{Env: env, Uncertain: uncertain})
+		}
+	}
+	ch.answer(now, a.Publisher, answer)
+	return nil
+}
+
+// asked answers a question to a publisher of ours, on the node and slot where it was asked.
+func (r *repairs) asked(now time.Time, f *feed, ch *channel, message string) error {
+	ask, err := wire.DecodeAsk(message)
+	if err != nil {
+		return err
+	}
+	left := r.mayAnswer(now, ask.Subscriber)
+	if left <= 0 {
+		return nil
+	}
+	answers := r.t.outbox.answer(now, ch.publisher, ask, left)
+	return r.reply(now, f, ch, ask.Subscriber, answers)
+}
+
+// helloed answers a Hello.
+func (r *repairs) helloed(now time.Time, f *feed, ch *channel, message string) error {
+	hello, err := wire.DecodeHello(message)
+	if err != nil {
+		return err
+	}
+	if r.mayAnswer(now, hello.Subscriber) <= 0 {
+		return nil
+	}
+	return r.reply(now, f, ch, hello.Subscriber, r.t.outbox.here(now, hello))
+}
+
+// mayAnswer returns how many bytes a subscriber may be sent now.
+func (r *repairs) mayAnswer(now time.Time, subscriber string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	left := r.answering.Left(now, subscriber)
+	if left > 0 {
+		r.answering.Spend(now, subscriber, answerCost)
+	}
+	return int(left)
+}
+
+// reply sends answers to a subscriber's inbox.
+func (r *repairs) reply(now time.Time, f *feed, ch *channel, subscriber string, answers []wire.Answer) error {
+	inbox, c := wire.InboxChannel(ch.slot, subscriber), r.t.couriers.at(f.addr)
+	sum := 0
+	for _, a := range answers {
+		doc, err := wire.AppendAnswer(nil, a)
+		if err != nil {
+			return err
+		}
+		sum += len(doc)
+		if !c.put(letter{channel: inbox, doc: doc}) {
+			break
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answering.Spend(now, subscriber, float64(sum))
+	return nil
+}

@@ -1,0 +1,93 @@
+package redis
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/window"
+)
+
+// Defaults of [Repair].
+const (
+	DefaultRepairTimeout     = 5 * time.Second
+	DefaultRepairEvents      = 8192
+	DefaultRepairBytes       = 4 << 20
+	DefaultRepairAge         = 30 * time.Second
+	DefaultRepairTotalEvents = 1 << 18
+	DefaultRepairTotalBytes  = 64 << 20
+	DefaultRepairHeldEvents  = 16384
+	DefaultRepairHeldBytes   = 16 << 20
+	DefaultRepairHoldBytes   = 64 << 20
+)
+
+// Repair configures how what was lost between Redis and a subscriber is healed: the publisher remembers its last events,
+// and sends those that a subscriber asks for once more, to it alone. The zero value is right for most.
+//
+// What is asked for must still be remembered: the window must hold what is published on a channel while a fault lasts and
+// subscribers find out. It fills its bounds with the time, so they are what it costs.
+type Repair struct {
+	// Off: nothing is remembered and nobody is asked. What is lost is reported all the same.
+	Off bool
+
+	// Timeout is how long a subscriber waits for what it has asked for, and again after each sign that the publisher works
+	// on it. It counts from when a shard can be asked through. Meanwhile later events of that publisher on that channel
+	// wait; then they are delivered, and what is missing is a Gap. Zero: 5 s. At least 10 ms.
+	Timeout time.Duration
+
+	// Events and Bytes bound what a publisher remembers of one channel, and Age how long. Zero: 8192 events, 4 MiB, 30 s.
+	Events, Bytes int
+	Age           time.Duration
+
+	// TotalEvents and TotalBytes bound what it remembers of all channels. Zero: 262144 events, 64 MiB.
+	TotalEvents, TotalBytes int
+
+	// HeldEvents and HeldBytes bound what waits at a subscriber for one publisher's missing events on one channel, and
+	// HoldBytes for all. Beyond it the first that are missing are given up. Zero: 16384 events, 16 MiB, 64 MiB.
+	HeldEvents, HeldBytes, HoldBytes int
+}
+
+// limits are those of the publisher's memory.
+func (r *Repair) limits() window.Limits {
+	return window.Limits{Events: r.Events, Bytes: r.Bytes, TotalEvents: r.TotalEvents, TotalBytes: r.TotalBytes, Age: r.Age}
+}
+
+// resolved returns the options with their defaults, or what is wrong with them.
+func (r Repair) resolved() (Repair, error) {
+	const most = 1 << 40
+	for _, n := range []struct {
+		name          string
+		value         *int
+		zero, highest int
+	}{
+		{"Events", &r.Events, DefaultRepairEvents, 1 << 24},
+		{"Bytes", &r.Bytes, DefaultRepairBytes, most},
+		{"TotalEvents", &r.TotalEvents, DefaultRepairTotalEvents, 1 << 30},
+		{"TotalBytes", &r.TotalBytes, DefaultRepairTotalBytes, most},
+		{"HeldEvents", &r.HeldEvents, DefaultRepairHeldEvents, 1 << 24},
+		{"HeldBytes", &r.HeldBytes, DefaultRepairHeldBytes, most},
+		{"HoldBytes", &r.HoldBytes, DefaultRepairHoldBytes, most},
+	} {
+		if *n.value == 0 {
+			*n.value = n.zero
+		}
+		if *n.value < 0 || *n.value > n.highest {
+			return r, fmt.Errorf("redis: Config.Repair.%s is %d, want 1 to %d", n.name, *n.value, n.highest)
+		}
+	}
+	for _, d := range []struct {
+		name  string
+		value *time.Duration
+		zero  time.Duration
+	}{
+		{"Timeout", &r.Timeout, DefaultRepairTimeout},
+		{"Age", &r.Age, DefaultRepairAge},
+	} {
+		if *d.value == 0 {
+			*d.value = d.zero
+		}
+		if *d.value < 10*time.Millisecond {
+			return r, fmt.Errorf("redis: Config.Repair.%s is %v, want 10 ms or more", d.name, *d.value)
+		}
+	}
+	return r, nil
+}

@@ -1,0 +1,163 @@
+package redis
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/redis/rueidis"
+	"github.com/shardbus/shardbus/router"
+)
+
+// sentinelView is what one sentinel says.
+type sentinelView struct {
+	id       string // its own; its address if it does not tell
+	primary  string // the primary's address
+	epoch    uint64 // as of which configuration epoch
+	replicas []string
+	others   map[string]string // the other sentinels that it knows of: address by ID
+}
+
+// candidate is a primary that sentinels name.
+type candidate struct {
+	addr     string
+	epoch    uint64 // the highest with which it is named
+	votes    int
+	replicas []string // as the sentinel of that epoch has them
+}
+
+// candidates returns who may be the primary, most believable first. Sentinels settle their differences by epochs: each
+// fail-over has a higher one, for which a majority voted. So the newest news wins whoever brings it, then what more of
+// them say. What is older than what we know is believed of a majority only (they were set up anew), and so is another
+// address of the same age: a sentinel that was cut off convinces nobody.
+func candidates(views []sentinelView, held candidate) []candidate {
+	known := make(map[string]bool)
+	byAddr := make(map[string]*candidate)
+	voted := make(map[string]bool)
+	for _, v := range views {
+		known[v.id] = true
+		for id := range v.others {
+			known[id] = true
+		}
+		if voted[v.id] {
+			continue // it has two addresses
+		}
+		voted[v.id] = true
+		c := byAddr[v.primary]
+		if c == nil {
+			c = &candidate{addr: v.primary}
+			byAddr[v.primary] = c
+		}
+		c.votes++
+		if c.votes == 1 || v.epoch > c.epoch {
+			c.epoch, c.replicas = v.epoch, v.replicas
+		}
+	}
+	list := make([]candidate, 0, len(byAddr))
+	for _, c := range byAddr {
+		if held.addr == "" || c.addr == held.addr || c.epoch > held.epoch || 2*c.votes > len(known) {
+			list = append(list, *c)
+		}
+	}
+	slices.SortFunc(list, func(a, b candidate) int {
+		return cmp.Or(-cmp.Compare(a.epoch, b.epoch), -cmp.Compare(a.votes, b.votes), cmp.Compare(a.addr, b.addr))
+	})
+	return list
+}
+
+// snapshot is the topology with the candidate as primary.
+func (c candidate) snapshot() (*router.Snapshot, error) {
+	shard := router.Shard{
+		Primary: router.Node{Addr: c.addr},
+		Slots:   []router.SlotRange{{From: 0, To: router.Slots - 1}},
+	}
+	for _, addr := range c.replicas {
+		if node := (router.Node{Addr: addr}); addr != c.addr && !slices.Contains(shard.Replicas, node) {
+			shard.Replicas = append(shard.Replicas, node)
+		}
+	}
+	return router.NewSnapshot([]router.Shard{shard})
+}
+
+// askSentinel asks one sentinel about a primary. All commands are one pipeline. What it may not tell but the first two
+// is left out.
+func askSentinel(ctx context.Context, conn rueidis.CoreClient, addr, primary string) (sentinelView, error) {
+	ask := func(words ...string) rueidis.Completed {
+		return conn.B().Arbitrary("SENTINEL").Args(words...).Build()
+	}
+	replies := conn.DoMulti(ctx,
+		ask("GET-MASTER-ADDR-BY-NAME", primary), ask("MASTER", primary),
+		ask("MYID"), ask("SENTINELS", primary), ask("REPLICAS", primary))
+	view := sentinelView{id: addr, others: make(map[string]string)}
+	at, err := replies[0].AsStrSlice()
+	switch {
+	case rueidis.IsRedisNil(err) || err == nil && len(at) < 2:
+		return view, fmt.Errorf("%w: the sentinel at %s watches none named %q: see SENTINEL MASTERS, and Config.Sentinel.Primary", ErrNoPrimary, addr, primary)
+	case err != nil:
+		return view, err
+	}
+	if view.primary = hostPort(at[0], at[1]); view.primary == "" {
+		return view, fmt.Errorf("the sentinel at %s names the address %q", addr, at)
+	}
+	known, err := replies[1].AsStrMap()
+	if err != nil {
+		return view, err
+	}
+	if view.epoch, err = strconv.ParseUint(known["config-epoch"], 10, 64); err != nil {
+		return view, fmt.Errorf("the sentinel at %s: config-epoch: %w", addr, err)
+	}
+	if id, err := replies[2].ToString(); err == nil && id != "" {
+		view.id = id
+	}
+	for _, s := range listOf(replies[3]) {
+		if other := hostPort(s["ip"], s["port"]); other != "" {
+			view.others[cmp.Or(s["runid"], other)] = other
+		}
+	}
+	for _, r := range listOf(replies[4]) {
+		// One that is down stays listed for ever.
+		if node := hostPort(r["ip"], r["port"]); node != "" && !strings.Contains(r["flags"], "s_down") {
+			view.replicas = append(view.replicas, node)
+		}
+	}
+	slices.Sort(view.replicas)
+	return view, nil
+}
+
+// listOf reads a list of descriptions; nil if it is none.
+func listOf(reply rueidis.RedisResult) []map[string]string {
+	items, err := reply.ToArray()
+	if err != nil {
+		return nil
+	}
+	var list []map[string]string
+	for _, item := range items {
+		if m, err := item.AsStrMap(); err == nil {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// errNoRole is what a server's role is not.
+var errNoRole = errors.New("it is no primary")
+
+// isPrimary asks a server for its role, and returns why it is no primary; nil if it is.
+func isPrimary(ctx context.Context, conn rueidis.CoreClient) error {
+	reply, err := conn.Do(ctx, conn.B().Arbitrary("ROLE").Build()).ToArray()
+	if err != nil {
+		return err
+	}
+	if len(reply) == 0 {
+		return errNoRole
+	}
+	role, err := reply[0].ToString()
+	if err != nil || role != "master" {
+		return fmt.Errorf("%w, but a %s", errNoRole, role)
+	}
+	return nil
+}

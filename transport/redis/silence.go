@@ -1,0 +1,92 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+const (
+	// keepAlive is how long nothing may arrive before the server is asked whether it lives.
+	keepAlive = 300 * time.Millisecond
+	// subscribeTimeout bounds a command of a subscriber's connection whose server goes on sending other things: its answer
+	// comes behind them. A server that is silent is noticed much sooner.
+	subscribeTimeout = 30 * time.Second
+)
+
+// socket is a connection that counts what arrives.
+type socket struct {
+	net.Conn
+	reads atomic.Uint64
+}
+
+// Read is net.Conn's.
+func (s *socket) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if n > 0 {
+		s.reads.Add(1)
+	}
+	return n, err
+}
+
+// silence decides when a connection counts as dead because nothing arrives, though the server was asked. It is pure. It
+// counts looks as pulse does, and for the same reason. The pings of rueidis would not do: they are sent also while events
+// arrive, and count as unanswered when their answer comes behind a second's worth of those.
+type silence struct {
+	timeout time.Duration
+	reads   uint64 // at the last look
+	asked   bool   // and nothing has arrived since
+	quiet   int    // looks since
+}
+
+// look returns whether to ask the server, whether it is dead, and when to look again.
+func (s *silence) look(reads uint64) (ask, dead bool, wait time.Duration) {
+	if reads != s.reads {
+		s.reads, s.asked, s.quiet = reads, false, 0
+		return false, false, keepAlive
+	}
+	if !s.asked {
+		s.asked, s.quiet = true, 0
+		return true, false, s.timeout / patience
+	}
+	s.quiet++
+	return false, s.quiet >= patience, s.timeout / patience
+}
+
+// watchSilence closes the socket when the server is silent, and returns why; or nil when ctx ends.
+func watchSilence(ctx context.Context, s *socket, conn rueidis.DedicatedClient, timeout time.Duration) error {
+	state := silence{timeout: timeout}
+	answered := make(chan struct{}, 1)
+	answered <- struct{}{} // none is on its way
+	defer func() { <-answered }()
+	timer := time.NewTimer(keepAlive)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		ask, dead, wait := state.look(s.reads.Load())
+		if dead {
+			err := fmt.Errorf("nothing arrived for %v, nor an answer to a ping", timeout)
+			_ = s.Close() // also ends what waits for an answer
+			return err
+		}
+		if ask {
+			select {
+			case <-answered:
+				go func() { // its answer is seen as one of the reads
+					conn.Do(ctx, conn.B().Ping().Build())
+					answered <- struct{}{}
+				}()
+			default: // the last one was not answered yet: what arrived since came before its answer
+			}
+		}
+		timer.Reset(wait)
+	}
+}

@@ -1,0 +1,182 @@
+package redis_test
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shardbus/shardbus/bustest/fakecluster"
+	"github.com/shardbus/shardbus/internal/redistest"
+	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// sluggish makes connections on which a subscriber reads late: each Read first calls pause.
+type sluggish struct {
+	dial  func(context.Context, string) (net.Conn, error)
+	pause func(closed <-chan struct{})
+}
+
+func (s sluggish) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	conn, err := s.dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &sluggishConn{Conn: conn, pause: s.pause, subscribes: make(chan struct{}), closed: make(chan struct{})}, nil
+}
+
+type sluggishConn struct {
+	net.Conn
+	pause func(closed <-chan struct{})
+
+	once, end  sync.Once
+	subscribes chan struct{}
+	closed     chan struct{}
+}
+
+func (c *sluggishConn) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("SSUBSCRIBE")) {
+		c.once.Do(func() { close(c.subscribes) })
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *sluggishConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	select {
+	case <-c.subscribes:
+		c.pause(c.closed)
+	default:
+	}
+	return n, err
+}
+
+func (c *sluggishConn) Close() error {
+	c.end.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// TestSlowSubscriberIsWarned: while a subscriber falls behind there is a warning that says what the server holds for it,
+// and its connection, which is slow and not dead, is left alone.
+func TestSlowSubscriberIsWarned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fakecluster.Linger(t)
+		c := fakecluster.New(t, fakecluster.Config{})
+		core, logs := observer.New(zap.WarnLevel)
+		slow := sluggish{dial: c.Dial, pause: func(<-chan struct{}) { time.Sleep(100 * time.Millisecond) }}
+		sub := serve(t, redis.Config{Addrs: c.Addrs(), Dial: slow.Dial, Logger: zap.New(core)})
+		pub := serve(t, redis.Config{Addrs: c.Addrs(), Dial: c.Dial})
+		sub.subscribe(t, transport.Topic{Name: "orders"})
+		time.Sleep(5 * time.Second) // until it is probed
+		const events = 400
+		for range events {
+			if res := pub.publish(t.Context(), transport.Envelope{Topic: "orders", Publisher: "p", ID: "x", Payload: make([]byte, 32<<10)}); res.Err != nil {
+				t.Fatal(res.Err)
+			}
+		}
+		sub.await(t, "all events", func() bool { return len(sub.events) == events && len(sub.gaps) == 0 })
+		warnings := logs.FilterMessageSnippet("behind").All()
+		if len(warnings) == 0 || len(warnings) > 3 {
+			t.Fatalf("%d warnings, want one every ten seconds: %v", len(warnings), warnings)
+		}
+		fields := warnings[0].ContextMap()
+		if held, err := strconv.Atoi(fields["held by the server, bytes"].(string)); err != nil || held < 1<<20 {
+			t.Errorf("%v", fields)
+		}
+		for path, starts := range subscribers(sub) {
+			if starts != 1 {
+				t.Errorf("%s was started %d times", path, starts)
+			}
+		}
+	})
+}
+
+// TestOutputBufferLimit: a subscriber that stops reading is cut off by the server. It is back within two seconds of
+// reading again, and what it missed is repaired or told.
+func TestOutputBufferLimit(t *testing.T) {
+	s := redistest.Standalone(t, redistest.Config{Directives: []string{"client-output-buffer-limit pubsub 1mb 0 0"}})
+	var mu sync.Mutex
+	gate := make(chan struct{})
+	close(gate)
+	d := net.Dialer{}
+	slow := sluggish{
+		dial: func(ctx context.Context, addr string) (net.Conn, error) { return d.DialContext(ctx, "tcp", addr) },
+		pause: func(closed <-chan struct{}) {
+			mu.Lock()
+			opened := gate
+			mu.Unlock()
+			select {
+			case <-opened:
+			case <-closed:
+			}
+		},
+	}
+	sub := serve(t, redis.Config{Addrs: []string{s.Addr()}, Dial: slow.Dial})
+	pub := serve(t, redis.Config{Addrs: []string{s.Addr()}})
+	sub.subscribe(t, transport.Topic{Name: "orders"})
+	assigned := uint64(0)
+	publish := func(size int) transport.Result {
+		res := pub.publish(t.Context(), transport.Envelope{Topic: "orders", Publisher: "p", ID: "x", Payload: make([]byte, size)})
+		if res.Err != nil {
+			t.Fatal(res.Err)
+		}
+		assigned++
+		return res
+	}
+	publish(1)
+	sub.await(t, "the first event", func() bool { return len(sub.events) == 1 })
+
+	mu.Lock()
+	gate = make(chan struct{})
+	mu.Unlock()
+	for publish(64<<10).Receivers > 0 {
+		if assigned > 5000 {
+			t.Fatal("the server does not cut it off")
+		}
+	}
+	if !strings.Contains(s.Log(), "output buffer limits") {
+		t.Fatal("the connection ended for another reason")
+	}
+	mu.Lock()
+	close(gate)
+	mu.Unlock()
+	reading := time.Now()
+	before := assigned
+	for {
+		publish(1)
+		sub.mu.Lock()
+		back := sub.last["orders|0|p"] > before
+		sub.mu.Unlock()
+		if back {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	took := time.Since(reading)
+	t.Logf("back after %v, having missed %d or less", took, before)
+	if took > 2*time.Second {
+		t.Errorf("back after %v", took)
+	}
+	pub.stop()
+	sub.await(t, "every number to be settled", func() bool {
+		n := uint64(len(sub.events))
+		for _, g := range sub.gaps {
+			n += g.Count
+		}
+		return n == assigned
+	})
+	for _, g := range sub.gaps {
+		if g.Kind != transport.Lost {
+			t.Errorf("%v", g)
+		}
+		t.Log(g)
+	}
+}

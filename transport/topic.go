@@ -1,0 +1,59 @@
+package transport
+
+import "fmt"
+
+// Bounds of a [Topic].
+const (
+	// MaxName is the length of the longest name, in bytes.
+	MaxName = 200
+	// MaxPartitions is the largest number of partitions.
+	MaxPartitions = 4096
+)
+
+// Topic is what a transport needs to know of a topic.
+type Topic struct {
+	// Name is 1 to MaxName bytes of [A-Za-z0-9._:-].
+	Name string
+	// Partitions is how many it has, 1 to MaxPartitions, numbered from 0; 0 if
+	// it is not partitioned.
+	Partitions int
+}
+
+// Validate reports what is wrong with the topic, as an error that wraps
+// [ErrInvalidTopic] and names it. Buses hand over valid topics only; a transport
+// refuses others all the same, so that a fault shows where it was made.
+func (t Topic) Validate() error {
+	switch n := len(t.Name); {
+	case n == 0:
+		return fmt.Errorf("%w: the name is empty", ErrInvalidTopic)
+	case n > MaxName:
+		return fmt.Errorf("%w: the name %.20q… has %d bytes, at most %d are allowed", ErrInvalidTopic, t.Name, n, MaxName)
+	}
+	for i := range len(t.Name) {
+		if !nameByte(t.Name[i]) {
+			return fmt.Errorf("%w: %q: byte %#02x at position %d is not one of A-Z a-z 0-9 . _ : -", ErrInvalidTopic, t.Name, t.Name[i], i)
+		}
+	}
+	if t.Partitions < 0 || t.Partitions > MaxPartitions {
+		return fmt.Errorf("%w: %q: %d partitions, want 0 to %d", ErrInvalidTopic, t.Name, t.Partitions, MaxPartitions)
+	}
+	return nil
+}
+
+func nameByte(c byte) bool {
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		return true
+	default:
+		return c == '.' || c == '_' || c == ':' || c == '-'
+	}
+}
+
+// Holds reports whether partition is one of the topic's: 0 if it is not
+// partitioned. The error wraps [ErrInvalidTopic].
+func (t Topic) Holds(partition int) error {
+	if n := max(1, t.Partitions); partition < 0 || partition >= n {
+		return fmt.Errorf("%w: %q has no partition %d of %d", ErrInvalidTopic, t.Name, partition, n)
+	}
+	return nil
+}
