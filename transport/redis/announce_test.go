@@ -96,7 +96,7 @@ func TestClusterMoves(t *testing.T) {
 			return new(net.Dialer).DialContext(ctx, "tcp", addr)
 		},
 	}
-	f := startFlowAt(t, cfg, flowTopics)
+	f := startFlowAt(t, cfg, flowTopics, flowEvery)
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
