@@ -13,7 +13,7 @@ var goredisRole = proof.Role{
 	OpenSender: func(_ context.Context, s proof.Script) (proof.Sender, error) {
 		return goredisSender{ClusterClient: openGoredis(s), channels: s.Channels}, nil
 	},
-	OpenReceiver: func(ctx context.Context, s proof.Script, r *proof.Receipts) (func() error, error) {
+	OpenReceiver: func(ctx context.Context, s proof.Script, r *proof.Receipts) (proof.Receiver, error) {
 		client := openGoredis(s)
 		var running sync.WaitGroup
 		var subscriptions []*goredis.PubSub
@@ -21,7 +21,7 @@ var goredisRole = proof.Role{
 			sub := client.SSubscribe(ctx, channel)
 			subscriptions = append(subscriptions, sub)
 			if _, err := sub.Receive(ctx); err != nil { // the confirmation
-				return nil, err
+				return proof.Receiver{}, err
 			}
 			running.Go(func() {
 				for m := range sub.Channel() {
@@ -29,13 +29,13 @@ var goredisRole = proof.Role{
 				}
 			})
 		}
-		return func() error {
+		return proof.Receiver{Close: func() error {
 			for _, sub := range subscriptions {
 				_ = sub.Close() // a connection that is broken already is no matter
 			}
 			running.Wait()
 			return client.Close()
-		}, nil
+		}}, nil
 	},
 }
 

@@ -15,10 +15,10 @@ var rueidisRole = proof.Role{
 		client, err := openRueidis(s)
 		return rueidisSender{Client: client, channels: s.Channels}, err
 	},
-	OpenReceiver: func(_ context.Context, s proof.Script, r *proof.Receipts) (func() error, error) {
+	OpenReceiver: func(_ context.Context, s proof.Script, r *proof.Receipts) (proof.Receiver, error) {
 		client, err := openRueidis(s)
 		if err != nil {
-			return nil, err
+			return proof.Receiver{}, err
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		var running sync.WaitGroup
@@ -34,12 +34,12 @@ var rueidisRole = proof.Role{
 				}
 			})
 		}
-		return func() error {
+		return proof.Receiver{Close: func() error {
 			cancel()
 			client.Close()
 			running.Wait()
 			return nil
-		}, nil
+		}}, nil
 	},
 }
 

@@ -19,7 +19,8 @@ type mode struct {
 
 // modes is all of them. A contestant of its own comes of each.
 var modes = []mode{
-	{name: "shardbus", set: func(*redis.Config) {}},
+	{name: "shardbus", complete: true, set: func(*redis.Config) {}},
+	{name: "repair-off", set: func(c *redis.Config) { c.Repair.Off = true }},
 }
 
 // shardbusRole takes part as applications do: through package bus.
@@ -32,10 +33,10 @@ func shardbusRole(m mode) proof.Role {
 			}
 			return p, nil
 		},
-		OpenReceiver: func(ctx context.Context, s proof.Script, r *proof.Receipts) (func() error, error) {
+		OpenReceiver: func(ctx context.Context, s proof.Script, r *proof.Receipts) (proof.Receiver, error) {
 			p := &shardbusSender{}
 			if err := p.open(ctx, m, s); err != nil {
-				return nil, err
+				return proof.Receiver{}, err
 			}
 			index := make(map[string]int)
 			for i, topic := range p.topics {
@@ -50,10 +51,16 @@ func shardbusRole(m mode) proof.Role {
 					})
 				}))
 				if err != nil {
-					return nil, err
+					return proof.Receiver{}, err
 				}
 			}
-			return func() error { return errors.Join(p.bus.Close(), p.transport.Close()) }, nil
+			voided := func() (n uint64) {
+				for _, channel := range s.Channels {
+					n += p.transport.Ledger(transport.Topic{Name: channel}).Voided
+				}
+				return n
+			}
+			return proof.Receiver{Close: func() error { return errors.Join(p.bus.Close(), p.transport.Close()) }, Voided: voided}, nil
 		},
 	}
 }

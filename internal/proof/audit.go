@@ -17,6 +17,7 @@ type Verdict struct {
 	Uncertain int // as uncertain
 	Silent    int // of these, told of not at all
 	Orphaned  int // accepted, of a publisher that was killed, did not arrive, and not told of: nobody can know
+	Void      int // failed with a number, of a publisher that was not killed, and declared void
 	Unsettled int // failed with a number, of a publisher that was not killed, that neither arrived nor were told of
 
 	OverReported int // numbers in gaps that arrived, are in another gap, or were never assigned
@@ -72,12 +73,21 @@ func (b *Books) Audit() Verdict {
 		a.index()
 		a.arrivals()
 		a.gaps()
+		void := a.Void
 		a.settle()
+		if void = a.Void - void; b.contestant.Complete && !b.anyKilled() && void != a.subscriber.voided {
+			v.broken("%s: %d numbers are void, and it says %d", a.subscriber.name, void, a.subscriber.voided)
+		}
 	}
 	if b.contestant.Numbered {
 		v.judge(b.contestant)
 	}
 	return v
+}
+
+// anyKilled reports whether a publisher was killed: then nobody knows which numbers it gave up.
+func (b *Books) anyKilled() bool {
+	return slices.ContainsFunc(b.publishers, func(p publisherBook) bool { return p.killed })
 }
 
 // judge counts what was owed.
@@ -273,6 +283,8 @@ func (a *auditor) one(k key, n int, pub publication, f fate) {
 		switch {
 		case f.arrived:
 			a.Late++
+		case f.gap == nil && pub.seq != 0 && !killed && a.contestant.Complete:
+			a.Void++
 		case f.gap == nil && pub.seq != 0 && !killed && a.contestant.Numbered:
 			a.Unsettled++
 			a.broken("%s: number %d of publisher %d on topic %d failed and is nowhere", a.subscriber.name, pub.seq, k.publisher, k.topic)

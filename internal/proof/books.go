@@ -35,6 +35,7 @@ type subscriberBook struct {
 	name     string
 	arrivals []record // in the order in which handlers were called, for each topic
 	gaps     []Gap
+	voided   int // numbers that it says are void
 }
 
 // Books reads what a team wrote. The stage must be finished.
@@ -81,6 +82,9 @@ func (s *Stage) Books(t *Team) (*Books, error) {
 				return nil, err
 			}
 			book.gaps = append(book.gaps, gaps...)
+		}
+		if position < len(t.voided) {
+			book.voided = int(t.voided[position])
 		}
 		b.subscribers = append(b.subscribers, book)
 	}

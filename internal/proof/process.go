@@ -26,8 +26,8 @@ type process struct {
 	memory chan Memory
 
 	// What it told last.
-	id                                  atomic.Pointer[string]
-	oldest, received, missing, assigned atomic.Int64
+	id                                          atomic.Pointer[string]
+	oldest, received, missing, voided, assigned atomic.Int64
 
 	mu sync.Mutex
 	// mu guards what follows.
@@ -110,6 +110,7 @@ func (p *process) told(line string) {
 		p.oldest.Store(number(1))
 		p.received.Store(number(2))
 		p.missing.Store(number(3))
+		p.voided.Store(number(4))
 	case "memory":
 		p.memory <- Memory{Goroutines: int(number(1)), Heap: number(2)}
 	case "sent":

@@ -59,7 +59,14 @@ type Sender interface {
 type Role struct {
 	OpenSender func(ctx context.Context, s Script) (Sender, error)
 	// OpenReceiver subscribes to all channels and returns when that is live; what arrives and what is missing goes to r.
-	OpenReceiver func(ctx context.Context, s Script, r *Receipts) (closeAll func() error, err error)
+	OpenReceiver func(ctx context.Context, s Script, r *Receipts) (Receiver, error)
+}
+
+// Receiver is what subscribes for one process.
+type Receiver struct {
+	Close func() error
+	// Voided, if not nil, is how many numbers the client knows to be void: given up by their publisher, which told so.
+	Voided func() uint64
 }
 
 // Play is the main function of a process with a role, whose script is in text, and returns the status to exit with.
@@ -67,7 +74,7 @@ type Role struct {
 //
 //	id ID                            its incarnation, before anything else
 //	ready
-//	at OLDEST RECEIVED MISSING       a subscriber, again and again: over all topics, the oldest of the times when the
+//	at OLDEST RECEIVED MISSING VOID  a subscriber, again and again: over all topics, the oldest of the times when the
 //	                                 last event received began; 0 if a topic never had one
 //	memory GOROUTINES HEAP           asked by a line on the standard input, after a garbage collection
 //	sent ASSIGNED                    a publisher, at its end

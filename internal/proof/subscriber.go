@@ -66,6 +66,9 @@ func (r *Receipts) oldest() int64 {
 // tellEvery is how often a subscriber tells how far it has come.
 const tellEvery = 10 * time.Millisecond
 
+// tellVoided is how many times it tells before it asks the client again, which has to look at every topic.
+const tellVoided = 20
+
 // playSubscriber takes down what arrives until stopped ends.
 func playSubscriber(stopped context.Context, role Role, s Script, out *log) error {
 	books, err := createLog(s.recordsPath())
@@ -77,7 +80,7 @@ func playSubscriber(stopped context.Context, role Role, s Script, out *log) erro
 		return err
 	}
 	r := &Receipts{books: books, gaps: gaps, last: make([]atomic.Int64, len(s.Channels))}
-	closeAll, err := role.OpenReceiver(stopped, s, r)
+	receiver, err := role.OpenReceiver(stopped, s, r)
 	if err != nil {
 		return err
 	}
@@ -85,6 +88,7 @@ func playSubscriber(stopped context.Context, role Role, s Script, out *log) erro
 	ended := make(chan struct{})
 	var teller sync.WaitGroup
 	teller.Go(func() {
+		n, voided := 0, uint64(0)
 		tick := time.NewTicker(tellEvery)
 		defer tick.Stop()
 		for {
@@ -92,12 +96,16 @@ func playSubscriber(stopped context.Context, role Role, s Script, out *log) erro
 			case <-ended:
 				return
 			case <-tick.C:
-				out.printf("at %d %d %d", r.oldest(), r.received.Load(), r.missing.Load())
+				n++
+				if receiver.Voided != nil && n%tellVoided == 0 {
+					voided = receiver.Voided()
+				}
+				out.printf("at %d %d %d %d", r.oldest(), r.received.Load(), r.missing.Load(), voided)
 			}
 		}
 	})
 	<-stopped.Done()
-	err = closeAll()
+	err = receiver.Close()
 	close(ended)
 	teller.Wait()
 	return errors.Join(err, books.close(), gaps.close())

@@ -12,7 +12,8 @@ type Contestant struct {
 	Name string // it is the key of its Role too
 	// Numbered says that it numbers its events and reports gaps: it is judged. The others are measured.
 	Numbered bool
-	// Complete says that nothing that was accepted from a living publisher may be missing, told or not.
+	// Complete says that nothing that was accepted from a living publisher may be missing, told or not; and that what
+	// neither arrived nor is told of was declared void, which is counted.
 	Complete bool
 	// Channel returns the channel of a topic, given a name whose slot it must have.
 	Channel func(topic string) string
@@ -38,6 +39,7 @@ type Team struct {
 	lineage     [][]int  // by the position of a subscriber: the indices of the processes that were it
 	problems    []string // not of one process
 	revived     int
+	voided      []int64 // by the position of a subscriber: numbers it knows to be void, in the end
 }
 
 // start starts the processes, subscribers first.
@@ -185,7 +187,7 @@ func (t *Team) finish(ctx context.Context) error {
 	for _, s := range t.subscribers {
 		last, changed := int64(-1), time.Now()
 		err := eventually(ctx, LongPatience, func() error {
-			sum := s.received.Load() + s.missing.Load()
+			sum := s.received.Load() + s.missing.Load() + s.voided.Load()
 			if sum != last {
 				last, changed = sum, time.Now()
 			}
@@ -194,6 +196,7 @@ func (t *Team) finish(ctx context.Context) error {
 			}
 			return fmt.Errorf("%s has %d of %d", s.name(), sum, assigned)
 		})
+		t.voided = append(t.voided, s.voided.Load())
 		errs = append(errs, err, s.stop())
 	}
 	return errors.Join(errs...)

@@ -84,7 +84,7 @@ func (o *outbox) answer(now time.Time, publisher string, ask wire.Ask, limit int
 	for _, m := range ask.Streams {
 		r.head = wire.Answer{Publisher: publisher, N: ask.N, Channel: m.Channel}
 		s := o.mu.streams[streamKey{publisher: publisher, channel: m.Channel}]
-		if s != nil && s.window == nil {
+		if s != nil && s.window == nil || s == nil && !o.concerns(m.Channel) {
 			continue
 		}
 		if s != nil && s.assigned > 0 {

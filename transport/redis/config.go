@@ -5,10 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net"
 	"time"
 
+	"github.com/shardbus/shardbus/router"
 	"go.uber.org/zap"
 )
 
@@ -142,6 +144,12 @@ func (c Config) resolved() (Config, error) {
 			return c, fmt.Errorf("redis: Config.%s is %d, want 1 to %d", n.name, *n.value, n.highest)
 		}
 	}
+	for name := range c.Topics {
+		if err := router.ValidName(name); err != nil {
+			return c, fmt.Errorf("redis: Config.Topics: %w", err)
+		}
+	}
+	c.Topics = maps.Clone(c.Topics)
 	if c.ProbeInterval < 0 {
 		c.ProbeInterval = never
 	}

@@ -23,6 +23,7 @@
 //	    probe   proves that the connection hears its node, and warns when it is behind        (pulse, probe, backlog)
 //	    silence asks a server that says nothing whether it lives                               (silence)
 //	  link      what the writer and the reader of a shard do for each other                   (link)
+//	dedicated   topics with connections of their own: each a transport within the transport     (dedicated)
 //	clock       gives up what has been missing for too long                                   (clock)
 //
 // [outbox] and [registry] outlive the children, so that a child that fails loses nothing but its connection. A failing

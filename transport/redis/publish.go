@@ -14,6 +14,14 @@ import (
 // than because it was too large or the transport closed, may have been received; if it is missing, subscribers report
 // it as Uncertain. Afterwards the envelope's Seq is the number it was given; 0 if it was never written.
 func (t *Transport) Publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
+	if len(t.dedicated) > 0 && t.publishApart(ctx, envs, results) {
+		return
+	}
+	t.publish(ctx, envs, results)
+}
+
+// publish is Publish for what this transport carries itself.
+func (t *Transport) publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
 	c := t.calls.get(results)
 	for i, env := range envs {
 		results[i] = transport.Result{}

@@ -19,7 +19,7 @@ import (
 
 // inBubble runs a test on a fake cluster, on virtual time, for each kind of server.
 func inBubble(t *testing.T, cfg fakecluster.Config, test func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config)) {
-	for _, version := range []string{"7.0.15", "7.2.4", "8.0.0"} {
+	for _, version := range []string{"7.0.15", "8.0.0"} {
 		t.Run(version, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fakecluster.Linger(t)

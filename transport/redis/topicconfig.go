@@ -5,6 +5,14 @@ package redis
 type TopicConfig struct {
 	// Compact is as Config.Compact, for what is published on this topic.
 	Compact bool
+
+	// Dedicated gives the topic connections of its own, two to each primary, and queues of its own with the bounds of
+	// QueueEvents, QueueBytes, ReceiveBytes and Repair. It is for a topic with so many events, or such large ones, that
+	// others wait behind them: what publishers have queued up for a primary, and what it has for a subscriber, goes in
+	// one order on one connection. It is not what makes a topic faster that needs more than one primary can do: that is
+	// bus.TopicConfig.Partitions, and both go together. Each dedicated topic costs two connections to each primary and
+	// some goroutines, in each process that names it, also while it has no events.
+	Dedicated bool
 }
 
 // compact reports whether a topic's events are published in the compact form.
