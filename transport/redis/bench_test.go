@@ -24,8 +24,11 @@ func BenchmarkPublish(b *testing.B) {
 		for _, subscribers := range []int{0, 1} {
 			for _, c := range []struct{ goroutines, batch int }{{1, 1}, {64, 1}, {512, 1}, {1, 100}, {8, 100}} {
 				name := fmt.Sprintf("compact=%v/subscribers=%d/goroutines=%d/batch=%d", compact, subscribers, c.goroutines, c.batch)
-				b.Run(name+"/raw", func(b *testing.B) { benchRaw(b, s.Addr(), compact, subscribers, c.goroutines, c.batch) })
-				b.Run(name+"/ours", func(b *testing.B) { benchOurs(b, s.Addr(), compact, subscribers, c.goroutines, c.batch) })
+				cfg := redis.Config{Addrs: []string{s.Addr()}, Compact: compact}
+				b.Run(name+"/raw", func(b *testing.B) { benchRaw(b, cfg, subscribers, c.goroutines, c.batch) })
+				b.Run(name+"/ours", func(b *testing.B) { benchOurs(b, cfg, subscribers, c.goroutines, c.batch) })
+				cfg.Repair.Off = true
+				b.Run(name+"/without repair", func(b *testing.B) { benchOurs(b, cfg, subscribers, c.goroutines, c.batch) })
 			}
 		}
 	}
@@ -47,12 +50,12 @@ func (c *counter) Deliver(*transport.Envelope) { c.n.Add(1) }
 func (c *counter) Gap(g transport.Gap)         { c.n.Add(int64(g.Count)) }
 
 // listen subscribes to the topics, and returns what it counts by.
-func listen(b *testing.B, addr string, subscribers int) *counter {
+func listen(b *testing.B, cfg redis.Config, subscribers int) *counter {
 	count := new(counter)
 	if subscribers == 0 {
 		return count
 	}
-	n := benchServe(b, addr, false, count)
+	n := benchServe(b, cfg, count)
 	for i := range benchTopics {
 		if err := n.Subscribe(b.Context(), transport.Topic{Name: fmt.Sprintf("bench.%d", i)}); err != nil {
 			b.Fatal(err)
@@ -61,8 +64,8 @@ func listen(b *testing.B, addr string, subscribers int) *counter {
 	return count
 }
 
-func benchServe(b *testing.B, addr string, compact bool, sink transport.Sink) *redis.Transport {
-	tr, err := redis.Open(b.Context(), redis.Config{Addrs: []string{addr}, Compact: compact})
+func benchServe(b *testing.B, cfg redis.Config, sink transport.Sink) *redis.Transport {
+	tr, err := redis.Open(b.Context(), cfg)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -115,9 +118,9 @@ func report(b *testing.B, batch int, count *counter, subscribers int, before tim
 	b.ReportMetric(float64(cpu(b)-before)/float64(b.N*batch), "cpu-ns/event")
 }
 
-func benchOurs(b *testing.B, addr string, compact bool, subscribers, goroutines, batch int) {
-	count := listen(b, addr, subscribers)
-	tr := benchServe(b, addr, compact, new(counter))
+func benchOurs(b *testing.B, cfg redis.Config, subscribers, goroutines, batch int) {
+	count := listen(b, cfg, subscribers)
+	tr := benchServe(b, cfg, new(counter))
 	var next atomic.Int64
 	before := cpu(b)
 	parallel(b, goroutines, func(pb *testing.PB) {
@@ -139,10 +142,10 @@ func benchOurs(b *testing.B, addr string, compact bool, subscribers, goroutines,
 	report(b, batch, count, subscribers, before)
 }
 
-func benchRaw(b *testing.B, addr string, compact bool, subscribers, goroutines, batch int) {
-	count := listen(b, addr, subscribers)
+func benchRaw(b *testing.B, cfg redis.Config, subscribers, goroutines, batch int) {
+	count := listen(b, cfg, subscribers)
 	client, err := rueidis.NewClient(rueidis.ClientOption{
-		InitAddress: []string{addr}, ForceSingleClient: true, DisableCache: true, DisableRetry: true, PipelineMultiplex: -1,
+		InitAddress: cfg.Addrs, ForceSingleClient: true, DisableCache: true, DisableRetry: true, PipelineMultiplex: -1,
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -158,7 +161,7 @@ func benchRaw(b *testing.B, addr string, compact bool, subscribers, goroutines, 
 				env := benchEnvelope(id + i)
 				env.Publisher = "" // unnumbered: raw does not count
 				encode := wire.Append
-				if compact {
+				if cfg.Compact {
 					encode = wire.AppendCompact
 				}
 				doc, _ := encode(nil, env, "")

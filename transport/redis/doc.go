@@ -1,8 +1,9 @@
-// Package redis carries events between processes through Redis: sharded Pub/Sub on a cluster or on a standalone
-// server, version 7.0 or later.
+// Package redis carries events between processes through Redis: sharded Pub/Sub on a cluster, on servers that sentinels
+// watch, or on a standalone server, version 7.0 or later.
 //
 // [Open] finds out what the servers are and returns a [Transport] for one bus. What travels is described in
-// docs/wire.md; any client that can SPUBLISH and SSUBSCRIBE can take part.
+// docs/wire.md; any client that can SPUBLISH and SSUBSCRIBE can take part. [Check] tells what is wrong with the servers;
+// docs/redis.md says how to set them up.
 //
 // # What it guarantees
 //
@@ -13,7 +14,9 @@
 //
 // # How it is built
 //
-//	topology    asks the nodes who owns which slot, and keeps the newest answer of all        (topology, claims)
+//	topology    asks the nodes who owns which slot, and keeps the newest answer of all        (topology, asker, watch, claims)
+//	            or the sentinels who the primary is                                           (sentinel, sentinel_watch, sentinel_view)
+//	logins      keeps the open connections logged in                                          (credentials, logins)
 //	shards      keeps two children running for each primary                                   (shards)
 //	  writer    publishes what has queued up for the shard, as pipelines                      (outbox, stream, lane, crew, writer)
 //	  reader    one connection for all channels of the shard                                  (reader, inbox, feed)

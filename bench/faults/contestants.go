@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/shardbus/shardbus/internal/proof"
+)
+
+// impatience bounds every other Publish of shardbus, so that faults make errors and not only waiting.
+const impatience = 150 * time.Millisecond
+
+// entry is a contestant and how it takes part.
+type entry struct {
+	proof.Contestant
+	role proof.Role
+}
+
+// field is everybody, in the order of the tables.
+func field() []entry {
+	var all []entry
+	for i, m := range modes {
+		channel := func(topic string) string { return topic }
+		if i > 0 { // names of their own on the same slots
+			channel = func(topic string) string { return proof.SameSlot(fmt.Sprintf("m%d.", i), topic) }
+		}
+		all = append(all, entry{
+			Contestant: proof.Contestant{Name: m.name, Numbered: true, Complete: m.complete, Channel: channel, Patience: impatience},
+			role:       shardbusRole(m),
+		})
+	}
+	for name, role := range map[string]proof.Role{"rueidis": rueidisRole, "go-redis": goredisRole} {
+		all = append(all, entry{
+			Contestant: proof.Contestant{Name: name, Channel: func(topic string) string { return name + ":{" + topic + "}" }},
+			role:       role,
+		})
+	}
+	rank := func(e entry) int { return slices.Index([]string{"rueidis", "go-redis"}, e.Name) }
+	slices.SortStableFunc(all, func(a, b entry) int { return rank(a) - rank(b) })
+	return all
+}
+
+// roles is how each takes part.
+func roles() map[string]proof.Role {
+	all := make(map[string]proof.Role)
+	for _, e := range field() {
+		all[e.Name] = e.role
+	}
+	return all
+}
+
+// chosen is those of all that one of the words, separated by commas, names; all of them if there is no word.
+func chosen[E any](all []E, words string, name func(E) string) ([]E, error) {
+	if words == "" {
+		return all, nil
+	}
+	var some []E
+	for _, word := range strings.Split(words, ",") {
+		i := slices.IndexFunc(all, func(e E) bool { return name(e) == word })
+		if i < 0 {
+			var names []string
+			for _, e := range all {
+				names = append(names, name(e))
+			}
+			return nil, fmt.Errorf("there is no %q; there are %s", word, strings.Join(names, ", "))
+		}
+		some = append(some, all[i])
+	}
+	return some, nil
+}

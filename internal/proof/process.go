@@ -1,0 +1,185 @@
+package proof
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// process is this program once more, in a process of its own, with a role.
+type process struct {
+	Script
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	reader sync.WaitGroup
+	ready  chan struct{}
+	memory chan Memory
+
+	// What it told last.
+	id                                          atomic.Pointer[string]
+	oldest, received, missing, voided, assigned atomic.Int64
+
+	mu sync.Mutex
+	// mu guards what follows.
+	ended    bool
+	killed   bool
+	problems []string
+}
+
+// Memory is what a process uses at one moment, after a garbage collection.
+type Memory struct {
+	Goroutines int
+	Heap       int64
+}
+
+// startProcess starts a process and returns when it is ready.
+func startProcess(ctx context.Context, s Script) (*process, error) {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("proof: %w", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("proof: %w", err)
+	}
+	p := &process{Script: s, ready: make(chan struct{}), memory: make(chan Memory, 1)}
+	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), self) // it ends with its standard input
+	p.cmd.Env = append(os.Environ(), RoleEnv+"="+string(text))
+	p.cmd.Stderr = os.Stderr
+	p.cmd.SysProcAttr = childAttr()
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("proof: %w", err)
+	}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("proof: %w", err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("proof: %w", err)
+	}
+	gone := make(chan struct{})
+	p.reader.Go(func() {
+		defer close(gone)
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			p.told(lines.Text())
+		}
+	})
+	select {
+	case <-p.ready:
+		return p, nil
+	case <-gone:
+		return nil, errors.Join(fmt.Errorf("proof: %s ended before it was ready", s.name()), p.stop())
+	case <-ctx.Done():
+		return nil, errors.Join(fmt.Errorf("proof: %s is not ready: %w", s.name(), ctx.Err()), p.kill())
+	}
+}
+
+// told reads a line.
+func (p *process) told(line string) {
+	words := strings.Fields(line)
+	number := func(i int) int64 {
+		if i < len(words) {
+			if n, err := strconv.ParseInt(words[i], 10, 64); err == nil {
+				return n
+			}
+		}
+		p.problem("it said %q", line)
+		return 0
+	}
+	if len(words) == 0 {
+		return
+	}
+	switch words[0] {
+	case "id":
+		id := strings.Join(words[1:], " ")
+		p.id.Store(&id)
+	case "ready":
+		close(p.ready)
+	case "at":
+		p.oldest.Store(number(1))
+		p.received.Store(number(2))
+		p.missing.Store(number(3))
+		p.voided.Store(number(4))
+	case "memory":
+		p.memory <- Memory{Goroutines: int(number(1)), Heap: number(2)}
+	case "sent":
+		p.assigned.Store(number(1))
+	default:
+		p.problem("it said %q", line)
+	}
+}
+
+func (p *process) problem(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.problems = append(p.problems, p.name()+": "+fmt.Sprintf(format, args...))
+}
+
+// askMemory returns what the process uses now.
+func (p *process) askMemory(ctx context.Context) (Memory, error) {
+	if _, err := io.WriteString(p.in, "memory\n"); err != nil {
+		return Memory{}, fmt.Errorf("proof: %s: %w", p.name(), err)
+	}
+	select {
+	case m := <-p.memory:
+		return m, nil
+	case <-ctx.Done():
+		return Memory{}, fmt.Errorf("proof: %s does not answer: %w", p.name(), ctx.Err())
+	}
+}
+
+// stopTimeout bounds how long a process may take to say its last words.
+const stopTimeout = LongPatience + 10*time.Second
+
+// stop ends the process in peace and returns when it is gone. It may be called again.
+func (p *process) stop() error {
+	if !p.end(false) {
+		return nil
+	}
+	_ = p.in.Close() // an error means that it is gone
+	late := time.AfterFunc(stopTimeout, func() { _ = p.cmd.Process.Kill() })
+	defer late.Stop()
+	p.reader.Wait()
+	if err := p.cmd.Wait(); err != nil {
+		return fmt.Errorf("proof: %s: %w", p.name(), err)
+	}
+	return nil
+}
+
+// kill ends it with SIGKILL.
+func (p *process) kill() error {
+	if !p.end(true) {
+		return nil
+	}
+	err := p.cmd.Process.Kill()
+	p.reader.Wait()
+	_ = p.cmd.Wait() // it tells of the signal
+	_ = p.in.Close()
+	return err
+}
+
+// end notes that the process ends, and reports false if it does already.
+func (p *process) end(killed bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first := !p.ended
+	p.ended, p.killed = true, p.killed || killed && first
+	return first
+}
+
+func (p *process) wasKilled() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.killed
+}

@@ -1,0 +1,101 @@
+package proof
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// playPublisher publishes at the script's rate until stopped ends.
+func playPublisher(stopped context.Context, role Role, s Script, out *log) error {
+	sender, err := role.OpenSender(stopped, s)
+	if err != nil {
+		return err
+	}
+	books, err := createLog(s.recordsPath())
+	if err != nil {
+		return err
+	}
+	p := &publisher{Script: s, sender: sender, books: books, next: make([]atomic.Uint32, len(s.Channels))}
+	out.printf("id %s", sender.ID())
+	out.printf("ready")
+	if s.Rate > 0 {
+		p.pace(stopped)
+	} else {
+		p.saturate(stopped)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(stopped), LongPatience)
+	defer cancel()
+	err = errors.Join(sender.Close(ctx), books.close())
+	out.printf("sent %d", p.assigned.Load())
+	return err
+}
+
+type publisher struct {
+	Script
+	sender   Sender
+	books    *log
+	next     []atomic.Uint32 // by topic: the number of the last event
+	assigned atomic.Uint64   // numbers the client gave
+}
+
+// pace publishes on every topic from several goroutines, each at its share of the rate.
+func (p *publisher) pace(stopped context.Context) {
+	every := time.Second * time.Duration(p.Workers*len(p.Channels)) / time.Duration(p.Rate)
+	var running sync.WaitGroup
+	for topic := range p.Channels {
+		for w := range p.Workers {
+			running.Go(func() {
+				next := time.NewTimer(rand.N(every))
+				defer next.Stop()
+				for {
+					select {
+					case <-stopped.Done():
+						return
+					case <-next.C:
+					}
+					next.Reset(every)
+					p.one(topic, w)
+				}
+			})
+		}
+	}
+	running.Wait()
+}
+
+// saturate publishes as fast as it can, each goroutine on all topics in turn.
+func (p *publisher) saturate(stopped context.Context) {
+	var running sync.WaitGroup
+	for w := range p.Workers {
+		running.Go(func() {
+			for topic := w; stopped.Err() == nil; topic++ {
+				p.one(topic%len(p.Channels), w)
+			}
+		})
+	}
+	running.Wait()
+}
+
+func (p *publisher) one(topic, worker int) {
+	patience := LongPatience
+	if p.Patience > 0 && worker%2 == 0 {
+		patience = p.Patience
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	r := record{outcome: accepted, Event: Event{
+		Publisher: p.Index, Topic: topic, N: p.next[topic].Add(1), Began: time.Now().UnixNano(),
+	}}
+	var err error
+	if r.seq, err = p.sender.Send(ctx, topic, r.String()); err != nil {
+		r.outcome = failed
+	}
+	r.at = time.Now().UnixNano()
+	p.books.record(r)
+	if r.seq != 0 {
+		p.assigned.Add(1)
+	}
+}

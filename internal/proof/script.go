@@ -1,0 +1,120 @@
+package proof
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+)
+
+// RoleEnv is the environment variable that makes a program a process with a role: see [Play].
+const RoleEnv = "SHARDBUS_PROOF_ROLE"
+
+// Script is what a process with a role is told, as JSON in [RoleEnv].
+type Script struct {
+	Contestant string
+	Publisher  bool   // else it subscribes
+	Index      int    // among the publishers, or the subscribers, of its team
+	Dir        string // of its books
+
+	Addrs    []string // of the cluster
+	Channels []string // by the index of the topic
+	Rate     int      // events a second on all topics together; 0: as many as it can
+	Workers  int      // goroutines that publish: on each topic, or with Rate 0 on all together
+	// Patience bounds every other Publish, so that faults make errors. The others may take LongPatience. 0: all may.
+	Patience time.Duration
+}
+
+// LongPatience bounds a Publish that is to outlast faults.
+const LongPatience = 30 * time.Second
+
+// name is the process's, and its files'.
+func (s Script) name() string {
+	kind := "s"
+	if s.Publisher {
+		kind = "p"
+	}
+	return fmt.Sprintf("%s-%s%d", s.Contestant, kind, s.Index)
+}
+
+func (s Script) recordsPath() string { return filepath.Join(s.Dir, s.name()+".records") }
+func (s Script) gapsPath() string    { return filepath.Join(s.Dir, s.name()+".gaps") }
+
+// Sender publishes for one process.
+type Sender interface {
+	// ID names this incarnation as gaps do; empty when there are none.
+	ID() string
+	// Send publishes text on a topic and returns the number it was given, if the client gives numbers.
+	Send(ctx context.Context, topic int, text string) (seq uint64, err error)
+	// Close ends it, with whatever is to be said at the end.
+	Close(ctx context.Context) error
+}
+
+// Role is how a contestant takes part.
+type Role struct {
+	OpenSender func(ctx context.Context, s Script) (Sender, error)
+	// OpenReceiver subscribes to all channels and returns when that is live; what arrives and what is missing goes to r.
+	OpenReceiver func(ctx context.Context, s Script, r *Receipts) (Receiver, error)
+}
+
+// Receiver is what subscribes for one process.
+type Receiver struct {
+	Close func() error
+	// Voided, if not nil, is how many numbers the client knows to be void: given up by their publisher, which told so.
+	Voided func() uint64
+}
+
+// Play is the main function of a process with a role, whose script is in text, and returns the status to exit with.
+// The process ends when the other end of its standard input does. It prints, a line each:
+//
+//	id ID                            its incarnation, before anything else
+//	ready
+//	at OLDEST RECEIVED MISSING VOID  a subscriber, again and again: over all topics, the oldest of the times when the
+//	                                 last event received began; 0 if a topic never had one
+//	memory GOROUTINES HEAP           asked by a line on the standard input, after a garbage collection
+//	sent ASSIGNED                    a publisher, at its end
+func Play(text string, roles map[string]Role) int {
+	var s Script
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		fmt.Fprintln(os.Stderr, "proof:", err)
+		return 2
+	}
+	role, ok := roles[s.Contestant]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "proof: nobody is called %q\n", s.Contestant)
+		return 2
+	}
+	out := newLog(os.Stdout)
+	stopped, stop := context.WithCancel(context.Background())
+	defer stop()
+	go func() { // it ends with the process
+		in := bufio.NewScanner(os.Stdin)
+		for in.Scan() {
+			out.printf("memory %s", memory())
+		}
+		stop()
+	}()
+	play := playSubscriber
+	if s.Publisher {
+		play = playPublisher
+	}
+	err := play(stopped, role, s, out)
+	if err = errors.Join(err, out.close()); err != nil {
+		fmt.Fprintf(os.Stderr, "proof: %s: %v\n", s.name(), err)
+		return 1
+	}
+	return 0
+}
+
+// memory is how many goroutines there are, and the bytes of the heap that are in use.
+func memory() string {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return fmt.Sprintf("%d %d", runtime.NumGoroutine(), m.HeapAlloc)
+}

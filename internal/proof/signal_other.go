@@ -1,0 +1,14 @@
+//go:build !unix
+
+package proof
+
+import (
+	"errors"
+	"syscall"
+)
+
+func (p *process) suspend() error { return errors.ErrUnsupported }
+
+func (p *process) goOn() error { return errors.ErrUnsupported }
+
+func childAttr() *syscall.SysProcAttr { return nil }

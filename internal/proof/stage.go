@@ -1,0 +1,158 @@
+package proof
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/shardbus/shardbus/internal/redistest"
+)
+
+// Stage is a cluster and the teams on it.
+type Stage struct {
+	Cluster *redistest.Cluster
+	Teams   []*Team
+	Dir     string // of the books
+	// Say, if not nil, gets a line about what happens.
+	Say func(format string, args ...any)
+	// SilenceLimit is how long a contestant that is measured only may be silent until it is started afresh. 0: 10 s.
+	SilenceLimit time.Duration
+
+	topics []string // names whose slots every contestant uses
+	faults bench
+}
+
+// bench is what faults keep from one to the next.
+type bench struct {
+	added *redistest.Server // a primary that was added and is to be removed
+}
+
+// NewStage starts the processes of all contestants on a cluster, and returns when events flow. Close ends them.
+func NewStage(ctx context.Context, c *redistest.Cluster, topics int, contestants []Contestant) (*Stage, error) {
+	dir, err := os.MkdirTemp("", "proof-")
+	if err != nil {
+		return nil, fmt.Errorf("proof: %w", err)
+	}
+	s := &Stage{Cluster: c, Dir: dir}
+	for i := range topics {
+		s.topics = append(s.topics, fmt.Sprintf("t%d", i))
+	}
+	for _, contestant := range contestants {
+		t := &Team{Contestant: contestant, stage: s}
+		for _, topic := range s.topics {
+			channel := contestant.Channel(topic)
+			if slotOf(channel) != slotOf(topic) {
+				return nil, errors.Join(fmt.Errorf("proof: the channel %q of %s has not the slot of %q", channel, t.Name, topic), s.Close())
+			}
+			t.channels = append(t.channels, channel)
+		}
+		s.Teams = append(s.Teams, t)
+	}
+	err = s.each(func(t *Team) error { return t.start(ctx) })
+	if err == nil {
+		err = s.flowing(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// each calls f for every team at once.
+func (s *Stage) each(f func(t *Team) error) error {
+	errs := make([]error, len(s.Teams))
+	var running sync.WaitGroup
+	for i, t := range s.Teams {
+		running.Go(func() { errs[i] = f(t) })
+	}
+	running.Wait()
+	return errors.Join(errs...)
+}
+
+// flowing waits until every team receives on every topic.
+func (s *Stage) flowing(ctx context.Context) error {
+	return s.each(func(t *Team) error {
+		limit := LongPatience
+		if !t.Numbered {
+			if limit = s.SilenceLimit; limit == 0 {
+				limit = 10 * time.Second
+			}
+		}
+		return t.flowing(ctx, limit)
+	})
+}
+
+// Finish ends the publishers, lets what is under way arrive, and ends the subscribers. Then the books can be read.
+func (s *Stage) Finish(ctx context.Context) error {
+	return s.each(func(t *Team) error { return t.finish(ctx) })
+}
+
+// Close kills the processes that are left and removes their books.
+func (s *Stage) Close() error {
+	for _, t := range s.Teams {
+		t.abandon()
+	}
+	return os.RemoveAll(s.Dir)
+}
+
+func (s *Stage) say(format string, args ...any) {
+	if s.Say != nil {
+		s.Say(format, args...)
+	}
+}
+
+// Primary returns a primary that has topics, another one each round, with a slot of it and the topics.
+func (s *Stage) Primary(ctx context.Context, round int) (p *redistest.Server, slot int, topics []int, err error) {
+	primaries, err := s.Cluster.Primaries(ctx)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	for try := range primaries {
+		p = primaries[(round+try)%len(primaries)]
+		if topics, err = s.topicsAt(ctx, p); err != nil {
+			return nil, 0, nil, err
+		}
+		if len(topics) > 0 {
+			return p, slotOf(s.topics[topics[0]]), topics, nil
+		}
+	}
+	return nil, 0, nil, errors.New("proof: no primary has a topic")
+}
+
+// topicsAt returns the topics that a primary owns.
+func (s *Stage) topicsAt(ctx context.Context, owner *redistest.Server) (found []int, err error) {
+	view, err := owner.View(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ranges := view.Myself().Slots
+	for i, topic := range s.topics {
+		slot := slotOf(topic)
+		if slices.ContainsFunc(ranges, func(r redistest.SlotRange) bool { return r.First <= slot && slot <= r.Last }) {
+			found = append(found, i)
+		}
+	}
+	return found, nil
+}
+
+// Memory is what the processes of each team use, summed over publishers and subscribers by the name of the team.
+func (s *Stage) Memory(ctx context.Context) (map[string]Memory, error) {
+	all := make(map[string]Memory)
+	for _, t := range s.Teams {
+		each, err := t.memory(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var sum Memory
+		for _, m := range each {
+			sum.Goroutines += m.Goroutines
+			sum.Heap += m.Heap
+		}
+		all[t.Name] = sum
+	}
+	return all, nil
+}

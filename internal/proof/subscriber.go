@@ -1,0 +1,112 @@
+package proof
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Gap is a stretch of numbers that a client reported missing.
+type Gap struct {
+	Topic     int
+	Publisher string // as [Sender.ID]
+	From, To  uint64 // both included; 0: events without a number
+	Count     uint64
+	Uncertain bool // Redis may not have accepted it; else it did
+	Reason    string
+	At        int64 // when it was reported, in nanoseconds since 1970
+}
+
+// Receipts takes down what a subscribing process is told. Its methods may be called concurrently; those of one topic in
+// the order of its handler's calls.
+type Receipts struct {
+	books, gaps       *log
+	last              []atomic.Int64 // by topic: when the last event received began
+	received, missing atomic.Uint64
+}
+
+// Got notes a call of a handler. Text that is no event's is ballast, and not noted.
+func (r *Receipts) Got(text string) {
+	e, ok := ParseEvent(text)
+	if !ok {
+		return
+	}
+	r.books.record(record{Event: e, outcome: received, at: time.Now().UnixNano()})
+	r.received.Add(1)
+	if e.Topic < len(r.last) {
+		r.last[e.Topic].Store(e.Began)
+	}
+}
+
+// Gap notes a report of what is missing.
+func (r *Receipts) Gap(g Gap) {
+	g.At = time.Now().UnixNano()
+	text, err := json.Marshal(g)
+	if err != nil { // it has nothing that JSON cannot say
+		text = []byte(err.Error())
+	}
+	r.gaps.printf("%s", text)
+	if g.From != 0 {
+		r.missing.Add(g.Count)
+	}
+}
+
+// oldest is the smallest of the times when the last event of a topic began.
+func (r *Receipts) oldest() int64 {
+	oldest := r.last[0].Load()
+	for i := range r.last {
+		oldest = min(oldest, r.last[i].Load())
+	}
+	return oldest
+}
+
+// tellEvery is how often a subscriber tells how far it has come.
+const tellEvery = 10 * time.Millisecond
+
+// tellVoided is how many times it tells before it asks the client again, which has to look at every topic.
+const tellVoided = 20
+
+// playSubscriber takes down what arrives until stopped ends.
+func playSubscriber(stopped context.Context, role Role, s Script, out *log) error {
+	books, err := createLog(s.recordsPath())
+	if err != nil {
+		return err
+	}
+	gaps, err := createLog(s.gapsPath())
+	if err != nil {
+		return err
+	}
+	r := &Receipts{books: books, gaps: gaps, last: make([]atomic.Int64, len(s.Channels))}
+	receiver, err := role.OpenReceiver(stopped, s, r)
+	if err != nil {
+		return err
+	}
+	out.printf("ready")
+	ended := make(chan struct{})
+	var teller sync.WaitGroup
+	teller.Go(func() {
+		n, voided := 0, uint64(0)
+		tick := time.NewTicker(tellEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ended:
+				return
+			case <-tick.C:
+				n++
+				if receiver.Voided != nil && n%tellVoided == 0 {
+					voided = receiver.Voided()
+				}
+				out.printf("at %d %d %d %d", r.oldest(), r.received.Load(), r.missing.Load(), voided)
+			}
+		}
+	})
+	<-stopped.Done()
+	err = receiver.Close()
+	close(ended)
+	teller.Wait()
+	return errors.Join(err, books.close(), gaps.close())
+}

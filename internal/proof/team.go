@@ -1,0 +1,225 @@
+package proof
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Contestant is a client under test.
+type Contestant struct {
+	Name string // it is the key of its Role too
+	// Numbered says that it numbers its events and reports gaps: it is judged. The others are measured.
+	Numbered bool
+	// Complete says that nothing that was accepted from a living publisher may be missing, told or not; and that what
+	// neither arrived nor is told of was declared void, which is counted.
+	Complete bool
+	// Channel returns the channel of a topic, given a name whose slot it must have.
+	Channel func(topic string) string
+	Rate    int // as in Script
+	Workers int // as in Script
+	// Publishers and Subscribers are how many processes there are of each. 0: one.
+	Publishers, Subscribers int
+	// Patience is as in Script.
+	Patience time.Duration
+}
+
+// Team is a contestant's processes.
+type Team struct {
+	Contestant
+	stage    *Stage
+	channels []string
+
+	publishers  []*process // that run
+	subscribers []*process // that run; the i-th of the team is at i
+	all         []*process
+	spoken      int      // publishers ever started, so that each has an index of its own
+	heard       int      // subscribers ever started
+	lineage     [][]int  // by the position of a subscriber: the indices of the processes that were it
+	problems    []string // not of one process
+	revived     int
+	voided      []int64 // by the position of a subscriber: numbers it knows to be void, in the end
+}
+
+// start starts the processes, subscribers first.
+func (t *Team) start(ctx context.Context) error {
+	t.lineage = make([][]int, max(1, t.Subscribers))
+	t.subscribers = make([]*process, len(t.lineage))
+	for i := range t.subscribers {
+		if err := t.subscribe(ctx, i); err != nil {
+			return err
+		}
+	}
+	for range max(1, t.Publishers) {
+		if err := t.publish(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Team) script() Script {
+	s := Script{
+		Contestant: t.Name, Dir: t.stage.Dir, Addrs: t.stage.Cluster.Addrs(), Channels: t.channels,
+		Workers: max(1, t.Workers), Patience: t.Patience,
+	}
+	if t.Rate > 0 {
+		s.Rate = max(1, t.Rate/max(1, t.Publishers))
+	}
+	return s
+}
+
+// subscribe starts the subscriber of a position.
+func (t *Team) subscribe(ctx context.Context, position int) error {
+	s := t.script()
+	s.Index = t.heard
+	t.heard++
+	p, err := startProcess(ctx, s)
+	if err != nil {
+		return err
+	}
+	t.subscribers[position] = p
+	t.lineage[position] = append(t.lineage[position], s.Index)
+	t.all = append(t.all, p)
+	return nil
+}
+
+// publish starts one more publisher.
+func (t *Team) publish(ctx context.Context) error {
+	s := t.script()
+	s.Publisher, s.Index = true, t.spoken
+	t.spoken++
+	p, err := startProcess(ctx, s)
+	if err != nil {
+		return err
+	}
+	t.publishers = append(t.publishers, p)
+	t.all = append(t.all, p)
+	return nil
+}
+
+// killPublisher kills the oldest publisher and starts another.
+func (t *Team) killPublisher(ctx context.Context) error {
+	err := t.publishers[0].kill()
+	t.publishers = t.publishers[1:]
+	return errors.Join(err, t.publish(ctx))
+}
+
+// flows reports what is missing until every subscriber has had an event on every topic that was published after since.
+func (t *Team) flows(since time.Time) error {
+	for i, s := range t.subscribers {
+		if at(s.oldest.Load()).Before(since) {
+			return fmt.Errorf("subscriber %d of %s: nothing on some topic for %v", i, t.Name, time.Since(at(s.oldest.Load())).Round(time.Millisecond))
+		}
+	}
+	return nil
+}
+
+// flowing waits until events flow, at most for limit. Who is measured only is started afresh then, and has the time
+// once more; after that nobody waits for it.
+func (t *Team) flowing(ctx context.Context, limit time.Duration) error {
+	since := time.Now()
+	err := eventually(ctx, limit, func() error { return t.flows(since) })
+	if err == nil || t.Numbered || ctx.Err() != nil {
+		return err
+	}
+	t.revived++
+	for _, p := range t.all {
+		if err := p.stop(); err != nil {
+			t.problems = append(t.problems, err.Error())
+		}
+	}
+	t.publishers = nil
+	for i := range t.subscribers {
+		// It may fail: the cluster may not be whole yet.
+		if err := eventually(ctx, LongPatience, func() error { return t.subscribe(ctx, i) }); err != nil {
+			return err
+		}
+	}
+	for range max(1, t.Publishers) {
+		if err := eventually(ctx, LongPatience, func() error { return t.publish(ctx) }); err != nil {
+			return err
+		}
+	}
+	since = time.Now()
+	if err := eventually(ctx, limit, func() error { return t.flows(since) }); err != nil {
+		t.problems = append(t.problems, fmt.Sprintf("started afresh, and silent: %v", err))
+	}
+	return ctx.Err()
+}
+
+// eventually polls until cond returns nil, at most for limit.
+func eventually(ctx context.Context, limit time.Duration, cond func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := cond()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("proof: not within %v: %w", limit, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// quiet is how long nothing may arrive until nothing more is expected.
+const quiet = 3 * time.Second
+
+// finish ends the publishers, waits for what is under way, and ends the subscribers.
+func (t *Team) finish(ctx context.Context) error {
+	var errs []error
+	var assigned int64
+	for _, p := range t.publishers {
+		errs = append(errs, p.stop())
+		assigned += p.assigned.Load()
+	}
+	for _, p := range t.all {
+		if p.wasKilled() {
+			assigned = -1 // nobody knows how many
+		}
+	}
+	for _, s := range t.subscribers {
+		last, changed := int64(-1), time.Now()
+		err := eventually(ctx, LongPatience, func() error {
+			sum := s.received.Load() + s.missing.Load() + s.voided.Load()
+			if sum != last {
+				last, changed = sum, time.Now()
+			}
+			if assigned > 0 && sum >= assigned || time.Since(changed) > quiet {
+				return nil
+			}
+			return fmt.Errorf("%s has %d of %d", s.name(), sum, assigned)
+		})
+		t.voided = append(t.voided, s.voided.Load())
+		errs = append(errs, err, s.stop())
+	}
+	return errors.Join(errs...)
+}
+
+// abandon kills what still runs.
+func (t *Team) abandon() {
+	for _, p := range t.all {
+		_ = p.kill()
+	}
+}
+
+// memory is what the living processes use.
+func (t *Team) memory(ctx context.Context) (all []Memory, err error) {
+	for _, p := range append(t.publishers[:len(t.publishers):len(t.publishers)], t.subscribers...) {
+		m, err := p.askMemory(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+// Revived is how often the contestant, one that is measured only, was silent for so long that it was started afresh.
+func (t *Team) Revived() int { return t.revived }
