@@ -161,6 +161,7 @@ func (d *Delivery) Clone() *Delivery {
 	own, head, value := *d, *d.head, reflect.New(d.info.typ)
 	value.Elem().Set(reflect.ValueOf(d.value).Elem())
 	own.head, own.value = &head, value.Interface()
+	own.batch, own.place = nil, 0
 	return &own
 }
 

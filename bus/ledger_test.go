@@ -27,6 +27,8 @@ type job struct {
 // chaos is one random run: publishers, a handler that fails in every way, and
 // an owner that pauses, drains and ends it all at random moments.
 type chaos struct {
+	kind       string // of subscription: see subscribe
+	middleware bool
 	policy     bus.Policy
 	lanes      int
 	capacity   int
@@ -42,8 +44,10 @@ type chaos struct {
 }
 
 func drawChaos(t *rapid.T) chaos {
-	return chaos{
-		policy:     rapid.SampledFrom([]bus.Policy{bus.Block, bus.DropOldest, bus.DropNewest, bus.Fail}).Draw(t, "policy"),
+	c := chaos{
+		kind:       rapid.SampledFrom([]string{"single", "single", "batch", "batch", "actors", "group", "group of batches"}).Draw(t, "kind"),
+		middleware: rapid.Bool().Draw(t, "middleware"),
+		policy:     rapid.SampledFrom([]bus.Policy{bus.Block, bus.DropOldest, bus.DropNewest, bus.Fail, bus.KeepLatest}).Draw(t, "policy"),
 		lanes:      rapid.SampledFrom([]int{1, 1, 2, 5}).Draw(t, "lanes"),
 		capacity:   rapid.SampledFrom([]int{1, 2, 7, 64}).Draw(t, "capacity"),
 		maxParked:  rapid.SampledFrom([]int{1, 3, 100}).Draw(t, "max parked"),
@@ -56,7 +60,18 @@ func drawChaos(t *rapid.T) chaos {
 		ending:     rapid.SampledFrom([]string{"shutdown", "hasty shutdown", "close", "drain", "hasty drain"}).Draw(t, "ending"),
 		seed:       rapid.Uint64().Draw(t, "seed"),
 	}
+	if c.policy == bus.KeepLatest || c.kind == "actors" {
+		c.keys = max(1, c.keys)
+	}
+	if c.grouped() {
+		c.broker = false
+	}
+	return c
 }
+
+func (c chaos) grouped() bool { return strings.HasPrefix(c.kind, "group") }
+
+func (c chaos) batches() bool { return strings.Contains(c.kind, "batch") }
 
 // Whatever publishers, handlers and owners do, the ledger balances whenever it
 // is read, each accepted event ends in exactly one place, and the events of one
@@ -115,10 +130,8 @@ func (c chaos) run() []string {
 	if err != nil {
 		return []string{err.Error()}
 	}
-	sub, err := topic.Subscribe(context.Background(), "worker",
-		func(ctx context.Context, j job) error { return c.handle(ctx, r, j) },
-		bus.Lanes(c.lanes), bus.Mailbox(c.capacity, c.policy), bus.MaxParked(c.maxParked), bus.PanicBudget(1<<20, time.Hour))
-	if err != nil {
+	subs := &list[*bus.Subscription]{}
+	if err := c.subscribe(topic, r, subs, "worker"); err != nil {
 		return []string{err.Error()}
 	}
 
@@ -126,11 +139,13 @@ func (c chaos) run() []string {
 	ended := make(chan struct{})
 	wg.Go(func() { // reads the ledger all the time
 		for {
-			if st := sub.Stats(); !st.Balanced() {
-				r.mu.Lock()
-				r.problem("unbalanced: %v", st)
-				r.mu.Unlock()
-				return
+			for _, sub := range subs.get() {
+				if st := sub.Stats(); !st.Balanced() {
+					r.mu.Lock()
+					r.problem("unbalanced: %v", st)
+					r.mu.Unlock()
+					return
+				}
 			}
 			select {
 			case <-ended:
@@ -145,20 +160,33 @@ func (c chaos) run() []string {
 	wg.Go(func() {
 		for range r.roll(4) {
 			time.Sleep(time.Duration(r.roll(20)) * time.Millisecond)
+			all := subs.get()
+			sub := all[r.roll(len(all))]
 			sub.Pause()
 			time.Sleep(time.Duration(r.roll(20)) * time.Millisecond)
 			sub.Resume()
 		}
 	})
+	comings := make(chan struct{})
+	wg.Go(func() {
+		defer close(comings)
+		c.comeAndGo(topic, r, subs)
+	})
 	time.Sleep(time.Duration(r.roll(200)) * time.Millisecond)
-	whole := c.end(b, sub, r)
-	<-sub.Done()
+	if strings.Contains(c.ending, "drain") {
+		<-comings // else one may join after the drain
+	}
+	whole := c.end(b, subs, r)
+	<-comings
+	for _, sub := range subs.get() {
+		<-sub.Done()
+	}
 	close(ended)
 	if err := b.Close(); err != nil {
 		r.problem("close: %v", err)
 	}
 	wg.Wait()
-	return c.verify(r, sub, whole)
+	return c.verify(r, subs.get(), whole)
 }
 
 // publish publishes one publisher's events, until it is refused for good.
@@ -217,21 +245,7 @@ func (c chaos) handle(ctx context.Context, r *record, j job) error {
 		r.running[j.Key]--
 		r.mu.Unlock()
 	}()
-	settled := func() { // the last that happens to j
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if c.keys == 0 && (c.lanes > 1 || c.trouble > 0) {
-			return // without a key, a parked event is overtaken
-		}
-		who := fmt.Sprint(j.Publisher, "/", j.Key)
-		if c.keys == 0 {
-			who = fmt.Sprint(j.Publisher)
-		}
-		if j.Seq <= r.order[who] {
-			r.problem("publisher %d key %s: %d settled after %d", j.Publisher, j.Key, j.Seq, r.order[who])
-		}
-		r.order[who] = j.Seq
-	}
+	settled := func() { c.settle(r, j) }
 	if r.roll(100) < c.trouble {
 		switch r.roll(8) {
 		case 0:
@@ -248,7 +262,9 @@ func (c chaos) handle(ctx context.Context, r *record, j job) error {
 			settled()
 			return errors.New("failed")
 		case 5:
-			settled()
+			if c.kind != "actors" { // which are tried again
+				settled()
+			}
 			panic("at the handler")
 		case 6:
 			select {
@@ -267,8 +283,25 @@ func (c chaos) handle(ctx context.Context, r *record, j job) error {
 	return nil
 }
 
+// settle says that this is the last that happens to j.
+func (c chaos) settle(r *record, j job) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.keys == 0 && (c.lanes > 1 || c.trouble > 0 || c.grouped()) {
+		return // without a key, a parked event is overtaken
+	}
+	who := fmt.Sprint(j.Publisher, "/", j.Key)
+	if c.keys == 0 {
+		who = fmt.Sprint(j.Publisher)
+	}
+	if j.Seq <= r.order[who] {
+		r.problem("publisher %d key %s: %d settled after %d", j.Publisher, j.Key, j.Seq, r.order[who])
+	}
+	r.order[who] = j.Seq
+}
+
 // end ends the run and tells whether everything accepted had to be handled.
-func (c chaos) end(b *bus.Bus, sub *bus.Subscription, r *record) (whole bool) {
+func (c chaos) end(b *bus.Bus, subs *list[*bus.Subscription], r *record) (whole bool) {
 	timeout := time.Hour
 	if strings.HasPrefix(c.ending, "hasty") {
 		timeout = time.Duration(r.roll(30)) * time.Millisecond
@@ -283,7 +316,9 @@ func (c chaos) end(b *bus.Bus, sub *bus.Subscription, r *record) (whole bool) {
 		}
 		return false
 	case "drain", "hasty drain":
-		err = sub.Drain(ctx)
+		for _, sub := range subs.get() {
+			err = errors.Join(err, sub.Drain(ctx))
+		}
 	default:
 		err = b.Shutdown(ctx)
 	}
@@ -293,10 +328,26 @@ func (c chaos) end(b *bus.Bus, sub *bus.Subscription, r *record) (whole bool) {
 	return err == nil
 }
 
-func (c chaos) verify(r *record, sub *bus.Subscription, whole bool) []string {
+func (c chaos) verify(r *record, subs []*bus.Subscription, whole bool) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	st := sub.Stats()
+	var st bus.Stats
+	var missing uint64
+	for _, sub := range subs {
+		one := sub.Stats()
+		if !one.Balanced() || one.Pending() != 0 {
+			r.problem("%s after the end: %v", sub.Name(), one)
+		}
+		st.Accepted += one.Accepted
+		st.Handled += one.Handled
+		st.Discarded += one.Discarded
+		st.DeadLettered += one.DeadLettered
+		st.Dropped += one.Dropped
+		st.Abandoned += one.Abandoned
+		for _, g := range sub.Gaps() {
+			missing += g.Count
+		}
+	}
 	if !st.Balanced() || st.Pending() != 0 {
 		r.problem("after the end: %v", st)
 	}
@@ -318,10 +369,6 @@ func (c chaos) verify(r *record, sub *bus.Subscription, whole bool) []string {
 	}
 	if (c.policy == bus.Block && !c.broker || c.policy == bus.Fail && !c.broker) && st.Dropped > 0 {
 		r.problem("%v dropped: %v", c.policy, st)
-	}
-	var missing uint64
-	for _, g := range sub.Gaps() {
-		missing += g.Count
 	}
 	if c.policy == bus.Block && missing != st.Dropped {
 		r.problem("%d dropped, gaps tell of %d", st.Dropped, missing)

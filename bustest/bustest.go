@@ -20,6 +20,7 @@ package bustest
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,11 +39,13 @@ type Bus struct {
 	log  *testLog
 	view inspect.Bus
 
-	// Both are taken inside other locks, and nothing inside them.
+	begun atomic.Uint64 // attempts
+
+	// mu is taken inside other locks, and nothing inside it.
 	mu struct {
 		sync.Mutex
 		published []*transport.Envelope // in order
-		attempts  []attempt             // in order of their ends
+		attempts  []attempt             // that have ended
 		subs      []*bus.Subscription   // in order of Subscribe
 		expected  map[*bus.Delivery]struct{}
 	}
@@ -78,6 +81,9 @@ func New(t testing.TB, opts ...Option) *Bus {
 	if cfg.Logger == nil {
 		b.log = &testLog{t: t}
 		cfg.Logger = b.log.logger()
+	}
+	if cfg.Grace == 0 {
+		cfg.Grace = b.patience() // on a machine that is busy with other tests
 	}
 	cfg.Transport = b.link
 	cfg.Use = append([]bus.Middleware{b.record}, cfg.Use...)

@@ -7,8 +7,8 @@ import (
 )
 
 // Handled returns the events that a subscription of b, any with an empty name, has
-// acknowledged and all matches hold for, in the order in which it did. The attempt
-// of each is the one that succeeded. An event that can't be decoded fails the test
+// acknowledged and all matches hold for, in the order in which it began to. The
+// attempt of each is the one that succeeded. An event that can't be decoded fails the test
 // at once.
 func Handled[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], subscription string, matches ...Match[T]) []bus.Message[T] {
 	t.Helper()

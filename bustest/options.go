@@ -19,7 +19,8 @@ type options struct {
 }
 
 // Config gives the bus a configuration, for middleware of the bus, a logger,
-// bounds. Its Transport must be nil. Without a Logger the bus logs to the test.
+// bounds. Its Transport must be nil. Without a Logger the bus logs to the test;
+// without a Grace it is that of [Patience].
 func Config(cfg bus.Config) Option { return func(o *options) { o.config = cfg } }
 
 // SharedWith puts the bus on the broker of another, as two processes share a

@@ -14,9 +14,15 @@ import (
 func TestAThousandBuses(t *testing.T) {
 	var open, all sync.WaitGroup
 	open.Add(1000)
+	busy := make(chan struct{}, 16) // tests that run at once; the buses are all there
 	for range 1000 {
 		all.Go(func() {
 			ft := &fakeT{TB: t}
+			b := bustest.New(ft, bustest.Patience(time.Minute))
+			open.Done()
+			open.Wait() // for the last to be there
+			busy <- struct{}{}
+			defer func() { <-busy }()
 			defer func() {
 				if r := recover(); r != nil && r != any(ft) {
 					panic(r)
@@ -25,9 +31,6 @@ func TestAThousandBuses(t *testing.T) {
 					t.Errorf("%s", text)
 				}
 			}()
-			b := bustest.New(ft, bustest.Patience(time.Minute))
-			open.Done()
-			open.Wait() // for the last to be there
 			lifeOfABus(ft, b)
 		})
 	}

@@ -1,7 +1,9 @@
 package bustest
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/shardbus/shardbus/bus"
@@ -9,6 +11,7 @@ import (
 
 // attempt is one call of a subscription's middleware and handler.
 type attempt struct {
+	n     uint64        // of all attempts, by their beginnings
 	d     *bus.Delivery // a copy of its own
 	err   error
 	began time.Time
@@ -18,9 +21,9 @@ type attempt struct {
 // record is the middleware outside all others: it keeps every attempt.
 func (b *Bus) record(next bus.Handler) bus.Handler {
 	return func(ctx context.Context, d *bus.Delivery) error {
-		began := time.Now()
+		n, began := b.begun.Add(1), time.Now()
 		err := next(ctx, d)
-		a := attempt{d: d.Clone(), err: err, began: began, took: time.Since(began)}
+		a := attempt{n: n, d: d.Clone(), err: err, began: began, took: time.Since(began)}
 		b.mu.Lock()
 		b.mu.attempts = append(b.mu.attempts, a)
 		b.mu.Unlock()
@@ -30,7 +33,8 @@ func (b *Bus) record(next bus.Handler) bus.Handler {
 }
 
 // attemptsAt returns the attempts of the subscriptions of that name, of any with
-// an empty one, in the order of their ends.
+// an empty one, in the order of their beginnings: those of a batch end the other way
+// round.
 func (b *Bus) attemptsAt(topic, subscription string) []attempt {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -41,5 +45,6 @@ func (b *Bus) attemptsAt(topic, subscription string) []attempt {
 			found = append(found, a)
 		}
 	}
+	slices.SortFunc(found, func(a, b attempt) int { return cmp.Compare(a.n, b.n) })
 	return found
 }

@@ -14,7 +14,7 @@ import (
 // Waits look again when something told them to, and else this often at first and
 // ever more rarely: a lane that is never idle tells nothing.
 const (
-	firstPoll = 200 * time.Microsecond
+	firstPoll = time.Millisecond
 	lastPoll  = time.Second
 )
 

@@ -95,7 +95,8 @@ type Claimer interface {
 // Sink is the bus as a transport sees it. Its methods never block, do not call
 // the transport, and may be called from any goroutine; the transport calls
 // Deliver in the order of each publisher's sequence on a topic and partition,
-// and tells of each number once, by either method.
+// and tells of each number once, by either method; of one that the broker never
+// accepted perhaps by neither.
 type Sink interface {
 	// Deliver hands over an envelope, which nobody may change any more.
 	Deliver(env *Envelope)

@@ -51,7 +51,6 @@ type state struct {
 	counts          map[string]int
 	scratch         transport.Envelope
 	queue           chan *transport.Envelope
-	sink            transport.Sink
 }
 
 func newState() state {

@@ -79,7 +79,24 @@ var faultMutants = []mutant{
 		},
 	},
 	{
-		name: "gives numbers to what it never sends", meant: "fault-uncertain",
+		name: "sends twice what it could not send", meant: "fault-uncertain",
+		publish: func(r *reference, ctx context.Context, envs []*transport.Envelope, results []transport.Result, next publishFunc) {
+			next(ctx, envs, results)
+			for i, res := range results {
+				if res.Err != nil {
+					r.state.held = append(r.state.held, envs[i])
+					continue
+				}
+				for _, env := range r.state.held {
+					twin := *env
+					next(ctx, []*transport.Envelope{env, &twin}, make([]transport.Result, 2))
+				}
+				r.state.held = nil
+			}
+		},
+	},
+	{
+		name: "calls what it could not send lost", meant: "fault-uncertain",
 		publish: func(r *reference, ctx context.Context, envs []*transport.Envelope, results []transport.Result, next publishFunc) {
 			next(ctx, envs, results)
 			for _, res := range results {
@@ -91,6 +108,11 @@ var faultMutants = []mutant{
 		deliver: func(r *reference, env *transport.Envelope, next deliverFunc) {
 			twin := *env
 			twin.Seq += r.abandoned.Load()
+			if twin.Seq > env.Seq && len(r.state.gaps) == 0 {
+				g := transport.Gap{Topic: env.Topic, Publisher: env.Publisher, From: env.Seq, To: twin.Seq - 1, Count: twin.Seq - env.Seq}
+				r.state.gaps = append(r.state.gaps, g)
+				r.sink.Gap(g)
+			}
 			next(&twin)
 		},
 	},

@@ -84,7 +84,7 @@ func (o *outbox) answer(now time.Time, publisher string, ask wire.Ask, limit int
 	for _, m := range ask.Streams {
 		r.head = wire.Answer{Publisher: publisher, N: ask.N, Channel: m.Channel}
 		s := o.mu.streams[streamKey{publisher: publisher, channel: m.Channel}]
-		if s != nil && s.window == nil {
+		if s != nil && s.window == nil || s == nil && !o.concerns(m.Channel) {
 			continue
 		}
 		if s != nil && s.assigned > 0 {
@@ -145,13 +145,21 @@ func (r *reply) add(s *stream, piece seqs.Range) {
 			if r.size > 0 && r.size+len(doc) > answerBytes {
 				r.flush()
 			}
-			r.next.Events = append(r.next.Events, json.RawMessage(slices.Clone(doc)))
+			r.next.Events = append(r.next.Events, document(doc, s.channel))
 			r.size += len(doc)
 			r.limit -= len(doc)
 			r.sent = true
 		case window.Gone:
 		}
 	}
+}
+
+// document is a copy of what was published on a channel, fit for an answer, which is JSON.
+func document(doc []byte, channel string) json.RawMessage {
+	if text, ok := wire.Document(doc, channel); ok {
+		return text
+	}
+	return slices.Clone(doc)
 }
 
 // appendNumber adds a number above all others, unless that takes one range more than a set has.

@@ -20,11 +20,16 @@ import (
 // batches, on one standalone server; with and without a subscriber of our own in the same process.
 func BenchmarkPublish(b *testing.B) {
 	s := redistest.Standalone(b, redistest.Config{})
-	for _, subscribers := range []int{0, 1} {
-		for _, c := range []struct{ goroutines, batch int }{{1, 1}, {64, 1}, {512, 1}, {1, 100}, {8, 100}} {
-			name := fmt.Sprintf("subscribers=%d/goroutines=%d/batch=%d", subscribers, c.goroutines, c.batch)
-			b.Run(name+"/raw", func(b *testing.B) { benchRaw(b, s.Addr(), subscribers, c.goroutines, c.batch) })
-			b.Run(name+"/ours", func(b *testing.B) { benchOurs(b, s.Addr(), subscribers, c.goroutines, c.batch) })
+	for _, compact := range []bool{false, true} {
+		for _, subscribers := range []int{0, 1} {
+			for _, c := range []struct{ goroutines, batch int }{{1, 1}, {64, 1}, {512, 1}, {1, 100}, {8, 100}} {
+				name := fmt.Sprintf("compact=%v/subscribers=%d/goroutines=%d/batch=%d", compact, subscribers, c.goroutines, c.batch)
+				cfg := redis.Config{Addrs: []string{s.Addr()}, Compact: compact}
+				b.Run(name+"/raw", func(b *testing.B) { benchRaw(b, cfg, subscribers, c.goroutines, c.batch) })
+				b.Run(name+"/ours", func(b *testing.B) { benchOurs(b, cfg, subscribers, c.goroutines, c.batch) })
+				cfg.Repair.Off = true
+				b.Run(name+"/without repair", func(b *testing.B) { benchOurs(b, cfg, subscribers, c.goroutines, c.batch) })
+			}
 		}
 	}
 }
@@ -45,12 +50,12 @@ func (c *counter) Deliver(*transport.Envelope) { c.n.Add(1) }
 func (c *counter) Gap(g transport.Gap)         { c.n.Add(int64(g.Count)) }
 
 // listen subscribes to the topics, and returns what it counts by.
-func listen(b *testing.B, addr string, subscribers int) *counter {
+func listen(b *testing.B, cfg redis.Config, subscribers int) *counter {
 	count := new(counter)
 	if subscribers == 0 {
 		return count
 	}
-	n := benchServe(b, addr, count)
+	n := benchServe(b, cfg, count)
 	for i := range benchTopics {
 		if err := n.Subscribe(b.Context(), transport.Topic{Name: fmt.Sprintf("bench.%d", i)}); err != nil {
 			b.Fatal(err)
@@ -59,8 +64,8 @@ func listen(b *testing.B, addr string, subscribers int) *counter {
 	return count
 }
 
-func benchServe(b *testing.B, addr string, sink transport.Sink) *redis.Transport {
-	tr, err := redis.Open(b.Context(), redis.Config{Addrs: []string{addr}})
+func benchServe(b *testing.B, cfg redis.Config, sink transport.Sink) *redis.Transport {
+	tr, err := redis.Open(b.Context(), cfg)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -113,9 +118,9 @@ func report(b *testing.B, batch int, count *counter, subscribers int, before tim
 	b.ReportMetric(float64(cpu(b)-before)/float64(b.N*batch), "cpu-ns/event")
 }
 
-func benchOurs(b *testing.B, addr string, subscribers, goroutines, batch int) {
-	count := listen(b, addr, subscribers)
-	tr := benchServe(b, addr, new(counter))
+func benchOurs(b *testing.B, cfg redis.Config, subscribers, goroutines, batch int) {
+	count := listen(b, cfg, subscribers)
+	tr := benchServe(b, cfg, new(counter))
 	var next atomic.Int64
 	before := cpu(b)
 	parallel(b, goroutines, func(pb *testing.PB) {
@@ -137,10 +142,10 @@ func benchOurs(b *testing.B, addr string, subscribers, goroutines, batch int) {
 	report(b, batch, count, subscribers, before)
 }
 
-func benchRaw(b *testing.B, addr string, subscribers, goroutines, batch int) {
-	count := listen(b, addr, subscribers)
+func benchRaw(b *testing.B, cfg redis.Config, subscribers, goroutines, batch int) {
+	count := listen(b, cfg, subscribers)
 	client, err := rueidis.NewClient(rueidis.ClientOption{
-		InitAddress: []string{addr}, ForceSingleClient: true, DisableCache: true, DisableRetry: true, PipelineMultiplex: -1,
+		InitAddress: cfg.Addrs, ForceSingleClient: true, DisableCache: true, DisableRetry: true, PipelineMultiplex: -1,
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -155,7 +160,11 @@ func benchRaw(b *testing.B, addr string, subscribers, goroutines, batch int) {
 			for i := range commands {
 				env := benchEnvelope(id + i)
 				env.Publisher = "" // unnumbered: raw does not count
-				doc, _ := wire.Append(nil, env, "")
+				encode := wire.Append
+				if cfg.Compact {
+					encode = wire.AppendCompact
+				}
+				doc, _ := encode(nil, env, "")
 				commands[i] = client.B().Spublish().Channel(env.Topic).Message(rueidis.BinaryString(doc)).Build()
 			}
 			for _, r := range client.DoMulti(context.Background(), commands...) {

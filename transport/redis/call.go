@@ -19,15 +19,14 @@ type call struct {
 
 // item is one event that waits to be accepted.
 type item struct {
-	env     *transport.Envelope // nil: refused
-	channel string
-	slot    int
-	doc     []byte // encoded by the caller, but for its number; nil: to be encoded again
-	seqAt   int
-	size    int
-	seq     uint64 // 0: not assigned, never written
-	given   string // the stream's givenTo when it was last taken
-	stream  *stream
+	env *transport.Envelope // nil: refused
+	route
+	doc    []byte // encoded by the caller, but for its number; nil: to be encoded again
+	seqAt  int
+	size   int
+	seq    uint64 // 0: not assigned, never written
+	given  string // the stream's givenTo when it was last taken
+	stream *stream
 
 	repeated bool // a pipeline that it was in failed, and nobody knows whether the server had accepted it
 

@@ -25,5 +25,9 @@ func (t *Transport) Claim() error {
 func (t *Transport) Release() {
 	t.registry.forget()
 	t.outbox.forget()
+	for _, own := range t.dedicated {
+		own.registry.forget()
+		own.outbox.forget()
+	}
 	t.claimed.Store(false)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/rueidis"
 	"github.com/shardbus/shardbus/router"
@@ -18,12 +19,21 @@ type claim struct {
 	epoch    uint64
 	primary  router.Node
 	replicas []router.Node
+	heard    time.Time // when we were told
 }
 
 // nodeView is what one node believes.
 type nodeView struct {
 	from   string // its address
 	claims []claim
+}
+
+// at notes when the view was heard.
+func (v nodeView) at(now time.Time) nodeView {
+	for i := range v.claims {
+		v.claims[i].heard = now
+	}
+	return v
 }
 
 func (v nodeView) equal(o nodeView) bool {
@@ -146,14 +156,19 @@ type memory struct{ last *settled }
 
 // settle settles views, by the rule by which the nodes settle their own differences: of two that claim a slot the one
 // with the higher configuration epoch has it. So the newest news wins whoever brings it, and a node that was cut off
-// and replaced is not believed, be it the only one we reach: what was newer is remembered as long as nobody hears from
-// the node that has it.
+// and replaced is not believed, be it the only one we reach: what was newer is remembered until the node that has it
+// says otherwise.
 func (m *memory) settle(views []nodeView) *settled {
 	now := contest(views)
 	if m.last != nil {
-		answering := voices(views)
+		spoke := make(map[string]time.Time, len(views))
+		for _, v := range views {
+			if len(v.claims) > 0 {
+				spoke[v.from] = v.claims[0].heard
+			}
+		}
 		for slot, was := range m.last {
-			if is := now[slot]; was != nil && is != nil && is.epoch < was.epoch && !answering[was.primary.Addr] {
+			if is := now[slot]; was != nil && is != nil && is.epoch < was.epoch && !spoke[was.primary.Addr].After(was.heard) {
 				now[slot] = was
 			}
 		}

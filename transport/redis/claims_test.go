@@ -99,3 +99,25 @@ func TestEndpoint(t *testing.T) {
 		}
 	}
 }
+
+func TestRedirection(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"MOVED 5 10.0.0.1:7000", "10.0.0.1:7000"},
+		{"MOVED 5 ::1:7000", "[::1]:7000"},
+		{"MOVED 5 ::ffff:10.0.0.1:7000", "[::ffff:10.0.0.1]:7000"},
+		{"MOVED 5 [::1]:7000", "[::1]:7000"},
+		{"MOVED 5 node-1:7000", "node-1:7000"},
+		{"MOVED 5 :7000", "here:7000"},
+		{"MOVED 5 ?:7000", ""},
+		{"MOVED 5 10.0.0.1", ""},
+		{"MOVED 5 10.0.0.1:", ""},
+		{"MOVED 5", ""},
+		{"MOVED", ""},
+		{"", ""},
+		{"ASK 5 10.0.0.1:7000", ""},
+	} {
+		if got, _ := redirection(c.text, "here:1"); got != c.want {
+			t.Errorf("%q: %q, want %q", c.text, got, c.want)
+		}
+	}
+}

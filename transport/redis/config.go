@@ -5,10 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net"
 	"time"
 
+	"github.com/shardbus/shardbus/router"
 	"go.uber.org/zap"
 )
 
@@ -54,6 +56,14 @@ type Config struct {
 
 	// Logger gets what an operator should know: shards that come and go, connections that fail. Nil: silent.
 	Logger *zap.Logger
+
+	// Compact sends events in the compact form of docs/wire.md in place of CloudEvents documents: a quarter of the time
+	// to write and read, and fewer bytes, but nothing for redis-cli and other people's clients. Subscribers of this
+	// library read both forms, whatever is set here.
+	Compact bool
+
+	// Topics says what single topics are to have beside that, by name. Nil: nothing.
+	Topics map[string]TopicConfig
 
 	// MaxPayload is the largest payload in bytes; a larger one is transport.ErrTooLarge. Zero: 1 MiB. At most 256 MiB.
 	MaxPayload int
@@ -134,6 +144,12 @@ func (c Config) resolved() (Config, error) {
 			return c, fmt.Errorf("redis: Config.%s is %d, want 1 to %d", n.name, *n.value, n.highest)
 		}
 	}
+	for name := range c.Topics {
+		if err := router.ValidName(name); err != nil {
+			return c, fmt.Errorf("redis: Config.Topics: %w", err)
+		}
+	}
+	c.Topics = maps.Clone(c.Topics)
 	if c.ProbeInterval < 0 {
 		c.ProbeInterval = never
 	}

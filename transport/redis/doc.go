@@ -1,8 +1,9 @@
-// Package redis carries events between processes through Redis: sharded Pub/Sub on a cluster or on a standalone
-// server, version 7.0 or later.
+// Package redis carries events between processes through Redis: sharded Pub/Sub on a cluster, on servers that sentinels
+// watch, or on a standalone server, version 7.0 or later.
 //
 // [Open] finds out what the servers are and returns a [Transport] for one bus. What travels is described in
-// docs/wire.md; any client that can SPUBLISH and SSUBSCRIBE can take part.
+// docs/wire.md; any client that can SPUBLISH and SSUBSCRIBE can take part. [Check] tells what is wrong with the servers;
+// docs/redis.md says how to set them up.
 //
 // # What it guarantees
 //
@@ -13,13 +14,16 @@
 //
 // # How it is built
 //
-//	topology    asks the nodes who owns which slot, and keeps the newest answer of all        (topology, claims)
+//	topology    asks the nodes who owns which slot, and keeps the newest answer of all        (topology, asker, watch, claims)
+//	            or the sentinels who the primary is                                           (sentinel, sentinel_watch, sentinel_view)
+//	logins      keeps the open connections logged in                                          (credentials, logins)
 //	shards      keeps two children running for each primary                                   (shards)
 //	  writer    publishes what has queued up for the shard, as pipelines                      (outbox, stream, lane, writer)
 //	  reader    one connection for all channels of the shard                                  (reader, inbox, feed)
 //	    probe   proves that the connection hears its node, and warns when it is behind        (pulse, probe, backlog)
 //	    silence asks a server that says nothing whether it lives                               (silence)
 //	  link      what the writer and the reader of a shard do for each other                   (link)
+//	dedicated   topics with connections of their own: each a transport within the transport     (dedicated)
 //	clock       gives up what has been missing for too long                                   (clock)
 //
 // [outbox] and [registry] outlive the children, so that a child that fails loses nothing but its connection. A failing

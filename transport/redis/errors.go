@@ -58,23 +58,28 @@ func judge(err error) verdict {
 	return forbidden
 }
 
-// movedTo returns the address in a MOVED error, "MOVED slot host:port", from the node at addr. A node that does not know
-// its own host leaves it out, and means the one it was reached at.
+// movedTo returns the address in a MOVED error from the node at addr.
 func movedTo(err error, addr string) (string, bool) {
 	reply, ok := rueidis.IsRedisErr(err)
 	if !ok {
 		return "", false
 	}
-	words := strings.Fields(reply.Error())
+	return redirection(reply.Error(), addr)
+}
+
+// redirection returns the address in "MOVED slot host:port". A node that does not know its own host leaves it out, and
+// means the one it was reached at; an IPv6 address has no brackets.
+func redirection(text, reached string) (string, bool) {
+	words := strings.Fields(text)
 	if len(words) < 3 || words[0] != "MOVED" {
 		return "", false
 	}
-	colon := strings.LastIndexByte(words[2], ':') // an IPv6 address has more, and no brackets
+	colon := strings.LastIndexByte(words[2], ':')
 	if colon < 0 {
 		return "", false
 	}
 	host := strings.Trim(words[2][:colon], "[]")
-	return endpoint(net.JoinHostPort(host, words[2][colon+1:]), addr)
+	return endpoint(net.JoinHostPort(host, words[2][colon+1:]), reached)
 }
 
 // endpoint completes an address that a node told by the host it was reached at. It reports false if the address names

@@ -16,7 +16,7 @@ const (
 	// greetRetry is when a greeting is tried again that could not be sent, and greetPatience for how long it is.
 	greetRetry    = 10 * time.Millisecond
 	greetPatience = 2 * time.Second
-	// greetInVain is after how many greetings in a row that could not be sent Subscribe does not wait for one any more.
+	// greetInVain is how many times in a row Subscribe waits for what cannot be sent.
 	greetInVain = 3
 )
 
@@ -75,8 +75,21 @@ func (r *repairs) greeted(ctx context.Context, channels []*channel) {
 		select {
 		case <-changed:
 		case <-limit.C:
+			r.greetings.inVain(channels)
 			return
 		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// inVain notes that a Subscribe has waited for what could not even be sent.
+func (g *greetings) inVain(channels []*channel) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, ch := range channels {
+		if _, pending := g.pending[ch]; pending {
+			g.vain++
 			return
 		}
 	}
@@ -146,7 +159,6 @@ func (g *greetings) expireLocked(now time.Time) {
 		}
 	}
 	if expired {
-		g.vain++
 		g.announceLocked()
 	}
 }

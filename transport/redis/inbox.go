@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/redis/rueidis"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
 // happening is what a connection's reader saw.
@@ -90,7 +91,7 @@ func (b *inbox) dropLocked(h happening) {
 	}
 	d := b.dropped[h.channel]
 	// The gap of a numbered event is found by its number. What has none must be counted here.
-	if strings.Contains(h.message, `"sequence"`) {
+	if wire.Sequenced(h.message) {
 		d.numbered++
 	} else {
 		d.unnumbered++

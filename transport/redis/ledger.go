@@ -22,7 +22,7 @@ type Ledger struct {
 // Ledger returns what became of a topic's events. It is zero if the topic is not subscribed to.
 func (t *Transport) Ledger(topic transport.Topic) Ledger {
 	var sum track.Counts
-	for _, ch := range t.registry.channelsOf(topic.Name) {
+	for _, ch := range t.of(topic.Name).registry.channelsOf(topic.Name) {
 		sum = sum.Add(ch.counts())
 	}
 	return Ledger{

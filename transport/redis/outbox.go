@@ -20,6 +20,7 @@ const (
 type outbox struct {
 	cfg      *Config
 	topology *topology
+	only     string // not empty: the one topic that passes here
 	// newPublisher, if not nil, is called when a publisher is heard of first. It must not block.
 	newPublisher func()
 

@@ -84,7 +84,7 @@ func TestOutboxKeepsOrder(t *testing.T) {
 				c := new(callPool).get(make([]transport.Result, rapid.IntRange(1, 3).Draw(t, "events")))
 				for i := range c.items {
 					channel := fmt.Sprint(rapid.IntRange(0, 2).Draw(t, "channel"))
-					c.items[i] = item{env: &transport.Envelope{Publisher: "p"}, channel: channel, slot: int(channel[0] - '0'), call: c, index: i, size: 10}
+					c.items[i] = item{env: &transport.Envelope{Publisher: "p"}, route: route{channel: channel, slot: int(channel[0] - '0')}, call: c, index: i, size: 10}
 				}
 				next, space, err := o.push(c, 0)
 				if err != nil {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
 // Publish sends events through their channels and returns when the shard's primary has accepted each, or it has
@@ -15,6 +14,14 @@ import (
 // than because it was too large or the transport closed, may have been received; if it is missing, subscribers report
 // it as Uncertain. Afterwards the envelope's Seq is the number it was given; 0 if it was never written.
 func (t *Transport) Publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
+	if len(t.dedicated) > 0 && t.publishApart(ctx, envs, results) {
+		return
+	}
+	t.publish(ctx, envs, results)
+}
+
+// publish is Publish for what this transport carries itself.
+func (t *Transport) publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
 	c := t.calls.get(results)
 	for i, env := range envs {
 		results[i] = transport.Result{}
@@ -24,8 +31,8 @@ func (t *Transport) Publish(ctx context.Context, envs []*transport.Envelope, res
 			results[i].Err = err
 			continue
 		}
-		it.env, it.call, it.index, it.channel, it.slot = env, c, i, to.channel, to.slot
-		it.doc, it.seqAt = wire.Append(it.doc[:0], env, "")
+		it.env, it.call, it.index, it.route = env, c, i, to
+		it.doc, it.seqAt = to.encode(it.doc[:0], env, "")
 		it.size = len(it.doc) + len(to.channel) + itemOverhead
 	}
 	err := t.enqueue(ctx, c)

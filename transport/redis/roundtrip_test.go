@@ -13,16 +13,24 @@ import (
 
 func TestRoundTrip(t *testing.T) {
 	t.Run("standalone", func(t *testing.T) {
-		roundTrip(t, []string{redistest.Standalone(t, redistest.Config{}).Addr()})
+		roundTrip(t, redis.Config{Addrs: []string{redistest.Standalone(t, redistest.Config{}).Addr()}})
+	})
+	t.Run("compact", func(t *testing.T) {
+		roundTrip(t, redis.Config{Addrs: []string{redistest.Standalone(t, redistest.Config{}).Addr()}, Compact: true})
+	})
+	t.Run("compact topics", func(t *testing.T) {
+		addr := redistest.Standalone(t, redistest.Config{}).Addr()
+		roundTrip(t, redis.Config{Addrs: []string{addr}, Topics: map[string]redis.TopicConfig{"rt.0": {Compact: true}, "rt.7": {Compact: true}}})
 	})
 	t.Run("cluster", func(t *testing.T) {
-		roundTrip(t, cluster.Cluster(t).Addrs())
+		roundTrip(t, redis.Config{Addrs: cluster.Cluster(t).Addrs()})
 	})
 }
 
-func roundTrip(t *testing.T, addrs []string) {
-	sub := serve(t, redis.Config{Addrs: addrs})
-	pub := serve(t, redis.Config{Addrs: addrs})
+// roundTrip publishes by the config; the subscriber needs to know nothing of it.
+func roundTrip(t *testing.T, cfg redis.Config) {
+	sub := serve(t, redis.Config{Addrs: cfg.Addrs})
+	pub := serve(t, cfg)
 	const topics = 20
 	for i := range topics {
 		sub.subscribe(t, transport.Topic{Name: fmt.Sprintf("rt.%d", i)})

@@ -6,20 +6,32 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
 // routes remembers where the partitions of topics lie that were published to, because that takes strings to build. It
 // grows with the topics, as the streams do.
 type routes struct {
+	cfg *Config
+
 	mu sync.RWMutex
 	// mu guards known.
 	known map[router.Placement][]route
 }
 
-// route is a channel and its slot.
+// route is a channel, its slot, and how events travel there.
 type route struct {
 	channel string
 	slot    int
+	compact bool
+}
+
+// encode appends an event's message, see wire.Append.
+func (r route) encode(dst []byte, env *transport.Envelope, uncertain string) (doc []byte, seqAt int) {
+	if r.compact {
+		return wire.AppendCompact(dst, env, uncertain)
+	}
+	return wire.Append(dst, env, uncertain)
 }
 
 // of returns where an envelope goes.
@@ -46,8 +58,9 @@ func (r *routes) learn(placement router.Placement) ([]route, error) {
 		return nil, fmt.Errorf("%w: %w", transport.ErrInvalidTopic, err)
 	}
 	all := make([]route, placement.Len())
+	compact := r.cfg.compact(placement.Topic)
 	for i := range all {
-		all[i] = route{channel: placement.Channel(i), slot: placement.Slot(i)}
+		all[i] = route{channel: placement.Channel(i), slot: placement.Slot(i), compact: compact}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

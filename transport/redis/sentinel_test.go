@@ -27,7 +27,7 @@ func TestSentinelFaults(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 	d := redistest.NewSentinel(t, redistest.SentinelConfig{Replicas: 3, DownAfter: time.Second})
-	f := startFlowAt(t, sentinelConfig(d), 10)
+	f := startFlowAt(t, sentinelConfig(d), 10, flowEvery)
 
 	for _, fault := range []struct {
 		name   string
@@ -78,7 +78,7 @@ func TestSentinelAlone(t *testing.T) {
 	if err := d.Sentinels()[1].Kill(); err != nil {
 		t.Fatal(err)
 	}
-	f := startFlowAt(t, cfg, 3)
+	f := startFlowAt(t, cfg, 3, flowEvery)
 	f.check(t)
 
 	for _, want := range []struct {
@@ -135,7 +135,7 @@ func TestSentinelMeetsOthers(t *testing.T) {
 		asked <- addr
 		return new(net.Dialer).DialContext(ctx, "tcp", addr)
 	}
-	f := startFlowAt(t, cfg, 3)
+	f := startFlowAt(t, cfg, 3, flowEvery)
 	for met := map[string]bool{}; !met[d.SentinelAddrs()[1]] || !met[d.SentinelAddrs()[2]]; {
 		select {
 		case addr := <-asked:

@@ -15,7 +15,7 @@ import (
 // what they publish from then on arrives, or is a Gap. It fails when ctx ends, and at once when the login or a channel is refused (ErrAuth,
 // ErrPermission).
 func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic) error {
-	if err := t.subscribe(ctx, topic); err != nil {
+	if err := t.of(topic.Name).subscribe(ctx, topic); err != nil {
 		return fmt.Errorf("redis: subscribe to topic %q: %w", topic.Name, err)
 	}
 	return nil
@@ -68,6 +68,7 @@ const leaveTimeout = 2 * time.Second
 // Unsubscribe ends what Subscribe began, see transport.Transport. An error is the context's: the servers have not
 // confirmed, but nothing arrives any more all the same.
 func (t *Transport) Unsubscribe(ctx context.Context, topic transport.Topic) error {
+	t = t.of(topic.Name)
 	left := t.registry.unwant(topic.Name, errUnsubscribed)
 	limit := time.NewTimer(leaveTimeout)
 	defer limit.Stop()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,9 @@ type Transport struct {
 	routes   routes
 	calls    callPool
 
+	only      string                // not empty: the one topic that this carries
+	dedicated map[string]*Transport // by topic; never changed
+
 	current atomic.Pointer[transport.Sink]        // of the Serve that runs, or ran last
 	tree    atomic.Pointer[supervisor.Supervisor] // likewise
 	ending  atomic.Bool                           // Serve was told to end: publishers say their last words
@@ -48,8 +52,15 @@ var _ transport.Transport = (*Transport)(nil)
 func newTransport(cfg Config, found discovery) *Transport {
 	t := &Transport{cfg: cfg, log: cfg.Logger, closed: make(chan struct{})}
 	t.cfg.logins = newLogins()
-	t.ended = sync.NewCond(&t.mu)
 	t.topology = newTopology(&t.cfg, found, t.topologyChanged)
+	t.build()
+	t.dedicate()
+	return t
+}
+
+// build makes the parts that no transport shares with another.
+func (t *Transport) build() {
+	t.ended = sync.NewCond(&t.mu)
 	t.outbox = newOutbox(&t.cfg, t.topology)
 	t.registry = newRegistry(t, t.topology)
 	t.tracking = tracking(nil, maxHeld)
@@ -59,9 +70,10 @@ func newTransport(cfg Config, found discovery) *Transport {
 		t.outbox.newPublisher = t.repairs.listenSoon
 	}
 	t.clock = newClock(t.registry, t.repairs)
+	t.routes.cfg = &t.cfg
+	t.outbox.only = t.only
 	var nobody transport.Sink = discard{}
 	t.current.Store(&nobody)
-	return t
 }
 
 // discard is the sink before the first Serve, when nothing arrives.
@@ -129,14 +141,19 @@ func (t *Transport) begin(sink transport.Sink) (*supervisor.Supervisor, error) {
 		return nil, fmt.Errorf("redis: Serve is running already: %w", transport.ErrInUse)
 	}
 	s := newShards(t)
+	children := []supervisor.Child{
+		{Name: "topology", Serve: t.topology.serve},
+		{Name: "clock", Serve: t.clock.serve},
+		{Name: "repair", Serve: t.repairs.serve},
+		{Name: "logins", Serve: t.cfg.logins.serve},
+		{Name: "shards", Serve: s.serve},
+	}
+	if t.only != "" { // the other transport has the rest
+		children = slices.DeleteFunc(children, func(c supervisor.Child) bool { return c.Name == "topology" || c.Name == "logins" })
+	}
+	children = append(children, t.children(sink)...)
 	tree, err := supervisor.New(
-		supervisor.Spec{Name: "redis", MaxRestarts: supervisor.Unlimited, Backoff: restarts, OnEvent: t.onEvent},
-		supervisor.Child{Name: "topology", Serve: t.topology.serve},
-		supervisor.Child{Name: "clock", Serve: t.clock.serve},
-		supervisor.Child{Name: "repair", Serve: t.repairs.serve},
-		supervisor.Child{Name: "logins", Serve: t.cfg.logins.serve},
-		supervisor.Child{Name: "shards", Serve: s.serve},
-	)
+		supervisor.Spec{Name: "redis", MaxRestarts: supervisor.Unlimited, Backoff: restarts, OnEvent: t.onEvent}, children...)
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
@@ -161,6 +178,9 @@ func (t *Transport) topologyChanged(changes router.Changes) {
 	t.outbox.rehome()
 	t.registry.rehome(changes)
 	t.repairs.listenSoon()
+	for _, own := range t.dedicated {
+		own.topologyChanged(changes)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.shards != nil {
@@ -180,6 +200,14 @@ func (t *Transport) Tree() supervisor.Tree {
 // Close ends the transport for good, a Serve that runs included, and waits for it. Everything fails with
 // transport.ErrClosed afterwards. Calling it again does nothing.
 func (t *Transport) Close() error {
+	for _, own := range t.dedicated {
+		defer own.close() // when nobody serves it any more
+	}
+	t.close()
+	return nil
+}
+
+func (t *Transport) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.isClosed() {
@@ -190,7 +218,6 @@ func (t *Transport) Close() error {
 	for t.serving {
 		t.ended.Wait()
 	}
-	return nil
 }
 
 func (t *Transport) isClosed() bool {

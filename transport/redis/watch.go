@@ -1,7 +1,9 @@
 package redis
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -79,7 +81,7 @@ func (w *watch) refreshNodes() {
 func (w *watch) take(a *asker[nodeView], view nodeView, err error) {
 	now := time.Now()
 	before, known := a.view, a.fresh(now)
-	a.done(now, view, err)
+	a.done(now, view.at(now), err)
 	if err != nil {
 		w.log.Debug("redis: no topology from node", zap.String("addr", a.addr), zap.Error(err))
 		if !known {
@@ -88,14 +90,20 @@ func (w *watch) take(a *asker[nodeView], view nodeView, err error) {
 	} else if known && before.equal(view) && !w.expired(now) {
 		return
 	}
-	var views []nodeView
+	var fresh []*asker[nodeView]
 	for _, n := range w.nodes {
 		if n.fresh(now) {
-			views = append(views, n.view)
+			fresh = append(fresh, n)
 		}
 	}
-	if len(views) == 0 {
+	if len(fresh) == 0 {
 		return // nobody says anything: keep what we have
+	}
+	// Of claims that are the same but for the replicas, the first counts: the latest heard.
+	slices.SortFunc(fresh, func(a, b *asker[nodeView]) int { return cmp.Or(b.heard.Compare(a.heard), cmp.Compare(a.addr, b.addr)) })
+	views := make([]nodeView, len(fresh))
+	for i, n := range fresh {
+		views[i] = n.view
 	}
 	winners := w.memory.settle(views)
 	if winners.empty() {

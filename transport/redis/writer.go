@@ -116,7 +116,7 @@ func (w *writer) write(ctx context.Context, l *lane) error {
 	w.commands = w.commands[:0]
 	for _, it := range w.batch.items {
 		if it.doc == nil || it.given != "" {
-			it.doc, it.seqAt = wire.Append(nil, it.env, it.given)
+			it.doc, it.seqAt = it.encode(nil, it.env, it.given)
 		}
 		if it.seqAt >= 0 {
 			wire.PutSequence(it.doc, it.seqAt, it.seq)

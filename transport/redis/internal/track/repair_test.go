@@ -407,7 +407,7 @@ func TestBaselineBehindAssigned(t *testing.T) {
 	now := time.Unix(1e6, 0)
 	sink := &seqList{}
 	tr := track.New(c, now, sink)
-	tr.Watermark(now, "p", track.Mark{Last: 40, Assigned: 44, Age: time.Hour})
+	tr.Watermark(now, "p", track.Mark{Last: 40, Assigned: 44, Age: time.Hour, Asked: now})
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 43}, "") // in flight at the time
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 44}, "")
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 46}, "")

@@ -147,6 +147,9 @@ func (t *Tracker) Watermark(now time.Time, publisher string, m Mark) {
 			first = 1
 		}
 		s = t.begin(now, strings.Clone(publisher), first)
+		if m.Asked.IsZero() { // its age is but a guess
+			t.search(s)
+		}
 	}
 	if m.Last >= s.next && !s.searching && !t.plausible(now, s, m.Last) {
 		return
@@ -157,8 +160,9 @@ func (t *Tracker) Watermark(now time.Time, publisher string, m Mark) {
 		s.epoch = m.Epoch
 	}
 	switch {
-	case s.searching:
+	case s.searching && (bornLater || !m.Asked.IsZero()):
 		t.found(now, s, bornLater)
+	case s.searching:
 	case !bornLater || s.base == 1:
 	case s.next == s.base:
 		s.base, s.next = 1, 1

@@ -11,14 +11,20 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// Decode reads a message. A CloudEvents document fills the envelope and, if it has one, returns the attribute
-// uncertain; ok is false for anything else, and env is then empty.
+// Decode reads a message. A CloudEvents document, or a compact message, fills the envelope and, if it has one, returns
+// the attribute uncertain; ok is false for anything else, and env is then empty.
 //
 // Foreign documents are welcome: what is not ours becomes a header (attributes that are objects or arrays, which
 // CloudEvents does not have, are skipped), and only a sequence of 20 digits numbers the event. Topic and Partition
 // are not set: the channel says them. The envelope shares memory with msg.
 func Decode(msg string, env *transport.Envelope) (uncertain string, ok bool) {
 	*env = transport.Envelope{}
+	if isCompact(msg) {
+		if uncertain, ok = decodeCompact(msg, env); !ok {
+			*env = transport.Envelope{}
+		}
+		return uncertain, ok
+	}
 	if len(msg) == 0 || msg[0] != '{' && !isSpace(msg[0]) || !utf8.ValidString(msg) {
 		return "", false
 	}

@@ -62,8 +62,12 @@ func Append(dst []byte, env *transport.Envelope, uncertain string) (doc []byte, 
 	return append(doc, '}'), seqAt
 }
 
-// PutSequence overwrites the number at the index that [Append] returned.
+// PutSequence overwrites the number at the index that [Append] or [AppendCompact] returned.
 func PutSequence(doc []byte, at int, seq uint64) {
+	if at >= compactSequence && isCompact(doc[at-compactSequence:at]) {
+		putCompactSequence(doc, at, seq)
+		return
+	}
 	for i := at + sequenceDigits - 1; i >= at; i-- {
 		doc[i] = byte('0' + seq%10)
 		seq /= 10

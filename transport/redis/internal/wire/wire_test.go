@@ -177,7 +177,7 @@ func same(a, b transport.Envelope) bool {
 		a.ContentType == b.ContentType
 }
 
-// FuzzDecode: a document is valid JSON, and what it says survives being encoded again.
+// FuzzDecode: a document is valid JSON, unless it is compact, and what it says survives being encoded again.
 func FuzzDecode(f *testing.F) {
 	for _, g := range golden {
 		f.Add(g.doc)
@@ -188,7 +188,7 @@ func FuzzDecode(f *testing.F) {
 		if _, ok := wire.Decode(msg, &env); !ok {
 			return
 		}
-		if !json.Valid([]byte(msg)) {
+		if !json.Valid([]byte(msg)) && !strings.HasPrefix(msg, "\xc5sb\x01") {
 			t.Fatalf("%q is no JSON", msg)
 		}
 		env.Topic = "t"

@@ -1,0 +1,205 @@
+package wire
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport"
+)
+
+// compactMark begins every compact message. No text does, as its first two bytes are no UTF-8; its last is the version.
+const compactMark = "\xc5sb\x01"
+
+// compactSequence is where the number stands: 8 bytes, the highest first.
+const compactSequence = len(compactMark)
+
+// Flags behind the number.
+const (
+	compactTimed  = 1 << iota // the time follows
+	compactHeader             // headers follow the fields
+	compactKnown  = compactTimed | compactHeader
+)
+
+// AppendCompact is Append in the compact form of docs/wire.md.
+func AppendCompact(dst []byte, env *transport.Envelope, uncertain string) (doc []byte, seqAt int) {
+	doc = slices.Grow(dst, len(env.Payload)+len(env.ID)+len(env.Publisher)+len(env.Key)+len(env.ContentType)+len(uncertain)+48)
+	doc = append(doc, compactMark...)
+	seqAt = len(doc)
+	if env.Publisher == "" {
+		doc, seqAt, uncertain = append(doc, make([]byte, 8)...), -1, ""
+	} else {
+		doc = binary.BigEndian.AppendUint64(doc, env.Seq)
+	}
+	var flags byte
+	if !env.Time.IsZero() {
+		flags |= compactTimed
+	}
+	if len(env.Header) > 0 {
+		flags |= compactHeader
+	}
+	doc = append(doc, flags)
+	if flags&compactTimed != 0 {
+		doc = binary.AppendVarint(doc, env.Time.Unix())
+		doc = binary.AppendUvarint(doc, uint64(env.Time.Nanosecond())) //nolint:gosec // 0 to 999,999,999
+	}
+	for _, field := range [...]string{env.Publisher, env.ID, env.Key, env.ContentType, uncertain} {
+		doc = appendField(doc, field)
+	}
+	if flags&compactHeader != 0 {
+		doc = binary.AppendUvarint(doc, uint64(len(env.Header)))
+		names := make([]string, 0, len(env.Header))
+		for name := range env.Header {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		for _, name := range names {
+			doc = appendField(appendField(doc, name), env.Header[name])
+		}
+	}
+	return append(doc, env.Payload...), seqAt
+}
+
+func appendField(doc []byte, field string) []byte {
+	return append(binary.AppendUvarint(doc, uint64(len(field))), field...)
+}
+
+// putCompactSequence is PutSequence for a compact message.
+func putCompactSequence(doc []byte, at int, seq uint64) { binary.BigEndian.PutUint64(doc[at:], seq) }
+
+// isCompact reports whether a message is meant to be compact.
+func isCompact[T string | []byte](msg T) bool {
+	return len(msg) >= len(compactMark) && string(msg[:len(compactMark)]) == compactMark
+}
+
+// decodeCompact is Decode for a message with the compact mark.
+func decodeCompact(msg string, env *transport.Envelope) (uncertain string, ok bool) {
+	r := fields{text: msg[compactSequence:], ok: true}
+	env.Seq = r.number()
+	flags := r.byte()
+	if flags&^compactKnown != 0 {
+		return "", false
+	}
+	if flags&compactTimed != 0 {
+		seconds, nanos := r.varint(), r.uvarint()
+		if nanos >= uint64(time.Second) {
+			return "", false
+		}
+		env.Time = time.Unix(seconds, int64(nanos)).UTC()
+	}
+	env.Publisher, env.ID, env.Key, env.ContentType, uncertain = r.field(), r.field(), r.field(), r.field(), r.field()
+	if flags&compactHeader != 0 {
+		r.headers(env)
+	}
+	if !r.ok || env.Seq > maxSequence {
+		return "", false
+	}
+	if env.Publisher == "" {
+		env.Seq, uncertain = 0, ""
+	}
+	if len(r.text) > 0 {
+		env.Payload = Bytes(r.text)
+	}
+	return uncertain, true
+}
+
+// maxSequence is the highest number there is, so that the one behind a valid one always exists.
+const maxSequence = 1<<64 - 2
+
+// fields reads a compact message from left to right. At what is too short it stops being ok, and reads zeros.
+type fields struct {
+	text string
+	ok   bool
+}
+
+func (f *fields) take(n uint64) string {
+	if !f.ok || n > uint64(len(f.text)) {
+		f.ok = false
+		return ""
+	}
+	taken := f.text[:n]
+	f.text = f.text[n:]
+	return taken
+}
+
+func (f *fields) number() (n uint64) {
+	for _, c := range []byte(f.take(8)) {
+		n = n<<8 | uint64(c)
+	}
+	return n
+}
+
+func (f *fields) byte() byte {
+	if taken := f.take(1); f.ok {
+		return taken[0]
+	}
+	return 0
+}
+
+func (f *fields) uvarint() uint64 {
+	var n uint64
+	for shift := 0; shift < 64; shift += 7 {
+		c := f.byte()
+		if shift == 63 && c > 1 {
+			break
+		}
+		n |= uint64(c&0x7f) << shift
+		if c < 0x80 {
+			return n
+		}
+	}
+	f.ok = false
+	return 0
+}
+
+func (f *fields) varint() int64 {
+	n := f.uvarint()
+	return int64(n>>1) ^ -int64(n&1) //nolint:gosec // zigzag: both halves fit
+}
+
+func (f *fields) field() string { return f.take(f.uvarint()) }
+
+func (f *fields) headers(env *transport.Envelope) {
+	n := f.uvarint()
+	if n == 0 || n > uint64(len(f.text))/2 { // each takes two bytes at least
+		f.ok = false
+		return
+	}
+	env.Header = make(map[string]string, n)
+	for range n {
+		name := f.field()
+		env.Header[name] = f.field()
+		if !f.ok {
+			return
+		}
+	}
+}
+
+// Document returns the CloudEvents document of a compact message, with the topic that the channel is of. It is false for
+// any other message.
+func Document(msg []byte, channel string) (doc []byte, ok bool) {
+	if !isCompact(msg) {
+		return nil, false
+	}
+	var env transport.Envelope
+	uncertain, ok := decodeCompact(string(msg), &env)
+	if !ok {
+		return nil, false
+	}
+	if env.Topic, _, ok = router.ParseChannel(channel); !ok {
+		env.Topic = channel
+	}
+	doc, _ = Append(nil, &env, uncertain)
+	return doc, true
+}
+
+// Sequenced reports whether a message is numbered, at a glance.
+func Sequenced(msg string) bool {
+	if isCompact(msg) {
+		f := fields{text: msg[compactSequence:], ok: true}
+		return f.number() != 0
+	}
+	return strings.Contains(msg, `"`+attrSequence+`"`)
+}

@@ -1,0 +1,39 @@
+package redis
+
+import (
+	"testing"
+
+	"github.com/shardbus/shardbus/router"
+)
+
+// TestLaneStaysWithItsWriter: a primary that is none for a moment, as when nodes disagree about its name, has the lane
+// that its writer serves all the time. With another one its events would wait for ever.
+func TestLaneStaysWithItsWriter(t *testing.T) {
+	cfg, err := Config{Addrs: []string{"h"}}.resolved()
+	if err != nil {
+		t.Fatal(err)
+	}
+	owned := func(addr string) *router.Snapshot {
+		s, err := standalone(addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	top := newTopology(&cfg, discovery{snapshot: owned("a:1")}, nil)
+	o := newOutbox(&cfg, top)
+	served, detach := o.attach("a:1")
+	for _, addr := range []string{"b:1", "a:1"} {
+		top.snapshot.Store(owned(addr))
+		o.rehome()
+	}
+	if again := o.lane("a:1"); again != served {
+		t.Error("the lane is another one")
+	}
+	detach()
+	top.snapshot.Store(owned("b:1"))
+	o.rehome()
+	if again := o.lane("a:1"); again == served {
+		t.Error("the lane was kept when nobody needed it")
+	}
+}
