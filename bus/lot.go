@@ -52,14 +52,14 @@ func behind() error { return &Verdict{Action: ActSnooze, Err: errBehind} }
 // full tells whether a whole batch waits, or all that can. For any goroutine.
 func (b *lot[T]) full() bool {
 	l := b.lane
-	return l.overflow.Load() > 0 || l.sub.overflow.Load() > 0 || b.waiting() >= l.sub.opts.batchSize
+	return l.overflow.Load() > 0 || l.sub.overflowing() || b.waiting() >= l.sub.opts.batchSize
 }
 
 // waiting is how many events the mailbox holds.
 func (b *lot[T]) waiting() int {
 	l := b.lane
 	if !l.lossy {
-		return l.queue.Waiting()
+		return l.reader.Waiting()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -149,7 +149,7 @@ func (b *lot[T]) take(n int) bool {
 		l.mu.box.running = false
 		l.slot = cell[T]{}
 	} else {
-		l.queue.Rest()
+		l.reader.Rest()
 	}
 	l.mu.base, _ = l.cursorLocked()
 	l.mu.inHand, l.mu.firstInHand = len(b.items), first
@@ -157,7 +157,7 @@ func (b *lot[T]) take(n int) bool {
 	if len(b.items) == 0 {
 		return false
 	}
-	if !l.lossy && l.queue.Position() >= l.wait.wakeAt.Load() {
+	if !l.lossy && l.reader.Position() >= l.wait.wakeAt.Load() {
 		l.wakeWaiters()
 	}
 	b.until = time.Time{}
@@ -179,13 +179,13 @@ func (l *lane[T]) takenLast() uint64 {
 	if l.lossy {
 		return l.mu.box.ran
 	}
-	return l.queue.Position()
+	return l.reader.Position()
 }
 
 func (b *lot[T]) nextLocked() *cell[T] {
 	l := b.lane
 	if !l.lossy {
-		return l.queue.Next()
+		return l.reader.Next()
 	}
 	if !l.mu.box.take(&l.slot) {
 		return nil

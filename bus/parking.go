@@ -277,7 +277,7 @@ func (l *lane[T]) runDue() bool {
 	}
 	l.current, l.group = &g.first, g
 	l.view(&g.first, g.attempt)
-	if err := l.sub.handler(l.ctx, &l.d); err != nil {
+	if err := l.handler(l.ctx, &l.d); err != nil {
 		l.settle(err)
 		return true
 	}

@@ -82,7 +82,7 @@ func TestVerdicts(t *testing.T) {
 						shutdown(t, b)
 						starts.require(t, "starts", tc.starts...)
 						st := stats(t, s)
-						st.HighWater, st.Handling = 0, bus.Histogram{} // samples are no part of the ledger
+						st.HighWater, st.Handling = 0, bus.Histogram{} // sampled, and not the matter here
 						if st != tc.want {
 							t.Errorf("%+v\nwant %+v", st, tc.want)
 						}

@@ -183,7 +183,7 @@ func (l *lane[T]) foldLocked() {
 	if l.lossy {
 		l.mu.box.running = false
 	} else {
-		l.queue.Settle()
+		l.reader.Settle()
 	}
 }
 
@@ -192,5 +192,5 @@ func (l *lane[T]) cursorLocked() (taken uint64, running bool) {
 	if l.lossy {
 		return l.mu.box.taken, l.mu.box.running
 	}
-	return l.queue.Cursor()
+	return l.reader.Cursor()
 }
