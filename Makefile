@@ -8,7 +8,7 @@ FUZZTIME ?= 20000x
 BENCH ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help test redis vet fmt lint fuzz bench microbench examples cover clean
+.PHONY: help test redis vet fmt lint fuzz bench soak microbench examples cover clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ fuzz: ## each fuzz target for FUZZTIME (20000x: that many inputs)
 
 bench: ## our bus beside its peers: the table of docs/benchmarks.md
 	go -C bench run .
+
+soak: ## ten minutes' worth of events (60 million) in less than one: memory stays flat, ledgers balance
+	go -C bench run . -soak 60000000
 
 microbench: ## the packages' benchmarks that match BENCH (all)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...

@@ -123,3 +123,10 @@ func TestBarsJudge(t *testing.T) {
 		}
 	}
 }
+
+// A soak ends with flat memory, balanced ledgers and every actor stopped.
+func TestSoak(t *testing.T) {
+	if err := runSoak(t.Output(), 200_000, time.Minute); err != nil {
+		t.Error(err)
+	}
+}

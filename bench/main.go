@@ -11,6 +11,9 @@ import (
 	"time"
 )
 
+// soakLimit is after how long a soak comes to its end early.
+const soakLimit = 50 * time.Second
+
 // field is everybody, in the order of the table.
 func field() []contestant {
 	return []contestant{shardbus{}, channel{}, swapqueue{}, protoactor{}, watermillChannel{}}
@@ -37,6 +40,7 @@ func run() (err error) {
 	events := flag.Uint64("events", 0, "events (W7: subscriptions or actors) a round; default as each workload says")
 	limit := flag.Duration("limit", 15*time.Second, "how long a round may take before its contestant has failed")
 	cpu := flag.String("cpuprofile", "", "write a CPU profile of the run to this file")
+	soaked := flag.Uint64("soak", 0, "instead of measuring, publish that many events to every kind of subscription, and watch memory and ledgers")
 	mem := flag.String("memprofile", "", "write a profile of allocations to this file; it slows the run down")
 	flag.Parse()
 	if *rounds < 1 {
@@ -58,6 +62,9 @@ func run() (err error) {
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 
+	if *soaked > 0 {
+		return runSoak(os.Stdout, *soaked, soakLimit)
+	}
 	fmt.Printf("%s %s/%s, GOMAXPROCS %d, medians of %d rounds in turns%s\n",
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), *rounds, loadAverage())
 	start := time.Now()

@@ -12,9 +12,6 @@ import (
 
 // shardbus is our bus: handlers take a context and return an error, metadata can
 // be had, and a pass-through middleware is around every handler.
-//
-// Requests (asker, W5ask) and keyed actors (residents, W7actors) are measured
-// here once the bus has them: they are two more methods of shardbus.
 type shardbus struct{}
 
 func (shardbus) name() string   { return "shardbus" }

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 )
 
@@ -103,46 +104,87 @@ func Ask[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], query Q) (R
 		return fail(ErrNotAcrossProcesses)
 	}
 	a := takeAsker[R](&topic.askers)
-	a.mu.Lock()
-	a.gen++
-	a.open = true
-	gen := a.gen
-	a.mu.Unlock()
+	c := cell[Request[Q, R]]{v: Request[Q, R]{Query: query, to: a, gen: a.begin()}}
+	ended := false
 	defer func() {
-		// Nothing answers gen any more, so no token can come after this.
-		a.mu.Lock()
-		a.open, a.reply, a.err = false, none, nil
-		select {
-		case <-a.replied:
-		default:
+		if !ended { // ctx's methods, and a Key, are user code
+			a.end()
+			topic.askers.put(a)
 		}
-		a.mu.Unlock()
-		topic.askers.put(a)
 	}()
-	c := cell[Request[Q, R]]{v: Request[Q, R]{Query: query, to: a, gen: gen}}
 	routed, err := topic.intake.ask(ctx, &c)
-	if err != nil {
+	if routed && err == nil && !a.await(ctx) {
+		err = &Error{Op: "ask", Topic: topic.info.name, Err: context.Cause(ctx)}
+	}
+	reply, replyErr := a.end()
+	ended = true
+	topic.askers.put(a)
+	switch {
+	case err != nil:
 		return none, err
-	}
-	if !routed {
+	case !routed:
 		return fail(ErrNoSubscriber)
-	}
-	select {
-	case <-a.replied:
-	case <-ctx.Done():
-		return fail(context.Cause(ctx))
-	}
-	a.mu.Lock()
-	reply, err := a.reply, a.err
-	a.mu.Unlock()
-	if err != nil {
-		return fail(err)
+	case replyErr != nil:
+		return fail(replyErr)
 	}
 	return reply, nil
 }
 
+// begin opens the asker for the next Ask, and returns its number.
+func (a *asker[R]) begin() (gen uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.gen++
+	a.open = true
+	return a.gen
+}
+
+// askYields is how often an asker gives way before it sleeps: a reply is often
+// there as soon as the lane has had its turn, and sleeping and being woken costs
+// about as much as all the rest.
+const askYields = 4
+
+// await waits for the reply, and reports false when ctx ended first.
+func (a *asker[R]) await(ctx context.Context) bool {
+	for range askYields {
+		if len(a.replied) > 0 {
+			return true
+		}
+		runtime.Gosched()
+	}
+	ended := ctx.Done()
+	if ended == nil {
+		<-a.replied
+		return true
+	}
+	select {
+	case <-a.replied:
+		return true
+	case <-ended:
+		return false
+	}
+}
+
+// end closes the asker, and returns what came. Nothing answers the Ask any more,
+// so no token can come after it.
+func (a *asker[R]) end() (reply R, err error) {
+	var none R
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	reply, err = a.reply, a.err
+	a.open, a.reply, a.err = false, none, nil
+	select {
+	case <-a.replied:
+	default:
+	}
+	return reply, err
+}
+
 // ask is publish for one event, and reports whether anybody got it.
 func (in *intake[T]) ask(ctx context.Context, c *cell[T]) (routed bool, err error) {
+	if !in.keyed.Load() && in.publishLog(c) {
+		return true, nil
+	}
 	in.mu.Lock()
 	routed = len(in.mu.subs) > 0
 	in.mu.Unlock()

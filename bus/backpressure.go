@@ -19,6 +19,10 @@ const noWaiter = math.MaxUint64
 // slow ones this bound keeps a publisher from idling beside free places.
 const impatience = time.Millisecond
 
+// maxLooks is how often a blocked publisher looks by itself, at that interval,
+// whether there is room, which lanes tell it otherwise: see enlist.
+const maxLooks = 2
+
 // producer is one call of Publish: what it needs to know of its caller, found
 // out only when needed, because a context's Value is user code.
 type producer struct {
@@ -84,13 +88,13 @@ func (in *intake[T]) awaitRoom(p *producer, full *lane[T], hash uint64) error {
 	w := in.waiterLocked()
 	lanes := s.takers(full, hash)
 	if p.caller != nil {
-		w.edge = &edge{on: make([]*laneNode, len(lanes))}
+		w.edge = &edge{on: make([]*laneNode, len(lanes)), at: make([]uint64, len(lanes))}
 		for i, l := range lanes {
-			w.edge.on[i] = &l.node
+			w.edge.on[i], w.edge.at[i] = &l.node, l.roomAt(1)
 		}
 	}
 	for _, l := range lanes {
-		l.enlist(w, l.roomAt(l.sub.opts.wakeRoom()))
+		l.enlist(w, l.roomAt(l.sub.opts.wakeRoom()), l.roomAt(1))
 	}
 	in.mu.Unlock()
 
@@ -109,13 +113,16 @@ func (in *intake[T]) awaitRoom(p *producer, full *lane[T], hash uint64) error {
 		}
 		w.timer.Reset(impatience)
 		defer w.timer.Stop()
-		for {
+		for looks := 0; ; {
 			select {
 			case <-w.ready:
 				return nil
 			case <-w.timer.C:
 				for _, l := range lanes {
 					l.hurry(w)
+				}
+				if looks++; looks < maxLooks {
+					w.timer.Reset(impatience)
 				}
 			case <-p.ctx.Done():
 				return fail(context.Cause(p.ctx), fmt.Sprintf("its mailbox of %d stayed full; the event entered no mailbox", s.opts.capacity))
@@ -163,24 +170,29 @@ type waitList struct {
 // place is a waiter's place in the list of one lane: it is to be woken when the
 // lane has taken at events.
 type place struct {
-	w  *waiter
-	at uint64
+	w   *waiter
+	at  uint64
+	one uint64 // when a single place is free
 }
 
-// enlist registers w to be woken when the lane has taken at events.
-func (l *lane[T]) enlist(w *waiter, at uint64) {
+// enlist registers w to be woken when the lane has taken at events; one is how
+// many free a single place.
+func (l *lane[T]) enlist(w *waiter, at, one uint64) {
 	l.wait.mu.Lock()
-	l.wait.mu.places = append(l.wait.mu.places, place{w, at})
+	l.wait.mu.places = append(l.wait.mu.places, place{w, at, one})
 	l.wait.wakeAt.Store(min(l.wait.wakeAt.Load(), at))
 	l.wait.mu.Unlock()
 	// The lane may have taken its last event before it could see wakeAt; then
-	// nobody else would look.
+	// nobody else would look. It may also take it right now: it does not wait
+	// until everybody can see how far it is, and so each may miss the other. For
+	// that the publisher looks again a little later.
 	if l.taken() >= at {
 		l.wakeWaiters()
 	}
 }
 
-// hurry makes w content with a single free place.
+// hurry makes w content with a single free place, if it is not yet, and looks
+// whether there is one.
 func (l *lane[T]) hurry(w *waiter) {
 	l.wait.mu.Lock()
 	i := slices.IndexFunc(l.wait.mu.places, func(p place) bool { return p.w == w })
@@ -189,7 +201,7 @@ func (l *lane[T]) hurry(w *waiter) {
 		return // it has been woken
 	}
 	p := &l.wait.mu.places[i]
-	p.at -= uint64(l.sub.opts.wakeRoom() - 1)
+	p.at = min(p.at, p.one)
 	at := p.at
 	l.wait.wakeAt.Store(min(l.wait.wakeAt.Load(), at))
 	l.wait.mu.Unlock()

@@ -60,7 +60,7 @@ func (in *intake[T]) publishBatch(ctx context.Context, events []T, h head, stamp
 func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
 	in := b.in
 	for n < len(chunk) {
-		n += in.enterSoloLocked(chunk[n:], b.head)
+		n += in.enterLog(chunk[n:], b.head)
 		if n == len(chunk) {
 			break
 		}
@@ -95,22 +95,25 @@ func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
 	return n, nil
 }
 
-// enterSoloLocked is the short way in, as publishSolo is: it puts as many events
-// as there is room for and returns how many.
-func (in *intake[T]) enterSoloLocked(events []T, h head) int {
-	l := in.mu.solo
-	if l == nil || in.bus.state.Load() != stateOpen {
+// enterLog is the short way in, as publishLog is: it puts as many events as there
+// is room for and returns how many.
+func (in *intake[T]) enterLog(events []T, h head) (n int) {
+	log := in.mu.log
+	if in.mu.slow || log == nil || in.bus.state.Load() != stateOpen {
 		return 0
 	}
-	n := min(len(events), l.queue.Room(l.capacity))
-	c := cell[T]{head: h}
-	for i := range n {
-		in.mu.seq++
-		c.seq, c.v = in.mu.seq, events[i]
-		l.queue.Put(&c)
+	seq := in.mu.seq
+	for n < len(events) && in.extend() == nil {
+		cells := log.Slots(len(events) - n)
+		for i, v := range events[n : n+len(cells)] {
+			seq++
+			c := &cells[i]
+			c.v, c.env, c.at, c.seq = v, h.env, h.at, seq
+		}
+		n += len(cells)
 	}
+	in.mu.seq = seq
 	in.mu.published += uint64(n)
-	l.accepted += uint64(n)
 	return n
 }
 
@@ -145,7 +148,11 @@ func (b *batch[T]) hash(chunk []T) {
 
 // commitAll shows every lane what was put for it.
 func (in *intake[T]) commitAll() {
+	in.commitLog()
 	for s := range in.allLocked() {
+		if s.shares {
+			continue
+		}
 		for _, l := range s.lanes {
 			if l != nil {
 				l.commit()

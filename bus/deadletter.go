@@ -44,16 +44,17 @@ func deadLetter[T any](c *cell[T], d Delivery, j *judgment) Letter {
 // running meanwhile, so that Drain and Shutdown wait for both.
 func (s *Subscription) keepDeadLetter(ctx context.Context, letter Letter) {
 	s.mu.Lock()
-	if len(s.mu.letters.kept) == keptDeadLetters {
-		s.mu.letters.kept[0] = Letter{}
-		s.mu.letters.kept = s.mu.letters.kept[1:]
+	letters := &s.troubleLocked().letters
+	if len(letters.kept) == keptDeadLetters {
+		letters.kept[0] = Letter{}
+		letters.kept = letters.kept[1:]
 	}
-	s.mu.letters.kept = append(s.mu.letters.kept, letter)
-	s.mu.letters.all++
-	all := s.mu.letters.all
-	report := s.opts.onDeadLetter == nil && all >= 2*s.mu.letters.told
+	letters.kept = append(letters.kept, letter)
+	letters.all++
+	all := letters.all
+	report := s.opts.onDeadLetter == nil && all >= 2*letters.told
 	if report {
-		s.mu.letters.told = all
+		letters.told = all
 	}
 	s.mu.Unlock()
 	if report { // the first, and whenever their number has doubled
@@ -80,7 +81,10 @@ func (s *Subscription) callback(name string, f func()) {
 func (s *Subscription) DeadLetters() []Letter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]Letter(nil), s.mu.letters.kept...)
+	if s.mu.trouble == nil {
+		return nil
+	}
+	return append([]Letter(nil), s.mu.trouble.letters.kept...)
 }
 
 // Replay takes the dead letters for which match is true, all with a nil match,
@@ -119,8 +123,9 @@ func (s *Subscription) Replay(ctx context.Context, match func(Letter) bool) (int
 func (s *Subscription) putBack(letter Letter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.mu.letters.kept) < keptDeadLetters {
-		s.mu.letters.kept = append([]Letter{letter}, s.mu.letters.kept...)
+	letters := &s.troubleLocked().letters
+	if len(letters.kept) < keptDeadLetters {
+		letters.kept = append([]Letter{letter}, letters.kept...)
 	}
 }
 
@@ -128,9 +133,10 @@ func (s *Subscription) putBack(letter Letter) {
 func (s *Subscription) takeDeadLetter(letter Letter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, l := range s.mu.letters.kept {
+	letters := &s.troubleLocked().letters
+	for i, l := range letters.kept {
 		if l.Delivery == letter.Delivery {
-			s.mu.letters.kept = append(s.mu.letters.kept[:i:i], s.mu.letters.kept[i+1:]...)
+			letters.kept = append(letters.kept[:i:i], letters.kept[i+1:]...)
 			return true
 		}
 	}

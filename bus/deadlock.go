@@ -9,7 +9,19 @@ import (
 // graph in which a deadlock is a knot.
 type edge struct {
 	on   []*laneNode // any of them will do
+	at   []uint64    // how many events each must have taken for one place to be free
 	over atomic.Bool // room was found, or the wait given up
+}
+
+// ended tells whether the wait is over, or would be if it looked: a lane may take
+// an event at the very moment at which somebody begins to wait for that.
+func (e *edge) ended() bool {
+	for i, node := range e.on {
+		if node.taken() >= e.at[i] {
+			return true
+		}
+	}
+	return e.over.Load()
 }
 
 // deadlocked tells whether start's handler waits for itself: directly, or
@@ -31,7 +43,7 @@ func deadlocked(start *laneNode) bool {
 			continue
 		}
 		e := node.waits.Load()
-		if e == nil || e.over.Load() {
+		if e == nil || e.ended() {
 			return false // it runs, and will make room
 		}
 		waits[node] = e
@@ -41,7 +53,7 @@ func deadlocked(start *laneNode) bool {
 		return false // a knot beyond start, for those in it to find
 	}
 	for _, e := range waits {
-		if e.over.Load() {
+		if e.ended() {
 			return false
 		}
 	}

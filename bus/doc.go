@@ -9,6 +9,8 @@
 //
 // What happens to an event is decided by what its handler returns (see
 // [Handler]), by middleware around it ([Middleware]), and by the policy of its
-// mailbox ([Mailbox]). Every event that a subscription accepted is in its ledger
+// mailbox ([Mailbox]): waiting, dropping, failing, or keeping the latest of each key
+// ([KeepLatest]). [Topic.SubscribeBatch] hands over many events at once, and a
+// [Group] of subscriptions shares them. Every event that a subscription accepted is in its ledger
 // at any time ([Stats]).
 package bus

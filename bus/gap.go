@@ -37,13 +37,16 @@ func (gl *gapLog) add(g Gap) (fresh bool) {
 func (s *Subscription) Gaps() []Gap {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]Gap(nil), s.mu.gaps.kept...)
+	if s.mu.trouble == nil {
+		return nil
+	}
+	return append([]Gap(nil), s.mu.trouble.gaps.kept...)
 }
 
 // reportGap keeps g, logs the first of a run, and tells OnGap each.
 func (s *Subscription) reportGap(g Gap) {
 	s.mu.Lock()
-	fresh := s.mu.gaps.add(g)
+	fresh := s.troubleLocked().gaps.add(g)
 	s.mu.Unlock()
 	if fresh {
 		s.log().Warn("events are missing", zap.Stringer("gap", g))

@@ -103,7 +103,7 @@ func (l *lane[T]) load() int {
 	if l.lossy {
 		return n + l.mu.box.len()
 	}
-	return n + l.queue.Len()
+	return n + int(l.reader.End()-l.reader.Taken())
 }
 
 // lanes is the lanes of all members.
@@ -215,10 +215,8 @@ func (in *intake[T]) joinLocked(s *subscription[T]) {
 	g := in.mu.groups[name]
 	if g == nil {
 		g = new(group[T])
-		g.head = &subscription[T]{
-			Subscription: &Subscription{bus: s.bus, info: s.info, name: headName(name), opts: &defaultOptions},
-			topic:        s.topic, group: g,
-		}
+		g.head = &subscription[T]{topic: s.topic, group: g}
+		g.head.bus, g.head.info, g.head.name, g.head.opts = s.bus, s.info, headName(name), &defaultOptions
 		if in.mu.groups == nil {
 			in.mu.groups = make(map[string]*group[T])
 		}

@@ -1,6 +1,9 @@
 package bus
 
-import "time"
+import (
+	"math/bits"
+	"time"
+)
 
 // handover is slots of a group that have another owner now, and what the old one
 // still had then: its lanes, each with the number of the last event that had entered
@@ -28,7 +31,7 @@ func newHandover[T any](from *subscription[T]) *handover[T] {
 // leave it. The intake's lock is held.
 func (l *lane[T]) entered() uint64 {
 	if !l.lossy {
-		return l.queue.PutCount()
+		return l.reader.End()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -56,7 +59,7 @@ func (l *lane[T]) doneWith(mark uint64, key *string) bool {
 		if box.gone() < mark || box.running && box.ran <= mark {
 			return false
 		}
-	} else if taken, running := l.queue.Cursor(); taken < mark || taken == mark && running {
+	} else if taken, running := l.reader.Cursor(); taken < mark || taken == mark && running {
 		return false
 	}
 	if l.mu.inHand > 0 && l.mu.firstInHand <= mark {
@@ -65,7 +68,8 @@ func (l *lane[T]) doneWith(mark uint64, key *string) bool {
 	if key == nil {
 		return len(l.mu.parking.byKey) == 0
 	}
-	return l.mu.parking.find(*key) == nil
+	g := l.mu.parking.find(*key)
+	return g == nil || g.n > mark // what came later may itself await whoever asks
 }
 
 // mustAwait tells whether another member of the group has not done with key.
@@ -93,7 +97,8 @@ func (l *lane[T]) mustAwait(key string) bool {
 
 // laneOf is the number of the lane for a key hash other than 0.
 func (s *subscription[T]) laneOf(hash uint64) int {
-	return int(hash >> 1 % uint64(len(s.lanes))) // the lowest bit is always set
+	i, _ := bits.Mul64(hash, uint64(len(s.lanes))) // by its highest bits
+	return int(i)
 }
 
 // Bounds of the time after which a key that awaits another member is looked at
@@ -123,8 +128,8 @@ func (l *lane[T]) awaiting(g *parkedKey[T]) bool {
 	return true
 }
 
-// awaitLocked parks an event whose key awaits another member.
-func (l *lane[T]) awaitLocked(key string, c *cell[T], now time.Time) {
-	l.mu.parking.park(key, c, 1, now.Add(firstAwait))
+// awaitLocked parks an event, the n-th to arrive, whose key awaits another member.
+func (l *lane[T]) awaitLocked(key string, c *cell[T], n uint64, now time.Time) {
+	l.mu.parking.park(key, c, n, 1, now.Add(firstAwait))
 	l.mu.parking.find(key).await = firstAwait
 }

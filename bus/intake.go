@@ -3,12 +3,14 @@ package bus
 import (
 	"context"
 	"hash/maphash"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/shardbus/shardbus/internal/mailbox"
 	"github.com/shardbus/shardbus/transport"
 )
 
@@ -31,18 +33,28 @@ type intake[T any] struct {
 
 	mu struct {
 		sync.Mutex
-		subs      []*subscription[T] // of each group its head, in place of the members
-		index     map[string]int     // name → place in subs; of a group's member -1
-		groups    map[string]*group[T]
-		total     int      // of subscriptions, group members included
-		needKey   int      // of subs, those that need keys
-		key       string   // of the event being put, while latest is not 0
-		solo      *lane[T] // see publishSolo
+		// log holds the events of all subscriptions that share it, each with
+		// a cursor of its own; nil when there are none.
+		log   *mailbox.Log[cell[T]]
+		lanes []*lane[T] // that read log; never changed, but replaced
+		// slow says that the short way in, publishLog, is barred: some
+		// subscription has mailboxes of its own, or there is none.
+		slow      bool
+		stale     bool             // log, lanes, own, solo and slow must be found anew; then slow is true and solo nil
+		solo      *subscription[T] // see publishLane
 		seq       uint64
 		published uint64
 		unrouted  uint64
-		free      []*waiter // waiters to use again; channels must stay with their bus
-		strangers strangers
+		own       []*subscription[T] // those that don't share log
+		subs      []*subscription[T] // of each group its head, in place of the members
+		index     map[string]int     // name → place in subs; of a group's member -1; see findLocked
+		groups    map[string]*group[T]
+		total     int        // of subscriptions, group members included
+		needKey   int        // of subs, those that need keys
+		key       string     // of the event being put, while latest is not 0
+		laggard   int        // of lanes, where sweep begins to look
+		free      []*waiter  // waiters to use again; channels must stay with their bus
+		strangers *strangers // nil until the first
 	}
 }
 
@@ -100,10 +112,10 @@ func (in *intake[T]) nameLocked(key string) {
 // waits, while ctx lasts, for those whose mailbox is full and whose policy is
 // Block. A receipt, where it is not nil, is told how many they were.
 func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription[T], receipt *Receipt) error {
-	if only == nil && receipt == nil && in.publishSolo(c) {
+	id := in.identify(c.v)
+	if only == nil && receipt == nil && (id.known && in.publishLane(c, id.hash) || !id.known && in.publishLog(c)) {
 		return nil
 	}
-	id := in.identify(c.v)
 	if only != nil && c.seq == 0 { // an envelope, offered again
 		id = ident{hash: keyHash(c.env.Key), key: c.env.Key, known: true}
 	}
@@ -148,42 +160,89 @@ func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription
 	return nil
 }
 
-// publishSolo is the short way in where there is one subscription with one lane,
-// which has room and drops nothing; else it does nothing and reports false.
-func (in *intake[T]) publishSolo(c *cell[T]) bool {
+// publishLog is the short way in where all subscriptions share the log and have
+// room; else it does nothing and reports false.
+func (in *intake[T]) publishLog(c *cell[T]) bool {
 	in.mu.Lock()
-	l := in.mu.solo
-	if l == nil || in.bus.state.Load() != stateOpen || l.queue.Full(l.capacity) {
+	log := in.mu.log
+	if in.mu.slow || log == nil || !log.Free() && in.extend() != nil || in.bus.state.Load() != stateOpen {
 		in.mu.Unlock()
 		return false
 	}
 	in.mu.published++
 	in.mu.seq++
-	c.seq = in.mu.seq
-	l.accepted++
-	l.queue.Put(c)
-	l.queue.Commit()
+	to := log.Slot()
+	to.v, to.env, to.at, to.seq = c.v, c.env, c.at, in.mu.seq
+	log.CommitBeforeFence()
+	lanes := in.mu.lanes
+	in.mu.Unlock()
+	for _, l := range lanes {
+		l.wake()
+	}
+	return true
+}
+
+// publishLane is the short way in where there is one subscription, with lanes, that
+// drops nothing, and the event's lane has room; else it does nothing and reports
+// false.
+func (in *intake[T]) publishLane(c *cell[T], hash uint64) bool {
+	in.mu.Lock()
+	s := in.mu.solo
+	if s == nil || in.bus.state.Load() != stateOpen {
+		in.mu.Unlock()
+		return false
+	}
+	l := s.choose(hash)
+	if l.full() {
+		in.mu.Unlock()
+		return false
+	}
+	in.mu.published++
+	in.mu.seq++
+	to := l.log.Slot()
+	to.v, to.env, to.at, to.seq = c.v, c.env, c.at, in.mu.seq
+	l.log.CommitBeforeFence()
 	in.mu.Unlock()
 	l.wake()
 	return true
 }
 
-// findSoloLocked finds the lane for publishSolo, if the subscriptions are such.
-func (in *intake[T]) findSoloLocked() {
-	in.mu.solo = nil
-	if len(in.mu.subs) != 1 || len(in.mu.subs[0].lanes) != 1 || in.mu.subs[0].opts.policy.lossy() {
-		return
+// extend finds room in the log, and returns a lane that has none, if there is one.
+func (in *intake[T]) extend() (full *lane[T]) {
+	log := in.mu.log
+	if log == nil || log.Free() {
+		return nil
 	}
-	in.mu.solo = in.mu.subs[0].lanes[0] // nil until the first event made it
+	taken, room := uint64(math.MaxUint64), uint64(math.MaxUint64)
+	for _, l := range in.mu.lanes {
+		t := l.taken()
+		taken = min(taken, t)
+		if r := t + uint64(l.capacity); r < room {
+			room, full = r, l
+		}
+	}
+	if log.Extend(taken, room) {
+		return nil
+	}
+	return full
 }
 
 // pick chooses the lane of every subscription for an event with that key hash,
 // and returns a lane that must have room first, or nil.
 func (in *intake[T]) pick(hash uint64, only *subscription[T]) (full *lane[T]) {
 	if only != nil {
+		only.makeOwn()
+	}
+	if in.mu.stale {
+		in.refresh()
+	}
+	if only != nil {
 		return only.pick(hash)
 	}
-	for _, s := range in.mu.subs {
+	if l := in.extend(); l != nil {
+		return l
+	}
+	for _, s := range in.mu.own {
 		if l := s.pick(hash); l != nil {
 			return l
 		}
@@ -191,8 +250,8 @@ func (in *intake[T]) pick(hash uint64, only *subscription[T]) (full *lane[T]) {
 	return nil
 }
 
-// put enters the event into the picked lanes and reports whether drops are to be
-// told.
+// put enters the event where pick has found room, and reports whether drops are
+// to be told.
 func (in *intake[T]) put(c *cell[T], only *subscription[T]) (lost bool) {
 	if only != nil {
 		return only.picked.put(c)
@@ -204,7 +263,10 @@ func (in *intake[T]) put(c *cell[T], only *subscription[T]) (lost bool) {
 		in.mu.unrouted++
 		return false
 	}
-	for _, s := range in.mu.subs {
+	if in.mu.log != nil {
+		in.mu.log.Put(c)
+	}
+	for _, s := range in.mu.own {
 		if s.picked.put(c) {
 			lost = true
 		}
@@ -218,8 +280,19 @@ func (in *intake[T]) commit(only *subscription[T]) {
 		only.commit()
 		return
 	}
-	for _, s := range in.mu.subs {
+	in.commitLog()
+	for _, s := range in.mu.own {
 		s.commit()
+	}
+}
+
+func (in *intake[T]) commitLog() {
+	if in.mu.log == nil {
+		return
+	}
+	in.mu.log.Commit()
+	for _, l := range in.mu.lanes {
+		l.wake()
 	}
 }
 
@@ -253,7 +326,7 @@ func (in *intake[T]) enter(env *transport.Envelope) {
 	if len(in.mu.subs) == 0 {
 		in.mu.unrouted++
 	}
-	for _, s := range in.mu.subs {
+	for _, s := range in.mu.subs { // off a transport nobody shares a log
 		switch s.receive(&c, hash) {
 		case receivedDropped:
 			lost = true
@@ -306,22 +379,28 @@ func (in *intake[T]) add(s *subscription[T]) error {
 	if in.bus.state.Load() != stateOpen {
 		return ErrClosed
 	}
-	if _, ok := in.mu.index[s.name]; ok {
+	if _, ok := in.findLocked(s.name); ok {
 		return ErrDuplicateSubscription
 	}
-	if in.mu.index == nil {
-		in.mu.index = make(map[string]int)
+	if in.mu.index != nil {
+		in.mu.index[s.name] = len(in.mu.subs)
 	}
 	if s.opts.grouped {
+		in.makeIndexLocked()
 		in.mu.index[s.name] = -1
 		in.joinLocked(s)
 	} else {
-		in.mu.index[s.name] = len(in.mu.subs)
+		if in.mu.index != nil {
+			in.mu.index[s.name] = len(in.mu.subs)
+		}
 		in.mu.subs = append(in.mu.subs, s)
+		if len(in.mu.subs) > indexAt {
+			in.makeIndexLocked()
+		}
 	}
 	in.mu.total++
 	in.countKeyUsersLocked(s, 1)
-	in.findSoloLocked()
+	in.changed()
 	return nil
 }
 
@@ -329,9 +408,11 @@ func (in *intake[T]) add(s *subscription[T]) error {
 func (in *intake[T]) takeOutLocked(i int) {
 	last := len(in.mu.subs) - 1
 	moved := in.mu.subs[last]
-	in.mu.subs[i], in.mu.index[moved.name] = moved, i
-	in.mu.subs[last] = nil
+	in.mu.subs[i], in.mu.subs[last] = moved, nil
 	in.mu.subs = in.mu.subs[:last]
+	if in.mu.index != nil {
+		in.mu.index[moved.name] = i
+	}
 }
 
 // countKeyUsersLocked counts s, which comes or goes, if it needs keys.
@@ -350,7 +431,7 @@ func (in *intake[T]) countKeyUsersLocked(s *subscription[T], n int) {
 func (in *intake[T]) remove(s *subscription[T]) (left int, was bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	i, ok := in.mu.index[s.name]
+	i, ok := in.findLocked(s.name)
 	switch {
 	case !ok:
 	case i >= 0:
@@ -365,8 +446,12 @@ func (in *intake[T]) remove(s *subscription[T]) (left int, was bool) {
 		delete(in.mu.index, s.name)
 		in.mu.total--
 		in.countKeyUsersLocked(s, -1)
+		in.changed()
+		if s.shares && s.lanes[0] != nil {
+			s.lanes[0].reader.Turn(false)
+			in.forgetReader(s.lanes[0])
+		}
 	}
-	in.findSoloLocked()
 	for _, l := range s.lanes {
 		if l != nil {
 			l.wakeWaiters()

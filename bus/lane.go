@@ -29,36 +29,49 @@ const cacheLine = 64
 // ends: a new event is often already on its way.
 const idleYields = 4
 
+// futileSpins is after how many vain attempts in a row a lane gives way only
+// every spinAgain-th time.
+const (
+	futileSpins = 4
+	spinAgain   = 16
+)
+
 // laneNode is a lane as others see it without knowing its type.
 type laneNode struct {
 	sub   *Subscription
+	taken func() uint64        // how far in its log it is
 	waits atomic.Pointer[edge] // what its handler waits for, if it does
 }
 
 // lane is one sequential worker of a subscription. It has a goroutine only
-// while there is something to do. What publishers write for every event and what
-// the goroutine does lie on cache lines of their own: shared ones would go back
-// and forth between two cores with each event.
+// while there is something to do. What the goroutine writes for every event lies
+// on cache lines of its own: a shared one would go back and forth between two
+// cores with each event. Publishers write nothing here but the state, and that
+// only when they wake it.
 type lane[T any] struct {
-	node  laneNode
-	sub   *subscription[T]
-	index int
-	run   func() // l.work, made once so that starting it allocates nothing
-	ctx   context.Context
-	lossy bool // DropOldest, KeepLatest: the mailbox is mu.box, and queue is not used
-	state atomic.Uint32
-	wait  waitList
+	node     laneNode
+	sub      *subscription[T]
+	ctl      *atomic.Uint32 // the subscription's
+	handler  Handler        // the subscription's
+	run      func()         // l.work, made once so that starting it allocates nothing
+	ctx      context.Context
+	index    int
+	capacity int  // of the mailbox
+	lossy    bool // DropOldest, KeepLatest: the mailbox is mu.box, and reader is not used
+	state    atomic.Uint32
+	wait     waitList
 
 	// Publishers' own, under the intake's lock.
-	_        [cacheLine]byte
-	capacity int // of the mailbox; here because every publish asks
-	accepted uint64
+	log      *mailbox.Log[cell[T]] // its own mailbox; nil while it reads the topic's log
+	start    uint64                // where in a log it began
+	accepted uint64                // of what does not stand in a log: dropped, in the inbox, or lossy
 	dropped  uint64
 	inbox    mailbox.Ring[*transport.Envelope]
 	overflow atomic.Int64 // inbox.Len(), readable by the lane
 
 	// The goroutine's own.
 	_       [cacheLine]byte
+	reader  mailbox.Reader[cell[T]]
 	d       Delivery
 	current *cell[T]      // being handled; nil between events
 	group   *parkedKey[T] // that current belongs to, when it was parked
@@ -68,12 +81,11 @@ type lane[T any] struct {
 	due     atomic.Bool   // the timer fired
 	chore   atomic.Bool   // the attendant's timer fired
 	inBatch bool          // false again when a batch ended by itself
+	keeps   bool          // events may keep other memory alive
+	futile  uint8         // how often in a row it gave way in vain
 	sample  sampling
 	high    atomic.Int64 // the most events seen in the mailbox
 	lot     *lot[T]      // where events are handled in batches, else nil
-
-	_     [cacheLine]byte
-	queue mailbox.Queue[cell[T]]
 
 	mu struct {
 		sync.Mutex
@@ -96,19 +108,34 @@ type lane[T any] struct {
 	}
 }
 
-func newLane[T any](s *subscription[T], index int) *lane[T] {
-	l := &lane[T]{sub: s, index: index, capacity: s.opts.capacity, lossy: s.opts.policy.lossy()}
-	if s.opts.policy == KeepLatest {
-		l.mu.box.latest = new(mailbox.Latest[cell[T]])
+// newLane makes a lane that reads the topic's log, or, if that is nil, has a
+// mailbox of its own.
+func newLane[T any](s *subscription[T], index int, log *mailbox.Log[cell[T]]) *lane[T] {
+	l := &lane[T]{
+		sub: s, index: index, ctl: &s.ctl, handler: s.handler,
+		capacity: s.opts.capacity, lossy: s.opts.policy.lossy(), keeps: s.topic.keeps,
 	}
-	l.node.sub = s.Subscription
-	l.run = l.work
+	l.node.sub = &s.Subscription
+	l.run, l.node.taken = l.work, l.taken
 	l.wait.wakeAt.Store(noWaiter)
 	l.ctx = &laneContext{Context: s.context(), node: &l.node}
 	l.d.info, l.d.sub, l.d.lane = s.info, s.name, index
 	if s.batch != nil {
 		l.lot = &lot[T]{lane: l}
 	}
+	if s.opts.policy == KeepLatest {
+		l.mu.box.latest = new(mailbox.Latest[cell[T]])
+	}
+	if l.lossy {
+		return l
+	}
+	if log == nil {
+		l.log = mailbox.NewLog[cell[T]](0)
+		log = l.log
+	}
+	l.reader.Join(log, l.keeps)
+	l.start = log.PutCount()
+	l.mu.base = l.start
 	return l
 }
 
@@ -196,6 +223,9 @@ func (l *lane[T]) serve() {
 		if out == ranDry && l.spin() {
 			continue
 		}
+		if l.keeps && !l.lossy && l.reader.Shared() {
+			l.sub.topic.intake.sweep()
+		}
 		to := laneIdle
 		switch out {
 		case resting:
@@ -218,20 +248,31 @@ func (l *lane[T]) serve() {
 	}
 }
 
-// spin gives way a few times in case another event is about to come.
+// spin gives way a few times in case another event is about to come. A lane for
+// which that was in vain several times in a row does it rarely, until it helps
+// again: among thousands of topics a yield costs more than starting a goroutine.
 func (l *lane[T]) spin() bool {
+	if l.futile >= futileSpins {
+		l.futile++
+		if l.futile < futileSpins+spinAgain {
+			return false
+		}
+		l.futile = futileSpins
+	}
 	for range idleYields {
 		runtime.Gosched()
 		if l.state.Load() != laneActive || l.ready() {
+			l.futile = 0
 			return true
 		}
 	}
+	l.futile++
 	return false
 }
 
 // ready tells whether an event could be taken.
 func (l *lane[T]) ready() bool {
-	if l.overflow.Load() > 0 || l.sub.overflow.Load() > 0 {
+	if l.overflow.Load() > 0 || l.sub.overflowing() {
 		return true
 	}
 	if l.lossy {
@@ -239,7 +280,7 @@ func (l *lane[T]) ready() bool {
 		defer l.mu.Unlock()
 		return l.mu.box.len() > 0
 	}
-	return l.queue.Ready()
+	return l.reader.Ready()
 }
 
 // batch handles events until none is ready or something else is to be done. A
@@ -253,50 +294,30 @@ func (l *lane[T]) batch() (out outcome) {
 }
 
 func (l *lane[T]) handleReady() outcome {
-	s := l.sub
 	if l.lot != nil {
 		return l.lot.handleReady()
 	}
 	turn := true // of what is parked and due; it alternates with what arrives
 	for {
-		if ctl := s.ctl.Load(); ctl&(ctlPaused|ctlClosing) != 0 {
-			l.rest()
-			if ctl&ctlClosing != 0 {
-				return closing
-			}
-			return resting
-		}
-		if s.attendant != nil && l.chore.Load() {
-			l.rest()
-			l.chore.Store(false)
-			s.attendant.tick(l.index)
-		}
-		// Only this goroutine changes the parked, so it may read the count
-		// without the lock.
-		if n := l.mu.parking.n; n > 0 {
-			full := n >= s.opts.maxParked
-			if (turn || full) && l.due.Load() && l.runDue() {
-				turn = false
+		if l.ctl.Load() != 0 || l.mu.parking.n > 0 || l.sub.attendant != nil {
+			if out := l.duties(&turn); out == again {
 				continue
-			}
-			if full {
-				l.rest()
-				return resting
+			} else if out != ranDry {
+				return out
 			}
 		}
-		turn = true
 		c := l.take()
 		if c == nil {
 			if l.refill() || l.mu.parking.n > 0 && l.due.Load() {
 				continue
 			}
 			l.rest()
-			if s.attendant != nil {
-				s.attendant.attend(l.index, l.doChore)
+			if a := l.sub.attendant; a != nil {
+				a.attend(l.index, l.doChore)
 			}
 			return ranDry
 		}
-		if (l.mu.parking.n > 0 || s.group != nil) && l.parkBehind(c) {
+		if (l.mu.parking.n > 0 || l.sub.group != nil) && l.parkBehind(c) {
 			continue
 		}
 		l.current = c
@@ -304,7 +325,7 @@ func (l *lane[T]) handleReady() outcome {
 		var err error
 		if l.sample.left > 0 {
 			l.sample.left--
-			err = s.handler(l.ctx, &l.d)
+			err = l.handler(l.ctx, &l.d)
 		} else {
 			err = l.timed()
 		}
@@ -314,13 +335,55 @@ func (l *lane[T]) handleReady() outcome {
 	}
 }
 
+// duties does what comes before the next event: ranDry says that the event's
+// turn has come, again that something else was handled.
+func (l *lane[T]) duties(turn *bool) outcome {
+	s := l.sub
+	if ctl := l.ctl.Load(); ctl&(ctlPaused|ctlClosing) != 0 {
+		l.rest()
+		if ctl&ctlClosing != 0 {
+			return closing
+		}
+		return resting
+	}
+	if s.attendant != nil && l.chore.Load() {
+		l.rest()
+		l.chore.Store(false)
+		s.attendant.tick(l.index)
+	}
+	if l.mu.parking.n > 0 {
+		full := l.mu.parking.n >= s.opts.maxParked
+		if (*turn || full) && l.due.Load() && l.runDue() {
+			*turn = false
+			return again
+		}
+		if full {
+			l.rest()
+			return resting
+		}
+	}
+	*turn = true
+	return ranDry
+}
+
 // view points the lane's Delivery at c for an attempt.
 func (l *lane[T]) view(c *cell[T], attempt int) {
 	d := &l.d
 	d.head = &c.head
 	d.value = &c.v
 	d.attempt = attempt
-	if d.encoded = c.seq == 0; d.encoded && l.group != nil {
+	d.encoded = c.seq == 0
+	if c.env != nil {
+		l.viewEnvelope(c)
+	}
+}
+
+// viewEnvelope is the part of view that most events don't need.
+func (l *lane[T]) viewEnvelope(c *cell[T]) {
+	if l.group == nil {
+		l.keeps = true
+		l.reader.Soil()
+	} else if l.d.encoded {
 		var zero T
 		c.v = zero // what the last attempt decoded
 	}
@@ -337,8 +400,8 @@ func (l *lane[T]) take() *cell[T] {
 		}
 		return &l.slot
 	}
-	c := l.queue.Next()
-	if c != nil && l.queue.Position() >= l.wait.wakeAt.Load() {
+	c := l.reader.Next()
+	if c != nil && l.reader.Position() >= l.wait.wakeAt.Load() {
 		l.wakeWaiters()
 	}
 	return c
@@ -348,7 +411,7 @@ func (l *lane[T]) take() *cell[T] {
 func (l *lane[T]) rest() {
 	l.current, l.d.value, l.d.head = nil, nil, nil
 	if !l.lossy {
-		l.queue.Rest()
+		l.reader.Rest()
 		return
 	}
 	l.mu.Lock()
@@ -357,8 +420,8 @@ func (l *lane[T]) rest() {
 	l.slot = cell[T]{}
 }
 
-// taken is how many events were ever taken out of the queue. For any goroutine.
-func (l *lane[T]) taken() uint64 { return l.queue.Taken() }
+// taken is the position of the next event to be taken. For any goroutine.
+func (l *lane[T]) taken() uint64 { return l.reader.Taken() }
 
 // caught is deferred around a batch. When the batch did not end by itself, the
 // handler or a middleware panicked, or ended the goroutine.
@@ -399,6 +462,7 @@ func (l *lane[T]) close() {
 	if l.timer != nil {
 		l.timer.Stop()
 	}
+	l.reader.Release()
 	if l.lot != nil && l.lot.timer != nil {
 		l.lot.timer.Stop()
 	}

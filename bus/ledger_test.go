@@ -375,3 +375,31 @@ func (c chaos) verify(r *record, subs []*bus.Subscription, whole bool) []string 
 	}
 	return r.problems
 }
+
+// comeAndGo has members of a group come and go; the first stays.
+func (c chaos) comeAndGo(topic *bus.Topic[job], r *record, subs *list[*bus.Subscription]) {
+	if !c.grouped() {
+		return
+	}
+	for i := range 1 + r.roll(5) {
+		time.Sleep(time.Duration(r.roll(30)) * time.Millisecond)
+		if err := c.subscribe(topic, r, subs, fmt.Sprint("worker", i)); err != nil {
+			if !errors.Is(err, bus.ErrClosed) {
+				r.mu.Lock()
+				r.problem("join: %v", err)
+				r.mu.Unlock()
+			}
+			return
+		}
+		if all := subs.get(); r.roll(2) == 0 {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+			err := all[1+r.roll(len(all)-1)].Drain(ctx)
+			cancel()
+			if err != nil && !errors.Is(err, bus.ErrClosed) {
+				r.mu.Lock()
+				r.problem("leave: %v", err)
+				r.mu.Unlock()
+			}
+		}
+	}
+}

@@ -27,6 +27,7 @@ type lot[T any] struct {
 type lotItem[T any] struct {
 	cell    cell[T]
 	d       Delivery
+	n       uint64 // its number in order of arrival at the lane
 	attempt int
 	group   *parkedKey[T] // that it came from, when it was parked
 	index   int           // in messages, if it entered
@@ -51,14 +52,14 @@ func behind() error { return &Verdict{Action: ActSnooze, Err: errBehind} }
 // full tells whether a whole batch waits, or all that can. For any goroutine.
 func (b *lot[T]) full() bool {
 	l := b.lane
-	return l.overflow.Load() > 0 || l.sub.overflow.Load() > 0 || b.waiting() >= l.sub.opts.batchSize
+	return l.overflow.Load() > 0 || l.sub.overflowing() || b.waiting() >= l.sub.opts.batchSize
 }
 
 // waiting is how many events the mailbox holds.
 func (b *lot[T]) waiting() int {
 	l := b.lane
 	if !l.lossy {
-		return l.queue.Waiting()
+		return l.reader.Waiting()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -141,15 +142,14 @@ func (b *lot[T]) take(n int) bool {
 		if c == nil {
 			break
 		}
-		if b.items = append(b.items, lotItem[T]{cell: *c, attempt: 1}); len(b.items) == 1 {
-			first = l.takenLast()
-		}
+		b.items = append(b.items, lotItem[T]{cell: *c, n: l.takenLast(), attempt: 1})
+		first = b.items[0].n
 	}
 	if l.lossy {
 		l.mu.box.running = false
 		l.slot = cell[T]{}
 	} else {
-		l.queue.Rest()
+		l.reader.Rest()
 	}
 	l.mu.base, _ = l.cursorLocked()
 	l.mu.inHand, l.mu.firstInHand = len(b.items), first
@@ -157,7 +157,7 @@ func (b *lot[T]) take(n int) bool {
 	if len(b.items) == 0 {
 		return false
 	}
-	if !l.lossy && l.queue.Position() >= l.wait.wakeAt.Load() {
+	if !l.lossy && l.reader.Position() >= l.wait.wakeAt.Load() {
 		l.wakeWaiters()
 	}
 	b.until = time.Time{}
@@ -179,13 +179,13 @@ func (l *lane[T]) takenLast() uint64 {
 	if l.lossy {
 		return l.mu.box.ran
 	}
-	return l.queue.Position()
+	return l.reader.Position()
 }
 
 func (b *lot[T]) nextLocked() *cell[T] {
 	l := b.lane
 	if !l.lossy {
-		return l.queue.Next()
+		return l.reader.Next()
 	}
 	if !l.mu.box.take(&l.slot) {
 		return nil
@@ -214,12 +214,12 @@ func (b *lot[T]) setAside() {
 	kept, tellAny := b.items[:0], false
 	for i := range b.items {
 		it := &b.items[i]
-		parked, tell := l.fallInLocked(it.key, &it.cell)
+		parked, tell := l.fallInLocked(it.key, &it.cell, it.n, awaits[it.key])
 		tellAny = tellAny || tell
 		switch {
 		case parked:
 		case awaits[it.key]:
-			l.awaitLocked(it.key, &it.cell, now)
+			l.awaitLocked(it.key, &it.cell, it.n, now)
 		default:
 			kept = append(kept, *it)
 		}
@@ -259,12 +259,12 @@ func (b *lot[T]) takeDue() bool {
 				continue
 			}
 		}
-		b.items = append(b.items, lotItem[T]{cell: g.first, attempt: g.attempt, group: g, key: g.key})
-		for g.attempt == 1 && len(b.items) < n && g.behind.Len() > 0 && g.behind.Peek().attempt == 1 {
+		b.items = append(b.items, lotItem[T]{cell: g.first, n: g.n, attempt: g.attempt, group: g, key: g.key})
+		for g.attempt == 1 && len(b.items) < n && g.behind.Len() > 0 && g.mayFollow() {
 			var e parkedEvent[T]
 			g.behind.Pop(&e)
 			l.mu.parking.n--
-			b.items = append(b.items, lotItem[T]{cell: e.c, attempt: 1, group: g, key: g.key})
+			b.items = append(b.items, lotItem[T]{cell: e.c, n: e.n, attempt: 1, group: g, key: g.key})
 		}
 	}
 	l.mu.inHand = len(b.items)

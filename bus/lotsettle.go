@@ -138,11 +138,16 @@ func (b *lot[T]) account() {
 			continue
 		}
 		// Only an item before this one can have parked its key.
-		if !l.mu.parking.behind(it.key, &it.cell, it.attempt) {
-			l.mu.parking.park(it.key, &it.cell, it.attempt, now.Add(it.judged.after))
+		if !l.mu.parking.behind(it.key, it.parked()) {
+			l.mu.parking.park(it.key, &it.cell, it.n, it.attempt, now.Add(it.judged.after))
 		}
 	}
 	l.mu.inHand = 0
+}
+
+// parked is the item as it waits behind another of its key.
+func (it *lotItem[T]) parked() parkedEvent[T] {
+	return parkedEvent[T]{c: it.cell, n: it.n, attempt: it.attempt}
 }
 
 // returnTo accounts for the items of one parked key: from the first that comes
@@ -159,7 +164,8 @@ func (b *lot[T]) returnTo(g *parkedKey[T], items []lotItem[T], now time.Time) {
 		case first == nil:
 			first = it
 		default:
-			back.Push(&parkedEvent[T]{c: it.cell, attempt: it.attempt})
+			e := it.parked()
+			back.Push(&e)
 			p.n++
 		}
 	}
@@ -174,5 +180,6 @@ func (b *lot[T]) returnTo(g *parkedKey[T], items []lotItem[T], now time.Time) {
 		}
 		g.behind = back
 	}
+	g.n = first.n
 	p.again(g, &first.cell, first.attempt, now.Add(first.judged.after))
 }

@@ -33,11 +33,17 @@ func chain(h Handler, middleware []Middleware) Handler {
 // (Retry, Logging) sees a failed attempt like any other.
 func guard(h Handler) Handler {
 	return func(ctx context.Context, d *Delivery) (err error) {
+		returned := false // asking recover costs more than a look at this
 		defer func() {
+			if returned {
+				return
+			}
 			if r := recover(); r != nil {
 				err = &PanicError{Value: r, Stack: debug.Stack()}
 			}
 		}()
-		return h(ctx, d)
+		err = h(ctx, d)
+		returned = true
+		return err
 	}
 }

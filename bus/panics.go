@@ -15,10 +15,11 @@ func (s *Subscription) countPanic(lane string, cause error) {
 	now := time.Now()
 	s.mu.Lock()
 	var err error
-	if s.mu.panics == nil {
-		s.mu.panics, err = newPanicBudget(s.opts)
+	tr := s.troubleLocked()
+	if tr.panics == nil {
+		tr.panics, err = newPanicBudget(s.opts)
 	}
-	budget := s.mu.panics
+	budget := tr.panics
 	s.mu.Unlock()
 	if err == nil {
 		err = budget.Failed(now, lane, cause).Err

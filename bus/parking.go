@@ -24,7 +24,8 @@ type parking[T any] struct {
 type parkedKey[T any] struct {
 	key     string // "" stands for an event without a key
 	first   cell[T]
-	attempt int // of first, when it runs
+	n       uint64 // number of first in order of arrival at the lane
+	attempt int    // of first, when it runs
 	due     time.Time
 	seq     uint64 // order among equal dues
 	behind  mailbox.Ring[parkedEvent[T]]
@@ -34,12 +35,14 @@ type parkedKey[T any] struct {
 // parkedEvent is an event behind the first of its key.
 type parkedEvent[T any] struct {
 	c       cell[T]
-	attempt int // when it runs
+	n       uint64 // its number in order of arrival at the lane
+	attempt int    // when it runs
+	await   time.Duration
 }
 
 // park sets key aside with c, whose given attempt is due then.
-func (p *parking[T]) park(key string, c *cell[T], attempt int, due time.Time) {
-	g := &parkedKey[T]{key: key}
+func (p *parking[T]) park(key string, c *cell[T], n uint64, attempt int, due time.Time) {
+	g := &parkedKey[T]{key: key, n: n}
 	if key != "" {
 		if p.byKey == nil {
 			p.byKey = make(map[string]*parkedKey[T])
@@ -64,13 +67,13 @@ func (p *parking[T]) push(g *parkedKey[T], attempt int, due time.Time) {
 	heap.Push(&p.heap, g)
 }
 
-// behind has c wait behind its key, and reports whether that is parked.
-func (p *parking[T]) behind(key string, c *cell[T], attempt int) bool {
+// behind has e wait behind its key, and reports whether that is parked.
+func (p *parking[T]) behind(key string, e parkedEvent[T]) bool {
 	g := p.find(key)
 	if g == nil {
 		return false
 	}
-	g.behind.Push(&parkedEvent[T]{c: *c, attempt: attempt})
+	g.behind.Push(&e)
 	p.n++
 	return true
 }
@@ -83,14 +86,23 @@ func (p *parking[T]) find(key string) *parkedKey[T] {
 	return p.byKey[key]
 }
 
+// mayFollow tells whether the event next behind g may be run together with first.
+func (g *parkedKey[T]) mayFollow() bool {
+	next := g.behind.Peek()
+	return next.attempt == 1 && next.await == 0
+}
+
 // replaceBehind puts *c in the place of the one event behind g that was never
 // attempted, and that one into *c, and reports whether there is such a one.
-func (g *parkedKey[T]) replaceBehind(c *cell[T]) bool {
+func (g *parkedKey[T]) replaceBehind(c *cell[T], n uint64, await bool) bool {
 	if g.behind.Len() != 1 || g.behind.Peek().attempt != 1 {
 		return false
 	}
 	old := g.behind.Peek()
 	old.c, *c = *c, old.c
+	if old.n = n; await {
+		old.await = firstAwait
+	}
 	return true
 }
 
@@ -113,7 +125,7 @@ func (p *parking[T]) next(g *parkedKey[T]) {
 		delete(p.byKey, g.key)
 		return
 	}
-	g.first = next.c
+	g.first, g.n, g.await = next.c, next.n, next.await
 	p.push(g, next.attempt, time.Time{})
 }
 
@@ -185,9 +197,10 @@ func (l *lane[T]) parkBehind(c *cell[T]) bool {
 	}
 	await := l.mustAwait(key)
 	l.lockParking()
-	parked, tell := l.fallInLocked(key, c)
+	n := l.takenLast()
+	parked, tell := l.fallInLocked(key, c, n, await)
 	if !parked && await {
-		l.awaitLocked(key, c, time.Now())
+		l.awaitLocked(key, c, n, time.Now())
 		parked = true
 	}
 	if parked {
@@ -224,17 +237,22 @@ func (l *lane[T]) unlockParking(tell bool) {
 // fallInLocked has c wait behind its key if that is parked. With KeepLatest an
 // event that waits there gives way to c, as in the mailbox: else a key that waits
 // long would fill the parking with what is stale. tell says that drops are to be
-// told.
-func (l *lane[T]) fallInLocked(key string, c *cell[T]) (parked, tell bool) {
+// told; n is c's number in order of arrival, and await that it awaits another member
+// of the group.
+func (l *lane[T]) fallInLocked(key string, c *cell[T], n uint64, await bool) (parked, tell bool) {
 	g := l.mu.parking.find(key)
 	switch {
 	case g == nil:
 		return false, false
-	case l.mu.box.latest != nil && g.replaceBehind(c):
+	case l.mu.box.latest != nil && g.replaceBehind(c, n, await):
 		tell = l.drop()
 		l.sub.forsake(*c, ErrMailboxFull)
 	default:
-		l.mu.parking.behind(key, c, 1)
+		e := parkedEvent[T]{c: *c, n: n, attempt: 1}
+		if await {
+			e.await = firstAwait
+		}
+		l.mu.parking.behind(key, e)
 	}
 	return true, tell
 }
@@ -259,7 +277,7 @@ func (l *lane[T]) runDue() bool {
 	}
 	l.current, l.group = &g.first, g
 	l.view(&g.first, g.attempt)
-	if err := l.sub.handler(l.ctx, &l.d); err != nil {
+	if err := l.handler(l.ctx, &l.d); err != nil {
 		l.settle(err)
 		return true
 	}

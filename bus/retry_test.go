@@ -81,7 +81,9 @@ func TestVerdicts(t *testing.T) {
 						publish(t, topic, event{key, 1})
 						shutdown(t, b)
 						starts.require(t, "starts", tc.starts...)
-						if st := stats(t, s); st != tc.want {
+						st := stats(t, s)
+						st.HighWater, st.Handling = 0, bus.Histogram{} // sampled, and not the matter here
+						if st != tc.want {
 							t.Errorf("%+v\nwant %+v", st, tc.want)
 						}
 						letters := s.DeadLetters()

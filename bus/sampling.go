@@ -47,7 +47,7 @@ func (l *lane[T]) sampleDepth() {
 	if l.lossy {
 		return // its producers see every change, under its lock
 	}
-	l.sawDepth(l.queue.Waiting())
+	l.sawDepth(l.reader.Waiting())
 }
 
 // sawDepth says that n events were seen in the mailbox.

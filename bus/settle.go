@@ -133,7 +133,7 @@ func (l *lane[T]) account(c *cell[T], g *parkedKey[T], j *judgment) {
 	case j.again() && g != nil:
 		l.mu.parking.again(g, c, attempt, due)
 	case j.again():
-		l.mu.parking.park(j.key, c, attempt, due)
+		l.mu.parking.park(j.key, c, l.takenLast(), attempt, due)
 	case g != nil:
 		l.mu.parking.next(g)
 	}
@@ -183,7 +183,7 @@ func (l *lane[T]) foldLocked() {
 	if l.lossy {
 		l.mu.box.running = false
 	} else {
-		l.queue.Settle()
+		l.reader.Settle()
 	}
 }
 
@@ -192,5 +192,5 @@ func (l *lane[T]) cursorLocked() (taken uint64, running bool) {
 	if l.lossy {
 		return l.mu.box.taken, l.mu.box.running
 	}
-	return l.queue.Cursor()
+	return l.reader.Cursor()
 }

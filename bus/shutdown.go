@@ -68,7 +68,7 @@ func (b *Bus) Close() error {
 	defer cancel()
 	for _, s := range subs {
 		select {
-		case <-s.done:
+		case <-s.Done():
 		case <-ctx.Done():
 			return &Error{Op: "close", Err: context.Cause(ctx), Detail: stillRunning(subs)}
 		}

@@ -88,7 +88,9 @@ func (s *subscription[T]) statsLocked() Stats {
 			l.addStatsLocked(&sum)
 		}
 	}
-	sum.Queued += uint64(s.inbox.Len())
+	if s.inbox != nil {
+		sum.Queued += uint64(s.inbox.envelopes.Len())
+	}
 	return sum
 }
 
@@ -108,7 +110,9 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 	sum.Running += uint64(l.mu.inHand)
 	depth := uint64(l.mu.box.len())
 	if !l.lossy {
-		depth = l.queue.PutCount() - taken
+		end := l.reader.End()
+		depth = end - taken
+		sum.Accepted += end - l.start
 	}
 	sum.Queued += depth
 	l.sawDepth(int(depth))
@@ -131,7 +135,7 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 // busyLocked tells whether anything of the topic is pending; the intake's lock
 // is held.
 func (t *Topic[T]) busyLocked() bool {
-	if t.intake.mu.strangers.working {
+	if st := t.intake.mu.strangers; st != nil && st.working {
 		return true
 	}
 	for s := range t.intake.allLocked() {

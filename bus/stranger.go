@@ -30,7 +30,10 @@ func (in *intake[T]) strange(env *transport.Envelope) bool {
 func (in *intake[T]) welcome(env *transport.Envelope) (queued bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	st := &in.mu.strangers
+	if in.mu.strangers == nil {
+		in.mu.strangers = new(strangers)
+	}
+	st := in.mu.strangers
 	size := env.Size()
 	if st.bytes+size > in.bus.cfg.InboxBytes {
 		return false
@@ -48,7 +51,7 @@ func (in *intake[T]) introduce() {
 	for {
 		var env *transport.Envelope
 		in.mu.Lock()
-		st := &in.mu.strangers
+		st := in.mu.strangers
 		if !st.queue.Pop(&env) {
 			st.working = false
 			in.mu.Unlock()

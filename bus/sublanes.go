@@ -9,8 +9,8 @@ import (
 )
 
 // This file is a subscription's lanes as the topic's intake and the
-// subscription's owner see them. The intake's lock covers lanes, picked, next,
-// inboxBytes and the producers' own part of each lane.
+// subscription's owner see them. The intake's lock covers lanes, shares, picked,
+// next, inbox and the producers' own part of each lane.
 
 // pick chooses the lane for an event with that key hash and remembers it in
 // picked. It returns the lane when the event must not enter it now.
@@ -50,8 +50,7 @@ func (s *subscription[T]) choose(hash uint64) *lane[T] {
 // lane is the i-th lane, made when first asked for.
 func (s *subscription[T]) lane(i int) *lane[T] {
 	if s.lanes[i] == nil {
-		s.lanes[i] = newLane(s, i)
-		s.topic.intake.findSoloLocked()
+		s.lanes[i] = newLane(s, i, nil)
 	}
 	return s.lanes[i]
 }
@@ -68,20 +67,26 @@ func (s *subscription[T]) takers(l *lane[T], hash uint64) []*lane[T] {
 	return []*lane[T]{l}
 }
 
-// full tells whether the mailbox has no room. One that gives up what waits
-// always has.
-func (l *lane[T]) full() bool { return !l.lossy && l.queue.Full(l.capacity) }
+// full tells whether the lane's own mailbox has no room. One that drops its oldest
+// event always has.
+func (l *lane[T]) full() bool {
+	if l.lossy || l.log.Free() {
+		return false
+	}
+	taken := l.reader.Taken()
+	return !l.log.Extend(taken, taken+uint64(l.capacity))
+}
 
 // roomAt is how many events must have been taken for n places to be free.
 func (l *lane[T]) roomAt(n int) uint64 {
-	return l.queue.PutCount() - uint64(l.capacity) + uint64(n)
+	return l.reader.End() - uint64(l.capacity) + uint64(n)
 }
 
-// put enters an event into the mailbox, or drops it or another, and reports
-// whether drops are to be told. The lane sees it after commit.
+// put enters an event into the lane's own mailbox, or drops it or another, and
+// reports whether drops are to be told. The lane sees it after commit.
 func (l *lane[T]) put(c *cell[T]) (tell bool) {
-	l.accepted++
 	if l.lossy {
+		l.accepted++
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		defer func() { l.sawDepth(l.mu.box.len()) }()
@@ -93,10 +98,11 @@ func (l *lane[T]) put(c *cell[T]) (tell bool) {
 		return tell
 	}
 	if l.sub.opts.policy == DropNewest && l.full() {
+		l.accepted++
 		l.sub.forsake(*c, ErrMailboxFull)
 		return l.drop()
 	}
-	l.queue.Put(c)
+	l.log.Put(c)
 	return false
 }
 
@@ -117,8 +123,8 @@ func (l *lane[T]) drop() (tell bool) {
 func (s *subscription[T]) commit() { s.picked.commit() }
 
 func (l *lane[T]) commit() {
-	if !l.lossy {
-		l.queue.Commit()
+	if l.log != nil {
+		l.log.Commit()
 	}
 	l.wake()
 }
@@ -146,7 +152,7 @@ func (s *subscription[T]) receive(c *cell[T], hash uint64) received {
 	anyLane := hash == 0 && len(s.lanes) > 1
 	inbox, overflow := &l.inbox, &l.overflow
 	if anyLane {
-		inbox, overflow = &s.inbox, &s.overflow
+		inbox, overflow = &s.inbox.envelopes, &s.inbox.overflow
 	}
 	if s.opts.policy != Block || inbox.Len() == 0 && !l.full() {
 		if l.put(c) {
@@ -156,11 +162,11 @@ func (s *subscription[T]) receive(c *cell[T], hash uint64) received {
 	}
 	l.accepted++
 	size := c.env.Size()
-	if s.inboxBytes+size > s.bus.cfg.InboxBytes {
+	if s.inbox.bytes+size > s.bus.cfg.InboxBytes {
 		l.dropped++
 		return receivedOverflow
 	}
-	s.inboxBytes += size
+	s.inbox.bytes += size
 	inbox.Push(&c.env)
 	overflow.Add(1)
 	return receivedOK
@@ -171,21 +177,36 @@ func (s *subscription[T]) receive(c *cell[T], hash uint64) received {
 // it.
 func (l *lane[T]) refill() bool {
 	s := l.sub
-	if l.overflow.Load() == 0 && s.overflow.Load() == 0 {
+	if l.overflow.Load() == 0 && !s.overflowing() {
 		return false
 	}
 	in := &s.topic.intake
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	before := l.queue.PutCount()
+	before := l.log.PutCount()
 	var env *transport.Envelope
-	for !l.full() && (pop(&l.inbox, &l.overflow, &env) || pop(&s.inbox, &s.overflow, &env)) {
-		s.inboxBytes -= env.Size()
-		l.queue.Put(&cell[T]{head: head{env: env}})
+	for !l.full() {
+		if !pop(&l.inbox, &l.overflow, &env) && !pop(&s.inbox.envelopes, &s.inbox.overflow, &env) {
+			break
+		}
+		l.accepted-- // by this lane or another: from now on the log counts it
+		s.inbox.bytes -= env.Size()
+		l.log.Put(&cell[T]{head: head{env: env}})
 	}
-	l.queue.Commit()
-	return l.queue.PutCount() > before
+	l.log.Commit()
+	return l.log.PutCount() > before
 }
+
+// inbox holds the envelopes of a subscription that any of its lanes may take.
+type inbox struct {
+	envelopes mailbox.Ring[*transport.Envelope]
+	bytes     int          // of all inboxes of the subscription
+	overflow  atomic.Int64 // envelopes.Len(), readable by the lanes
+}
+
+// overflowing tells whether the inbox that all lanes share holds anything. For any
+// goroutine.
+func (s *subscription[T]) overflowing() bool { return s.inbox != nil && s.inbox.overflow.Load() > 0 }
 
 // pop takes the oldest envelope out of an inbox.
 func pop(inbox *mailbox.Ring[*transport.Envelope], count *atomic.Int64, env **transport.Envelope) bool {
@@ -228,13 +249,11 @@ func (s *subscription[T]) leave(ctx context.Context) error {
 // remove takes s out of the topic's intake; it reports how many are left there
 // and whether s was.
 func (s *subscription[T]) remove() (left int, was bool) {
-	s.bus.remember(s.Subscription)
+	s.bus.remember(&s.Subscription)
 	left, was = s.topic.intake.remove(s)
 	if !was { // whoever took it out remembered it, and it may have ended since
-		select {
-		case <-s.done:
-			s.bus.forget(s.Subscription)
-		default:
+		if s.hasEnded() {
+			s.bus.forget(&s.Subscription)
 		}
 	}
 	return left, was
@@ -265,6 +284,21 @@ func (t *Topic[T]) unsubscribeUnused(ctx context.Context) error {
 
 func (t *Topic[T]) address() transport.Topic {
 	return transport.Topic{Name: t.info.name, Partitions: t.info.partitions}
+}
+
+// makeOwn gives s a mailbox of its own from now on, if it reads the topic's log:
+// then events can be put for it alone.
+func (s *subscription[T]) makeOwn() {
+	if !s.shares {
+		return
+	}
+	s.shares = false
+	in := &s.topic.intake
+	in.changed()
+	if l := s.lanes[0]; l != nil {
+		l.log = l.reader.Turn(true)
+		in.forgetReader(l)
+	}
 }
 
 // made is the lanes that exist.
@@ -310,7 +344,7 @@ func (s *subscription[T]) laneClosed() {
 }
 
 func (s *Subscription) ended() {
-	close(s.done)
+	s.closeDone()
 	s.bus.forget(s)
 	s.bus.settled.notify()
 }
@@ -324,10 +358,16 @@ func (s *subscription[T]) abandonQueue(l *lane[T]) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.foldLocked()
-	n := l.inbox.Len() + s.inbox.Len() + l.mu.parking.clear(func(c *cell[T]) { s.forsake(*c, ErrClosed) })
+	n := l.inbox.Len() + l.mu.parking.clear(func(c *cell[T]) { s.forsake(*c, ErrClosed) })
 	var env *transport.Envelope
-	for pop(&l.inbox, &l.overflow, &env) || pop(&s.inbox, &s.overflow, &env) {
-		s.inboxBytes -= env.Size()
+	for pop(&l.inbox, &l.overflow, &env) {
+		s.inbox.bytes -= env.Size()
+	}
+	if s.inbox != nil {
+		n += s.inbox.envelopes.Len()
+		for pop(&s.inbox.envelopes, &s.inbox.overflow, &env) {
+			s.inbox.bytes -= env.Size()
+		}
 	}
 	var c cell[T]
 	for l.mu.box.take(&c) {
@@ -335,11 +375,13 @@ func (s *subscription[T]) abandonQueue(l *lane[T]) {
 		s.forsake(c, ErrClosed)
 	}
 	l.mu.box.running = false
-	for c := l.queue.Next(); c != nil; c = l.queue.Next() {
-		n++
-		s.forsake(*c, ErrClosed)
+	if !l.lossy {
+		for c := l.reader.Next(); c != nil; c = l.reader.Next() {
+			n++
+			s.forsake(*c, ErrClosed)
+		}
+		l.reader.Rest()
 	}
-	l.queue.Rest()
 	l.mu.base, _ = l.cursorLocked()
 	l.mu.abandoned += uint64(n)
 }

@@ -9,10 +9,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/shardbus/shardbus/internal/mailbox"
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/supervisor"
-	"github.com/shardbus/shardbus/transport"
 )
 
 // Bits of a subscription's control word.
@@ -30,22 +28,36 @@ type Subscription struct {
 	name   string
 	opts   *subscribeOptions
 	engine engine
+	ctl    atomic.Uint32
 	actors bool // its lanes stop actors as they end
-
-	ctl  atomic.Uint32
-	done chan struct{}
 
 	mu struct {
 		sync.Mutex
+		stopped bool
+		ended   bool
 		ctx     context.Context // of handlers; made for the first lane
 		cancel  context.CancelCauseFunc
 		base    context.Context // of Subscribe, without its end
-		stopped bool
-		err     error // why it ended
-		letters deadLetters
-		gaps    gapLog
-		panics  *supervisor.Passive // counts panics; made for the first
+		done    chan struct{}   // made for whoever asks
+		trouble *trouble        // made for the first
 	}
+}
+
+// trouble is what most subscriptions never have; the subscription's lock covers
+// it.
+type trouble struct {
+	err     error // why it ended
+	letters deadLetters
+	gaps    gapLog
+	panics  *supervisor.Passive // counts panics; made for the first
+}
+
+// troubleLocked is the subscription's trouble, made if need be.
+func (s *Subscription) troubleLocked() *trouble {
+	if s.mu.trouble == nil {
+		s.mu.trouble = new(trouble)
+	}
+	return s.mu.trouble
 }
 
 // engine is the typed half of a subscription.
@@ -61,31 +73,28 @@ type engine interface {
 
 // subscription is the typed half.
 type subscription[T any] struct {
-	*Subscription
+	Subscription
 	topic     *Topic[T]
 	handler   Handler
 	attendant attendant       // nil unless there are actors
 	batch     batchHandler[T] // nil unless events are handled in batches
-	plain     bool            // there is nothing around the handler
-	asked     bool            // T is a Request
+	group     *group[T]       // that it is a member or the head of, or nil
+	times     atomic.Pointer[times]
 
-	group *group[T] // that it is a member or the head of, or nil
+	lanes  []*lane[T]   // each made when its first event comes, under the intake's lock
+	first  [1]*lane[T]  // lanes, where there is one
+	open   atomic.Int32 // lanes that have not closed
+	plain  bool         // there is nothing around the handler
+	asked  bool         // T is a Request
+	shares bool         // its lane reads the topic's log
 
-	lanes []*lane[T]   // each made when its first event comes, under the intake's lock
-	open  atomic.Int32 // lanes that have not closed
-	times atomic.Pointer[times]
-
-	// The intake's, under its lock; written for every event, and so apart from
-	// what lanes read.
-	_          [cacheLine]byte
-	picked     *lane[T]
-	next       int
-	inboxBytes int
-	inbox      mailbox.Ring[*transport.Envelope] // of envelopes that any lane may take
-	dropped    uint64                            // by all lanes
-	toldDrops  uint64                            // of them the log knows
-	tellDrops  bool                              // the log is to be told
-	overflow   atomic.Int64                      // inbox.Len(), readable by the lanes
+	// The intake's, under its lock.
+	tellDrops bool // the log is to be told
+	picked    *lane[T]
+	next      int
+	dropped   uint64 // by all lanes
+	toldDrops uint64 // of them the log knows
+	inbox     *inbox // of envelopes that any lane may take; nil without a transport
 }
 
 // special is what a subscription has besides a handler of single events.
@@ -163,17 +172,17 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 	if o.policy == KeepLatest && t.cfg.Key == nil {
 		return nil, t.subscribeError(name, fmt.Errorf("%w: the policy KeepLatest needs TopicConfig.Key", ErrNoKey))
 	}
-	s := &subscription[T]{
-		Subscription: &Subscription{
-			bus: t.bus, info: t.info, name: name, opts: o, actors: sp.attendant != nil, done: make(chan struct{}),
-		},
-		topic:     t,
-		attendant: sp.attendant,
-		batch:     sp.batch,
-		lanes:     make([]*lane[T], o.lanes),
+	s := &subscription[T]{topic: t, attendant: sp.attendant, batch: sp.batch, shares: o.sharing(t.bus) && sp.batch == nil}
+	s.bus, s.info, s.name, s.opts, s.engine, s.actors = t.bus, t.info, name, o, s, sp.attendant != nil
+	if s.lanes = s.first[:]; o.lanes > 1 {
+		s.lanes = make([]*lane[T], o.lanes)
 	}
-	s.engine = s
-	s.mu.base = context.WithoutCancel(ctx)
+	if t.bus.transport != nil {
+		s.inbox = new(inbox)
+	}
+	if s.mu.base = ctx; ctx.Done() != nil {
+		s.mu.base = context.WithoutCancel(ctx)
+	}
 	s.plain = len(t.bus.cfg.Use)+len(o.use) == 0
 	if !s.plain {
 		h = guard(h)
@@ -187,9 +196,9 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 		return nil, t.subscribeError(name, err)
 	}
 	if w := t.bus.watcher; w != nil {
-		w.Subscribed(s.Subscription)
+		w.Subscribed(&s.Subscription)
 	}
-	return s.Subscription, nil
+	return &s.Subscription, nil
 }
 
 // attach makes s live, at the transport too if it is the topic's first.
@@ -257,7 +266,33 @@ func (s *Subscription) Resume() {
 }
 
 // Done is closed when the subscription has ended and none of its handlers runs.
-func (s *Subscription) Done() <-chan struct{} { return s.done }
+func (s *Subscription) Done() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.done == nil {
+		s.mu.done = make(chan struct{})
+		if s.mu.ended {
+			close(s.mu.done)
+		}
+	}
+	return s.mu.done
+}
+
+func (s *Subscription) hasEnded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.ended
+}
+
+// closeDone says that the subscription has ended.
+func (s *Subscription) closeDone() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.ended = true
+	if s.mu.done != nil {
+		close(s.mu.done)
+	}
+}
 
 // Err is why the subscription ended: nil while it has not begun to, and after
 // Drain, Shutdown and Close; ErrPanicBudget, with the last panic, when its
@@ -265,7 +300,10 @@ func (s *Subscription) Done() <-chan struct{} { return s.done }
 func (s *Subscription) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.mu.err
+	if s.mu.trouble == nil {
+		return nil
+	}
+	return s.mu.trouble.err
 }
 
 // Stats reads the subscription's counters, all at one moment.
@@ -310,11 +348,11 @@ func (s *Subscription) Drain(ctx context.Context) error {
 // actors: their Stop is user code, and may outlast ctx.
 func (s *Subscription) awaitEnd(ctx context.Context) error {
 	if !s.actors {
-		<-s.done
+		<-s.Done()
 		return nil
 	}
 	select {
-	case <-s.done:
+	case <-s.Done():
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -328,8 +366,8 @@ func (s *Subscription) stop(err error) bool {
 	s.mu.Lock()
 	stopped := s.mu.stopped
 	s.mu.stopped = true
-	if !stopped {
-		s.mu.err = err
+	if !stopped && err != nil {
+		s.troubleLocked().err = err
 	}
 	s.mu.Unlock()
 	if stopped {

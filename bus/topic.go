@@ -44,6 +44,7 @@ type Topic[T any] struct {
 	cfg    TopicConfig[T]
 	info   *topicInfo
 	intake intake[T]
+	keeps  bool // a T may keep other memory alive
 	// link serialises subscribing and unsubscribing at the transport; taken
 	// before intake.mu, never inside it. Nil without a transport.
 	link chan struct{}
@@ -108,11 +109,33 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	b.mu.topicCount++
 	t := &Topic[T]{bus: b, cfg: cfg, info: newTopicInfo(cfg, b.id, fmt.Sprintf("%s.%d", b.id, b.mu.topicCount))}
 	t.intake.topic, t.intake.bus = t, b
+	t.keeps = hasPointers(reflect.TypeFor[T]())
 	if b.transport != nil {
 		t.link = make(chan struct{}, 1)
 	}
 	b.topics.Store(cfg.Name, topicHandle(t))
 	return t, nil
+}
+
+// hasPointers tells whether a value of that type may keep other memory alive.
+func hasPointers(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr,
+		reflect.Float32, reflect.Float64, reflect.Complex64, reflect.Complex128:
+		return false
+	case reflect.Array:
+		return t.Len() > 0 && hasPointers(t.Elem())
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if hasPointers(t.Field(i).Type) {
+				return true
+			}
+		}
+		return false
+	default:
+		return true
+	}
 }
 
 // newTopicInfo erases T.
@@ -197,7 +220,7 @@ func (t *Topic[T]) subscriptions() []*Subscription {
 	defer in.mu.Unlock()
 	subs := make([]*Subscription, 0, len(in.mu.subs))
 	for s := range in.allLocked() {
-		subs = append(subs, s.Subscription)
+		subs = append(subs, &s.Subscription)
 	}
 	return subs
 }

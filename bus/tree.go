@@ -35,7 +35,11 @@ func (b *Bus) Tree() supervisor.Tree {
 // tree is the subscription's part of the bus's tree.
 func (s *Subscription) tree(now time.Time) supervisor.Tree {
 	s.mu.Lock()
-	panics, err := s.mu.panics, s.mu.err
+	var panics *supervisor.Passive
+	var err error
+	if tr := s.mu.trouble; tr != nil {
+		panics, err = tr.panics, tr.err
+	}
 	s.mu.Unlock()
 	tree := supervisor.Tree{
 		Name: s.info.name + "/" + s.name, State: supervisor.StateRunning, Incarnation: 1, LastErr: err,

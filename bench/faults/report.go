@@ -110,7 +110,7 @@ func (s span) String() string {
 		return "–"
 	}
 	sorted := slices.Sorted(slices.Values(s))
-	median, largest := sorted[len(sorted)/2], sorted[len(sorted)-1]
+	median, largest := sorted[(len(sorted)-1)/2], sorted[len(sorted)-1]
 	if len(s) == 1 {
 		return short(median)
 	}

@@ -47,7 +47,7 @@ func (r *Ring[C]) Peek() *C {
 func (r *Ring[C]) at(i int) *C { return &r.cells[(r.head+i)%len(r.cells)] }
 
 func (r *Ring[C]) grow() {
-	bigger := make([]C, max(firstChunk, 2*len(r.cells)))
+	bigger := make([]C, max(firstCells, 2*len(r.cells)))
 	k := copy(bigger, r.cells[r.head:])
 	copy(bigger[k:], r.cells[:r.head])
 	r.cells, r.head = bigger, 0

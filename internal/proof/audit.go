@@ -303,25 +303,3 @@ func (b *Books) Reasons() map[string]uint64 {
 	}
 	return n
 }
-
-// silences are the longest times between two arrivals within a window: over the topics together, and on one of them.
-func (s *subscriberBook) silences(w Window) (together, one int64) {
-	from, to := w.Began.Add(-rest).UnixNano(), w.Ended.UnixNano()
-	last := make(map[int]int64)
-	var all []int64
-	for _, r := range s.arrivals {
-		if r.at < from || r.at > to || w.Topics != nil && !slices.Contains(w.Topics, r.Topic) {
-			continue
-		}
-		all = append(all, r.at)
-		if before, ok := last[r.Topic]; ok {
-			one = max(one, r.at-before)
-		}
-		last[r.Topic] = r.at
-	}
-	slices.Sort(all)
-	for i := 1; i < len(all); i++ {
-		together = max(together, all[i]-all[i-1])
-	}
-	return together, one
-}

@@ -1,6 +1,9 @@
 package proof
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // lead is how long before a fault its window opens: what is on its way when it happens may be lost.
 const lead = 100 * time.Millisecond
@@ -14,8 +17,7 @@ type Sample struct {
 	// First is the time to the first event again: the longest silence of the topics concerned together. Hole is the
 	// longest silence of any one of them.
 	First, Hole time.Duration
-	// Again is from when the cluster knew its new primary to the first event again; 0 if there is none, or it was
-	// receiving before.
+	// Again is the part of First after the cluster knew its new primary; 0 if there is none.
 	Again time.Duration
 
 	Accepted, Missing, Lost, Uncertain, Silent, Duplicates int
@@ -27,11 +29,13 @@ func (b *Books) Measure(v Verdict, windows []Window) []Sample {
 	for _, w := range windows {
 		for i := range b.subscribers {
 			s := Sample{Fault: w.Slug, Contestant: b.contestant.Name}
-			first, hole := b.subscribers[i].silences(w)
-			s.First, s.Hole = time.Duration(first), time.Duration(hole)
+			together, one := b.subscribers[i].silences(w)
+			s.First, s.Hole = together.length(), one.length()
 			if !w.Known.IsZero() {
 				s.Known = w.Known.Sub(w.Began)
-				s.Again = max(0, s.First-s.Known)
+				if known := w.Known.UnixNano(); together.from < known && together.to > known {
+					s.Again = time.Duration(together.to - known)
+				}
 			}
 			if i == 0 { // counts are sums over the subscribers
 				b.count(&s, v, w)
@@ -90,4 +94,36 @@ func (v Verdict) Elsewhere(windows []Window) (n int) {
 		}
 	}
 	return n
+}
+
+// silence is a time in which nothing arrived, in nanoseconds since 1970.
+type silence struct{ from, to int64 }
+
+func (s silence) length() time.Duration { return time.Duration(s.to - s.from) }
+
+// silences are the longest within a window: of the topics concerned together, and of one of them.
+func (s *subscriberBook) silences(w Window) (together, one silence) {
+	from, to := w.Began.Add(-rest).UnixNano(), w.Ended.UnixNano()
+	longer := func(than *silence, before, now int64) {
+		if now-before > than.to-than.from {
+			*than = silence{from: before, to: now}
+		}
+	}
+	last := make(map[int]int64)
+	var all []int64
+	for _, r := range s.arrivals {
+		if r.at < from || r.at > to || w.Topics != nil && !slices.Contains(w.Topics, r.Topic) {
+			continue
+		}
+		all = append(all, r.at)
+		if before, ok := last[r.Topic]; ok {
+			longer(&one, before, r.at)
+		}
+		last[r.Topic] = r.at
+	}
+	slices.Sort(all)
+	for i := 1; i < len(all); i++ {
+		longer(&together, all[i-1], all[i])
+	}
+	return together, one
 }

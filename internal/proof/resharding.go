@@ -98,7 +98,7 @@ var (
 				return i, err
 			}
 			i = Impact{Topics: topics[:1], Began: time.Now()}
-			err = s.Cluster.MigrateSlot(ctx, slotOf(s.topics[topics[0]]), to)
+			err = s.Cluster.MigrateSlot(ctx, SlotOf(s.topics[topics[0]]), to)
 			i.Known = time.Now()
 			return i, err
 		},

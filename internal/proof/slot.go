@@ -7,8 +7,8 @@ import (
 	"github.com/shardbus/shardbus/internal/redistest"
 )
 
-// slotOf is CLUSTER KEYSLOT: CRC16/XMODEM of the hash tag, if there is one, else of all.
-func slotOf(name string) int {
+// SlotOf is CLUSTER KEYSLOT: CRC16/XMODEM of the hash tag, if there is one, else of all.
+func SlotOf(name string) int {
 	if _, after, ok := strings.Cut(name, "{"); ok {
 		if tag, _, ok := strings.Cut(after, "}"); ok && tag != "" {
 			name = tag
@@ -30,9 +30,9 @@ func slotOf(name string) int {
 
 // SameSlot returns a name that begins with prefix and has the slot of topic, without a hash tag.
 func SameSlot(prefix, topic string) string {
-	want := slotOf(topic)
+	want := SlotOf(topic)
 	for i := 0; ; i++ {
-		if name := prefix + topic + "." + strconv.Itoa(i); slotOf(name) == want {
+		if name := prefix + topic + "." + strconv.Itoa(i); SlotOf(name) == want {
 			return name
 		}
 	}

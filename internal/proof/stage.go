@@ -45,7 +45,7 @@ func NewStage(ctx context.Context, c *redistest.Cluster, topics int, contestants
 		t := &Team{Contestant: contestant, stage: s}
 		for _, topic := range s.topics {
 			channel := contestant.Channel(topic)
-			if slotOf(channel) != slotOf(topic) {
+			if SlotOf(channel) != SlotOf(topic) {
 				return nil, errors.Join(fmt.Errorf("proof: the channel %q of %s has not the slot of %q", channel, t.Name, topic), s.Close())
 			}
 			t.channels = append(t.channels, channel)
@@ -117,7 +117,7 @@ func (s *Stage) Primary(ctx context.Context, round int) (p *redistest.Server, sl
 			return nil, 0, nil, err
 		}
 		if len(topics) > 0 {
-			return p, slotOf(s.topics[topics[0]]), topics, nil
+			return p, SlotOf(s.topics[topics[0]]), topics, nil
 		}
 	}
 	return nil, 0, nil, errors.New("proof: no primary has a topic")
@@ -131,7 +131,7 @@ func (s *Stage) topicsAt(ctx context.Context, owner *redistest.Server) (found []
 	}
 	ranges := view.Myself().Slots
 	for i, topic := range s.topics {
-		slot := slotOf(topic)
+		slot := SlotOf(topic)
 		if slices.ContainsFunc(ranges, func(r redistest.SlotRange) bool { return r.First <= slot && slot <= r.Last }) {
 			found = append(found, i)
 		}

@@ -171,7 +171,7 @@ func (w *writer) serveLetters(ctx context.Context, c *courier) error {
 				w.client.B().Spublish().Channel(l.channel).Message(rueidis.BinaryString(l.doc)).Build())
 		}
 		var lost error
-		for i, reply := range w.do() {
+		for i, reply := range w.doAside() {
 			n, err := reply.AsInt64()
 			if judge(err) == broken {
 				lost = err

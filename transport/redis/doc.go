@@ -20,7 +20,7 @@
 //	            or the sentinels who the primary is                                           (sentinel, sentinel_watch, sentinel_view)
 //	logins      keeps the open connections logged in                                          (credentials, logins)
 //	shards      keeps two children running for each primary                                   (shards)
-//	  writer    publishes what has queued up for the shard, as pipelines                      (outbox, stream, lane, writer)
+//	  writer    publishes what has queued up for the shard, as pipelines                      (outbox, stream, lane, crew, writer)
 //	  reader    one connection for all channels of the shard                                  (reader, inbox, feed)
 //	    probe   proves that the connection hears its node, and warns when it is behind        (pulse, probe, backlog)
 //	    silence asks a server that says nothing whether it lives                               (silence)
@@ -36,10 +36,11 @@
 // [outbox] and [registry] outlive the children, so that a child that fails loses nothing but its connection. A failing
 // child is restarted without limit and without touching any other.
 //
-// A Publish never writes to the socket itself, also when the writer is idle: it must return when its context ends, and
-// who is in a write cannot. That costs a lone publisher two switches of goroutines an event, which at 50 µs a round trip
-// on one machine halves its rate, and is nothing where events queue up. A connection of its own for each of a writer's
-// pipelines, which saves rueidis its goroutines, was measured and gained nothing.
+// A Publish whose context can end never writes to the socket itself: it must return when its context ends, and who is in
+// a write cannot. That costs a lone publisher two switches of goroutines an event, which at 50 µs a round trip on one
+// machine halves its rate, and is nothing where events queue up. One whose context has no end writes by itself where a
+// writer is idle (crew). A connection of its own for each of a writer's pipelines, which saves rueidis its goroutines,
+// was measured and gained nothing.
 //
 // # Locks
 //

@@ -12,7 +12,8 @@ type lane struct {
 	ready   []*stream // have items, and none in flight
 	events  int       // queued or in flight
 	bytes   int
-	writers int // attached
+	writers int   // attached
+	crew    *crew // nil: nobody is connected
 
 	wake  chan struct{} // capacity 1: there is something to take
 	space chan struct{} // closed, and replaced, when there is room again

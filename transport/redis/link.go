@@ -43,7 +43,7 @@ func (k *link) raiseDoubt() {
 // runErrand sends an errand's command under a deadline. An error says that the connection is of no use any more.
 func (w *writer) runErrand(e errand) error {
 	w.commands = append(w.commands[:0], e.build(w.client))
-	reply := w.do()[0]
+	reply := w.doAside()[0]
 	e.done(reply)
 	if err := reply.Error(); judge(err) == broken {
 		w.t.topology.suspect()

@@ -65,8 +65,7 @@ func (c *Config) findServers(ctx context.Context) (discovery, error) {
 
 // findPrimary asks the sentinels until the primary is found.
 func (c *Config) findPrimary(ctx context.Context) (discovery, error) {
-	limit := time.NewTimer(c.PublishTimeout)
-	defer limit.Stop()
+	limit := time.Now().Add(c.PublishTimeout)
 	again := time.NewTicker(retryOpen)
 	defer again.Stop()
 	for {
@@ -78,12 +77,12 @@ func (c *Config) findPrimary(ctx context.Context) (discovery, error) {
 			return discovery{}, err
 		case !errors.Is(err, ErrNoPrimary):
 			return discovery{}, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		case time.Now().After(limit):
+			return discovery{}, err
 		}
 		select {
 		case <-ctx.Done():
 			return discovery{}, fmt.Errorf("redis: open: %w: %w", ctx.Err(), err)
-		case <-limit.C:
-			return discovery{}, err
 		case <-again.C:
 		}
 	}

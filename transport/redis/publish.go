@@ -58,6 +58,10 @@ func (t *Transport) enqueue(ctx context.Context, c *call) error {
 	}
 	timer := time.NewTimer(t.cfg.PublishTimeout)
 	defer timer.Stop()
+	if w, l := t.outbox.lead(ctx, c); w != nil {
+		w.lead(l)
+		return c.wait(ctx, timer.C)
+	}
 	for next := 0; ; {
 		var space <-chan struct{}
 		var err error

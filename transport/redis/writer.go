@@ -24,6 +24,7 @@ type writer struct {
 	addr   string
 	client rueidis.Client
 	link   *link
+	crew   *crew // nil: it has ended
 
 	batch    batch
 	outcomes []outcome
@@ -49,11 +50,13 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var all sync.WaitGroup
+	c := &crew{running: running, stop: stop, idle: make(chan *writer, pipelines)}
 	for i := range pipelines {
-		w := &writer{t: t, addr: addr, client: client, link: k, pause: backoff.NewExponentialBackOff(
+		c.idle <- &writer{t: t, addr: addr, client: client, link: k, crew: c, pause: backoff.NewExponentialBackOff(
 			backoff.WithInitialInterval(10*time.Millisecond), backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(0),
 		)}
 		all.Go(func() {
+			w := &writer{t: t, addr: addr, client: client, link: k, crew: c}
 			var errands <-chan errand // of one of the writers
 			if i == 0 {
 				errands = k.errands
@@ -63,13 +66,15 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 			}
 		})
 	}
+	t.outbox.enlistCrew(l, c)
 	all.Go(func() {
-		w := &writer{t: t, addr: addr, client: client}
+		w := &writer{t: t, addr: addr, client: client, crew: c}
 		if err := w.serveLetters(running, t.couriers.at(addr)); err != nil {
 			stop(err)
 		}
 	})
 	all.Wait()
+	t.outbox.dismiss(l, c)
 	if ctx.Err() == nil {
 		return context.Cause(running)
 	}
@@ -92,7 +97,7 @@ func (w *writer) run(ctx context.Context, l *lane, errands <-chan errand) error 
 		case <-ctx.Done():
 			return nil
 		case <-l.wake:
-			if err := w.write(ctx, l); err != nil {
+			if err := w.crew.follow(ctx, l); err != nil {
 				return err
 			}
 		case e := <-errands:
@@ -196,7 +201,7 @@ func (w *writer) mark(marks []wire.Watermark) error {
 			w.commands = append(w.commands, w.client.B().Spublish().Channel(channel).Message(rueidis.BinaryString(doc)).Build())
 		}
 		marks = marks[n:]
-		for _, reply := range w.do() {
+		for _, reply := range w.doAside() {
 			switch err := reply.Error(); judge(err) {
 			case broken:
 				w.t.topology.suspect()

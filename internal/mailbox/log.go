@@ -1,0 +1,172 @@
+package mailbox
+
+import "sync/atomic"
+
+// firstCells is the size of a new log: most of ten thousand topics never see a
+// burst.
+const firstCells = 8
+
+// cacheLine is the size of a cache line, or more.
+const cacheLine = 64
+
+// Log is the producer's half of a queue. Its methods must be serialised by the
+// caller, and so must the methods of a Reader that say so.
+//
+// An item's position is how many were put before it. Memory is a circular
+// segment; when it is full of items that some reader still needs, a larger one
+// follows it, and readers pass from one to the other at the position where it
+// begins. So nothing that a reader looks at ever moves. The log has no bound of
+// its own: Put may be called while Free is true, and Extend says how far readers
+// let it go on.
+type Log[C any] struct {
+	cells []C // of back
+	at    int // the cell of the next item
+	put   uint64
+	until uint64 // Put may go on to here
+	back  *segment[C]
+	_     [cacheLine - 56]byte
+
+	// Read by readers whenever they have run out of items, and so not beside
+	// what every Put reads and writes.
+	tail atomic.Uint64 // items committed
+	// aloneFrom is the position from which on the log has one reader only,
+	// which clears the cells it has done with.
+	aloneFrom atomic.Uint64
+	_         [cacheLine - 16]byte
+}
+
+// segment is a circular stretch of a log's memory.
+type segment[C any] struct {
+	cells []C
+	base  uint64 // position of its first item
+	// next follows from position next.base on. It is set before an item beyond
+	// that is committed, so whoever has seen such an item finds it.
+	next atomic.Pointer[segment[C]]
+}
+
+// nobody is no position.
+const nobody = ^uint64(0)
+
+// NewLog makes a log whose first item has the position base.
+func NewLog[C any](base uint64) *Log[C] {
+	l := &Log[C]{put: base}
+	l.follow(firstCells)
+	l.until = base // so that Extend is asked
+	l.tail.Store(base)
+	return l
+}
+
+// follow moves the producer to a new segment.
+func (l *Log[C]) follow(size int) {
+	s := &segment[C]{cells: make([]C, size), base: l.put}
+	if l.back != nil {
+		l.back.next.Store(s)
+	}
+	l.back, l.cells, l.at = s, s.cells, 0
+}
+
+// Free tells whether an item may be Put. When not, Extend may change that.
+func (l *Log[C]) Free() bool { return l.put < l.until }
+
+// Room is how many items may be Put before Extend is to be asked again.
+func (l *Log[C]) Room() int { return int(l.until - l.put) }
+
+// Extend finds memory for more items and reports whether there may be any. taken
+// is a number of items that every reader has taken, and room the position up to
+// which all of them have room.
+func (l *Log[C]) Extend(taken, room uint64) bool {
+	if room <= l.put {
+		return false
+	}
+	low := l.back.base // of what is needed in back
+	if taken > low+1 {
+		low = taken - 1 // which may still be handled
+	}
+	size := uint64(len(l.cells))
+	if l.put-low >= size {
+		// room exceeds put, so this is larger.
+		l.follow(int(min(2*size, room-taken+1)))
+		low, size = l.put, uint64(len(l.cells))
+	}
+	l.until = min(room, low+size)
+	return true
+}
+
+// Slot is the cell of the next item, for the caller to fill. Only if Free. What
+// the cell held before is still there.
+func (l *Log[C]) Slot() *C {
+	c := &l.cells[l.at]
+	l.at++
+	if l.at == len(l.cells) {
+		l.at = 0
+	}
+	l.put++
+	return c
+}
+
+// Put appends a copy of *c. Only if Free. Readers see it after Commit.
+func (l *Log[C]) Put(c *C) { *l.Slot() = *c }
+
+// Slots is cells for the next items, at most n and Room of them, for the caller
+// to fill; n and Room are positive.
+func (l *Log[C]) Slots(n int) []C {
+	n = min(n, l.Room(), len(l.cells)-l.at)
+	cells := l.cells[l.at : l.at+n]
+	l.at += n
+	if l.at == len(l.cells) {
+		l.at = 0
+	}
+	l.put += uint64(n)
+	return cells
+}
+
+// Commit makes everything Put so far visible to readers. What the caller reads
+// after it, readers that it must wake among that, is as new as the commit.
+func (l *Log[C]) Commit() { l.tail.Store(l.put) }
+
+// CommitBeforeFence is Commit for a caller that runs an atomic read-modify-write,
+// such as unlocking a mutex, before it looks for readers to wake: it may save the
+// fence.
+func (l *Log[C]) CommitBeforeFence() { storeRelease(&l.tail, l.put) }
+
+// PutCount is the position of the next item.
+func (l *Log[C]) PutCount() uint64 { return l.put }
+
+// Alone says whether the log has, for items put from now on, one reader only.
+func (l *Log[C]) Alone(alone bool) {
+	was := l.aloneFrom.Load() != nobody
+	switch {
+	case alone && !was:
+		l.aloneFrom.Store(l.put)
+	case !alone:
+		l.aloneFrom.Store(nobody)
+	}
+}
+
+// Seal leaves the memory in use to its readers for good: what is put from now on
+// goes elsewhere.
+func (l *Log[C]) Seal() {
+	if l.put > l.back.base {
+		l.follow(len(l.cells))
+		l.until = l.put
+	}
+}
+
+// Sweep zeroes cells whose items every reader is done with: those before the
+// position done. It is for logs of many readers.
+func (l *Log[C]) Sweep(done uint64) {
+	size := uint64(len(l.cells))
+	low := l.back.base
+	if l.put > low+size {
+		low = l.put - size
+	}
+	if done <= low {
+		return
+	}
+	first := (low - l.back.base) % size
+	n := done - low
+	clear(l.cells[first:min(size, first+n)])
+	if first+n > size {
+		clear(l.cells[:first+n-size])
+	}
+}

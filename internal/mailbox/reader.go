@@ -1,0 +1,209 @@
+package mailbox
+
+import "sync/atomic"
+
+// Reader is a consumer's half of a queue: it takes a log's items in order and
+// leaves them where they are. Join, Turn and End belong to the producer of the
+// log; Taken, Cursor and Ready to anybody; the other methods to one goroutine at a
+// time, the consumer's.
+type Reader[C any] struct {
+	cells []C // of front
+	fi    int // the cell of the next item
+	pos   uint64
+	limit uint64 // items up to here are committed, and stand in a row in cells
+	// cursor is pos<<1 | running: one store an event tells Stats and
+	// producers alike what was taken and whether its handler still runs.
+	cursor atomic.Uint64
+
+	front *segment[C]
+	log   atomic.Pointer[Log[C]]
+	turn  atomic.Pointer[turn[C]]
+	alone uint64 // items from here on are this reader's only
+	keeps bool   // any item may keep other memory alive
+	soil  bool   // the present one does: its cell is to be cleared
+}
+
+// turn is where a reader leaves its log: for another, or for good.
+type turn[C any] struct {
+	at    uint64 // the position of the first item that does not come from the old log
+	to    *Log[C]
+	first *segment[C] // of to; the reader forgets it when it is there
+}
+
+// Join makes a new reader of log, from the next item on. keeps says that items
+// may keep other memory alive, so that their cells are to be cleared.
+func (r *Reader[C]) Join(log *Log[C], keeps bool) {
+	r.enter(log, log.back)
+	r.fi = log.at
+	r.pos, r.limit, r.keeps = log.put, log.put, keeps
+	log.until = log.put // r may have less room than the others
+	r.cursor.Store(r.pos << 1)
+}
+
+// enter takes up reading at the beginning of a segment.
+func (r *Reader[C]) enter(log *Log[C], s *segment[C]) {
+	if r.log.Load() != log {
+		r.log.Store(log)
+	}
+	r.front, r.cells, r.fi = s, s.cells, 0
+}
+
+// Turn has the reader take its items, after those put so far, from a new log
+// that begins where its own stands, or from nowhere if private is false. The
+// producer may then forget the reader, and must Seal the old log if that goes on
+// and the reader has not done with it. A reader turns once.
+func (r *Reader[C]) Turn(private bool) *Log[C] {
+	t := &turn[C]{at: r.log.Load().put}
+	if private {
+		t.to = NewLog[C](t.at)
+		t.first = t.to.back
+	}
+	r.turn.Store(t)
+	return t.to
+}
+
+// End is the position of the next item that will be this reader's.
+func (r *Reader[C]) End() uint64 {
+	switch t := r.turn.Load(); {
+	case t == nil:
+		return r.log.Load().put
+	case t.to == nil:
+		return t.at
+	default:
+		return t.to.put
+	}
+}
+
+// Next takes the next item, marks it as running, and returns where it lies, or
+// nil when nothing is committed. The item before it is settled by this call.
+// The pointer is valid until the Next or Rest after it.
+func (r *Reader[C]) Next() *C {
+	if r.soil {
+		r.clean()
+	}
+	if r.pos == r.limit && !r.refresh() {
+		return nil
+	}
+	c := &r.cells[r.fi]
+	r.fi++
+	r.pos++
+	r.soil = r.keeps
+	storeRelease(&r.cursor, r.pos<<1|1)
+	return c
+}
+
+// refresh finds out how many items may be taken in a row.
+func (r *Reader[C]) refresh() bool {
+	for {
+		log := r.log.Load()
+		limit := log.tail.Load()
+		// What the producer did before it committed an item is seen below by
+		// whoever has seen the item.
+		t := r.turn.Load()
+		turns := t != nil && log != t.to
+		if turns {
+			limit = min(limit, t.at)
+		}
+		if next := r.front.next.Load(); next != nil {
+			if r.pos == next.base && !(turns && r.pos == t.at) {
+				r.enter(log, next)
+				continue
+			}
+			limit = min(limit, next.base)
+		}
+		if limit <= r.pos { // less, if it joined between a put and its commit
+			if turns && r.pos == t.at && t.to != nil {
+				r.enter(t.to, t.first)
+				t.first = nil
+				continue
+			}
+			return false
+		}
+		if r.fi == len(r.cells) {
+			r.fi = 0
+		}
+		r.limit = min(limit, r.pos+uint64(len(r.cells)-r.fi))
+		r.alone = log.aloneFrom.Load()
+		return true
+	}
+}
+
+// Soil says that the item taken last may keep other memory alive.
+func (r *Reader[C]) Soil() { r.soil = true }
+
+// clean clears the cell of the item taken last, unless another reader may be in it.
+func (r *Reader[C]) clean() {
+	r.soil = false
+	if r.pos > r.alone {
+		var zero C
+		r.cells[r.fi-1] = zero
+	}
+}
+
+// Rest says that the item taken last is settled and none is running, and lets go
+// of it.
+func (r *Reader[C]) Rest() {
+	if r.soil {
+		r.clean()
+	}
+	if r.cursor.Load()&1 != 0 {
+		r.cursor.Store(r.pos << 1)
+	}
+}
+
+// Settle says that the item taken last is settled and none is running; its cell
+// stays as it is until the next Next or Rest.
+func (r *Reader[C]) Settle() { r.cursor.Store(r.pos << 1) }
+
+// Release lets go of the log's memory. Nothing may be taken any more.
+func (r *Reader[C]) Release() { r.front, r.cells = nil, nil }
+
+// Position is Taken for the consumer, at the price of a plain read.
+func (r *Reader[C]) Position() uint64 { return r.pos }
+
+// Shared tells whether other readers may be in the cells of the items taken last,
+// so that their values stay there until the log is swept.
+func (r *Reader[C]) Shared() bool { return r.pos <= r.alone }
+
+// Ready tells whether a committed item waits. Exact for the consumer.
+func (r *Reader[C]) Ready() bool {
+	taken := r.Taken()
+	if t := r.turn.Load(); t != nil && taken >= t.at {
+		return t.to != nil && t.to.tail.Load() > taken
+	}
+	return r.log.Load().tail.Load() > taken
+}
+
+// Waiting is how many committed items wait to be taken, at some moment during the
+// call if neither side stands still. For anybody.
+func (r *Reader[C]) Waiting() int {
+	taken := r.Taken() // first: what was taken had been committed
+	log, end := r.log.Load(), uint64(nobody)
+	if t := r.turn.Load(); t != nil {
+		if taken >= t.at {
+			log = t.to
+		} else {
+			end = t.at
+		}
+	}
+	if log == nil {
+		return 0
+	}
+	return int(max(taken, min(end, log.tail.Load())) - taken)
+}
+
+// Taken is the position of the next item to be taken.
+func (r *Reader[C]) Taken() uint64 { return r.cursor.Load() >> 1 }
+
+// Done is the position up to which the reader has done with items.
+func (r *Reader[C]) Done() uint64 {
+	c := r.cursor.Load()
+	return c>>1 - c&1
+}
+
+// Cursor is Taken and whether the item taken last is still running, read at
+// one moment.
+func (r *Reader[C]) Cursor() (taken uint64, running bool) {
+	c := r.cursor.Load()
+	return c >> 1, c&1 != 0
+}

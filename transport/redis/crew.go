@@ -1,0 +1,122 @@
+package redis
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// crew are the writers of one incarnation of a publisher. Who takes one may send a pipeline with it: the publisher's own
+// goroutines, or a caller of Publish who finds one idle. That saves a lone caller two switches of goroutines, which on one
+// machine are as much as the round trip.
+type crew struct {
+	running context.Context //nolint:containedctx // of the incarnation: callers lead under it
+	stop    context.CancelCauseFunc
+	idle    chan *writer // capacity: all of them
+}
+
+// enlistCrew makes a publisher's writers available to callers, until dismissed.
+func (o *outbox) enlistCrew(l *lane, c *crew) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l.crew = c
+}
+
+// dismiss waits until no caller leads any more; each has CommandTimeout.
+func (o *outbox) dismiss(l *lane, c *crew) {
+	o.mu.Lock()
+	if l.crew == c {
+		l.crew = nil
+	}
+	o.mu.Unlock()
+	for range pipelines {
+		<-c.idle
+	}
+}
+
+// lead queues the only event of a call, and returns a writer for the caller to write it with, if there is one idle and
+// nothing of the event's stream is in flight; else it does nothing. Only who has no way to be called back may lead: in a
+// pipeline there is none.
+func (o *outbox) lead(ctx context.Context, c *call) (w *writer, l *lane) {
+	if len(c.items) != 1 || c.items[0].env == nil || ctx.Done() != nil || o.cfg.PublishTimeout < 2*o.cfg.CommandTimeout {
+		return nil, nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.mu.err != nil {
+		return nil, nil
+	}
+	it := &c.items[0]
+	s := o.streamLocked(streamKey{publisher: it.env.Publisher, channel: it.channel}, it.slot)
+	if l = s.lane; l.crew == nil || l.crew.running.Err() != nil || s.inFlight > 0 || l.full(o.cfg, it.size) {
+		return nil, nil
+	}
+	select {
+	case w = <-l.crew.idle:
+	default:
+		return nil, nil
+	}
+	it.stream = s
+	s.queue = append(s.queue, it)
+	l.events++
+	l.bytes += it.size
+	if !s.ready {
+		s.ready = true
+		l.ready = append(l.ready, s)
+	}
+	c.open++
+	c.release()
+	return w, l
+}
+
+// lead sends what is ready, the caller's event among it if that is not more than one pipeline holds, and gives the writer
+// back.
+func (w *writer) lead(l *lane) {
+	c := w.crew
+	if err := w.write(c.running, l); err != nil {
+		c.stop(err)
+	}
+	c.idle <- w
+}
+
+// follow is lead for the publisher's goroutines, which wait for a writer.
+func (c *crew) follow(ctx context.Context, l *lane) error {
+	select {
+	case w := <-c.idle:
+		err := w.write(ctx, l)
+		c.idle <- w
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// hushFor is how long what is no event waits for the writers to be idle.
+const hushFor = 5 * time.Millisecond
+
+// doAside sends the commands while no writer does, if that can be had soon. A connection that has two pipelines in flight
+// once is served by goroutines of rueidis from then on, which costs a lone publisher more than the wait does.
+func (w *writer) doAside() []rueidis.RedisResult {
+	if w.crew == nil {
+		return w.do()
+	}
+	limit := time.NewTimer(hushFor)
+	defer limit.Stop()
+	held := make([]*writer, 0, pipelines)
+	defer func() {
+		for _, one := range held {
+			w.crew.idle <- one
+		}
+	}()
+	for len(held) < pipelines {
+		select {
+		case one := <-w.crew.idle:
+			held = append(held, one)
+			continue
+		case <-limit.C:
+		}
+		break
+	}
+	return w.do()
+}
