@@ -8,8 +8,10 @@
 // # What it guarantees
 //
 // Each event arrives at most once and in the order of its publisher and channel. A publisher numbers the events of
-// each channel; a subscriber reports every number that a living publisher assigned while the subscription was live,
-// and that it did not get, in exactly one [transport.Gap]: Uncertain if its Publish returned an error, else Lost.
+// each channel and remembers the last; a subscriber asks for what it missed, and what follows waits until it has come
+// ([Repair]). Every number that a living publisher assigned while the subscription was live, and that it did not get all
+// the same, is void by its publisher's word, because its Publish returned an error, or reported in exactly one
+// [transport.Gap]: Uncertain if its Publish returned an error, else Lost. [Transport.Ledger] counts them.
 // See Gaps in docs/wire.md for what nobody can see.
 //
 // # How it is built
@@ -23,8 +25,13 @@
 //	    probe   proves that the connection hears its node, and warns when it is behind        (pulse, probe, backlog)
 //	    silence asks a server that says nothing whether it lives                               (silence)
 //	  link      what the writer and the reader of a shard do for each other                   (link)
+//	  courier   sends control documents beside the events, on the writer's connection        (courier)
 //	dedicated   topics with connections of their own: each a transport within the transport     (dedicated)
-//	clock       gives up what has been missing for too long                                   (clock)
+//	clock       asks for what is missing, and gives up what has been for too long             (clock)
+//	repair      asks publishers and answers subscribers, over channels of its own             (repair, greeting, answers, listening)
+//
+// What decides about repair is pure: internal/window is what a publisher remembers, internal/track what a subscriber
+// misses, whom it asks when, and what waits, internal/pace how often.
 //
 // [outbox] and [registry] outlive the children, so that a child that fails loses nothing but its connection. A failing
 // child is restarted without limit and without touching any other.
@@ -37,6 +44,7 @@
 //
 // # Locks
 //
-// registry.mu before channel.mu. outbox.mu, inbox.mu and clock.mu are taken last, and alone. No lock is held during I/O.
+// registry.mu before channel.mu. outbox.mu, inbox.mu, clock.mu, greetings.mu, repairs.mu, couriers.mu before courier.mu
+// are taken last, and alone. No lock is held during I/O.
 // The sink is called under channel.mu, which is what keeps a channel's events in order.
 package redis

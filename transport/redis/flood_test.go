@@ -1,0 +1,74 @@
+package redis
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
+)
+
+// TestAskersAreLimited: whoever asks for everything all the time gets so much and no more, and so do all together who
+// make up names; a subscriber that asks for little is served beside one that asks for all.
+func TestAskersAreLimited(t *testing.T) {
+	cfg, err := Config{Addrs: []string{"a:1"}}.resolved()
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshot, err := router.NewSnapshot([]router.Shard{{Primary: router.Node{Addr: "a:1"}, Slots: []router.SlotRange{{From: 0, To: 16383}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := newTransport(cfg, discovery{snapshot: snapshot})
+	now := time.Unix(1e6, 0)
+	const events, size = 300, 10_000
+	tr.outbox.mu.Lock()
+	s := tr.outbox.streamLocked(streamKey{publisher: "p", channel: "c"}, router.Slot("c"))
+	for seq := uint64(1); seq <= events; seq++ {
+		s.assigned = seq
+		s.window.Put(now, seq, append(append([]byte(`{"x":"`), make([]byte, size)...), `"}`...))
+	}
+	tr.outbox.mu.Unlock()
+	post := tr.couriers.at("a:1")
+	post.open()
+	from, ch := &feed{t: tr, addr: "a:1"}, &channel{kind: asksChannel, slot: 0, publisher: "p"}
+	ask := func(subscriber, numbers string) (bytes int) {
+		text, err := wire.AppendAsk(nil, wire.Ask{Subscriber: subscriber, N: 1, Streams: []wire.Missing{{Channel: "c", Numbers: numbers}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.repairs.asked(now, from, ch, string(text)); err != nil {
+			t.Fatal(err)
+		}
+		for letters := post.take(); len(letters) > 0; letters = post.take() {
+			for _, l := range letters {
+				if l.channel != wire.InboxChannel(0, subscriber) {
+					t.Fatalf("an answer to %s goes to %s", subscriber, l.channel)
+				}
+				bytes += len(l.doc)
+			}
+		}
+		return bytes
+	}
+	sum := 0
+	for range 200 {
+		sum += ask("greedy", fmt.Sprintf("1-%d", events))
+	}
+	if limit := int(answerRate.Burst) + 2*answerBytes; sum < int(answerRate.Burst)/2 || sum > limit {
+		t.Errorf("one got %d bytes at once, want up to %d", sum, limit)
+	}
+	if got := ask("modest", "7"); got < size {
+		t.Errorf("beside it another got %d bytes", got)
+	}
+	for i := range 2000 {
+		sum += ask(fmt.Sprint("name", i), fmt.Sprintf("1-%d", events))
+	}
+	if limit := int(answerTotal.Burst) + 2*answerBytes; sum > limit {
+		t.Errorf("all got %d bytes at once, want up to %d", sum, limit)
+	}
+	now = now.Add(time.Second)
+	if got := ask("late", "7"); got < size {
+		t.Errorf("a second later one got %d bytes", got)
+	}
+}
