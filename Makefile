@@ -6,12 +6,17 @@ RACE := $(if $(shell command -v "$$(go env CC)" 2>/dev/null),-race)
 TESTFLAGS ?=
 FUZZTIME ?= 20000x
 BENCH ?= .
+# Of make faults and make soak-redis: which faults (all), how often, and the soak's seed (another one each time).
+FAULTS ?=
+ROUNDS ?= 1
+SEED ?= 0
+FAULTFLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help test redis vet fmt lint fuzz bench soak microbench examples cover clean
+.PHONY: help test redis vet fmt lint fuzz bench soak microbench faults soak-redis examples cover clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: redis ## all tests, under the race detector; installs redis-server if it is missing
 	$(if $(RACE),,@echo "no C compiler: testing without the race detector")
@@ -44,6 +49,13 @@ soak: ## ten minutes' worth of events (60 million) in less than one: memory stay
 
 microbench: ## the packages' benchmarks that match BENCH (all)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+faults: redis ## what is lost when servers fail, beside rueidis and go-redis: docs/faults.md
+	@mkdir -p out
+	go -C bench run ./faults -faults '$(FAULTS)' -rounds $(ROUNDS) -out ../out/faults.jsonl $(FAULTFLAGS)
+
+soak-redis: redis ## 20 faults at random in a row; the books and the memory are compared in the end
+	go -C bench run ./faults -soak 20 -seed $(SEED) -faults '$(FAULTS)' $(FAULTFLAGS)
 
 examples: ## run the flights and compare their output with the one expected
 	@mkdir -p out

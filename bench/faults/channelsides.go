@@ -121,18 +121,27 @@ type nothing struct{}
 func (nothing) Deliver(*transport.Envelope) {}
 func (nothing) Gap(transport.Gap)           {}
 
-func openOurChannels(ctx context.Context, c *redistest.Cluster) (subscribing, error) {
-	tr, err := redis.Open(ctx, redis.Config{Addrs: c.Addrs()})
-	if err != nil {
-		return nil, err
+// openOurChannels returns when the transport has its connections, and one channel.
+func openOurChannels(m mode) func(ctx context.Context, c *redistest.Cluster) (subscribing, error) {
+	return func(ctx context.Context, c *redistest.Cluster) (subscribing, error) {
+		cfg := redis.Config{Addrs: c.Addrs()}
+		m.set(&cfg)
+		tr, err := redis.Open(ctx, cfg)
+		if err != nil {
+			return nil, err
+		}
+		serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+		ended := make(chan error, 1)
+		go func() { ended <- tr.Serve(serving, nothing{}) }()
+		o := &ourChannels{transport: tr, stop: func() error {
+			stop()
+			return errors.Join(<-ended, tr.Close())
+		}}
+		if err := o.subscribe(ctx, []string{"first"}); err != nil {
+			return nil, errors.Join(err, o.close())
+		}
+		return o, nil
 	}
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan error, 1)
-	go func() { ended <- tr.Serve(serving, nothing{}) }()
-	return &ourChannels{transport: tr, stop: func() error {
-		stop()
-		return errors.Join(<-ended, tr.Close())
-	}}, nil
 }
 
 func (o *ourChannels) subscribe(ctx context.Context, channels []string) error {

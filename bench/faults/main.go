@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,7 +30,7 @@ func main() {
 
 // options is the command line.
 type options struct {
-	faults, who, replicas, out, markdown string
+	faults, who, replicas, out, markdown, cpu string
 
 	rounds, topics, rate, beside, publishers, subscribers, workers, soak, channels int
 
@@ -58,6 +59,7 @@ func run() error {
 	flag.Uint64Var(&o.seed, "seed", 0, "of -soak; default another one each time")
 	flag.IntVar(&o.channels, "channels", 0, "measure subscribing to this many channels, and nothing else")
 	flag.DurationVar(&o.silence, "silence", 10*time.Second, "how long a contestant that is measured only may be silent until it is started afresh")
+	flag.StringVar(&o.cpu, "cpuprofile", "", "with -channels, write a CPU profile to this file")
 	flag.DurationVar(&o.limit, "limit", 30*time.Minute, "how long it may take")
 	flag.Parse()
 	if o.markdown != "" {
@@ -72,11 +74,28 @@ func run() error {
 	defer cancel()
 	switch {
 	case o.channels > 0:
-		return measureChannels(ctx, o.channels)
+		return profiled(o.cpu, func() error { return measureChannels(ctx, o.channels) })
 	case o.soak > 0:
 		return soak(ctx, o)
 	}
 	return o.runAll(ctx)
+}
+
+// profiled calls f, and writes a CPU profile of it if a file is named.
+func profiled(path string, f func() error) (err error) {
+	if path == "" {
+		return f()
+	}
+	file, err := os.Create(path) // #nosec G304 -- a file the caller names.
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return err
+	}
+	defer pprof.StopCPUProfile()
+	return f()
 }
 
 // runAll runs the faults for each number of replicas.

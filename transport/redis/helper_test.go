@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shardbus/shardbus/internal/proof"
 	"github.com/shardbus/shardbus/internal/redistest"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis"
@@ -18,8 +19,8 @@ import (
 var cluster = redistest.Share(redistest.ClusterConfig{Primaries: 3, Replicas: 1})
 
 func TestMain(m *testing.M) {
-	if role := os.Getenv(roleEnv); role != "" {
-		os.Exit(play(role))
+	if role := os.Getenv(proof.RoleEnv); role != "" {
+		os.Exit(proof.Play(role, roles()))
 	}
 	os.Exit(redistest.Main(m, cluster).Run())
 }
