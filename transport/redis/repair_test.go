@@ -17,18 +17,24 @@ import (
 	"github.com/shardbus/shardbus/transport/redis"
 )
 
-// inBubble runs a test on a fake cluster, on virtual time, for each kind of server.
+// inBubble runs a test on a fake cluster, on virtual time, for each kind of server: those that keep a slot's channels at
+// a hand-over, and those that drop them.
 func inBubble(t *testing.T, cfg fakecluster.Config, test func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config)) {
 	for _, version := range []string{"7.0.15", "8.0.0"} {
 		t.Run(version, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				fakecluster.Linger(t)
-				cfg.Version = version
-				c := fakecluster.New(t, cfg)
-				test(t, c, redis.Config{Addrs: c.Addrs(), Dial: c.Dial})
-			})
+			cfg.Version = version
+			inOneBubble(t, cfg, test)
 		})
 	}
+}
+
+// inOneBubble is inBubble for one server, where nothing changes hands.
+func inOneBubble(t *testing.T, cfg fakecluster.Config, test func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config)) {
+	synctest.Test(t, func(t *testing.T) {
+		fakecluster.Linger(t)
+		c := fakecluster.New(t, cfg)
+		test(t, c, redis.Config{Addrs: c.Addrs(), Dial: c.Dial})
+	})
 }
 
 // topicAt returns a topic whose channel is in the n-th shard.
@@ -132,7 +138,7 @@ func TestAskedThroughOtherShards(t *testing.T) {
 
 // TestWindowExceeded: what the publisher has forgotten is one gap, told as soon as it was asked for, and the rest comes.
 func TestWindowExceeded(t *testing.T) {
-	inBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
+	inOneBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
 		topic := topicAt(c, 0)
 		sub := serve(t, cfg)
 		cfg.Repair.Events = 3
@@ -167,7 +173,7 @@ func TestWindowExceeded(t *testing.T) {
 func TestPublisherGone(t *testing.T) {
 	for name, off := range map[string]bool{"it ended": false, "it does not repair": true} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
+			inOneBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
 				topic := topicAt(c, 0)
 				sub := serve(t, cfg)
 				cfg.Repair.Off = off
@@ -195,7 +201,7 @@ func TestPublisherGone(t *testing.T) {
 // TestControlChannelsForbidden: who may not have an inbox gets events, and is told of what is missing after
 // Repair.Timeout.
 func TestControlChannelsForbidden(t *testing.T) {
-	inBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
+	inOneBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
 		topic := topicAt(c, 0)
 		c.Fault(nil, "SSUBSCRIBE", suffixed(":inbox", fakecluster.ReplyError("NOPERM No permissions to access a channel")))
 		pub, sub := serve(t, cfg), serve(t, cfg)
@@ -221,7 +227,7 @@ func TestControlChannelsForbidden(t *testing.T) {
 // TestBaseline: what a publisher sends right after Subscribe has returned is repaired, though nothing was heard of it
 // before; also if it is older than the subscription.
 func TestBaseline(t *testing.T) {
-	inBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
+	inOneBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
 		topic := topicAt(c, 0)
 		pub, sub := serve(t, cfg), serve(t, cfg)
 		pub.send(t, topic, 3)
@@ -239,7 +245,7 @@ func TestBaseline(t *testing.T) {
 // TestBornDuringAnOutage: of a publisher that began while a subscriber heard nothing, all is repaired, once anything of it
 // is heard.
 func TestBornDuringAnOutage(t *testing.T) {
-	inBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
+	inOneBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
 		topic := topicAt(c, 0)
 		pub, sub := serve(t, cfg), serve(t, cfg)
 		sub.subscribe(t, topic)
@@ -251,7 +257,7 @@ func TestBornDuringAnOutage(t *testing.T) {
 
 // TestPublisherRestarts: another incarnation is another publisher, and numbers from 1.
 func TestPublisherRestarts(t *testing.T) {
-	inBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
+	inOneBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
 		topic := topicAt(c, 0)
 		sub := serve(t, cfg)
 		sub.subscribe(t, topic)
@@ -275,7 +281,7 @@ func TestPublisherRestarts(t *testing.T) {
 
 // TestStrangersOnControlChannels: what they send there does no harm, and what they ask for is answered to nobody else.
 func TestStrangersOnControlChannels(t *testing.T) {
-	inBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
+	inOneBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
 		topic := topicAt(c, 0)
 		pub, sub, stranger := serve(t, cfg), serve(t, cfg), serve(t, cfg)
 		sub.subscribe(t, topic)
