@@ -32,6 +32,7 @@ type outbox struct {
 		bySlot     map[int][]*stream
 		lanes      map[string]*lane // by the primary's address; "": slots that nobody owns
 		detours    map[int]string   // slots that a MOVED put elsewhere than the snapshot does
+		refuges    *refuges         // nil: events are published at primaries only
 		err        error            // not nil: nothing is taken in
 	}
 }
@@ -46,6 +47,10 @@ func newOutbox(cfg *Config, t *topology) *outbox {
 	o.mu.bySlot = make(map[int][]*stream)
 	o.mu.lanes = make(map[string]*lane)
 	o.mu.detours = make(map[int]string)
+	if cfg.Standby {
+		o.mu.refuges = new(refuges)
+		o.mu.refuges.follow(time.Now(), t.snapshot.Load())
+	}
 	return o
 }
 
@@ -86,7 +91,7 @@ func (o *outbox) laneLocked(addr string) *lane {
 func (o *outbox) homeLocked(slot int) *lane {
 	addr, detour := o.mu.detours[slot]
 	if !detour {
-		addr = o.topology.owner(slot)
+		addr = o.mu.refuges.at(o.topology.owner(slot))
 	}
 	return o.laneLocked(addr)
 }
@@ -108,6 +113,7 @@ func (o *outbox) rehome() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	clear(o.mu.detours)
+	o.mu.refuges.follow(time.Now(), o.topology.snapshot.Load())
 	for _, streams := range o.mu.bySlot {
 		for _, s := range streams {
 			o.goHomeLocked(s)
