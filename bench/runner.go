@@ -134,7 +134,7 @@ func (l *load) finish(limit time.Duration) (time.Duration, error) {
 // measure runs warm untimed, then what l makes timed, and ends s. events is how
 // many the timed load publishes, deliveries how often handlers are called for it.
 func measure(s stopper, warm, l func() *load, events, deliveries uint64, limit time.Duration) (sample, error) {
-	took, bytes, timed, err := measureRunning(warm, l, limit)
+	took, cpu, bytes, timed, err := measureRunning(warm, l, limit)
 	if stopErr := stopWithin(s, limit); err == nil {
 		err = stopErr
 	}
@@ -150,23 +150,26 @@ func measure(s stopper, warm, l func() *load, events, deliveries uint64, limit t
 	}
 	return sample{
 		"ns":       float64(took.Nanoseconds()) / float64(deliveries),
+		"cpu ns":   float64(cpu.Nanoseconds()) / float64(deliveries),
 		"B":        float64(bytes) / float64(events),
 		"disorder": disorder,
 	}, nil
 }
 
-func measureRunning(warm, l func() *load, limit time.Duration) (took time.Duration, bytes uint64, timed *load, err error) {
+func measureRunning(warm, l func() *load, limit time.Duration) (took, cpu time.Duration, bytes uint64, timed *load, err error) {
 	if _, err := warm().finish(limit); err != nil {
-		return 0, 0, nil, fmt.Errorf("warming up: %w", err)
+		return 0, 0, 0, nil, fmt.Errorf("warming up: %w", err)
 	}
 	timed = l()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
+	cpu = cpuTime()
 	if took, err = timed.finish(limit); err != nil {
-		return 0, 0, nil, err
+		return 0, 0, 0, nil, err
 	}
+	cpu = cpuTime() - cpu
 	runtime.ReadMemStats(&after)
-	return took, after.TotalAlloc - before.TotalAlloc, timed, nil
+	return took, cpu, after.TotalAlloc - before.TotalAlloc, timed, nil
 }
 
 // stopWithin ends s, but does not wait for ever for one that hangs: that is left

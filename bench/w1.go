@@ -5,7 +5,7 @@ import "time"
 func w1() *workload {
 	return &workload{
 		name: "W1", title: "one producer, one subscriber; ns and bytes per event",
-		metrics: []string{"ns", "B"}, events: 300_000,
+		metrics: []string{"ns", "cpu ns", "B"}, events: 300_000,
 		round: func(c contestant, n uint64, limit time.Duration) (sample, bool, error) {
 			return fanOut(c, 1, 1, n, limit, feed.produce)
 		},

@@ -11,7 +11,7 @@ const batchSize = 100
 func w1batch() *workload {
 	return &workload{
 		name: "W1batch", title: "as W1, 100 events at once; the channel takes them one by one; ns and bytes per event",
-		metrics: []string{"ns", "B"}, events: 400_000,
+		metrics: []string{"ns", "cpu ns", "B"}, events: 400_000,
 		round: func(c contestant, n uint64, limit time.Duration) (sample, bool, error) {
 			if _, ok := c.(batcher); !ok {
 				return nil, false, nil

@@ -9,7 +9,7 @@ func w2(subscriptions int) *workload {
 	w := &workload{
 		name:    fmt.Sprintf("W2×%d", subscriptions),
 		title:   fmt.Sprintf("one producer, %d subscribers of one topic; ns per delivery, bytes per event", subscriptions),
-		metrics: []string{"ns", "B"}, events: uint64(600_000 / subscriptions),
+		metrics: []string{"ns", "cpu ns", "B"}, events: uint64(600_000 / subscriptions),
 		round: func(c contestant, n uint64, limit time.Duration) (sample, bool, error) {
 			return fanOut(c, 1, subscriptions, n, limit, feed.produce)
 		},

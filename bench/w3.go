@@ -5,7 +5,7 @@ import "time"
 func w3() *workload {
 	return &workload{
 		name: "W3", title: "eight producers, one subscriber; ns and bytes per event",
-		metrics: []string{"ns", "B"}, events: 300_000,
+		metrics: []string{"ns", "cpu ns", "B"}, events: 300_000,
 		round: func(c contestant, n uint64, limit time.Duration) (sample, bool, error) {
 			return fanOut(c, 8, 1, n, limit, feed.produce)
 		},

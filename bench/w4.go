@@ -13,7 +13,7 @@ const (
 func w4() *workload {
 	return &workload{
 		name: "W4", title: "10,000 topics of one subscriber, four producers, random topic; ns and bytes per event",
-		metrics: []string{"ns", "B"}, events: 60_000,
+		metrics: []string{"ns", "cpu ns", "B"}, events: 60_000,
 		round: func(c contestant, n uint64, limit time.Duration) (sample, bool, error) {
 			t, ok := c.(topical)
 			if !ok {

@@ -24,7 +24,7 @@ var keyNames = sync.OnceValue(func() []string {
 func w6() *workload {
 	return &workload{
 		name: "W6", title: "100,000 keys, order per key, 8 lanes, one producer; ns and bytes per event",
-		metrics: []string{"ns", "B"}, events: 200_000,
+		metrics: []string{"ns", "cpu ns", "B"}, events: 200_000,
 		round: func(c contestant, n uint64, limit time.Duration) (sample, bool, error) {
 			k, ok := c.(keyer)
 			if !ok {
