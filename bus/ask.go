@@ -239,6 +239,14 @@ func replies(h Handler) Handler {
 // c is a copy: a pointer to the caller's would move every event to the heap.
 func (s *subscription[T]) forsake(c cell[T], err error) {
 	if s.asked {
-		any(&c.v).(request).unanswered(err)
+		s.unanswered(c, err)
 	}
+}
+
+// unanswered is apart from forsake, and not to be inlined, so that the copy that goes
+// to the heap is made for requests only, and not for every event that is dropped.
+//
+//go:noinline
+func (s *subscription[T]) unanswered(c cell[T], err error) {
+	any(&c.v).(request).unanswered(err)
 }
