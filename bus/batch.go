@@ -113,7 +113,6 @@ func (in *intake[T]) enterLog(events []T, h head) (n int) {
 		n += len(cells)
 	}
 	in.mu.seq = seq
-	in.mu.published += uint64(n)
 	return n
 }
 

@@ -68,7 +68,8 @@ type Bus struct {
 	closed   chan struct{} // closed when stateClosed begins
 	cut      atomic.Bool   // it was ended with events pending
 	settled  notifier      // something became idle or ended
-	topics   sync.Map      // name → topicHandle
+	crew     crew
+	topics   sync.Map // name → topicHandle
 
 	// What runs besides handlers: the transport, under root, and the tidying
 	// after subscriptions that stopped.
@@ -114,6 +115,7 @@ func New(cfg Config) (*Bus, error) {
 		cfg: cfg, id: newIncarnation(), log: cfg.Logger, transport: cfg.Transport,
 		draining: make(chan struct{}), closed: make(chan struct{}),
 	}
+	b.crew.init()
 	b.mu.ending = make(map[*Subscription]struct{})
 	if b.log == nil {
 		b.log = zap.NewNop()

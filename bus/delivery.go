@@ -28,11 +28,11 @@ type head struct {
 type Delivery struct {
 	head    *head
 	value   any // a *T: a pointer in an interface allocates nothing
+	attempt int
+	encoded bool // *T is still zero and the payload stands in head.env
 	info    *topicInfo
 	sub     string
-	attempt int
-	lane    int  // its number
-	encoded bool // *T is still zero and the payload stands in head.env
+	lane    int // its number
 	batch   batchOf
 	place   int // in batch
 }

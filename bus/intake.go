@@ -20,9 +20,11 @@ import (
 // queue with a single producer, gives all subscriptions one order of events,
 // and lets a publish see that every mailbox has room before it enters any: a
 // publish that gives up entered none. No user code runs under the lock.
+//
+// What Publish touches where one subscription reads the log fills the first cache
+// line: among thousands of topics, each line is one more to be fetched.
 type intake[T any] struct {
-	topic *Topic[T]
-	bus   *Bus // topic.bus, one step nearer
+	bus *Bus // topic.bus, one step nearer
 
 	// keyed says that some subscription needs the key of an event: to choose a
 	// lane, or to find what it replaces. It is set under mu, and read without it to
@@ -30,20 +32,22 @@ type intake[T any] struct {
 	// the policy KeepLatest, in the same way.
 	keyed  atomic.Bool
 	latest atomic.Int32
+	stamp  bool // topic.cfg.Stamp, likewise
 
 	mu struct {
 		sync.Mutex
-		// log holds the events of all subscriptions that share it, each with
-		// a cursor of its own; nil when there are none.
-		log   *mailbox.Log[cell[T]]
-		lanes []*lane[T] // that read log; never changed, but replaced
 		// slow says that the short way in, publishLog, is barred: some
 		// subscription has mailboxes of its own, or there is none.
-		slow      bool
-		stale     bool             // log, lanes, own, solo and slow must be found anew; then slow is true and solo nil
+		slow  bool
+		stale bool // log, lanes, one, own, solo and slow must be found anew; then slow is true and solo nil
+		// log holds the events of all subscriptions that share it, each with
+		// a cursor of its own; nil when there are none.
+		log       *mailbox.Log[cell[T]]
+		one       *lane[T]         // lanes[0] where there is no other, else nil
+		seq       uint64           // of events published here
+		lanes     []*lane[T]       // that read log; never changed, but replaced
 		solo      *subscription[T] // see publishLane
-		seq       uint64
-		published uint64
+		received  uint64           // events off the transport
 		unrouted  uint64
 		own       []*subscription[T] // those that don't share log
 		subs      []*subscription[T] // of each group its head, in place of the members
@@ -56,6 +60,7 @@ type intake[T any] struct {
 		free      []*waiter  // waiters to use again; channels must stay with their bus
 		strangers *strangers // nil until the first
 	}
+	topic *Topic[T]
 }
 
 // cell is what a mailbox holds: a typed event, or an envelope and room for the
@@ -169,11 +174,15 @@ func (in *intake[T]) publishLog(c *cell[T]) bool {
 		in.mu.Unlock()
 		return false
 	}
-	in.mu.published++
 	in.mu.seq++
 	to := log.Slot()
 	to.v, to.env, to.at, to.seq = c.v, c.env, c.at, in.mu.seq
 	log.CommitBeforeFence()
+	if l := in.mu.one; l != nil {
+		in.mu.Unlock()
+		l.wake()
+		return true
+	}
 	lanes := in.mu.lanes
 	in.mu.Unlock()
 	for _, l := range lanes {
@@ -197,7 +206,6 @@ func (in *intake[T]) publishLane(c *cell[T], hash uint64) bool {
 		in.mu.Unlock()
 		return false
 	}
-	in.mu.published++
 	in.mu.seq++
 	to := l.log.Slot()
 	to.v, to.env, to.at, to.seq = c.v, c.env, c.at, in.mu.seq
@@ -256,7 +264,6 @@ func (in *intake[T]) put(c *cell[T], only *subscription[T]) (lost bool) {
 	if only != nil {
 		return only.picked.put(c)
 	}
-	in.mu.published++
 	in.mu.seq++
 	c.seq = in.mu.seq
 	if len(in.mu.subs) == 0 {
@@ -322,7 +329,7 @@ func (in *intake[T]) enter(env *transport.Envelope) {
 		return
 	}
 	in.nameLocked(env.Key)
-	in.mu.published++
+	in.mu.received++
 	if len(in.mu.subs) == 0 {
 		in.mu.unrouted++
 	}

@@ -47,19 +47,27 @@ type laneNode struct {
 // while there is something to do. What the goroutine writes for every event lies
 // on cache lines of its own: a shared one would go back and forth between two
 // cores with each event. Publishers write nothing here but the state, and that
-// only when they wake it.
+// only when they wake it. What an event touches stands together, since among
+// thousands of lanes none of it is in a cache: one line that publishers read, and
+// four of the goroutine's. A test holds the fields to their lines.
 type lane[T any] struct {
+	// Read by publishers and for each event, hardly ever written.
+	state   atomic.Uint32
+	lossy   bool // DropOldest, KeepLatest: the mailbox is mu.box, and reader is not used
+	special bool // it has an attendant or is in a group
+	remote  bool // it has an inbox
+	crew    *crew
+	ctl     *atomic.Uint32 // the subscription's
+	handler Handler        // the subscription's
+	ctx     context.Context
+	lot     *lot[T] // where events are handled in batches, else nil
+	wait    waitList
+
 	node     laneNode
 	sub      *subscription[T]
-	ctl      *atomic.Uint32 // the subscription's
-	handler  Handler        // the subscription's
-	run      func()         // l.work, made once so that starting it allocates nothing
-	ctx      context.Context
+	run      func() // l.work, made once so that starting it allocates nothing
 	index    int
-	capacity int  // of the mailbox
-	lossy    bool // DropOldest, KeepLatest: the mailbox is mu.box, and reader is not used
-	state    atomic.Uint32
-	wait     waitList
+	capacity int // of the mailbox
 
 	// Publishers' own, under the intake's lock.
 	log      *mailbox.Log[cell[T]] // its own mailbox; nil while it reads the topic's log
@@ -70,27 +78,21 @@ type lane[T any] struct {
 	overflow atomic.Int64 // inbox.Len(), readable by the lane
 
 	// The goroutine's own.
-	_       [cacheLine]byte
+	_       [24]byte // to the next line
 	reader  mailbox.Reader[cell[T]]
-	d       Delivery
-	current *cell[T]      // being handled; nil between events
-	group   *parkedKey[T] // that current belongs to, when it was parked
-	judged  *judgment     // what became of current, while that is being carried out
-	slot    cell[T]       // where items of mu.box are handled
-	timer   *time.Timer   // for the parked keys
-	due     atomic.Bool   // the timer fired
-	chore   atomic.Bool   // the attendant's timer fired
-	inBatch bool          // false again when a batch ended by itself
-	keeps   bool          // events may keep other memory alive
-	futile  uint8         // how often in a row it gave way in vain
+	current *cell[T]  // being handled; nil between events
+	judged  *judgment // what became of current, while that is being carried out
 	sample  sampling
-	high    atomic.Int64 // the most events seen in the mailbox
-	lot     *lot[T]      // where events are handled in batches, else nil
+	inBatch bool        // false again when a batch ended by itself
+	keeps   bool        // events may keep other memory alive
+	futile  uint8       // how often in a row it gave way in vain
+	due     atomic.Bool // the timer fired
+	d       Delivery
 
 	mu struct {
 		sync.Mutex
-		box      lossy[T]
 		parking  parking[T]
+		box      lossy[T]
 		retrying bool // a parked delivery runs
 		inHand   int  // events of the lot
 		// firstInHand is the number of the first of them in the order in which they
@@ -106,13 +108,19 @@ type lane[T any] struct {
 		snoozed     uint64
 		panicked    uint64
 	}
+	group *parkedKey[T] // that current belongs to, when it was parked
+	slot  cell[T]       // where items of mu.box are handled
+	timer *time.Timer   // for the parked keys
+	chore atomic.Bool   // the attendant's timer fired
+	high  atomic.Int64  // the most events seen in the mailbox
 }
 
 // newLane makes a lane that reads the topic's log, or, if that is nil, has a
 // mailbox of its own.
 func newLane[T any](s *subscription[T], index int, log *mailbox.Log[cell[T]]) *lane[T] {
 	l := &lane[T]{
-		sub: s, index: index, ctl: &s.ctl, handler: s.handler,
+		sub: s, index: index, crew: &s.bus.crew, ctl: &s.ctl, handler: s.handler,
+		special: s.attendant != nil || s.group != nil, remote: s.inbox != nil,
 		capacity: s.opts.capacity, lossy: s.opts.policy.lossy(), keeps: s.topic.keeps,
 	}
 	l.node.sub = &s.Subscription
@@ -151,7 +159,7 @@ func (l *lane[T]) wake() {
 func (l *lane[T]) rouse(s uint32) {
 	if s == laneIdle || s == laneLingering && l.lot.full() {
 		if l.state.CompareAndSwap(s, laneActive) {
-			go l.run()
+			l.crew.run(l)
 		}
 	}
 }
@@ -260,6 +268,9 @@ func (l *lane[T]) spin() bool {
 		l.futile = futileSpins
 	}
 	for range idleYields {
+		if l.crew.manned.Load() {
+			return false // others have something to do
+		}
 		runtime.Gosched()
 		if l.state.Load() != laneActive || l.ready() {
 			l.futile = 0
@@ -272,7 +283,7 @@ func (l *lane[T]) spin() bool {
 
 // ready tells whether an event could be taken.
 func (l *lane[T]) ready() bool {
-	if l.overflow.Load() > 0 || l.sub.overflowing() {
+	if l.overflowing() {
 		return true
 	}
 	if l.lossy {
@@ -299,7 +310,7 @@ func (l *lane[T]) handleReady() outcome {
 	}
 	turn := true // of what is parked and due; it alternates with what arrives
 	for {
-		if l.ctl.Load() != 0 || l.mu.parking.n > 0 || l.sub.attendant != nil {
+		if l.ctl.Load() != 0 || l.mu.parking.n > 0 || l.special {
 			if out := l.duties(&turn); out == again {
 				continue
 			} else if out != ranDry {
@@ -312,12 +323,12 @@ func (l *lane[T]) handleReady() outcome {
 				continue
 			}
 			l.rest()
-			if a := l.sub.attendant; a != nil {
-				a.attend(l.index, l.doChore)
+			if l.special && l.sub.attendant != nil {
+				l.sub.attendant.attend(l.index, l.doChore)
 			}
 			return ranDry
 		}
-		if (l.mu.parking.n > 0 || l.sub.group != nil) && l.parkBehind(c) {
+		if (l.mu.parking.n > 0 || l.special && l.sub.group != nil) && l.parkBehind(c) {
 			continue
 		}
 		l.current = c

@@ -52,7 +52,7 @@ func behind() error { return &Verdict{Action: ActSnooze, Err: errBehind} }
 // full tells whether a whole batch waits, or all that can. For any goroutine.
 func (b *lot[T]) full() bool {
 	l := b.lane
-	return l.overflow.Load() > 0 || l.sub.overflowing() || b.waiting() >= l.sub.opts.batchSize
+	return l.overflowing() || b.waiting() >= l.sub.opts.batchSize
 }
 
 // waiting is how many events the mailbox holds.

@@ -26,7 +26,7 @@ import (
 // transport's. Events published one after another are handled in that order, see
 // [Lanes].
 func (t *Topic[T]) Publish(ctx context.Context, event T, opts ...PublishOption) error {
-	if t.bus.transport != nil {
+	if t.intake.bus.transport != nil {
 		return t.send(ctx, event, opts)
 	}
 	c := cell[T]{v: event}
@@ -37,7 +37,7 @@ func (t *Topic[T]) Publish(ctx context.Context, event T, opts ...PublishOption) 
 			return t.sendError(err)
 		}
 	}
-	if t.cfg.Stamp {
+	if t.intake.stamp {
 		c.at = time.Now().UnixNano()
 	}
 	return t.intake.publish(ctx, &c, nil, receipt)

@@ -22,7 +22,8 @@ func (in *intake[T]) refresh() {
 	in.mu.stale = false
 	clear(in.mu.own)
 	in.mu.own = in.mu.own[:0]
-	in.mu.lanes, in.mu.laggard = make([]*lane[T], 0, len(in.mu.subs)), 0
+	in.mu.one, in.mu.laggard = nil, 0
+	in.mu.lanes = make([]*lane[T], 0, len(in.mu.subs))
 	for _, s := range in.mu.subs {
 		if !s.shares {
 			in.mu.own = append(in.mu.own, s)
@@ -36,10 +37,14 @@ func (in *intake[T]) refresh() {
 		}
 		in.mu.lanes = append(in.mu.lanes, s.lanes[0])
 	}
-	if len(in.mu.lanes) == 0 {
+	switch len(in.mu.lanes) {
+	case 0:
 		in.mu.log = nil
-	} else {
-		in.mu.log.Alone(len(in.mu.lanes) == 1)
+	case 1:
+		in.mu.one = in.mu.lanes[0]
+		in.mu.log.Alone(true)
+	default:
+		in.mu.log.Alone(false)
 	}
 	in.mu.slow = in.mu.log == nil || len(in.mu.own) > 0
 	if in.mu.log == nil && len(in.mu.own) == 1 {
@@ -57,7 +62,7 @@ func (in *intake[T]) forgetReader(l *lane[T]) {
 	in.changed()
 	log := in.mu.log
 	if len(in.mu.lanes) == 1 {
-		in.mu.log, in.mu.lanes = nil, nil
+		in.mu.log, in.mu.lanes, in.mu.one = nil, nil, nil
 		return
 	}
 	if l.reader.Done() == log.PutCount() {

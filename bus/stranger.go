@@ -87,7 +87,7 @@ func (in *intake[T]) keyOf(env *transport.Envelope) (key string) {
 // overflowed counts env as dropped by every subscription, and reports it.
 func (in *intake[T]) overflowed(env *transport.Envelope) {
 	in.mu.Lock()
-	in.mu.published++
+	in.mu.received++
 	subs := slices.Clone(in.mu.subs)
 	for _, s := range subs {
 		l := s.choose(0)

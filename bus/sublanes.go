@@ -180,7 +180,7 @@ func (s *subscription[T]) receive(c *cell[T], hash uint64) received {
 // it.
 func (l *lane[T]) refill() bool {
 	s := l.sub
-	if l.overflow.Load() == 0 && !s.overflowing() {
+	if !l.overflowing() {
 		return false
 	}
 	in := &s.topic.intake
@@ -207,9 +207,11 @@ type inbox struct {
 	overflow  atomic.Int64 // envelopes.Len(), readable by the lanes
 }
 
-// overflowing tells whether the inbox that all lanes share holds anything. For any
-// goroutine.
-func (s *subscription[T]) overflowing() bool { return s.inbox != nil && s.inbox.overflow.Load() > 0 }
+// overflowing tells whether the lane's inbox, or the one that all lanes share, holds
+// anything. For any goroutine.
+func (l *lane[T]) overflowing() bool {
+	return l.remote && (l.overflow.Load() > 0 || l.sub.inbox.overflow.Load() > 0)
+}
 
 // pop takes the oldest envelope out of an inbox.
 func pop(inbox *mailbox.Ring[*transport.Envelope], count *atomic.Int64, env **transport.Envelope) bool {

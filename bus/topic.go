@@ -40,10 +40,10 @@ type TopicConfig[T any] struct {
 // Topic is a topic bound to a bus: what publishers and subscribers hold. All
 // methods are safe for concurrent use.
 type Topic[T any] struct {
+	intake intake[T] // first: a cache line begins here
 	bus    *Bus
 	cfg    TopicConfig[T]
 	info   *topicInfo
-	intake intake[T]
 	keeps  bool // a T may keep other memory alive
 	// link serialises subscribing and unsubscribing at the transport; taken
 	// before intake.mu, never inside it. Nil without a transport.
@@ -108,7 +108,7 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	}
 	b.mu.topicCount++
 	t := &Topic[T]{bus: b, cfg: cfg, info: newTopicInfo(cfg, b.id, fmt.Sprintf("%s.%d", b.id, b.mu.topicCount))}
-	t.intake.topic, t.intake.bus = t, b
+	t.intake.topic, t.intake.bus, t.intake.stamp = t, b, cfg.Stamp
 	t.keeps = hasPointers(reflect.TypeFor[T]())
 	if b.transport != nil {
 		t.link = make(chan struct{}, 1)
@@ -200,7 +200,7 @@ func (t *Topic[T]) Stats() TopicStats {
 	in := &t.intake
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return TopicStats{Published: in.mu.published, Unrouted: in.mu.unrouted, Subscriptions: in.mu.total}
+	return TopicStats{Published: in.mu.seq + in.mu.received, Unrouted: in.mu.unrouted, Subscriptions: in.mu.total}
 }
 
 func (t *Topic[T]) topicInfo() *topicInfo           { return t.info }

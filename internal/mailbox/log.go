@@ -32,7 +32,10 @@ type Log[C any] struct {
 	// aloneFrom is the position from which on the log has one reader only,
 	// which clears the cells it has done with.
 	aloneFrom atomic.Uint64
-	_         [cacheLine - 16]byte
+	// newest is back.base: a reader that is there need not look for what follows
+	// its segment. It is set before an item beyond it is committed.
+	newest atomic.Uint64
+	_      [cacheLine - 24]byte
 }
 
 // segment is a circular stretch of a log's memory.
@@ -63,6 +66,7 @@ func (l *Log[C]) follow(size int) {
 		l.back.next.Store(s)
 	}
 	l.back, l.cells, l.at = s, s.cells, 0
+	l.newest.Store(s.base)
 }
 
 // Free tells whether an item may be Put. When not, Extend may change that.

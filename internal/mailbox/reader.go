@@ -16,6 +16,7 @@ type Reader[C any] struct {
 	cursor atomic.Uint64
 
 	front *segment[C]
+	base  uint64 // of front
 	log   atomic.Pointer[Log[C]]
 	turn  atomic.Pointer[turn[C]]
 	alone uint64 // items from here on are this reader's only
@@ -45,7 +46,7 @@ func (r *Reader[C]) enter(log *Log[C], s *segment[C]) {
 	if r.log.Load() != log {
 		r.log.Store(log)
 	}
-	r.front, r.cells, r.fi = s, s.cells, 0
+	r.front, r.base, r.cells, r.fi = s, s.base, s.cells, 0
 }
 
 // Turn has the reader take its items, after those put so far, from a new log
@@ -104,7 +105,8 @@ func (r *Reader[C]) refresh() bool {
 		if turns {
 			limit = min(limit, t.at)
 		}
-		if next := r.front.next.Load(); next != nil {
+		if log.newest.Load() != r.base {
+			next := r.front.next.Load()
 			if r.pos == next.base && !(turns && r.pos == t.at) {
 				r.enter(log, next)
 				continue
