@@ -101,10 +101,7 @@ func (r *registry) listen(now time.Time, wanted map[string]control, keep time.Du
 // listLocked lists a new channel.
 func (r *registry) listLocked(ch *channel) {
 	r.mu.channels[ch.name] = ch
-	if r.mu.bySlot[ch.slot] == nil {
-		r.mu.bySlot[ch.slot] = make(map[*channel]struct{})
-	}
-	r.mu.bySlot[ch.slot][ch] = struct{}{}
+	r.mu.bySlot[ch.slot] = append(r.mu.bySlot[ch.slot], ch)
 }
 
 // post is where our inbox is confirmed: what is sent through the node on that slot can be answered there.
