@@ -141,21 +141,6 @@ func (r *registry) forget() {
 	r.listen(time.Now(), nil, 0)
 }
 
-// dropLocked forgets a channel that is subscribed nowhere.
-func (r *registry) dropLocked(ch *channel) {
-	delete(r.mu.channels, ch.name)
-	// A new slice: somebody may be going through the old one.
-	rest := make([]*channel, 0, len(r.mu.bySlot[ch.slot]))
-	for _, other := range r.mu.bySlot[ch.slot] {
-		if other != ch {
-			rest = append(rest, other)
-		}
-	}
-	if r.mu.bySlot[ch.slot] = rest; len(rest) == 0 {
-		delete(r.mu.bySlot, ch.slot)
-	}
-}
-
 // gone reports whether the servers have confirmed that none of the channels is subscribed, or somebody wants it again.
 func (r *registry) gone(channels []*channel) bool {
 	r.mu.Lock()
