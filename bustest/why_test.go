@@ -21,7 +21,9 @@ func TestWaitsSayWhy(t *testing.T) {
 			publish(t, b, "a")
 			return b, sub
 		}
-		refuse := func(context.Context, order) error { return bus.RetryAfter(45*time.Second, errors.New("the bank sleeps")) }
+		refuse := func(context.Context, order) error {
+			return bus.RetryAfter(45*time.Second, errors.New("the bank sleeps"))
+		}
 		why := `attempt 2 of key "a" failed last: `
 		requireContains(t, failure(t, func(t testing.TB) {
 			b, _ := subscribed(t, refuse)
