@@ -18,6 +18,7 @@ type group[T any] struct {
 	head    *subscription[T]
 	members []*subscription[T]
 	slots   [groupSlots]*subscription[T]
+	epoch   int // of the members: how often they changed
 	next    int // where the search for a member for the next unkeyed event begins
 
 	// handovers are those that may not be over. moves is their number, which lanes
@@ -41,7 +42,8 @@ type group[T any] struct {
 // When a member comes or leaves, no more keys move than must for all to have
 // the same share. Events of a key are handled in order, and never two at once, also
 // then: what the old member has of a key, retries included, is done before the new
-// one starts an event of it. Until then such events wait as parked.
+// one starts an event of it. Until then such events wait as parked, and KeepLatest
+// replaces none that wait.
 //
 // On a bus with a transport it is ErrGroupNeedsDurable.
 func Group(name string) GroupOption {
@@ -137,6 +139,7 @@ func (g *group[T]) wakeWaiters() {
 
 // leave takes a member out and gives its slots to those who have fewest.
 func (g *group[T]) leave(s *subscription[T]) {
+	s.leftGroup = g.epoch + 1
 	last := len(g.members) - 1
 	for i, m := range g.members {
 		if m == s {
@@ -154,6 +157,7 @@ func (g *group[T]) leave(s *subscription[T]) {
 // few as possible. Without members the slots stay with their owners, so that whoever
 // joins next knows from whom they come.
 func (g *group[T]) share() {
+	g.epoch++
 	g.forgetOver()
 	n := len(g.members)
 	if n == 0 {
@@ -175,6 +179,10 @@ func (g *group[T]) share() {
 		}
 	}
 	moved := make(map[*subscription[T]]*handover[T])
+	before := make(map[*lane[T]]uint64)
+	for _, l := range g.lanes() {
+		before[l] = l.entered()
+	}
 	for _, m := range g.members {
 		for ; quota[m] > 0; quota[m]-- {
 			slot := free[0]
@@ -182,6 +190,7 @@ func (g *group[T]) share() {
 			if from := g.slots[slot]; from != nil {
 				if moved[from] == nil {
 					moved[from] = newHandover(from)
+					moved[from].before, moved[from].epoch = before, g.epoch
 				}
 				moved[from].slots[slot] = true
 			}

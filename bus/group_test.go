@@ -396,3 +396,44 @@ func TestGroupNames(t *testing.T) {
 	_, err = newTopic(t, remote, bus.TopicConfig[event]{Name: "n"}).Subscribe(t.Context(), "a", ignore[event], bus.Group("g"))
 	requireError(t, err, bus.ErrGroupNeedsDurable, "Group")
 }
+
+// A key that comes back to a member before the other one is done with it: neither
+// waits for the other for ever. Sequence to meet: a runs k1; the key goes to b, whose
+// k2 awaits a; it comes back, and a's k3 awaits b; it goes to c, and so on.
+func TestGroupKeyComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBus(t, bus.Config{})
+		topic := newTopic(t, b, bus.TopicConfig[event]{Name: "n", Key: eventKey})
+		var order list[event]
+		hire := func(name string) *bus.Subscription {
+			return subscribe(t, topic, name, func(_ context.Context, e event) error {
+				time.Sleep(time.Second)
+				order.add(e)
+				return nil
+			}, bus.Group("g"), bus.MaxParked(1))
+		}
+		members := []*bus.Subscription{hire("first")}
+		var want []event
+		for n := range 24 {
+			e := event{"k", n}
+			want = append(want, e)
+			publish(t, topic, e)
+			synctest.Wait()
+			switch n % 3 {
+			case 0, 1:
+				members = append(members, hire(fmt.Sprint("member", n)))
+			case 2:
+				leaver := members[len(members)-2]
+				members = slices.Delete(members, len(members)-2, len(members)-1)
+				go leaver.Drain(t.Context())
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := b.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		order.require(t, "handled", want...)
+	})
+}

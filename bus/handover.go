@@ -9,11 +9,15 @@ import (
 // still had then: its lanes, each with the number of the last event that had entered
 // it. Who owns a slot now starts no event of a key in it before the old owner has
 // done with that key. There is no circle of such waits: each is for what entered
-// before it.
+// before it, also where a key comes back to a member before it is done elsewhere.
 type handover[T any] struct {
 	from  *subscription[T]
 	slots [groupSlots]bool // immutable once others see it
 	marks []uint64         // by lane of from: how many events had entered it
+	epoch int              // which change of members it belongs to
+	// before is how many events had entered the lanes of the members, old and new:
+	// those don't await it.
+	before map[*lane[T]]uint64
 }
 
 // newHandover is called with the intake locked.
@@ -72,8 +76,9 @@ func (l *lane[T]) doneWith(mark uint64, key *string) bool {
 	return g == nil || g.n > mark // what came later may itself await whoever asks
 }
 
-// mustAwait tells whether another member of the group has not done with key.
-func (l *lane[T]) mustAwait(key string) bool {
+// mustAwait tells whether another member of the group has not done with key, as far
+// as that matters to the n-th event that entered this lane.
+func (l *lane[T]) mustAwait(key string, n uint64) bool {
 	g := l.sub.group
 	if g == nil || g.moves.Load() == 0 || key == "" {
 		return false
@@ -84,8 +89,8 @@ func (l *lane[T]) mustAwait(key string) bool {
 	defer in.mu.Unlock()
 	g.forgetOver()
 	for _, h := range g.handovers {
-		if h.from == l.sub || !h.slots[slotOf(hash)] {
-			continue
+		if h.from == l.sub || !h.slots[slotOf(hash)] || n <= h.before[l] || l.sub.leftGroup != 0 && h.epoch >= l.sub.leftGroup {
+			continue // it came after the event
 		}
 		i := h.from.laneOf(hash)
 		if old := h.from.lanes[i]; old != nil && !old.doneWith(h.marks[i], &key) {
@@ -115,7 +120,7 @@ func (l *lane[T]) awaiting(g *parkedKey[T]) bool {
 	if g.await == 0 {
 		return false
 	}
-	if !l.mustAwait(g.key) {
+	if !l.mustAwait(g.key, g.n) {
 		g.await = 0
 		return false
 	}

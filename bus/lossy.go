@@ -44,9 +44,9 @@ func (m *lossy[T]) take(c *cell[T]) bool {
 
 // put enters *c, and reports whether another event had to make room for it, which
 // is in *c then. With KeepLatest that is the waiting one of its key, if there is,
-// and c takes its place in the line. capacity bounds the line.
-func (m *lossy[T]) put(c *cell[T], key string, capacity int) (lost bool) {
-	if m.latest != nil && m.latest.Replace(key, c) {
+// and c takes its place in the line, if inPlace allows it. capacity bounds the line.
+func (m *lossy[T]) put(c *cell[T], key string, capacity int, inPlace bool) (lost bool) {
+	if m.latest != nil && inPlace && m.latest.Replace(key, c) {
 		return true
 	}
 	var oldest cell[T]

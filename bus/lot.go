@@ -201,24 +201,22 @@ func (b *lot[T]) setAside() {
 		return
 	}
 	b.open()
-	awaits := make(map[string]bool)
+	awaits := make([]bool, len(b.items))
 	for i := range b.items {
 		it := &b.items[i]
 		b.findKey(it)
-		if _, asked := awaits[it.key]; !asked {
-			awaits[it.key] = l.mustAwait(it.key)
-		}
+		awaits[i] = l.mustAwait(it.key, it.n)
 	}
 	now := time.Now()
 	l.lockParking()
 	kept, tellAny := b.items[:0], false
 	for i := range b.items {
 		it := &b.items[i]
-		parked, tell := l.fallInLocked(it.key, &it.cell, it.n, awaits[it.key])
+		parked, tell := l.fallInLocked(it.key, &it.cell, it.n, awaits[i])
 		tellAny = tellAny || tell
 		switch {
 		case parked:
-		case awaits[it.key]:
+		case awaits[i]:
 			l.awaitLocked(it.key, &it.cell, it.n, now)
 		default:
 			kept = append(kept, *it)

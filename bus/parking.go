@@ -195,9 +195,9 @@ func (l *lane[T]) parkBehind(c *cell[T]) bool {
 	if err != nil {
 		return false // the handler's attempt will meet it in its turn
 	}
-	await := l.mustAwait(key)
-	l.lockParking()
 	n := l.takenLast()
+	await := l.mustAwait(key, n)
+	l.lockParking()
 	parked, tell := l.fallInLocked(key, c, n, await)
 	if !parked && await {
 		l.awaitLocked(key, c, n, time.Now())

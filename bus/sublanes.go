@@ -91,7 +91,10 @@ func (l *lane[T]) put(c *cell[T]) (tell bool) {
 		defer l.mu.Unlock()
 		defer func() { l.sawDepth(l.mu.box.len()) }()
 		own := *c
-		if l.mu.box.put(&own, l.sub.topic.intake.mu.key, l.capacity) {
+		// While keys change hands in a group, the place of an event tells which others
+		// it awaits: then none is given to a newer one.
+		inPlace := l.sub.group == nil || l.sub.group.moves.Load() == 0
+		if l.mu.box.put(&own, l.sub.topic.intake.mu.key, l.capacity, inPlace) {
 			tell = l.drop()
 			l.sub.forsake(own, ErrMailboxFull)
 		}

@@ -79,6 +79,7 @@ type subscription[T any] struct {
 	attendant attendant       // nil unless there are actors
 	batch     batchHandler[T] // nil unless events are handled in batches
 	group     *group[T]       // that it is a member or the head of, or nil
+	leftGroup int             // the epoch of the group when it left, under the intake lock; 0 if it did not
 	times     atomic.Pointer[times]
 
 	lanes  []*lane[T]   // each made when its first event comes, under the intake's lock

@@ -76,6 +76,7 @@ func (r *channelResult) one(ctx context.Context, c *redistest.Cluster, round int
 	if err != nil {
 		return err
 	}
+	warmUp(len(channels))
 	before := heap() // with the connections that were made already
 	start := time.Now()
 	if err := side.subscribe(ctx, channels); err != nil {
@@ -86,6 +87,17 @@ func (r *channelResult) one(ctx context.Context, c *redistest.Cluster, round int
 	took, err := failOver(ctx, c, round, side)
 	r.again = append(r.again, took)
 	return errors.Join(err, side.close())
+}
+
+// warmUp has as many goroutines as subscribe will: what the runtime keeps of each is not ours.
+func warmUp(n int) {
+	var running sync.WaitGroup
+	gate := make(chan struct{})
+	for range n {
+		running.Go(func() { <-gate })
+	}
+	close(gate)
+	running.Wait()
 }
 
 // failOver kills a primary and measures from when its replica has taken over to when its channels are confirmed there.

@@ -30,7 +30,8 @@ func (l *Latest[C]) Replace(key string, c *C) bool {
 	return true
 }
 
-// Push appends a copy of *c under a key that no item has, or the empty one.
+// Push appends a copy of *c. If an item has its key already, that one stays, and the
+// new one is what Replace replaces from now on. An empty key is none.
 func (l *Latest[C]) Push(key string, c *C) {
 	if key != "" {
 		if l.places == nil {
@@ -47,10 +48,10 @@ func (l *Latest[C]) Pop(c *C) bool {
 	if !l.items.Pop(&item) {
 		return false
 	}
-	l.popped++
-	if item.key != "" {
+	if item.key != "" && l.places[item.key] == l.popped {
 		delete(l.places, item.key)
 	}
+	l.popped++
 	*c = item.c
 	return true
 }

@@ -30,8 +30,19 @@ func TestLatestMatchesSlice(t *testing.T) {
 				}
 			} else {
 				key := rapid.SampledFrom([]string{"", "a", "b", "c", "d"}).Draw(t, "key")
-				at := slices.IndexFunc(model, func(it item) bool { return key != "" && it.key == key })
+				at := -1 // the newest of the key
+				for j, it := range slices.Backward(model) {
+					if key != "" && it.key == key {
+						at = j
+						break
+					}
+				}
 				c := i
+				if rapid.IntRange(0, 4).Draw(t, "beside") == 0 {
+					l.Push(key, &c)
+					model = append(model, item{key, i})
+					continue
+				}
 				switch replaced := l.Replace(key, &c); {
 				case replaced != (at >= 0):
 					t.Fatalf("Replace(%q) = %v, model %v", key, replaced, model)

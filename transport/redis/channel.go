@@ -2,6 +2,7 @@ package redis
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shardbus/shardbus/router"
@@ -41,16 +42,19 @@ type channel struct {
 
 	// registry.mu guards what follows.
 
-	users   int    // topics that want it; 0: it is to be left
-	home    *feed  // where it is confirmed; nil: nowhere
-	last    string // the address where it was confirmed last
-	asked   *feed  // where SSUBSCRIBE is on its way
-	leaving bool   // SUNSUBSCRIBE is on its way
+	users   int                 // topics that want it; 0: it is to be left
+	home    *feed               // where it is confirmed; nil: nowhere
+	last    string              // the address where it was confirmed last
+	asked   *feed               // where SSUBSCRIBE is on its way
+	leaving bool                // SUNSUBSCRIBE is on its way
+	copies  map[*feed]copyState // where it is subscribed beside its home; nil: nowhere
 	// moved is why the slot has another owner than the channel was confirmed at; Unknown: it has not.
 	moved   transport.GapReason
 	waiting []*await // Subscribe calls that wait for it
 	// unwanted is since when nobody wants a control channel; zero: it is wanted.
 	unwanted time.Time
+
+	own atomic.Pointer[feed] // home, or what it was last: what has no number is taken from there
 
 	mu sync.Mutex
 	// mu guards tracker: nil before the first confirmation, and when nobody wants the channel any more. It is held while
@@ -86,8 +90,8 @@ func (ch *channel) fault(reason transport.GapReason) {
 	}
 }
 
-// message takes in an event.
-func (ch *channel) message(now time.Time, text string) {
+// message takes in an event that arrived on f.
+func (ch *channel) message(now time.Time, f *feed, text string) {
 	env, uncertain, ok := ch.decode(text)
 	if !ok {
 		env.Payload = wire.Bytes(text)
@@ -97,7 +101,11 @@ func (ch *channel) message(now time.Time, text string) {
 	if ch.tracker == nil {
 		return
 	}
-	ch.tracker.Event(now, env, uncertain)
+	if ch.own.Load() == f {
+		ch.tracker.Event(now, env, uncertain)
+	} else {
+		ch.tracker.Copy(now, env, uncertain)
+	}
 	if ch.tracker.Holding() {
 		ch.t.clock.watch(ch)
 	}

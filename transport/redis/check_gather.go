@@ -257,7 +257,7 @@ func (n *nodeFacts) lookAtCluster(ctx context.Context, conn rueidis.CoreClient) 
 	var err error
 	n.nodesText, err = textOf(conn.Do(ctx, conn.B().ClusterNodes().Build()))
 	n.deny("cluster|nodes", "", err)
-	view, err := askView(ctx, conn, n.addr)
+	view, err := askView(ctx, conn, n.addr, false)
 	n.deny("cluster|slots", "", err)
 	if err == nil {
 		n.view = &view

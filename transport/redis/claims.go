@@ -24,8 +24,9 @@ type claim struct {
 
 // nodeView is what one node believes.
 type nodeView struct {
-	from   string // its address
-	claims []claim
+	from    string // its address
+	claims  []claim
+	failing bool // it says that it is cut off, or that the cluster is not whole; false if it was not asked
 }
 
 // at notes when the view was heard.

@@ -19,7 +19,7 @@ func TestEpochsOfRealNodes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		view, err := askView(t.Context(), client, addr)
+		view, err := askView(t.Context(), client, addr, true)
 		client.Close()
 		if err != nil || len(view.claims) != 3 {
 			t.Fatalf("%+v, %v", view, err)

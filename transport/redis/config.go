@@ -24,6 +24,7 @@ const (
 	DefaultReceiveBytes   = 64 << 20
 	DefaultProbeInterval  = 2 * time.Second
 	DefaultProbeTimeout   = time.Second
+	DefaultStandbyAfter   = 250 * time.Millisecond
 )
 
 // Config says where the servers are and bounds what the transport uses. Only Addrs is required, or Sentinel instead.
@@ -93,6 +94,16 @@ type Config struct {
 	// either. Then the connection counts as dead. Zero: 1 s. At least 10 ms.
 	ProbeTimeout time.Duration
 
+	// Standby has every node of a shard subscribed to, replicas too, and publishes at a replica while the primary is of no
+	// use: a fail-over then shows as milliseconds in what arrives, not seconds. It multiplies what a subscriber receives by
+	// the number of nodes of a shard; see docs/redis.md for when that pays. All publishers and subscribers of a topic should
+	// have it or none. It needs a cluster, replicas, and Repair, which still gives completeness and order. False: off.
+	Standby bool
+
+	// StandbyAfter is how long, with Standby, a primary may take for a pipeline before a replica is tried. It is about the
+	// largest hole that a primary makes that hangs. Zero: 250 ms. At least 10 ms; beyond CommandTimeout it is that.
+	StandbyAfter time.Duration
+
 	// Repair configures how lost events are healed. The zero value is right for most.
 	Repair Repair
 
@@ -123,6 +134,12 @@ func (c Config) resolved() (Config, error) {
 	}
 	if c.Username != "" && c.Password == "" {
 		return c, fmt.Errorf("redis: Config.Username is %q, but Config.Password is empty", c.Username)
+	}
+	switch {
+	case c.Standby && c.Repair.Off:
+		return c, errors.New("redis: Config.Standby and Config.Repair.Off are set: copies by several ways are put in order by Repair")
+	case c.Standby && c.Sentinel.used():
+		return c, fmt.Errorf("redis: Config.Sentinel is set: %w", errStandbyNowhere)
 	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
@@ -162,6 +179,7 @@ func (c Config) resolved() (Config, error) {
 		{"CommandTimeout", &c.CommandTimeout, DefaultCommandTimeout, time.Millisecond},
 		{"ProbeInterval", &c.ProbeInterval, DefaultProbeInterval, 10 * time.Millisecond},
 		{"ProbeTimeout", &c.ProbeTimeout, DefaultProbeTimeout, 10 * time.Millisecond},
+		{"StandbyAfter", &c.StandbyAfter, DefaultStandbyAfter, 10 * time.Millisecond},
 	} {
 		if *d.value == 0 {
 			*d.value = d.zero

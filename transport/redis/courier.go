@@ -59,12 +59,12 @@ func (c *couriers) at(addr string) *courier {
 	return c.byAddr[addr]
 }
 
-// anyUp reports whether anything can be sent anywhere.
-func (c *couriers) anyUp() bool {
+// anyUp reports whether anything can be sent to any node that counts.
+func (c *couriers) anyUp(counts func(addr string) bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, one := range c.byAddr {
-		if one.isUp() {
+	for addr, one := range c.byAddr {
+		if one.isUp() && counts(addr) {
 			return true
 		}
 	}

@@ -12,7 +12,7 @@ import (
 // machine are as much as the round trip.
 type crew struct {
 	running context.Context //nolint:containedctx // of the incarnation: callers lead under it
-	stop    context.CancelCauseFunc
+	stop    func(error)
 	idle    chan *writer // capacity: all of them
 }
 

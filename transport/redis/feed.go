@@ -83,7 +83,7 @@ func (f *feed) handle(now time.Time, h *happening) {
 		case ch == nil: // the probe, or left, or never asked for
 			f.ears.listen(h.channel, h.message)
 		case ch.kind == eventChannel:
-			ch.message(now, h.message)
+			ch.message(now, f, h.message)
 		case ch.kind == watermarkChannel:
 			f.watermark(now, h.message)
 		default:
@@ -114,6 +114,7 @@ func (f *feed) watermark(now time.Time, message string) {
 		if ch := f.local[m.Channel]; ch != nil && ch.kind == eventChannel {
 			ch.watermark(now, w.Publisher, track.Mark{
 				Last: m.Last, Age: time.Duration(m.AgeMillis) * time.Millisecond, Uncertain: m.Uncertain, Final: w.Final, Epoch: m.Epoch,
+				Copy: ch.own.Load() != f,
 			})
 		}
 	}
@@ -125,7 +126,7 @@ func (f *feed) overflow(now time.Time, name string, d drops) {
 		return
 	}
 	ch.fault(transport.Overflow)
-	if d.unnumbered > 0 {
+	if d.unnumbered > 0 && ch.own.Load() == f {
 		ch.overflow(now, d.unnumbered)
 	}
 }

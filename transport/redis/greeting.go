@@ -27,10 +27,16 @@ type greetings struct {
 	// mu guards what follows. It is taken last.
 	pending map[*channel]time.Time // to be greeted, since when
 	open    map[uint64]*greeting   // sent, by question
-	inside  map[*channel]uint64    // the question that a channel is in; 0: it is pending
+	inside  map[*channel]*waiting  // channels that were not greeted yet
 	sending bool                   // one is on its way to the server: the next are put together meanwhile
 	vain    int                    // how many in a row could not be sent
-	changed chan struct{}          // closed, and replaced, when one was answered
+}
+
+// waiting is for a channel's greeting. Each has a signal of its own: when ten thousand wait and are answered in twenty
+// questions, a common one would wake all of them twenty times.
+type waiting struct {
+	question uint64        // the one that the channel is in; 0: it is pending
+	ended    chan struct{} // closed when the channel was greeted, or will not be
 }
 
 // greeting is one question.
@@ -42,9 +48,8 @@ type greeting struct {
 }
 
 func (g *greetings) init() {
-	g.pending, g.inside = make(map[*channel]time.Time), make(map[*channel]uint64)
+	g.pending, g.inside = make(map[*channel]time.Time), make(map[*channel]*waiting)
 	g.open = make(map[uint64]*greeting)
-	g.changed = make(chan struct{})
 }
 
 // greet has publishers asked where they stand on a channel. It never blocks; the caller may hold registry.mu.
@@ -56,7 +61,11 @@ func (r *repairs) greet(now time.Time, ch *channel) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.pending[ch] = now
-	g.inside[ch] = 0
+	if w := g.inside[ch]; w != nil {
+		w.question = 0
+	} else {
+		g.inside[ch] = &waiting{ended: make(chan struct{})}
+	}
 	r.signal()
 }
 
@@ -68,12 +77,12 @@ func (r *repairs) greeted(ctx context.Context, channels []*channel) {
 	limit := time.NewTimer(greetWait)
 	defer limit.Stop()
 	for {
-		changed, done := r.greetings.look(channels)
+		ended, done := r.greetings.look(channels)
 		if done {
 			return
 		}
 		select {
-		case <-changed:
+		case <-ended:
 		case <-limit.C:
 			r.greetings.inVain(channels)
 			return
@@ -96,15 +105,15 @@ func (g *greetings) inVain(channels []*channel) {
 }
 
 // look reports whether nothing is to be waited for, and what to wait for.
-func (g *greetings) look(channels []*channel) (changed <-chan struct{}, done bool) {
+func (g *greetings) look(channels []*channel) (ended <-chan struct{}, done bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.vain >= greetInVain {
 		return nil, true
 	}
 	for _, ch := range channels {
-		if _, waits := g.inside[ch]; waits {
-			return g.changed, false
+		if w := g.inside[ch]; w != nil {
+			return w.ended, false
 		}
 	}
 	return nil, true
@@ -150,16 +159,12 @@ func (g *greetings) expireLocked(now time.Time) {
 			g.endLocked(n)
 		}
 	}
-	expired := false
-	for ch, since := range g.pending {
+	pending := g.pending // leaveLocked may replace it
+	for ch, since := range pending {
 		if now.Sub(since) >= greetPatience {
-			delete(g.pending, ch)
-			delete(g.inside, ch)
-			expired = true
+			delete(pending, ch)
+			g.leaveLocked(ch)
 		}
-	}
-	if expired {
-		g.announceLocked()
 	}
 }
 
@@ -174,7 +179,9 @@ func (g *greetings) begin(now time.Time, n uint64, subscriber string) wire.Hello
 			break
 		}
 		delete(g.pending, ch)
-		g.inside[ch] = n
+		if w := g.inside[ch]; w != nil {
+			w.question = n
+		}
 		one.channels[ch.name] = ch
 		hello.Channels = append(hello.Channels, ch.name)
 	}
@@ -195,8 +202,8 @@ func (g *greetings) told(n uint64, listeners int, err error) {
 	if err != nil {
 		delete(g.open, n)
 		for _, ch := range one.channels {
-			if g.inside[ch] == n {
-				g.inside[ch] = 0
+			if w := g.inside[ch]; w != nil && w.question == n {
+				w.question = 0
 				g.pending[ch] = one.sent
 			}
 		}
@@ -216,17 +223,22 @@ func (g *greetings) completeLocked(n uint64) {
 // endLocked ends the waiting for a question's answers.
 func (g *greetings) endLocked(n uint64) {
 	for _, ch := range g.open[n].channels {
-		if g.inside[ch] == n {
-			delete(g.inside, ch)
+		if w := g.inside[ch]; w != nil && w.question == n {
+			g.leaveLocked(ch)
 		}
 	}
 	delete(g.open, n)
-	g.announceLocked()
 }
 
-func (g *greetings) announceLocked() {
-	close(g.changed)
-	g.changed = make(chan struct{})
+// leaveLocked ends the waiting for a channel's greeting.
+func (g *greetings) leaveLocked(ch *channel) {
+	if w := g.inside[ch]; w != nil {
+		close(w.ended)
+		delete(g.inside, ch)
+	}
+	if len(g.inside) == 0 && len(g.pending) == 0 { // maps do not shrink
+		g.pending, g.inside = make(map[*channel]time.Time), make(map[*channel]*waiting)
+	}
 }
 
 // here takes in where a publisher stands.

@@ -90,6 +90,7 @@ type sink struct {
 	last     map[string]uint64
 	disorder []string
 	at       map[string]time.Time // when the last event of a topic arrived
+	hole     time.Duration        // the longest time that a topic was silent
 	changed  chan struct{}
 }
 
@@ -101,7 +102,11 @@ func (s *sink) Deliver(env *transport.Envelope) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.events = append(s.events, env)
-	s.at[env.Topic] = time.Now()
+	now := time.Now()
+	if last, known := s.at[env.Topic]; known {
+		s.hole = max(s.hole, now.Sub(last))
+	}
+	s.at[env.Topic] = now
 	if env.Seq != 0 {
 		key := fmt.Sprintf("%s|%d|%s", env.Topic, env.Partition, env.Publisher)
 		if env.Seq <= s.last[key] {

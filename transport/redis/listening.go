@@ -89,7 +89,7 @@ func (r *registry) listen(now time.Time, wanted map[string]control, keep time.Du
 		case now.Sub(ch.unwanted) >= keep:
 			delete(r.mu.control, name)
 			ch.users = 0
-			if ch.home == nil && ch.asked == nil {
+			if ch.nowhere() {
 				r.dropLocked(ch)
 			} else {
 				r.markAtLocked(ch)

@@ -14,8 +14,9 @@ const (
 	markSlack = 50 * time.Millisecond
 )
 
-// failed notes why a primary cannot be reached.
+// failed notes why a node cannot be reached.
 func (o *outbox) failed(addr string, err error) {
+	o.leave(addr)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.laneLocked(addr).lastErr = err

@@ -34,6 +34,9 @@ func Open(ctx context.Context, config Config) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Standby && !found.cluster {
+		return nil, fmt.Errorf("redis: open: %w", errStandbyNowhere)
+	}
 	return newTransport(cfg, found), nil
 }
 
@@ -132,7 +135,7 @@ func discover(ctx context.Context, cfg *Config, addr string) (discovery, error) 
 		snapshot, err := standalone(addr)
 		return discovery{snapshot: snapshot}, err
 	}
-	view, err := askView(ctx, client, addr)
+	view, err := askView(ctx, client, addr, false)
 	if err != nil {
 		return discovery{}, fmt.Errorf("redis: topology from %s: %w", addr, cfg.explain(err))
 	}
@@ -180,8 +183,13 @@ func textOf(reply rueidis.RedisResult) (string, error) {
 }
 
 // askView asks one node for its view of the cluster. Both commands are one pipeline, so they tell of one moment.
-func askView(ctx context.Context, client rueidis.CoreClient, addr string) (nodeView, error) {
-	replies := client.DoMulti(ctx, client.B().ClusterSlots().Build(), client.B().ClusterNodes().Build())
+// health has it asked too whether it is cut off.
+func askView(ctx context.Context, client rueidis.CoreClient, addr string, health bool) (nodeView, error) {
+	commands := []rueidis.Completed{client.B().ClusterSlots().Build(), client.B().ClusterNodes().Build()}
+	if health {
+		commands = append(commands, client.B().ClusterInfo().Build())
+	}
+	replies := client.DoMulti(ctx, commands...)
 	slots, err := replies[0].ToArray()
 	if err != nil {
 		return nodeView{}, err
@@ -194,5 +202,11 @@ func askView(ctx context.Context, client rueidis.CoreClient, addr string) (nodeV
 	if nodes, err := textOf(replies[1]); err == nil {
 		addEpochs(claims, nodes)
 	}
-	return nodeView{from: addr, claims: claims}, nil
+	view := nodeView{from: addr, claims: claims}
+	if health {
+		if info, err := textOf(replies[2]); err == nil {
+			view.failing = field(info, "cluster_state") == "fail"
+		}
+	}
+	return view, nil
 }

@@ -32,6 +32,7 @@ type outbox struct {
 		bySlot     map[int][]*stream
 		lanes      map[string]*lane // by the primary's address; "": slots that nobody owns
 		detours    map[int]string   // slots that a MOVED put elsewhere than the snapshot does
+		refuges    *refuges         // nil: events are published at primaries only
 		err        error            // not nil: nothing is taken in
 	}
 }
@@ -46,6 +47,10 @@ func newOutbox(cfg *Config, t *topology) *outbox {
 	o.mu.bySlot = make(map[int][]*stream)
 	o.mu.lanes = make(map[string]*lane)
 	o.mu.detours = make(map[int]string)
+	if cfg.Standby {
+		o.mu.refuges = new(refuges)
+		o.mu.refuges.follow(time.Now(), t.snapshot.Load())
+	}
 	return o
 }
 
@@ -86,7 +91,7 @@ func (o *outbox) laneLocked(addr string) *lane {
 func (o *outbox) homeLocked(slot int) *lane {
 	addr, detour := o.mu.detours[slot]
 	if !detour {
-		addr = o.topology.owner(slot)
+		addr = o.mu.refuges.at(o.topology.owner(slot))
 	}
 	return o.laneLocked(addr)
 }
@@ -108,6 +113,7 @@ func (o *outbox) rehome() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	clear(o.mu.detours)
+	o.mu.refuges.follow(time.Now(), o.topology.snapshot.Load())
 	for _, streams := range o.mu.bySlot {
 		for _, s := range streams {
 			o.goHomeLocked(s)
@@ -242,8 +248,8 @@ type outcome struct {
 }
 
 // settle takes in the outcomes of a batch, in its order. It reports whether a channel that had receivers has none any
-// more.
-func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) (deserted bool) {
+// more, and whether such events are to be sent again in a moment.
+func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) (deserted, stirred bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
@@ -261,6 +267,11 @@ func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) (d
 			}
 			continue
 		}
+		if out.err == nil && out.receivers == 0 && it.stream.stirs(o.cfg, now) {
+			out.again, it.repeated, it.doc = true, true, nil
+			deserted, stirred = true, true
+			continue
+		}
 		it.settled = true
 		if out.err == nil && it.seq != 0 && !it.dead && it.stream.window != nil {
 			it.doc = it.stream.window.Put(now, it.seq, it.doc)
@@ -269,7 +280,7 @@ func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) (d
 		it.stream.sent(now)
 		if out.err == nil {
 			deserted = deserted || out.receivers == 0 && it.stream.heard
-			it.stream.heard = out.receivers > 0
+			it.stream.heard, it.stream.alone = out.receivers > 0, time.Time{}
 		}
 	}
 	for _, s := range b.streams {
@@ -287,7 +298,7 @@ func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) (d
 		}
 	}
 	l.makeRoom()
-	return deserted
+	return deserted, stirred
 }
 
 // finishLocked tells an item's caller how it ended, unless the caller has left.

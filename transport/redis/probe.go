@@ -153,12 +153,14 @@ func (p *probe) enter(ctx context.Context) error {
 // pick returns a slot of the node: the one it has, if it has it still.
 func (p *probe) pick() (slot int, ok bool) {
 	snapshot := p.t.topology.snapshot.Load()
-	if p.slot >= 0 && p.t.topology.owner(p.slot) == p.addr {
-		return p.slot, true
-	}
 	i, ok := snapshot.NodeShard(p.addr)
 	if !ok {
 		return 0, false
+	}
+	if p.slot >= 0 { // with Config.Standby the node may be a replica
+		if home, owned := snapshot.NodeShard(p.t.topology.owner(p.slot)); owned && home == i {
+			return p.slot, true
+		}
 	}
 	shard, ok := snapshot.Shard(i)
 	if !ok || len(shard.Slots) == 0 {

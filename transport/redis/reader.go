@@ -58,6 +58,9 @@ func (t *Transport) serveReader(ctx context.Context, addr string, k *link) error
 	if err != nil {
 		t.topology.suspect()
 	}
+	if errors.Is(err, errDeaf) || errors.Is(err, errOff) {
+		t.outbox.leave(addr)
+	}
 	return err
 }
 

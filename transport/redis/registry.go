@@ -31,6 +31,8 @@ type registry struct {
 		detours map[int]string
 		// trouble is why servers could not be reached, by address, until they are.
 		trouble map[string]error
+		// standbys are where channels are subscribed beside their homes: the addresses of the replicas, by their primary's.
+		standbys map[string][]string
 	}
 }
 
@@ -50,6 +52,7 @@ func newRegistry(t *Transport, topology *topology) *registry {
 	r.mu.dirty = make(map[string]map[int]struct{})
 	r.mu.detours = make(map[int]string)
 	r.mu.trouble = make(map[string]error)
+	r.mu.standbys = topology.standbys()
 	return r
 }
 
@@ -90,6 +93,7 @@ func (r *registry) useLocked(state *topicState, fresh *channel) {
 	if ch.home != nil && !ch.leaving {
 		if ch.users == 1 { // it was about to be left
 			ch.begin(time.Now())
+			r.markStandbysLocked(ch.slot)
 		}
 		return
 	}
@@ -115,7 +119,7 @@ func (r *registry) unwant(topic string, why error) (left []*channel) {
 		}
 		ch.waiting = nil
 		ch.mute()
-		if ch.home == nil && ch.asked == nil {
+		if ch.nowhere() {
 			r.dropLocked(ch)
 			continue
 		}
@@ -166,15 +170,21 @@ func (r *registry) ownerLocked(slot int) string {
 }
 
 // markLocked gives a slot to the reader of its owner to look at.
-func (r *registry) markLocked(slot int) { r.markForLocked(r.ownerLocked(slot), slot) }
+func (r *registry) markLocked(slot int) {
+	r.markForLocked(r.ownerLocked(slot), slot)
+	r.markStandbysLocked(slot)
+}
 
-// markAtLocked gives a channel's slot to the reader where it is subscribed.
+// markAtLocked gives a channel's slot to the readers where it is subscribed.
 func (r *registry) markAtLocked(ch *channel) {
 	if ch.home != nil {
 		r.markForLocked(ch.home.addr, ch.slot)
 	}
 	if ch.asked != nil && ch.asked != ch.home {
 		r.markForLocked(ch.asked.addr, ch.slot)
+	}
+	for f := range ch.copies {
+		r.markForLocked(f.addr, ch.slot)
 	}
 }
 
@@ -205,6 +215,7 @@ func (r *registry) rehome(changes router.Changes) {
 		r.movedLocked(move)
 	}
 	clear(r.mu.detours)
+	r.mu.standbys = r.topology.standbys()
 	maps.DeleteFunc(r.mu.trouble, func(addr string, _ error) bool {
 		_, known := r.topology.snapshot.Load().NodeShard(addr)
 		return !known
@@ -214,6 +225,7 @@ func (r *registry) rehome(changes router.Changes) {
 	for slot, channels := range r.mu.bySlot {
 		owner := r.topology.owner(slot)
 		for ch := range channels {
+			r.promoteLocked(ch, owner)
 			if ch.users > 0 && (ch.home == nil || ch.home.addr != owner) {
 				r.markForLocked(owner, slot)
 			}
@@ -221,6 +233,7 @@ func (r *registry) rehome(changes router.Changes) {
 				r.markAtLocked(ch)
 			}
 		}
+		r.markStandbysLocked(slot)
 	}
 }
 
@@ -269,6 +282,7 @@ func (r *registry) detach(f *feed) {
 			ch.home = nil
 			r.loseLocked(ch)
 		}
+		r.loseCopyLocked(ch, f)
 	}
 }
 
@@ -276,7 +290,7 @@ func (r *registry) detach(f *feed) {
 func (r *registry) loseLocked(ch *channel) {
 	ch.leaving = false
 	if ch.users == 0 {
-		if ch.home == nil && ch.asked == nil {
+		if ch.nowhere() {
 			r.dropLocked(ch)
 		}
 		return
@@ -311,6 +325,8 @@ func (r *registry) tasks(f *feed) []task {
 			case ch.users == 0 && ch.home == f && !ch.leaving:
 				ch.leaving = true
 				todo.leave = append(todo.leave, ch.name)
+			default:
+				r.copyTaskLocked(ch, f, &todo)
 			}
 		}
 		if len(todo.enter)+len(todo.leave) > 0 {
@@ -328,6 +344,9 @@ func (r *registry) confirmed(f *feed, name string, now time.Time) *channel {
 	if ch == nil {
 		return nil
 	}
+	if r.copiedLocked(ch, f) {
+		return ch
+	}
 	if ch.asked == f {
 		ch.asked = nil
 	}
@@ -338,7 +357,7 @@ func (r *registry) confirmed(f *feed, name string, now time.Time) *channel {
 		ch.fault(ch.moved)
 		ch.moved = transport.Unknown
 	}
-	ch.home, ch.last, ch.leaving = f, f.addr, false
+	r.settleAtLocked(ch, f)
 	if r.ownerLocked(ch.slot) != f.addr { // the slot moved while the question was on its way
 		r.markLocked(ch.slot)
 	}
@@ -346,13 +365,18 @@ func (r *registry) confirmed(f *feed, name string, now time.Time) *channel {
 		r.markForLocked(f.addr, ch.slot)
 		return ch
 	}
+	r.arrivedLocked(ch, now)
+	return ch
+}
+
+// arrivedLocked follows when a channel that is wanted is at its home.
+func (r *registry) arrivedLocked(ch *channel, now time.Time) {
 	ch.begin(now)
 	r.t.repairs.greet(now, ch)
 	for _, a := range ch.waiting {
 		a.settleLocked()
 	}
 	ch.waiting = nil
-	return ch
 }
 
 // otherShard reports whether two nodes are known and serve different slots.
@@ -370,14 +394,14 @@ func (r *registry) redirected(f *feed, slot int, names []string, to string) bool
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, again := r.mu.detours[slot]
-	if r.mu.feeds[to] == nil || to == f.addr {
+	if r.mu.feeds[to] == nil || to == f.addr || !r.homingLocked(f, names) {
 		return false
 	}
 	r.mu.detours[slot] = to
 	for _, name := range names {
 		if ch := r.mu.channels[name]; ch != nil && ch.asked == f {
 			ch.asked = nil
-			if ch.users == 0 && ch.home == nil {
+			if ch.users == 0 && ch.nowhere() {
 				r.dropLocked(ch)
 			}
 		}
@@ -393,7 +417,16 @@ func (r *registry) released(f *feed, name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ch := r.mu.channels[name]
-	if ch == nil || ch.home != f {
+	if ch == nil {
+		return
+	}
+	if state, copied := ch.copies[f]; copied {
+		r.loseCopyLocked(ch, f)
+		if state != copyLeaving && r.standsByLocked(f.addr, ch.slot) {
+			r.topology.suspect()
+		}
+	}
+	if ch.home != f {
 		return
 	}
 	asked := ch.leaving
@@ -411,12 +444,16 @@ func (r *registry) refused(f *feed, names []string, final error) {
 	defer r.mu.Unlock()
 	for _, name := range names {
 		ch := r.mu.channels[name]
-		if ch == nil || ch.asked != f {
+		if ch == nil {
+			continue
+		}
+		if ch.asked != f {
+			r.refuseCopyLocked(ch, f)
 			continue
 		}
 		ch.asked = nil
 		if ch.users == 0 {
-			if ch.home == nil {
+			if ch.nowhere() {
 				r.dropLocked(ch)
 			}
 			continue

@@ -55,7 +55,7 @@ func (r *reasonRig) enter(t *testing.T, f *feed) {
 func (r *reasonRig) event(seq uint64) {
 	doc, at := wire.Append(nil, &transport.Envelope{Topic: "reasons", Publisher: "p", ID: "x"}, "")
 	wire.PutSequence(doc, at, seq)
-	r.ch.message(r.now, string(doc))
+	r.ch.message(r.now, r.home, string(doc))
 }
 
 // TestGapReasons: a gap says what happened to the subscription, whatever was the first sign of it.

@@ -217,7 +217,7 @@ func (r *repairs) send(now time.Time, publisher string, n uint64, all []missing)
 	}
 	p, c, found := r.through()
 	if !found {
-		if r.t.couriers.anyUp() { // the server can be written to, and does not let us have an inbox
+		if r.t.couriers.anyUp(r.t.topology.isPrimary) { // the server can be written to, and does not let us have an inbox
 			tell(true)
 		}
 		return

@@ -23,7 +23,7 @@ const (
 	handOver = 2 * time.Second
 )
 
-// shards keeps a child running for each primary that has slots.
+// shards keeps a child running for each primary that has slots, and with Config.Standby for their replicas.
 type shards struct {
 	t       *Transport
 	tree    *supervisor.Supervisor
@@ -68,11 +68,14 @@ func (s *shards) reconcile(ctx context.Context) bool {
 	for _, shard := range s.t.topology.snapshot.Load().Shards() {
 		if len(shard.Slots) > 0 {
 			wanted[shard.Primary.Addr] = true
+			for _, r := range shard.Replicas {
+				wanted[r.Addr] = wanted[r.Addr] || s.t.cfg.Standby
+			}
 		}
 	}
 	complete := true
-	for addr := range wanted {
-		if s.running[addr] {
+	for addr, is := range wanted {
+		if !is || s.running[addr] {
 			continue
 		}
 		child, err := s.t.shard(addr)

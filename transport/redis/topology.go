@@ -30,6 +30,8 @@ type topology struct {
 	suspects chan struct{}        // capacity 1: somebody has reason to doubt the snapshot
 	hints    chan struct{}        // capacity 1: somebody has reason to look, once
 	changed  func(router.Changes) // called after each new snapshot
+	// says is told what a node says of itself: whether it is cut off.
+	says func(addr string, failing bool)
 
 	held candidate // with sentinels, the primary that the snapshot has. Only serve touches it
 }
@@ -37,7 +39,7 @@ type topology struct {
 func newTopology(cfg *Config, found discovery, changed func(router.Changes)) *topology {
 	t := &topology{
 		cfg: cfg, log: cfg.Logger, cluster: found.cluster, suspects: make(chan struct{}, 1), hints: make(chan struct{}, 1),
-		changed: changed, held: found.primary,
+		changed: changed, held: found.primary, says: func(string, bool) {},
 	}
 	t.snapshot.Store(found.snapshot)
 	return t
@@ -136,4 +138,15 @@ func (t *topology) replace(after *router.Snapshot) {
 	t.snapshot.Store(after)
 	t.log.Info("redis: topology changed", zap.Int("shards", after.Len()), zap.Int("slots", after.Covered()))
 	t.changed(changes)
+}
+
+// isPrimary reports whether a node is a primary in the snapshot.
+func (t *topology) isPrimary(addr string) bool {
+	snapshot := t.snapshot.Load()
+	i, known := snapshot.NodeShard(addr)
+	if !known {
+		return false
+	}
+	shard, _ := snapshot.Shard(i)
+	return shard.Primary.Addr == addr
 }

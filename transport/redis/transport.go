@@ -53,6 +53,7 @@ func newTransport(cfg Config, found discovery) *Transport {
 	t := &Transport{cfg: cfg, log: cfg.Logger, closed: make(chan struct{})}
 	t.cfg.logins = newLogins()
 	t.topology = newTopology(&t.cfg, found, t.topologyChanged)
+	t.topology.says = t.nodeSays
 	t.build()
 	t.dedicate()
 	return t
@@ -67,6 +68,7 @@ func (t *Transport) build() {
 	if !t.cfg.Repair.Off {
 		t.repairs = newRepairs(t)
 		t.tracking = tracking(t.repairs.tracking(), t.cfg.Repair.HeldEvents)
+		t.tracking.Copies = t.cfg.Standby
 		t.outbox.newPublisher = t.repairs.listenSoon
 	}
 	t.clock = newClock(t.registry, t.repairs)
@@ -188,7 +190,8 @@ func (t *Transport) topologyChanged(changes router.Changes) {
 	}
 }
 
-// Tree lists what runs: the topology watcher and, for each primary, its publisher and subscriber. Before the first
+// Tree lists what runs: the topology watcher and, for each primary, its publisher and subscriber; with Config.Standby for
+// each replica too. Before the first
 // Serve it is empty.
 func (t *Transport) Tree() supervisor.Tree {
 	if tree := t.tree.Load(); tree != nil {

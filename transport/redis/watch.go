@@ -49,7 +49,7 @@ func (w *watch) askOne(ctx context.Context, a *asker[nodeView]) (nodeView, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return askView(ctx, a.conn, a.addr)
+	return askView(ctx, a.conn, a.addr, w.cfg.Standby)
 }
 
 // refreshNodes lists the nodes of the snapshot and the start addresses, and drops those that left.
@@ -87,7 +87,7 @@ func (w *watch) take(a *asker[nodeView], view nodeView, err error) {
 		if !known {
 			return
 		}
-	} else if known && before.equal(view) && !w.expired(now) {
+	} else if w.says(a.addr, view.failing); known && before.equal(view) && !w.expired(now) {
 		return
 	}
 	var fresh []*asker[nodeView]

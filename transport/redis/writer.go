@@ -50,7 +50,11 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var all sync.WaitGroup
-	c := &crew{running: running, stop: stop, idle: make(chan *writer, pipelines)}
+	fail := func(err error) {
+		t.outbox.leave(addr)
+		stop(err)
+	}
+	c := &crew{running: running, stop: fail, idle: make(chan *writer, pipelines)}
 	for i := range pipelines {
 		c.idle <- &writer{t: t, addr: addr, client: client, link: k, crew: c, pause: backoff.NewExponentialBackOff(
 			backoff.WithInitialInterval(10*time.Millisecond), backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(0),
@@ -62,7 +66,7 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 				errands = k.errands
 			}
 			if err := w.run(running, l, errands); err != nil {
-				stop(err)
+				fail(err)
 			}
 		})
 	}
@@ -70,9 +74,17 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 	all.Go(func() {
 		w := &writer{t: t, addr: addr, client: client, crew: c}
 		if err := w.serveLetters(running, t.couriers.at(addr)); err != nil {
-			stop(err)
+			fail(err)
 		}
 	})
+	if t.cfg.Standby {
+		all.Go(func() {
+			w := &writer{t: t, addr: addr, client: client, crew: c}
+			if err := w.prove(running); err != nil {
+				fail(err)
+			}
+		})
+	}
 	all.Wait()
 	t.outbox.dismiss(l, c)
 	if ctx.Err() == nil {
@@ -155,11 +167,15 @@ func (w *writer) write(ctx context.Context, l *lane) error {
 		}
 		w.outcomes = append(w.outcomes, out)
 	}
+	if lost != nil || refused { // before the events are anybody's again
+		w.t.outbox.leave(w.addr)
+	}
 	if failure != nil {
 		w.t.topology.suspect()
 		failure = fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(failure))
 	}
-	if w.t.outbox.settle(l, &w.batch, w.outcomes, failure) {
+	deserted, stirred := w.t.outbox.settle(l, &w.batch, w.outcomes, failure)
+	if deserted {
 		// The subscribers have left, or the slot has and this node does not know, or their connections are dead.
 		w.t.topology.hint()
 		w.link.raiseDoubt()
@@ -173,6 +189,11 @@ func (w *writer) write(ctx context.Context, l *lane) error {
 		case <-ctx.Done():
 		case <-time.After(w.pause.NextBackOff()):
 		}
+	case stirred:
+		select {
+		case <-ctx.Done():
+		case <-time.After(stirEvery):
+		}
 	default:
 		w.pause.Reset()
 	}
@@ -182,7 +203,7 @@ func (w *writer) write(ctx context.Context, l *lane) error {
 // do sends the commands under a deadline.
 func (w *writer) do() []rueidis.RedisResult {
 	// Not the child's context: what is written when it ends gets its answer.
-	ctx, cancel := context.WithTimeout(context.Background(), w.t.cfg.CommandTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), w.t.outbox.patience(w.addr))
 	defer cancel()
 	return w.client.DoMulti(ctx, w.commands...)
 }

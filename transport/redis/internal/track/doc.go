@@ -19,7 +19,7 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
 )
 
-// Config bounds a [Tracker]. Every field must be positive.
+// Config bounds a [Tracker]. Every number must be positive.
 type Config struct {
 	// Hold is how long an event waits for those before it that have not arrived.
 	Hold time.Duration
@@ -36,6 +36,9 @@ type Config struct {
 	Margin time.Duration
 	// MaxJump is how far ahead of the floor a number may be. An event beyond it is delivered as if it had none.
 	MaxJump uint64
+	// Copies says that events may come several times, by ways of different length, so that a number before the beginning of
+	// a stream says nothing.
+	Copies bool
 	// Repair has publishers asked for what is missing; nil: nobody is asked, and Hold and TailHold apply.
 	Repair *Repair
 }
@@ -86,6 +89,7 @@ type Mark struct {
 	Asked     time.Time     // when it was asked for; zero: it was not, and nobody knows how long it took to come
 	Uncertain string        // see [Tracker.Event]
 	Final     bool          // nothing comes after Last
+	Copy      bool          // it came by the way of [Tracker.Copy], so its age says little
 	Epoch     uint64        // when number 1 was assigned, in milliseconds since 1970; 0: not told
 	// Assigned is the last number that was assigned at all, in the answer to a question that was asked after the channel
 	// was confirmed; else 0. A publisher that nothing is known of begins behind it.

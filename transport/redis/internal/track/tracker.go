@@ -39,8 +39,20 @@ func (t *Tracker) Fault(reason transport.GapReason) {
 // Event takes in an event. uncertain lists, in the spelling of package seqs, the numbers below the event's that its
 // publisher gave up; empty if it never did. An event without a publisher or number is delivered as it is.
 func (t *Tracker) Event(now time.Time, env *transport.Envelope, uncertain string) {
+	t.event(now, env, uncertain, false)
+}
+
+// Copy takes in an event that came by another way than the channel's own, on which it comes too, unless it is lost there:
+// nothing that has no number is delivered.
+func (t *Tracker) Copy(now time.Time, env *transport.Envelope, uncertain string) {
+	t.event(now, env, uncertain, true)
+}
+
+func (t *Tracker) event(now time.Time, env *transport.Envelope, uncertain string, isCopy bool) {
 	if env.Publisher == "" || env.Seq == 0 {
-		t.sink.Deliver(env)
+		if !isCopy {
+			t.sink.Deliver(env)
+		}
 		return
 	}
 	s := t.latest
@@ -54,12 +66,14 @@ func (t *Tracker) Event(now time.Time, env *transport.Envelope, uncertain string
 	}
 	env.Publisher = s.publisher // one string for all, and not a part of the message
 	if env.Seq > s.next && !s.searching && !t.plausible(now, s, env.Seq) {
-		t.sink.Deliver(env)
+		if !isCopy {
+			t.sink.Deliver(env)
+		}
 		return
 	}
 	reason := s.heard(now, t)
 	s.learn(env.Seq, uncertain)
-	if env.Seq < s.base {
+	if env.Seq < s.base && !t.cfg.Copies {
 		t.early(now, s, env.Seq, reason)
 	}
 	switch {
@@ -137,7 +151,7 @@ func (t *Tracker) plausible(now time.Time, s *stream, seq uint64) bool {
 func (t *Tracker) Watermark(now time.Time, publisher string, m Mark) {
 	s := t.streams[publisher]
 	// The age is from when the watermark was sent, so the stream is older than that by now, never younger.
-	bornLater := now.Add(-m.Age).Sub(t.live) > t.cfg.Margin
+	bornLater := now.Add(-m.Age).Sub(t.live) > t.cfg.Margin && !m.Copy
 	if !m.Asked.IsZero() { // and no older than when it was asked for
 		bornLater = m.Asked.Add(-m.Age).After(t.live)
 	}

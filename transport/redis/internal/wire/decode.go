@@ -53,23 +53,18 @@ func (d *decoder) document() bool {
 		return false
 	}
 	for {
-		d.space()
 		name, ok := d.str()
-		if !ok || !d.take(':') {
+		if !ok || !d.take(':') || !d.attribute(name) {
 			return false
 		}
-		d.space()
-		if !d.attribute(name) {
-			return false
+		if d.take(',') {
+			continue
 		}
 		if d.take('}') {
 			break
 		}
-		if !d.take(',') {
-			return false
-		}
+		return false
 	}
-	d.space()
 	if d.at != len(d.text) || !d.spec || !d.hasID || !d.hasSource || !d.hasType {
 		return false
 	}
@@ -79,22 +74,18 @@ func (d *decoder) document() bool {
 // attribute reads the value of an attribute.
 func (d *decoder) attribute(name string) bool {
 	if name == attrData {
-		from := d.at
-		if !d.value(0) {
-			return false
-		}
-		d.data = d.text[from:d.at]
-		return true
+		data, ok := d.value()
+		d.data = data
+		return ok
 	}
 	if d.at < len(d.text) && d.text[d.at] == '"' {
 		value, ok := d.str()
 		return ok && d.set(name, value)
 	}
-	from := d.at
-	if !d.value(0) {
+	literal, ok := d.value()
+	if !ok {
 		return false
 	}
-	literal := d.text[from:d.at]
 	switch literal[0] {
 	case '{', '[', 'n': // no CloudEvents value; null is as if it were not there
 	default: // numbers and booleans have a canonical text

@@ -18,6 +18,12 @@ const sequenceDigits = len(noSequence)
 // noSequence stands where the number is yet to be put.
 const noSequence = "00000000000000000000"
 
+// RFC 3339 has the years 0 to 9999. These are their first and last second, since 1970.
+const (
+	firstTime = -62167219200
+	lastTime  = 253402300799
+)
+
 // Append appends the envelope's document to dst. uncertain, if not empty, is the attribute of that name. seqAt is the
 // index in doc for [PutSequence], or -1 when the envelope has no publisher and therefore no sequence; the document
 // holds env.Seq until then.
@@ -34,7 +40,7 @@ func Append(dst []byte, env *transport.Envelope, uncertain string) (doc []byte, 
 	doc, more = appendRequired(doc, more, env.Publisher, moreSource)
 	doc = append(doc, `,"type":`...)
 	doc = appendString(doc, env.Topic)
-	if y := env.Time.UTC().Year(); !env.Time.IsZero() && y >= 0 && y <= 9999 {
+	if at := env.Time.Unix(); !env.Time.IsZero() && at >= firstTime && at <= lastTime {
 		doc = append(doc, `,"time":"`...)
 		doc = env.Time.UTC().AppendFormat(doc, time.RFC3339Nano)
 		doc = append(doc, '"')
@@ -43,7 +49,9 @@ func Append(dst []byte, env *transport.Envelope, uncertain string) (doc []byte, 
 		doc = append(doc, `,"sequence":"`...)
 		seqAt = len(doc)
 		doc = append(doc, noSequence...)
-		PutSequence(doc, seqAt, env.Seq)
+		if env.Seq != 0 {
+			PutSequence(doc, seqAt, env.Seq)
+		}
 		doc = append(doc, '"')
 		if uncertain != "" {
 			doc = append(doc, `,"uncertain":`...)
@@ -68,8 +76,10 @@ func PutSequence(doc []byte, at int, seq uint64) {
 		putCompactSequence(doc, at, seq)
 		return
 	}
-	for i := at + sequenceDigits - 1; i >= at; i-- {
-		doc[i] = byte('0' + seq%10)
+	digits := doc[at : at+sequenceDigits]
+	copy(digits, noSequence)
+	for i := sequenceDigits - 1; seq > 0; i-- {
+		digits[i] = byte('0' + seq%10)
 		seq /= 10
 	}
 }
@@ -156,6 +166,9 @@ func isJSONType(contentType string) bool {
 
 // isText reports whether s is a CloudEvents String: Unicode without control characters, surrogates and noncharacters.
 func isText(s string) bool {
+	if isPlain(s) {
+		return true
+	}
 	for i := 0; i < len(s); {
 		if c := s[i]; c < utf8.RuneSelf {
 			if c < 0x20 || c == 0x7f {
@@ -176,6 +189,10 @@ func isText(s string) bool {
 // appendString writes text as a JSON string.
 func appendString(doc []byte, text string) []byte {
 	doc = append(doc, '"')
+	if isPlain(text) {
+		doc = append(doc, text...)
+		return append(doc, '"')
+	}
 	from := 0
 	for i := range len(text) {
 		if c := text[i]; c == '"' || c == '\\' {

@@ -10,199 +10,176 @@ import (
 // maxDepth is how deeply arrays and objects may nest.
 const maxDepth = 512
 
-// scanner reads JSON text from left to right. Its methods return false at what is not JSON, and are of no use then.
-type scanner struct {
-	text string
-	at   int
-}
+// The functions below read JSON text from left to right: they take where something begins, and return where it ends, or
+// bad at what is not JSON.
+const bad = -1
 
 // isJSON reports whether payload is one JSON value, in UTF-8 and without space around it.
 func isJSON(payload []byte) bool {
-	// The scanner only reads, and keeps nothing.
-	s := scanner{text: unsafe.String(unsafe.SliceData(payload), len(payload))} //nolint:gosec // see above
-	if isSpace(payload[0]) || !s.value(0) || s.at != len(payload) {
-		return false
-	}
-	return utf8.Valid(payload)
+	// The text is only read, and not kept.
+	text := unsafe.String(unsafe.SliceData(payload), len(payload)) //nolint:gosec // see above
+	return skipValue(text, 0, 0) == len(text) && utf8.ValidString(text)
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
-func (s *scanner) space() {
-	for s.at < len(s.text) && isSpace(s.text[s.at]) {
-		s.at++
+func skipSpace(text string, at int) int {
+	for at < len(text) && isSpace(text[at]) {
+		at++
 	}
+	return at
 }
 
-// take consumes c, after space, if it is next.
-func (s *scanner) take(c byte) bool {
-	s.space()
-	if s.at < len(s.text) && s.text[s.at] == c {
-		s.at++
-		return true
+// skipValue skips one value. There is no space before it.
+func skipValue(text string, at, depth int) int {
+	if at >= len(text) || depth > maxDepth {
+		return bad
 	}
-	return false
-}
-
-// value consumes one value.
-func (s *scanner) value(depth int) bool {
-	if s.at >= len(s.text) || depth > maxDepth {
-		return false
-	}
-	switch c := s.text[s.at]; {
+	switch c := text[at]; {
 	case c == '"':
-		_, _, ok := s.rawString()
-		return ok
-	case c == '{':
-		return s.object(depth)
-	case c == '[':
-		return s.array(depth)
+		end, _ := skipString(text, at)
+		return end
+	case c == '{' || c == '[':
+		return skipNested(text, at, depth)
 	case c == 't':
-		return s.word("true")
+		return skipWord(text, at, "true")
 	case c == 'f':
-		return s.word("false")
+		return skipWord(text, at, "false")
 	case c == 'n':
-		return s.word("null")
+		return skipWord(text, at, "null")
 	case c == '-' || isDigit(c):
-		return s.number()
+		return skipNumber(text, at)
 	}
-	return false
+	return bad
 }
 
-func (s *scanner) object(depth int) bool {
-	s.at++
-	if s.take('}') {
-		return true
+// skipNested skips an object or an array.
+func skipNested(text string, at, depth int) int {
+	isObject, last := text[at] == '{', byte(']')
+	if isObject {
+		last = '}'
+	}
+	at = skipSpace(text, at+1)
+	if at < len(text) && text[at] == last {
+		return at + 1
 	}
 	for {
-		s.space()
-		if _, _, ok := s.rawString(); !ok || !s.take(':') {
-			return false
+		if isObject {
+			if at, _ = skipString(text, at); at < 0 {
+				return bad
+			}
+			if at = skipSpace(text, at); at >= len(text) || text[at] != ':' {
+				return bad
+			}
+			at = skipSpace(text, at+1)
 		}
-		s.space()
-		if !s.value(depth + 1) {
-			return false
+		if at = skipValue(text, at, depth+1); at < 0 {
+			return bad
 		}
-		if s.take('}') {
-			return true
+		if at = skipSpace(text, at); at >= len(text) {
+			return bad
 		}
-		if !s.take(',') {
-			return false
-		}
-	}
-}
-
-func (s *scanner) array(depth int) bool {
-	s.at++
-	if s.take(']') {
-		return true
-	}
-	for {
-		s.space()
-		if !s.value(depth + 1) {
-			return false
-		}
-		if s.take(']') {
-			return true
-		}
-		if !s.take(',') {
-			return false
+		switch text[at] {
+		case ',':
+			at = skipSpace(text, at+1)
+		case last:
+			return at + 1
+		default:
+			return bad
 		}
 	}
 }
 
-func (s *scanner) word(w string) bool {
-	if !strings.HasPrefix(s.text[s.at:], w) {
-		return false
+func skipWord(text string, at int, w string) int {
+	if !strings.HasPrefix(text[at:], w) {
+		return bad
 	}
-	s.at += len(w)
-	return true
+	return at + len(w)
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-// digits consumes digits, at least one.
-func (s *scanner) digits() bool {
-	from := s.at
-	for s.at < len(s.text) && isDigit(s.text[s.at]) {
-		s.at++
+// skipDigits skips digits, at least one.
+func skipDigits(text string, at int) int {
+	from := at
+	for at < len(text) && isDigit(text[at]) {
+		at++
 	}
-	return s.at > from
+	if at == from {
+		return bad
+	}
+	return at
 }
 
-// next consumes c if it is next.
-func (s *scanner) next(c byte) bool {
-	if s.at < len(s.text) && s.text[s.at] == c {
-		s.at++
-		return true
+func skipNumber(text string, at int) int {
+	if text[at] == '-' {
+		at++
 	}
-	return false
-}
-
-func (s *scanner) number() bool {
-	s.next('-')
-	if !s.next('0') && !s.digits() {
-		return false
+	if at < len(text) && text[at] == '0' {
+		at++
+	} else if at = skipDigits(text, at); at < 0 {
+		return bad
 	}
-	if s.next('.') && !s.digits() {
-		return false
-	}
-	if s.next('e') || s.next('E') {
-		if !s.next('+') {
-			s.next('-')
+	if at < len(text) && text[at] == '.' {
+		if at = skipDigits(text, at+1); at < 0 {
+			return bad
 		}
-		return s.digits()
 	}
-	return true
+	if at < len(text) && (text[at] == 'e' || text[at] == 'E') {
+		at++
+		if at < len(text) && (text[at] == '+' || text[at] == '-') {
+			at++
+		}
+		return skipDigits(text, at)
+	}
+	return at
 }
 
-// rawString consumes a string and returns what is between its quotes, and whether that has escapes in it.
-func (s *scanner) rawString() (raw string, escaped, ok bool) {
-	if !s.next('"') {
-		return "", false, false
+// skipString skips a string, with its quotes, and returns whether it has escapes in it.
+func skipString(text string, at int) (end int, escaped bool) {
+	if at >= len(text) || text[at] != '"' {
+		return bad, false
 	}
-	from := s.at
-	for s.at < len(s.text) {
-		switch c := s.text[s.at]; {
-		case c == '"':
-			raw = s.text[from:s.at]
-			s.at++
-			return raw, escaped, true
-		case c == '\\':
+	at++
+	for {
+		at = skipPlain(text, at)
+		if at >= len(text) {
+			return bad, false
+		}
+		switch text[at] {
+		case '"':
+			return at + 1, escaped
+		case '\\':
 			escaped = true
-			s.at++
-			if !s.escape() {
-				return "", false, false
+			if at = skipEscape(text, at+1); at < 0 {
+				return bad, false
 			}
-		case c < 0x20:
-			return "", false, false
 		default:
-			s.at++
+			return bad, false
 		}
 	}
-	return "", false, false
 }
 
-// escape consumes what follows a backslash.
-func (s *scanner) escape() bool {
-	if s.at >= len(s.text) {
-		return false
+// skipEscape skips what follows a backslash.
+func skipEscape(text string, at int) int {
+	if at >= len(text) {
+		return bad
 	}
-	c := s.text[s.at]
-	s.at++
-	if c != 'u' {
-		return strings.IndexByte(`"\/bfnrt`, c) >= 0
-	}
-	if len(s.text)-s.at < 4 {
-		return false
-	}
-	for range 4 {
-		if hex(s.text[s.at]) < 0 {
-			return false
+	if text[at] != 'u' {
+		if strings.IndexByte(`"\/bfnrt`, text[at]) < 0 {
+			return bad
 		}
-		s.at++
+		return at + 1
 	}
-	return true
+	if len(text)-at < 5 {
+		return bad
+	}
+	for i := at + 1; i < at+5; i++ {
+		if hex(text[i]) < 0 {
+			return bad
+		}
+	}
+	return at + 5
 }
 
 func hex(c byte) rune {
@@ -217,13 +194,51 @@ func hex(c byte) rune {
 	return -1
 }
 
+// scanner reads a document from left to right. Its methods are false at what is not JSON, and of no use then.
+type scanner struct {
+	text string
+	at   int
+}
+
+// take consumes c, with the space around it, if it is next.
+func (s *scanner) take(c byte) bool {
+	if at := s.at; at+1 < len(s.text) && s.text[at] == c && s.text[at+1] > ' ' { // as nearly always
+		s.at = at + 1
+		return true
+	}
+	return s.takeSpaced(c)
+}
+
+func (s *scanner) takeSpaced(c byte) bool {
+	s.at = skipSpace(s.text, s.at)
+	if s.at < len(s.text) && s.text[s.at] == c {
+		s.at = skipSpace(s.text, s.at+1)
+		return true
+	}
+	return false
+}
+
+// value consumes one value and returns its text.
+func (s *scanner) value() (string, bool) {
+	from := s.at
+	if s.at = skipValue(s.text, from, 0); s.at < 0 {
+		return "", false
+	}
+	return s.text[from:s.at], true
+}
+
 // str consumes a string and returns its value. A lone surrogate becomes U+FFFD.
 func (s *scanner) str() (string, bool) {
-	raw, escaped, ok := s.rawString()
-	if !ok || !escaped {
-		return raw, ok
+	from := s.at
+	end, escaped := skipString(s.text, from)
+	if s.at = end; end < 0 {
+		return "", false
 	}
-	return unescape(raw), true
+	raw := s.text[from+1 : end-1]
+	if escaped {
+		return unescape(raw), true
+	}
+	return raw, true
 }
 
 // unescape resolves the escapes of a string that was scanned.

@@ -1,0 +1,217 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/refuge"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
+	"go.uber.org/zap"
+)
+
+// errStandbyNowhere is why Open refuses Config.Standby. Without a cluster what is published at a replica reaches nobody but
+// who listens there, and sentinels may make any other the primary.
+var errStandbyNowhere = errors.New("Config.Standby needs a cluster: without one, what is published at a replica reaches its own subscribers only")
+
+// refugeConfig is when a primary is gone back to. While events are published at a replica nothing is missing: there is
+// no hurry, and each return to a primary that is not well costs Config.StandbyAfter.
+var refugeConfig = refuge.Config{Trial: 500 * time.Millisecond, MaxTrial: 30 * time.Second, Calm: time.Minute, Doubt: 500 * time.Millisecond}
+
+// proofEvery is how often a node that is doubted is asked whether it accepts events.
+const proofEvery = 50 * time.Millisecond
+
+// refuges are where the events of each shard are published. Its methods do nothing on nil. outbox.mu guards it.
+type refuges struct {
+	byPrimary map[string]*refuge.Shard
+	byNode    map[string]*refuge.Shard
+}
+
+// follow makes the shards those of the snapshot. What is known of a node goes with it to its new primary.
+func (r *refuges) follow(now time.Time, snapshot *router.Snapshot) {
+	if r == nil {
+		return
+	}
+	byPrimary, byNode := make(map[string]*refuge.Shard), make(map[string]*refuge.Shard)
+	kept := make(map[*refuge.Shard]bool)
+	for _, shard := range snapshot.Shards() {
+		primary := shard.Primary.Addr
+		replicas := make([]string, len(shard.Replicas))
+		for i, n := range shard.Replicas {
+			replicas[i] = n.Addr
+		}
+		s := r.byNode[primary] // it was a replica of that shard, or its primary
+		if s == nil || kept[s] {
+			s = refuge.New(refugeConfig, primary, replicas)
+		} else {
+			s.Became(now, primary, replicas)
+		}
+		kept[s] = true
+		byPrimary[primary] = s
+		for _, addr := range append(replicas, primary) {
+			byNode[addr] = s
+		}
+	}
+	r.byPrimary, r.byNode = byPrimary, byNode
+}
+
+// at returns where what belongs to a primary is published.
+func (r *refuges) at(primary string) string {
+	if r == nil {
+		return primary
+	}
+	if s := r.byPrimary[primary]; s != nil {
+		return s.At()
+	}
+	return primary
+}
+
+// judgeNode tells what is known of a node to its shard, and moves events if they are to be published elsewhere now.
+func (o *outbox) judgeNode(addr string, tell func(now time.Time, s *refuge.Shard)) {
+	if was, is := o.judged(addr, tell); was != is {
+		o.cfg.Logger.Info("redis: a shard's events are published at another of its nodes", zap.String("left", was), zap.String("at", is))
+	}
+}
+
+// judged is judgeNode, and returns where events were published and are now.
+func (o *outbox) judged(addr string, tell func(now time.Time, s *refuge.Shard)) (was, is string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.mu.refuges == nil {
+		return "", ""
+	}
+	s := o.mu.refuges.byNode[addr]
+	if s == nil {
+		return "", ""
+	}
+	now := time.Now()
+	was = s.At()
+	tell(now, s)
+	if is = s.At(); is != was {
+		o.evacuateLocked(now, was)
+	}
+	return was, is
+}
+
+// evacuateLocked brings the streams of a lane to where they belong. Those with events in flight follow when these are
+// settled. A watermark tells soon what the node accepted and perhaps kept to itself.
+func (o *outbox) evacuateLocked(now time.Time, addr string) {
+	l := o.mu.lanes[addr]
+	if l == nil {
+		return
+	}
+	for _, s := range l.streams {
+		if !s.markAt.IsZero() {
+			s.sent(now)
+		}
+		o.goHomeLocked(s)
+	}
+}
+
+// leave says that a node did not accept an event, or may not have.
+func (o *outbox) leave(addr string) {
+	o.judgeNode(addr, func(now time.Time, s *refuge.Shard) { s.Failed(now, addr) })
+}
+
+// accepts says that a node would accept an event.
+func (o *outbox) accepts(addr string) {
+	o.judgeNode(addr, func(now time.Time, s *refuge.Shard) { s.Accepts(now, addr) })
+}
+
+// nodeSays takes in whether a node says that it is cut off.
+func (t *Transport) nodeSays(addr string, failing bool) {
+	t.outbox.judgeNode(addr, func(now time.Time, s *refuge.Shard) { s.Says(now, addr, failing) })
+	for _, own := range t.dedicated {
+		own.nodeSays(addr, failing)
+	}
+}
+
+// doubts reports whether a node is to be asked whether it accepts events.
+func (o *outbox) doubts(addr string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.mu.refuges == nil {
+		return false
+	}
+	s := o.mu.refuges.byNode[addr]
+	return s != nil && s.Doubted(addr)
+}
+
+// patience is how long a pipeline may take at a node: less if there is another to go to.
+func (o *outbox) patience(addr string) time.Duration {
+	if !o.cfg.Standby {
+		return o.cfg.CommandTimeout
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s := o.mu.refuges.byNode[addr]; s != nil && s.Elsewhere(addr) {
+		return min(o.cfg.CommandTimeout, o.cfg.StandbyAfter)
+	}
+	return o.cfg.CommandTimeout
+}
+
+// prove finds out whether a node that is doubted accepts events, by one that nobody hears, until ctx ends or the
+// connection fails.
+func (w *writer) prove(ctx context.Context) error {
+	tick := time.NewTicker(proofEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if !w.t.outbox.doubts(w.addr) {
+			continue
+		}
+		channel, ok := w.t.topology.proofChannel(w.addr)
+		if !ok {
+			continue
+		}
+		w.commands = append(w.commands[:0], w.client.B().Spublish().Channel(channel).Message("0").Build())
+		switch err := w.doAside()[0].Error(); judge(err) {
+		case fine, forbidden: // an ACL has its say where the events are
+			w.t.outbox.accepts(w.addr)
+		case broken:
+			w.t.topology.suspect()
+			return fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(err))
+		case moved:
+			w.t.topology.suspect()
+		case busyNode:
+		}
+	}
+}
+
+// proofChannel is a channel of a node's shard that nobody listens on.
+func (t *topology) proofChannel(addr string) (channel string, ok bool) {
+	snapshot := t.snapshot.Load()
+	i, known := snapshot.NodeShard(addr)
+	if !known {
+		return "", false
+	}
+	shard, _ := snapshot.Shard(i)
+	if len(shard.Slots) == 0 {
+		return "", false
+	}
+	return wire.ProbeChannel(shard.Slots[0].From, wire.ProbeSuffix("proof")), true
+}
+
+// With Config.Standby an event that nobody hears, where somebody heard the one before, is sent again for stirFor, every
+// stirEvery: from Redis 7.2.2 on a replica that is promoted drops its subscriptions, and has them again in a moment.
+const (
+	stirFor   = 25 * time.Millisecond
+	stirEvery = 2 * time.Millisecond
+)
+
+// stirs reports whether an event of the stream that nobody heard is to be sent again.
+func (s *stream) stirs(cfg *Config, now time.Time) bool {
+	if !cfg.Standby || !s.heard {
+		return false
+	}
+	if s.alone.IsZero() {
+		s.alone = now
+	}
+	return now.Sub(s.alone) < stirFor
+}
