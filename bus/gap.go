@@ -11,14 +11,26 @@ import (
 // Gap is a stretch of events known to be missing.
 type Gap = transport.Gap
 
+// gapPeriod is how long gaps are only counted after one was logged. A fault leaves
+// one for each publisher and partition.
+const gapPeriod = 10 * time.Second
+
 // gapLog keeps a subscription's last gaps; the subscription's lock covers it.
 type gapLog struct {
-	kept []Gap // oldest first
+	kept            []Gap  // oldest first
+	lost, uncertain uint64 // events in all gaps ever
+	logged          time.Time
+	gaps, events    uint64 // not logged since
 }
 
 // add keeps g, as a part of the newest gap where it extends that, and reports
 // whether it is a gap of its own.
 func (gl *gapLog) add(g Gap) (fresh bool) {
+	if g.Kind == transport.Uncertain {
+		gl.uncertain += g.Count
+	} else {
+		gl.lost += g.Count
+	}
 	if n := len(gl.kept); n > 0 && gl.kept[n-1].Extends(g) {
 		last := &gl.kept[n-1]
 		last.To = g.To
@@ -32,6 +44,21 @@ func (gl *gapLog) add(g Gap) (fresh bool) {
 	return true
 }
 
+// due reports whether a gap of so many events is to be logged now, and which were
+// not logged before it.
+func (gl *gapLog) due(now time.Time, fresh bool, count uint64) (gaps, events uint64, due bool) {
+	if fresh && (gl.logged.IsZero() || now.Sub(gl.logged) >= gapPeriod) {
+		gaps, events = gl.gaps, gl.events
+		gl.logged, gl.gaps, gl.events = now, 0, 0
+		return gaps, events, true
+	}
+	if fresh {
+		gl.gaps++
+	}
+	gl.events += count
+	return 0, 0, false
+}
+
 // Gaps returns the last 256 gaps, oldest first; neighbouring stretches are told
 // as one.
 func (s *Subscription) Gaps() []Gap {
@@ -43,13 +70,30 @@ func (s *Subscription) Gaps() []Gap {
 	return append([]Gap(nil), s.mu.trouble.gaps.kept...)
 }
 
-// reportGap keeps g, logs the first of a run, and tells OnGap each.
-func (s *Subscription) reportGap(g Gap) {
+// missing is how many events all gaps have.
+func (s *Subscription) missing() (lost, uncertain uint64) {
 	s.mu.Lock()
-	fresh := s.troubleLocked().gaps.add(g)
+	defer s.mu.Unlock()
+	if s.mu.trouble == nil {
+		return 0, 0
+	}
+	gaps := &s.mu.trouble.gaps
+	return gaps.lost, gaps.uncertain
+}
+
+// reportGap keeps g, logs one of a run, and tells OnGap each.
+func (s *Subscription) reportGap(g Gap) {
+	now := time.Now()
+	s.mu.Lock()
+	known := &s.troubleLocked().gaps
+	gaps, events, due := known.due(now, known.add(g), g.Count)
 	s.mu.Unlock()
-	if fresh {
-		s.log().Warn("events are missing", zap.Stringer("gap", g))
+	if due {
+		fields := []zap.Field{zap.Stringer("gap", g)}
+		if events > 0 {
+			fields = append(fields, zap.Uint64("gapsNotLogged", gaps), zap.Uint64("eventsNotLogged", events))
+		}
+		s.log().Warn("events are missing", fields...)
 	}
 	if f := s.opts.onGap; f != nil {
 		s.callback("OnGap", func() { f(g) })

@@ -29,6 +29,11 @@ type Stats struct {
 	// Parked events wait for another attempt, or behind one of their key.
 	Parked uint64
 
+	// Lost and Uncertain events are those of all gaps, see [Subscription.Gaps]. They
+	// stand beside the ledger: nobody accepted them, but for those that a full inbox
+	// dropped, which are in Dropped too.
+	Lost, Uncertain uint64
+
 	// Deepest is the most events that wait in the mailbox of one lane, and HighWater
 	// the most that were ever seen to. The second is sampled: by publishers where
 	// they find a mailbox full, with each event that is timed, and whenever Stats is
@@ -77,6 +82,7 @@ func (s *subscription[T]) stats() Stats {
 	if t := s.times.Load(); t != nil {
 		t.read(&st.Handling)
 	}
+	st.Lost, st.Uncertain = s.missing()
 	return st
 }
 

@@ -42,10 +42,22 @@ func (k *book) turn(p page, from, to uint64) {
 	}
 	last, known := k.last[p]
 	if known && from != last+1 && len(k.wrong) < shown {
-		k.wrong = append(k.wrong, fmt.Sprintf("the numbers of publisher %s on %s/%d do not add up: %d came after %d",
-			p.publisher, p.topic, p.partition, from, last))
+		k.wrong = append(k.wrong, p.complain(last, from))
 	}
 	k.last[p] = to
+}
+
+// complain says what is wrong when number from came after number last.
+func (p page) complain(last, from uint64) string {
+	what := fmt.Sprintf("%d came again, or too late", from)
+	switch {
+	case from == last+2:
+		what = fmt.Sprintf("%d neither arrived nor lies in a gap", last+1)
+	case from > last:
+		what = fmt.Sprintf("%d to %d neither arrived nor lie in a gap", last+1, from-1)
+	}
+	return fmt.Sprintf("the numbers of publisher %s on %s/%d do not add up: %s (%d followed %d)",
+		p.publisher, p.topic, p.partition, what, from, last)
 }
 
 // close forgets a topic that is unsubscribed.

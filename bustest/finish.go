@@ -23,7 +23,7 @@ func (b *Bus) finish() {
 		b.t.Errorf("bustest: %v", err)
 	}
 	if len(left) > 0 {
-		b.t.Errorf("bustest: goroutines of the bus still run: %s", strings.Join(left, ", "))
+		b.t.Errorf("bustest: goroutines of the bus still run: %s%s", strings.Join(left, ", "), b.handlerStacks())
 	}
 	if !b.opts.unbalanced {
 		for _, what := range b.unbalanced() {

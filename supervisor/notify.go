@@ -5,9 +5,13 @@ import (
 	"time"
 )
 
-// HookGrace is how long Serve waits, after everything else, for OnEvent to handle
-// the last events.
+// HookGrace is how long OnEvent may run, after everything else has ended, to handle
+// the last events. While it waits for its turn on a busy machine nothing is counted.
 const HookGrace = time.Second
+
+// hookTick is the step in which HookGrace is counted. A process that stood still for
+// longer has used up one step, not the whole grace.
+const hookTick = HookGrace / 10
 
 // maxUntold bounds the events that wait for a slow OnEvent.
 const maxUntold = 4096
@@ -18,12 +22,14 @@ const maxUntold = 4096
 // flush; only an OnEvent that does not return outlives that, and it is reported.
 type notifier struct {
 	hook func(Event)
+	turn func(work func()) // runs work on a goroutine; nil is go, tests are slower
 
-	mu     sync.Mutex
-	queue  []Event
-	lost   uint64
-	active bool          // a goroutine is at work
-	quiet  chan struct{} // closed when active ends; nil if nobody waits
+	mu      sync.Mutex
+	queue   []Event
+	lost    uint64
+	active  bool          // a goroutine is at work, or will be as soon as it gets its turn
+	calling bool          // it is in the hook
+	quiet   chan struct{} // closed when active ends; nil if nobody waits
 }
 
 func (n *notifier) post(e Event) {
@@ -36,13 +42,22 @@ func (n *notifier) post(e Event) {
 	n.queue = append(n.queue, e)
 	if !n.active {
 		n.active = true
-		go n.work()
+		n.begin()
 	}
+}
+
+func (n *notifier) begin() {
+	if n.turn != nil {
+		n.turn(n.work)
+		return
+	}
+	go n.work()
 }
 
 func (n *notifier) work() {
 	for {
 		n.mu.Lock()
+		n.calling = false
 		if len(n.queue) == 0 {
 			n.queue = nil
 			n.active = false
@@ -57,6 +72,7 @@ func (n *notifier) work() {
 		n.queue[0] = Event{}
 		n.queue = n.queue[1:]
 		e.Lost = n.lost
+		n.calling = true
 		n.mu.Unlock()
 		n.tell(e)
 	}
@@ -73,17 +89,18 @@ func (n *notifier) tell(e Event) {
 		panicked := recover() != nil
 		n.mu.Lock()
 		n.lost++
+		n.calling = false
 		n.mu.Unlock()
 		if !panicked {
-			go n.work()
+			n.begin()
 		}
 	}()
 	n.hook(e)
 	handled = true
 }
 
-// flush waits until every event was handled, for at most HookGrace. It reports
-// whether that is so.
+// flush waits until every event was handled, unless the hook runs for HookGrace
+// meanwhile. It reports whether they were.
 func (n *notifier) flush() bool {
 	n.mu.Lock()
 	if !n.active {
@@ -95,12 +112,25 @@ func (n *notifier) flush() bool {
 	}
 	quiet := n.quiet
 	n.mu.Unlock()
-	timer := time.NewTimer(HookGrace)
+	timer := time.NewTimer(hookTick)
 	defer timer.Stop()
-	select {
-	case <-quiet:
-		return true
-	case <-timer.C:
-		return false
+	for left := HookGrace; ; timer.Reset(hookTick) {
+		select {
+		case <-quiet:
+			return true
+		case <-timer.C:
+		}
+		n.mu.Lock()
+		active, calling := n.active, n.calling
+		n.mu.Unlock()
+		if !active { // both had come true
+			return true
+		}
+		if calling {
+			left -= hookTick
+		}
+		if left <= 0 {
+			return false
+		}
 	}
 }

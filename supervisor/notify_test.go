@@ -39,6 +39,59 @@ func TestHookThatBlocks(t *testing.T) {
 	})
 }
 
+// What counts is how long the hook runs: a machine that is busy with other things
+// may keep it waiting for as long as it likes.
+func TestHookThatWaitsForItsTurn(t *testing.T) {
+	for name, tc := range map[string]struct {
+		each  time.Duration // a call of the hook lasts
+		exits bool          // it ends its goroutine, so that each call waits for a turn
+		left  bool          // in the end
+		took  time.Duration // from the end of the context, with three events to tell of
+	}{
+		"at once":             {0, false, false, time.Hour},
+		"in time":             {HookGrace / 4, false, false, time.Hour + 3*HookGrace/4},
+		"together too long":   {7 * HookGrace / 10, false, true, time.Hour + HookGrace},
+		"for ever":            {24 * time.Hour, false, true, time.Hour + HookGrace},
+		"one turn for each":   {0, true, false, 4 * time.Hour},
+		"in time, and exits":  {HookGrace / 4, true, false, 4*time.Hour + 3*HookGrace/4},
+		"too long, and exits": {7 * HookGrace / 10, true, true, 2*time.Hour + HookGrace},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				closing := false
+				s := mustNew(t, Spec{Name: "s", OnEvent: func(Event) {
+					if !closing {
+						return
+					}
+					time.Sleep(tc.each)
+					if tc.exits {
+						runtime.Goexit()
+					}
+				}}, Child{Name: "a", Serve: idle}, Child{Name: "b", Serve: idle})
+				end := begin(s)
+				synctest.Wait()
+				closing = true
+				s.notifier.turn = func(work func()) {
+					go func() {
+						time.Sleep(time.Hour)
+						work()
+					}()
+				}
+				began := time.Now()
+				err := end()
+				var abandoned *AbandonedError
+				if got := errors.As(err, &abandoned); got != tc.left || got && !abandoned.Hook {
+					t.Errorf("Serve: %v", err)
+				}
+				if took := time.Since(began); (took - tc.took).Abs() > 3*hookTick {
+					t.Errorf("it took %v, want %v", took, tc.took)
+				}
+				time.Sleep(7 * 24 * time.Hour) // for the hook to end
+			})
+		})
+	}
+}
+
 func TestHookThatPanicsOrExits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var seqs []uint64

@@ -119,7 +119,7 @@ func TestPassiveHoldsNoGoroutine(t *testing.T) {
 	before := runtime.NumGoroutine()
 	p := mustPassive(t, Spec{Name: "p"})
 	p.Failed(dawn, "a", errBoom)
-	if after := runtime.NumGoroutine(); after != before {
+	if after := runtime.NumGoroutine(); after > before { // fewer: another test's came to its end
 		t.Errorf("%d goroutines before, %d after", before, after)
 	}
 	if _, err := NewPassive(Spec{Name: "p", Strategy: OneForAll}); err == nil {

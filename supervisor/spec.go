@@ -88,8 +88,8 @@ type Spec struct {
 	// runs on a goroutine of its own, which lives only while there is something to
 	// tell: it may call any method of the supervisor, and when it blocks or panics
 	// the supervisor works on. What it is too slow for is dropped and counted in
-	// Event.Lost. Serve returns after its last event was handled, unless that takes
-	// longer than HookGrace.
+	// Event.Lost. Serve returns after its last event was handled, unless OnEvent runs
+	// for HookGrace meanwhile.
 	OnEvent func(Event)
 
 	// Rand draws from [0, 1) for jitter; calls never overlap, and it must not

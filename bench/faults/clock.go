@@ -79,7 +79,7 @@ func compileShim(dir string) (path string, err error) {
 		return "", err
 	}
 	path = filepath.Join(dir, "clock.so")
-	if out, err := exec.Command("cc", "-O2", "-shared", "-fPIC", "-o", path, source, "-ldl").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(context.Background(), "cc", "-O2", "-shared", "-fPIC", "-o", path, source, "-ldl").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("compile the clock: %w: %s", err, out)
 	}
 	return path, nil

@@ -117,9 +117,9 @@ func printKind(out io.Writer, kind conditions, lines []line) {
 			continue
 		}
 		fmt.Fprintf(out, "- %s, %d runs: %d events accepted, %d Publish calls failed; %d missing (told: %d lost, %d uncertain; silent: %d), "+
-			"%d more of publishers that were killed; %d over-reported, %d twice, %d out of order.\n",
+			"%d more of publishers that were killed; %d over-reported, %d told of as the wrong kind, %d twice, %d out of order.\n",
 			e.Name, runs, all.Accepted, all.Failed, all.Missing, all.Lost, all.Uncertain, all.Silent, all.Orphaned,
-			all.OverReported+all.WrongKind, all.Duplicates, all.Disorder)
+			all.OverReported, all.WrongKind, all.Duplicates, all.Disorder)
 	}
 	fmt.Fprintln(out)
 }

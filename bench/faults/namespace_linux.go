@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -40,7 +41,7 @@ func inNamespace() (ended bool, err error) {
 		return false, err
 	}
 	runtime.LockOSThread() // the thread that starts it must live: its death kills it
-	inner := exec.Command(self, os.Args[1:]...)
+	inner := exec.CommandContext(context.Background(), self, os.Args[1:]...)
 	inner.Env = append(os.Environ(), namespaceEnv+"=1")
 	inner.Stdin, inner.Stdout, inner.Stderr = os.Stdin, os.Stdout, os.Stderr
 	inner.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGTERM}
@@ -83,7 +84,7 @@ func canIsolate() error {
 }
 
 func ip(words ...string) error {
-	if out, err := exec.Command("ip", words...).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(context.Background(), "ip", words...).CombinedOutput(); err != nil {
 		return fmt.Errorf("ip %s: %w: %s", strings.Join(words, " "), err, out)
 	}
 	return nil
@@ -96,7 +97,7 @@ func blackhole(rule ...string) error {
 
 func clearBlackholes() error {
 	for {
-		out, err := exec.Command("ip", "rule", "list", "pref", prefBlackhole).Output()
+		out, err := exec.CommandContext(context.Background(), "ip", "rule", "list", "pref", prefBlackhole).Output()
 		if err != nil || len(out) == 0 {
 			return err
 		}

@@ -20,6 +20,7 @@ type mode struct {
 // modes is all of them. A contestant of its own comes of each.
 var modes = []mode{
 	{name: "shardbus", complete: true, set: func(*redis.Config) {}},
+	{name: "standby", complete: true, set: func(c *redis.Config) { c.Standby = true }},
 	{name: "repair-off", set: func(c *redis.Config) { c.Repair.Off = true }},
 }
 

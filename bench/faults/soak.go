@@ -9,10 +9,14 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/internal/proof"
+	"github.com/shardbus/shardbus/transport/redis"
 )
 
 // soakRate is the events a second of each contestant in a soak.
 const soakRate = 2000
+
+// warmUpTime is how long it takes until what publishers remember for Repair has its full age: it fills with the time.
+const warmUpTime = redis.DefaultRepairAge + 5*time.Second
 
 // Growth that is still flat: a process has more goroutines while a connection is being made, and the heap of a Go
 // program is not the same twice.
@@ -47,7 +51,7 @@ func soak(ctx context.Context, o options) (err error) {
 	}
 	say("seed %d: %s", o.seed, strings.Join(slugs, " "))
 	return o.onStage(ctx, 1, o.contestants(who), func(s *proof.Stage) error {
-		pause(ctx, 2*time.Second)
+		pause(ctx, warmUpTime)
 		before, err := s.Memory(ctx)
 		if err != nil {
 			return err

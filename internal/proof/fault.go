@@ -54,7 +54,7 @@ func (s *Stage) Run(ctx context.Context, faults []Fault, rounds int) (windows []
 const rest = 300 * time.Millisecond
 
 // injectTimeout bounds how long a fault may take to happen, the election of a new primary included.
-const injectTimeout = 15 * time.Second
+const injectTimeout = 2 * time.Minute
 
 // One lets one fault happen. After an error the window is what there was of it; it may be zero.
 func (s *Stage) One(ctx context.Context, f Fault, round int) (w Window, err error) {

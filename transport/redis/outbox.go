@@ -248,8 +248,8 @@ type outcome struct {
 }
 
 // settle takes in the outcomes of a batch, in its order. It reports whether a channel that had receivers has none any
-// more.
-func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) (deserted bool) {
+// more, and whether such events are to be sent again in a moment.
+func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) (deserted, stirred bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
@@ -267,6 +267,11 @@ func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) (d
 			}
 			continue
 		}
+		if out.err == nil && out.receivers == 0 && it.stream.stirs(o.cfg, now) {
+			out.again, it.repeated, it.doc = true, true, nil
+			deserted, stirred = true, true
+			continue
+		}
 		it.settled = true
 		if out.err == nil && it.seq != 0 && !it.dead && it.stream.window != nil {
 			it.doc = it.stream.window.Put(now, it.seq, it.doc)
@@ -275,7 +280,7 @@ func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) (d
 		it.stream.sent(now)
 		if out.err == nil {
 			deserted = deserted || out.receivers == 0 && it.stream.heard
-			it.stream.heard = out.receivers > 0
+			it.stream.heard, it.stream.alone = out.receivers > 0, time.Time{}
 		}
 	}
 	for _, s := range b.streams {
@@ -293,7 +298,7 @@ func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) (d
 		}
 	}
 	l.makeRoom()
-	return deserted
+	return deserted, stirred
 }
 
 // finishLocked tells an item's caller how it ended, unless the caller has left.

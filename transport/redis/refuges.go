@@ -18,7 +18,7 @@ var errStandbyNowhere = errors.New("Config.Standby needs a cluster: without one,
 
 // refugeConfig is when a primary is gone back to. While events are published at a replica nothing is missing: there is
 // no hurry, and each return to a primary that is not well costs Config.StandbyAfter.
-var refugeConfig = refuge.Config{Trial: 500 * time.Millisecond, MaxTrial: 30 * time.Second, Calm: time.Minute}
+var refugeConfig = refuge.Config{Trial: 500 * time.Millisecond, MaxTrial: 30 * time.Second, Calm: time.Minute, Doubt: 500 * time.Millisecond}
 
 // proofEvery is how often a node that is doubted is asked whether it accepts events.
 const proofEvery = 50 * time.Millisecond
@@ -196,4 +196,22 @@ func (t *topology) proofChannel(addr string) (channel string, ok bool) {
 		return "", false
 	}
 	return wire.ProbeChannel(shard.Slots[0].From, wire.ProbeSuffix("proof")), true
+}
+
+// With Config.Standby an event that nobody hears, where somebody heard the one before, is sent again for stirFor, every
+// stirEvery: from Redis 7.2.2 on a replica that is promoted drops its subscriptions, and has them again in a moment.
+const (
+	stirFor   = 25 * time.Millisecond
+	stirEvery = 2 * time.Millisecond
+)
+
+// stirs reports whether an event of the stream that nobody heard is to be sent again.
+func (s *stream) stirs(cfg *Config, now time.Time) bool {
+	if !cfg.Standby || !s.heard {
+		return false
+	}
+	if s.alone.IsZero() {
+		s.alone = now
+	}
+	return now.Sub(s.alone) < stirFor
 }

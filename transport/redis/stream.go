@@ -29,7 +29,8 @@ type stream struct {
 	givenTo  string         // given, as it travels
 	window   *window.Window // what can be sent once more; nil: nothing
 
-	heard bool // the last event had receivers
+	heard bool      // the last event had receivers
+	alone time.Time // with Config.Standby, since when the first in the queue has none; zero: it was not sent
 
 	markAt   time.Time // when the next watermark is due; zero: never, nothing was published
 	markStep int       // how many there were since the last event

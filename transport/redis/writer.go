@@ -174,7 +174,8 @@ func (w *writer) write(ctx context.Context, l *lane) error {
 		w.t.topology.suspect()
 		failure = fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(failure))
 	}
-	if w.t.outbox.settle(l, &w.batch, w.outcomes, failure) {
+	deserted, stirred := w.t.outbox.settle(l, &w.batch, w.outcomes, failure)
+	if deserted {
 		// The subscribers have left, or the slot has and this node does not know, or their connections are dead.
 		w.t.topology.hint()
 		w.link.raiseDoubt()
@@ -187,6 +188,11 @@ func (w *writer) write(ctx context.Context, l *lane) error {
 		select {
 		case <-ctx.Done():
 		case <-time.After(w.pause.NextBackOff()):
+		}
+	case stirred:
+		select {
+		case <-ctx.Done():
+		case <-time.After(stirEvery):
 		}
 	default:
 		w.pause.Reset()

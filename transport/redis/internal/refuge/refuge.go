@@ -13,6 +13,9 @@ type Config struct {
 	// again within Calm of the return it doubles, up to MaxTrial.
 	Trial, MaxTrial time.Duration
 	Calm            time.Duration
+	// Doubt is how long a node must have said that it is cut off. When the cluster is not whole all nodes say so, but not
+	// from the same moment on.
+	Doubt time.Duration
 }
 
 // Shard is one shard. It is not safe for concurrent use.
@@ -26,8 +29,9 @@ type Shard struct {
 
 // health is what is known of a node. The zero value is a node of which nothing bad is known.
 type health struct {
-	failed  bool // it did not accept, and has not since
-	failing bool // it says of itself that it is cut off
+	failed  bool      // it did not accept, and has not since
+	failing bool      // it says of itself that it is cut off, and has for Config.Doubt
+	said    time.Time // since when it says so; zero: it does not
 	fine    time.Time
 	trial   time.Duration
 	back    time.Time // when it was gone back to
@@ -98,14 +102,22 @@ func (s *Shard) Accepts(now time.Time, node string) {
 	s.choose(now)
 }
 
-// Says takes in what a node says of itself: whether it is cut off from the majority.
+// Says takes in what a node says of itself: whether it is cut off from the majority. It is to be called again and again.
 func (s *Shard) Says(now time.Time, node string, failing bool) {
 	h := s.health[node]
-	if h == nil || h.failing == failing {
+	if h == nil {
 		return
 	}
-	h.failing, h.fine = failing, time.Time{}
-	s.choose(now)
+	switch {
+	case !failing:
+		h.said = time.Time{}
+	case h.said.IsZero():
+		h.said = now
+	}
+	if failing = failing && now.Sub(h.said) >= s.cfg.Doubt; failing != h.failing {
+		h.failing, h.fine = failing, time.Time{}
+		s.choose(now)
+	}
 }
 
 // Doubted reports whether Accepts is wanted of a node: as long as it has failed, and while the primary is on trial.

@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-var cfg = Config{Trial: time.Second, MaxTrial: 8 * time.Second, Calm: time.Minute}
+var cfg = Config{Trial: time.Second, MaxTrial: 8 * time.Second, Calm: time.Minute, Doubt: time.Second}
 
 var start = time.Unix(1000, 0)
 
@@ -68,15 +68,19 @@ func TestFlapping(t *testing.T) {
 // TestCutOff: a primary that says that it is cut off is left, unless its replicas say so too.
 func TestCutOff(t *testing.T) {
 	s := New(cfg, "p", []string{"r"})
-	s.Says(start, "r", true)
 	s.Says(start, "p", true)
+	s.Says(start.Add(500*time.Millisecond), "r", true)
+	s.Says(start.Add(999*time.Millisecond), "p", true)
+	s.Says(start.Add(1500*time.Millisecond), "r", true)
+	s.Says(start.Add(1500*time.Millisecond), "p", true)
 	at(t, s, "p")
-	s.Says(start, "r", false)
+	now := start.Add(2 * time.Second)
+	s.Says(now, "r", false)
 	at(t, s, "r")
-	s.Says(start, "p", false)
+	s.Says(now, "p", false)
 	at(t, s, "r")
-	s.Accepts(start, "p")
-	s.Accepts(start.Add(time.Second), "p")
+	s.Accepts(now, "p")
+	s.Accepts(now.Add(time.Second), "p")
 	at(t, s, "p")
 }
 
