@@ -66,7 +66,7 @@ func (t *Transport) enqueue(ctx context.Context, c *call) error {
 		default:
 		}
 	}
-	timer := time.NewTimer(t.cfg.PublishTimeout - time.Since(begin))
+	timer := c.timer(t.cfg.PublishTimeout - time.Since(begin))
 	defer timer.Stop()
 	if leader != nil {
 		return c.wait(ctx, timer.C)
