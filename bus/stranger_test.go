@@ -8,8 +8,7 @@ import (
 	"testing"
 
 	"github.com/shardbus/shardbus/bus"
-	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/memory"
+	"github.com/shardbus/shardbus/bustest"
 )
 
 // Bare payloads carry no key on the wire: it is found by decoding, and order
@@ -19,12 +18,11 @@ func TestStrangersKeepOrderPerKey(t *testing.T) {
 		Sensor string
 		N      int
 	}
-	broker := memory.NewBroker()
-	b := newBus(t, bus.Config{Transport: broker.Connect()})
-	topic := newTopic(t, b, bus.TopicConfig[reading]{Name: "readings", Key: func(r reading) string { return r.Sensor }})
+	b := bustest.New(t)
+	readings := bus.TopicConfig[reading]{Name: "readings", Key: func(r reading) string { return r.Sensor }}
 	var mu sync.Mutex
 	lastOf := map[string]int{}
-	s := subscribe(t, topic, "s", func(_ context.Context, r reading) error {
+	s := subscribe(t, newTopic(t, b.Bus, readings), "s", func(_ context.Context, r reading) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if r.N != lastOf[r.Sensor]+1 {
@@ -33,26 +31,22 @@ func TestStrangersKeepOrderPerKey(t *testing.T) {
 		lastOf[r.Sensor] = r.N
 		return nil
 	}, bus.Lanes(8))
-	stranger := broker.Connect()
-	results := make([]transport.Result, 1)
 	for n := 1; n <= 200; n++ {
 		for sensor := range 10 {
 			payload, err := json.Marshal(reading{fmt.Sprint("s", sensor), n})
 			if err != nil {
 				t.Fatal(err)
 			}
-			stranger.Publish(t.Context(), []*transport.Envelope{{Topic: "readings", Payload: payload}}, results)
+			b.Poison("readings", payload)
 		}
 	}
-	stranger.Publish(t.Context(), []*transport.Envelope{{Topic: "readings", Payload: []byte("no JSON")}}, results)
-	if err := b.Shutdown(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if st := s.Stats(); st.Handled != 2000 || st.DeadLettered != 1 || !st.Balanced() {
+	b.Poison("readings", []byte("no JSON"))
+	bustest.WaitIdle(t, b)
+	if st := s.Stats(); st.Handled != 2000 || st.DeadLettered != 1 {
 		t.Errorf("%v", st)
 	}
-	letters := s.DeadLetters()
-	if payload, _ := letters[0].Delivery.Payload(); string(payload) != "no JSON" || !letters[0].Delivery.ID().IsZero() {
-		t.Errorf("%s", payload)
+	l := bustest.RequireDeadLettered(t, b, readings, "s")
+	if string(l.Payload) != "no JSON" || !l.Delivery.ID().IsZero() {
+		t.Errorf("%s", l.Payload)
 	}
 }

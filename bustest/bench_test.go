@@ -9,6 +9,7 @@ import (
 )
 
 // What a bus costs a test: made and closed, its clean-up with all checks included.
+// The aim is 50 µs and 64 KiB.
 func BenchmarkNew(b *testing.B) {
 	ft := &fakeT{TB: b}
 	b.ReportAllocs()

@@ -55,7 +55,7 @@ type Bus struct {
 // logs to t. The test's clean-up closes it and then fails the test
 //
 //   - if goroutines of the bus are left: handlers that did not end with their
-//     context, see [AllowGoroutines];
+//     context, shown with their stacks, see [AllowGoroutines];
 //   - if a ledger does not balance: a subscription's, or the numbers of what arrived
 //     and what gaps tell, see [AllowUnbalanced];
 //   - if a dead letter is left that no function of this package has returned, see

@@ -24,7 +24,7 @@ func RequirePublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], mat
 	q, msgs := newQuery(topic, matches), published(t, b, topic)
 	found := q.filter(msgs)
 	if len(found) == 0 {
-		t.Fatalf("bustest: nothing published on %s matches%s", topic.Name, q.instead(b, msgs))
+		t.Fatalf("bustest: nothing published on %s matches%s%s", topic.Name, q.instead(b, msgs), b.early())
 		return bus.Message[T]{}
 	}
 	return found[0]
@@ -37,7 +37,7 @@ func RequirePublishedOnce[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T],
 	q, msgs := newQuery(topic, matches), published(t, b, topic)
 	switch found := q.filter(msgs); len(found) {
 	case 0:
-		t.Fatalf("bustest: nothing published on %s matches%s", topic.Name, q.instead(b, msgs))
+		t.Fatalf("bustest: nothing published on %s matches%s%s", topic.Name, q.instead(b, msgs), b.early())
 	case 1:
 		return found[0]
 	default:
@@ -76,6 +76,14 @@ func WaitPublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matche
 		return bus.Message[T]{}
 	}
 	return found[0]
+}
+
+// early says so if the test looks before the handlers are done.
+func (b *Bus) early() string {
+	if pending := describePending(b.link.hub.members()); pending != "" {
+		return "\nhandlers were not done yet (WaitIdle and WaitPublished wait for them):" + pending
+	}
+	return ""
 }
 
 // published is all that b published on the topic.

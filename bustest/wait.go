@@ -3,6 +3,7 @@ package bustest
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,9 +82,11 @@ func WaitHandled(t testing.TB, sub *bus.Subscription, n int) {
 	switch st := sub.Stats(); {
 	case st.Handled >= uint64(n):
 	case ended:
-		t.Fatalf("bustest: %s/%s ended before it had handled %d events: %v", sub.Topic(), sub.Name(), n, st)
+		t.Fatalf("bustest: %s/%s ended before it had handled %d events: %v%s",
+			sub.Topic(), sub.Name(), n, st, w.Bus.lastFailure(sub))
 	case !ok:
-		t.Fatalf("bustest: %s/%s has not handled %d events after %v: %v", sub.Topic(), sub.Name(), n, patience, st)
+		t.Fatalf("bustest: %s/%s has not handled %d events after %v: %v%s",
+			sub.Topic(), sub.Name(), n, patience, st, w.Bus.lastFailure(sub))
 	}
 }
 
@@ -107,10 +110,15 @@ func WaitIdle(t testing.TB, b *Bus) {
 	if await(b.patience(), sources, func() bool { return h.idle(buses) }) {
 		return
 	}
-	t.Fatalf("bustest: not idle after %v:%s", b.patience(), describePending(buses))
+	pending := describePending(buses)
+	if pending == "" {
+		pending = " events came all the time"
+	}
+	t.Fatalf("bustest: not idle after %v:%s", b.patience(), pending)
 }
 
-// describePending says what keeps buses from being idle.
+// describePending says what keeps buses from being idle: why events wait for another
+// attempt, and where handlers are.
 func describePending(buses []*Bus) string {
 	var text strings.Builder
 	for i, b := range buses {
@@ -118,17 +126,32 @@ func describePending(buses []*Bus) string {
 		if len(buses) > 1 {
 			where = fmt.Sprintf("bus %d: ", i+1)
 		}
+		running := uint64(0)
 		for _, s := range b.Subscriptions() {
 			if st := s.Stats(); st.Pending() > 0 {
-				fmt.Fprintf(&text, "\n  %s%s/%s: %v", where, s.Topic(), s.Name(), st)
+				fmt.Fprintf(&text, "\n  %s%s/%s: %v%s", where, s.Topic(), s.Name(), st, b.lastFailure(s))
+				running += st.Running
 			}
+		}
+		if running > 0 {
+			text.WriteString(strings.ReplaceAll(b.handlerStacks(), "\n", "\n  "))
 		}
 		for _, held := range b.link.describeHeld() {
 			fmt.Fprintf(&text, "\n  %s%s", where, held)
 		}
 	}
-	if text.Len() == 0 {
-		return " events came all the time"
-	}
 	return text.String()
+}
+
+// lastFailure says why the last attempt of a subscription that failed did.
+func (b *Bus) lastFailure(sub *bus.Subscription) string {
+	if b == nil {
+		return ""
+	}
+	for _, a := range slices.Backward(b.attemptsAt(sub.Topic(), sub.Name())) {
+		if a.err != nil {
+			return fmt.Sprintf("\n    attempt %d of key %q failed last: %v", a.d.Attempt(), a.d.Key(), a.err)
+		}
+	}
+	return ""
 }

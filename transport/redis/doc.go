@@ -26,6 +26,8 @@
 //	    silence asks a server that says nothing whether it lives                               (silence)
 //	  link      what the writer and the reader of a shard do for each other                   (link)
 //	  courier   sends control documents beside the events, on the writer's connection        (courier)
+//	copies      with Config.Standby, the same channels at the replicas                          (copies)
+//	refuges     and where a shard's events are published while its primary is of no use         (refuges, internal/refuge)
 //	dedicated   topics with connections of their own: each a transport within the transport     (dedicated)
 //	clock       asks for what is missing, and gives up what has been for too long             (clock)
 //	repair      asks publishers and answers subscribers, over channels of its own             (repair, greeting, answers, listening)

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"slices"
 	"time"
 
 	"github.com/shardbus/shardbus/router"
@@ -101,10 +102,17 @@ func (r *registry) listen(now time.Time, wanted map[string]control, keep time.Du
 // listLocked lists a new channel.
 func (r *registry) listLocked(ch *channel) {
 	r.mu.channels[ch.name] = ch
-	if r.mu.bySlot[ch.slot] == nil {
-		r.mu.bySlot[ch.slot] = make(map[*channel]struct{})
+	r.mu.bySlot[ch.slot] = append(r.mu.bySlot[ch.slot], ch)
+}
+
+// dropLocked forgets a channel that is subscribed nowhere.
+func (r *registry) dropLocked(ch *channel) {
+	delete(r.mu.channels, ch.name)
+	// A new slice: somebody may be going through the old one.
+	rest := slices.DeleteFunc(slices.Clone(r.mu.bySlot[ch.slot]), func(other *channel) bool { return other == ch })
+	if r.mu.bySlot[ch.slot] = rest; len(rest) == 0 {
+		delete(r.mu.bySlot, ch.slot)
 	}
-	r.mu.bySlot[ch.slot][ch] = struct{}{}
 }
 
 // post is where our inbox is confirmed: what is sent through the node on that slot can be answered there.

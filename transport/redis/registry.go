@@ -23,7 +23,7 @@ type registry struct {
 		topics   map[string]*topicState
 		channels map[string]*channel
 		control  map[string]*channel // of channels: those the transport listens on for itself
-		bySlot   map[int]map[*channel]struct{}
+		bySlot   map[int][]*channel
 		feeds    map[string]*feed
 		// dirty are the slots where desired and confirmed state differ, by the address that should act.
 		dirty map[string]map[int]struct{}
@@ -47,7 +47,7 @@ func newRegistry(t *Transport, topology *topology) *registry {
 	r.mu.topics = make(map[string]*topicState)
 	r.mu.channels = make(map[string]*channel)
 	r.mu.control = make(map[string]*channel)
-	r.mu.bySlot = make(map[int]map[*channel]struct{})
+	r.mu.bySlot = make(map[int][]*channel)
 	r.mu.feeds = make(map[string]*feed)
 	r.mu.dirty = make(map[string]map[int]struct{})
 	r.mu.detours = make(map[int]string)
@@ -69,6 +69,7 @@ func (r *registry) want(placement router.Placement) (live *await, mine bool, err
 	}
 	live = &await{open: 1, done: make(chan struct{})}
 	state := &topicState{placement: placement, live: live}
+	live.topic = state
 	r.mu.topics[placement.Topic] = state
 	for i := range placement.Len() {
 		slot := placement.Slot(i)
@@ -138,15 +139,6 @@ func (r *registry) forget() {
 		r.unwant(topic, transport.ErrClosed)
 	}
 	r.listen(time.Now(), nil, 0)
-}
-
-// dropLocked forgets a channel that is subscribed nowhere.
-func (r *registry) dropLocked(ch *channel) {
-	delete(r.mu.channels, ch.name)
-	delete(r.mu.bySlot[ch.slot], ch)
-	if len(r.mu.bySlot[ch.slot]) == 0 {
-		delete(r.mu.bySlot, ch.slot)
-	}
 }
 
 // gone reports whether the servers have confirmed that none of the channels is subscribed, or somebody wants it again.
@@ -224,7 +216,7 @@ func (r *registry) rehome(changes router.Changes) {
 	r.mu.dirty = make(map[string]map[int]struct{}, len(stale))
 	for slot, channels := range r.mu.bySlot {
 		owner := r.topology.owner(slot)
-		for ch := range channels {
+		for _, ch := range channels {
 			r.promoteLocked(ch, owner)
 			if ch.users > 0 && (ch.home == nil || ch.home.addr != owner) {
 				r.markForLocked(owner, slot)
@@ -247,7 +239,7 @@ func (r *registry) movedLocked(move router.SlotMove) {
 		reason = transport.FailOver
 	}
 	for slot := move.Slots.From; slot <= move.Slots.To; slot++ {
-		for ch := range r.mu.bySlot[slot] {
+		for _, ch := range r.mu.bySlot[slot] {
 			if ch.users > 0 && (ch.home == nil || ch.home.addr != move.To.Addr) {
 				ch.moved = reason
 				ch.fault(reason)
@@ -317,7 +309,7 @@ func (r *registry) tasks(f *feed) []task {
 	tasks := make([]task, 0, len(slots))
 	for slot := range slots {
 		todo := task{slot: slot}
-		for ch := range r.mu.bySlot[slot] {
+		for _, ch := range r.mu.bySlot[slot] {
 			switch {
 			case ch.users > 0 && ch.home != f && ch.asked == nil && r.ownerLocked(slot) == f.addr:
 				ch.asked = f

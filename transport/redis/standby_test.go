@@ -103,16 +103,20 @@ func TestStandby(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fakecluster.Linger(t)
 				c := fakecluster.New(t, kind)
-				standbyFlow(t, c, redis.Config{Addrs: c.Addrs(), Dial: c.Dial, Standby: true})
+				standbyFlow(t, c, redis.Config{Addrs: c.Addrs(), Dial: c.Dial, Standby: true}, kind.Version == "7.2.4")
 			})
 		})
 	}
 }
 
-func standbyFlow(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
+// standbyFlow lets all faults happen, or only a killed primary, a graceful fail-over and a primary that refuses.
+func standbyFlow(t *testing.T, c *fakecluster.Cluster, cfg redis.Config, few bool) {
 	f := startFlowAt(t, cfg, 3, 20*time.Millisecond)
 	time.Sleep(500 * time.Millisecond) // replicas are subscribed to a moment later than primaries
 	for round, fault := range standbyFaults {
+		if few && round%5 != 0 { // servers differ only where slots change hands
+			continue
+		}
 		f.sub.silence()
 		mend := fault.inject(c, f, round)
 		f.flowing(t)

@@ -30,7 +30,7 @@ func (r *registry) unreachable(addr string, err error) {
 		return
 	}
 	for slot := range r.mu.dirty[addr] {
-		for ch := range r.mu.bySlot[slot] {
+		for _, ch := range r.mu.bySlot[slot] {
 			for _, a := range ch.waiting {
 				a.failLocked(err)
 			}
