@@ -13,7 +13,7 @@ SEED ?= 0
 FAULTFLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help test redis vet fmt lint fuzz bench soak microbench faults soak-redis examples cover clean
+.PHONY: help test redis vet fmt lint fuzz bench bench-redis soak microbench faults soak-redis examples cover clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ fuzz: ## each fuzz target for FUZZTIME (20000x: that many inputs)
 
 bench: ## our bus beside its peers: the table of docs/benchmarks.md
 	go -C bench run .
+
+bench-redis: redis ## transport/redis beside rueidis: throughput and latency, see docs/benchmarks.md
+	go test -run '^$$' -bench Beside -benchtime 1x ./transport/redis
 
 soak: ## ten minutes' worth of events (60 million) in less than one: memory stays flat, ledgers balance
 	go -C bench run . -soak 60000000

@@ -15,6 +15,7 @@ type call struct {
 	results []transport.Result
 	open    int           // items that are queued and not settled, and 1 while more are to be queued
 	done    chan struct{} // capacity 1: open became 0
+	timeout *time.Timer   // of the caller; stopped when it is not waiting
 }
 
 // item is one event that waits to be accepted.
@@ -77,6 +78,16 @@ func (p *callPool) put(c *call) {
 	}
 	c.results = nil
 	p.pool.Put(c)
+}
+
+// timer starts the call's timer. Whoever waits stops it.
+func (c *call) timer(d time.Duration) *time.Timer {
+	if c.timeout == nil {
+		c.timeout = time.NewTimer(d)
+	} else {
+		c.timeout.Reset(d)
+	}
+	return c.timeout
 }
 
 // release takes one off what the call waits for.

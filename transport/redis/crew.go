@@ -35,11 +35,11 @@ func (o *outbox) dismiss(l *lane, c *crew) {
 	}
 }
 
-// lead queues the only event of a call, and returns a writer for the caller to write it with, if there is one idle and
-// nothing of the event's stream is in flight; else it does nothing. Only who has no way to be called back may lead: in a
-// pipeline there is none.
+// lead queues the events of a call, and returns a writer for the caller to write them with, if there is one idle, all are
+// for one lane and one pipeline, and nothing of their streams is in flight; else it does nothing. Only who has no way to be
+// called back may lead: in a pipeline there is none.
 func (o *outbox) lead(ctx context.Context, c *call) (w *writer, l *lane) {
-	if len(c.items) != 1 || c.items[0].env == nil || ctx.Done() != nil || o.cfg.PublishTimeout < 2*o.cfg.CommandTimeout {
+	if len(c.items) > batchEvents || ctx.Done() != nil || o.cfg.PublishTimeout < 2*o.cfg.CommandTimeout {
 		return nil, nil
 	}
 	o.mu.Lock()
@@ -47,31 +47,69 @@ func (o *outbox) lead(ctx context.Context, c *call) (w *writer, l *lane) {
 	if o.mu.err != nil {
 		return nil, nil
 	}
-	it := &c.items[0]
-	s := o.streamLocked(streamKey{publisher: it.env.Publisher, channel: it.channel}, it.slot)
-	if l = s.lane; l.crew == nil || l.crew.running.Err() != nil || s.inFlight > 0 || l.full(o.cfg, it.size) {
+	if l = o.leadableLocked(c); l != nil {
+		select {
+		case w = <-l.crew.idle:
+		default:
+		}
+	}
+	if w == nil {
+		for i := range c.items {
+			c.items[i].stream = nil // not queued
+		}
 		return nil, nil
 	}
-	select {
-	case w = <-l.crew.idle:
-	default:
-		return nil, nil
+	for i := range c.items {
+		it := &c.items[i]
+		s := it.stream
+		if s == nil { // refused
+			continue
+		}
+		s.queue = append(s.queue, it)
+		l.events++
+		l.bytes += it.size
+		if !s.ready {
+			s.ready = true
+			l.ready = append(l.ready, s)
+		}
+		c.open++
 	}
-	it.stream = s
-	s.queue = append(s.queue, it)
-	l.events++
-	l.bytes += it.size
-	if !s.ready {
-		s.ready = true
-		l.ready = append(l.ready, s)
-	}
-	c.open++
 	c.release()
 	return w, l
 }
 
-// lead sends what is ready, the caller's event among it if that is not more than one pipeline holds, and gives the writer
-// back.
+// leadableLocked finds the streams of a call's events, and the lane of all of them if the caller may lead there as far as
+// the lane is concerned.
+func (o *outbox) leadableLocked(c *call) *lane {
+	var l *lane
+	events, bytes := 0, 0
+	for i := range c.items {
+		it := &c.items[i]
+		if it.env == nil { // refused
+			continue
+		}
+		s := o.streamLocked(streamKey{publisher: it.env.Publisher, channel: it.channel}, it.slot)
+		if l == nil {
+			l = s.lane
+		}
+		if s.lane != l || s.inFlight > 0 {
+			return nil
+		}
+		it.stream = s
+		events++
+		bytes += it.size
+	}
+	switch {
+	case l == nil || l.crew == nil || l.crew.running.Err() != nil || l.full(o.cfg, bytes):
+		return nil
+	case events > 1 && (l.events+events > o.cfg.QueueEvents || l.bytes+bytes > o.cfg.QueueBytes || bytes > batchBytes):
+		return nil
+	}
+	return l
+}
+
+// lead sends what is ready, the caller's events among it if that is not more than one pipeline holds, and gives the
+// writer back.
 func (w *writer) lead(l *lane) {
 	c := w.crew
 	if err := w.write(c.running, l); err != nil {

@@ -16,14 +16,14 @@ type lane struct {
 	crew    *crew // nil: nobody is connected
 
 	wake  chan struct{} // capacity 1: there is something to take
-	space chan struct{} // closed, and replaced, when there is room again
+	space chan struct{} // closed when there is room again; nil: nobody waits
 
 	markAt  time.Time // no watermark is due before this; zero: none is due
 	lastErr error     // why the last pipeline failed; nil after one that did not
 }
 
 func newLane(addr string) *lane {
-	return &lane{addr: addr, streams: make(map[streamKey]*stream), wake: make(chan struct{}, 1), space: make(chan struct{})}
+	return &lane{addr: addr, streams: make(map[streamKey]*stream), wake: make(chan struct{}, 1)}
 }
 
 // add lists a stream here, with what it holds.
@@ -77,10 +77,20 @@ func (l *lane) leave(it *item) {
 	l.bytes -= it.size
 }
 
+// room returns what is closed when there is room again.
+func (l *lane) room() <-chan struct{} {
+	if l.space == nil {
+		l.space = make(chan struct{})
+	}
+	return l.space
+}
+
 // makeRoom wakes whoever waits for space.
 func (l *lane) makeRoom() {
-	close(l.space)
-	l.space = make(chan struct{})
+	if l.space != nil {
+		close(l.space)
+		l.space = nil
+	}
 }
 
 // markBy makes sure that the writer looks for due watermarks at a time.

@@ -151,7 +151,7 @@ func (o *outbox) push(c *call, first int) (next int, space <-chan struct{}, err 
 		}
 		s := o.streamLocked(streamKey{publisher: it.env.Publisher, channel: it.channel}, it.slot)
 		if s.lane.full(o.cfg, it.size) {
-			return i, s.lane.space, nil
+			return i, s.lane.room(), nil
 		}
 		it.stream = s
 		s.queue = append(s.queue, it)

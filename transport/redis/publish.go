@@ -56,10 +56,19 @@ func (t *Transport) enqueue(ctx context.Context, c *call) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	timer := time.NewTimer(t.cfg.PublishTimeout)
+	begin := time.Now()
+	leader, l := t.outbox.lead(ctx, c)
+	if leader != nil {
+		leader.lead(l)
+		select {
+		case <-c.done: // as nearly always
+			return nil
+		default:
+		}
+	}
+	timer := c.timer(t.cfg.PublishTimeout - time.Since(begin))
 	defer timer.Stop()
-	if w, l := t.outbox.lead(ctx, c); w != nil {
-		w.lead(l)
+	if leader != nil {
 		return c.wait(ctx, timer.C)
 	}
 	for next := 0; ; {
