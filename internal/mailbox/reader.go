@@ -89,7 +89,7 @@ func (r *Reader[C]) Next() *C {
 	r.fi++
 	r.pos++
 	r.soil = r.keeps
-	storeRelease(&r.cursor, r.pos<<1|1)
+	r.cursor.Store(r.pos<<1 | 1)
 	return c
 }
 
