@@ -126,10 +126,11 @@ func (s *Shard) Doubted(node string) bool {
 	return h != nil && (h.failed || node == s.primary && s.at != node)
 }
 
-// Elsewhere reports whether there is a node to go to when this one fails.
+// Elsewhere reports whether there is a node to go to when this one fails. One that says that it is cut off will do: it
+// may have said so while a primary was being replaced, and not have been asked since.
 func (s *Shard) Elsewhere(node string) bool {
 	for other := range s.nodes {
-		if other != node && s.grade(other) == isFine {
+		if other != node && s.grade(other) != hasFailed {
 			return true
 		}
 	}
