@@ -19,10 +19,6 @@ const noWaiter = math.MaxUint64
 // slow ones this bound keeps a publisher from idling beside free places.
 const impatience = time.Millisecond
 
-// maxLooks is how often a blocked publisher looks by itself, at that interval,
-// whether there is room, which lanes tell it otherwise: see enlist.
-const maxLooks = 2
-
 // producer is one call of Publish: what it needs to know of its caller, found
 // out only when needed, because a context's Value is user code.
 type producer struct {
@@ -113,16 +109,13 @@ func (in *intake[T]) awaitRoom(p *producer, full *lane[T], hash uint64) error {
 		}
 		w.timer.Reset(impatience)
 		defer w.timer.Stop()
-		for looks := 0; ; {
+		for {
 			select {
 			case <-w.ready:
 				return nil
 			case <-w.timer.C:
 				for _, l := range lanes {
 					l.hurry(w)
-				}
-				if looks++; looks < maxLooks {
-					w.timer.Reset(impatience)
 				}
 			case <-p.ctx.Done():
 				return fail(context.Cause(p.ctx), fmt.Sprintf("its mailbox of %d stayed full; the event entered no mailbox", s.opts.capacity))
@@ -183,9 +176,7 @@ func (l *lane[T]) enlist(w *waiter, at, one uint64) {
 	l.wait.wakeAt.Store(min(l.wait.wakeAt.Load(), at))
 	l.wait.mu.Unlock()
 	// The lane may have taken its last event before it could see wakeAt; then
-	// nobody else would look. It may also take it right now: it does not wait
-	// until everybody can see how far it is, and so each may miss the other. For
-	// that the publisher looks again a little later.
+	// nobody else would look.
 	if l.taken() >= at {
 		l.wakeWaiters()
 	}

@@ -389,9 +389,6 @@ func (in *intake[T]) add(s *subscription[T]) error {
 	if _, ok := in.findLocked(s.name); ok {
 		return ErrDuplicateSubscription
 	}
-	if in.mu.index != nil {
-		in.mu.index[s.name] = len(in.mu.subs)
-	}
 	if s.opts.grouped {
 		in.makeIndexLocked()
 		in.mu.index[s.name] = -1
