@@ -43,7 +43,7 @@ func (c *clock) watch(ch *channel) {
 func (c *clock) serve(ctx context.Context) error {
 	sweep := time.NewTicker(clockSweep)
 	defer sweep.Stop()
-	tick := time.NewTimer(0)
+	tick := time.NewTimer(promptly)
 	defer tick.Stop()
 	for {
 		select {

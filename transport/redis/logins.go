@@ -112,7 +112,7 @@ func (l *logins) serve(ctx context.Context) error {
 	defer running.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(promptly)
 	defer timer.Stop()
 	for {
 		select {

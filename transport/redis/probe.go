@@ -93,7 +93,7 @@ func (p *probe) hurry() {
 		return
 	}
 	p.pulse.hurry()
-	p.timer.Reset(0)
+	p.timer.Reset(promptly)
 }
 
 // look does what is due. An error says that the connection is dead.

@@ -114,7 +114,7 @@ func (r *repairs) serve(ctx context.Context) error {
 	}
 	sweep := time.NewTicker(keepControl)
 	defer sweep.Stop()
-	again := time.NewTimer(0)
+	again := time.NewTimer(promptly)
 	defer again.Stop()
 	r.relisten.Store(true)
 	for {

@@ -97,7 +97,7 @@ func (t *topology) serve(ctx context.Context) error {
 	answers := make(chan func())
 	defer w.close()
 	defer cancel()
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(promptly)
 	defer timer.Stop()
 	var suspectUntil, hinted time.Time
 	for {
