@@ -81,6 +81,13 @@ func (ch *channel) mute() {
 	ch.tracker = nil
 }
 
+// heardOf reports whether publishers are known here.
+func (ch *channel) heardOf() bool {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return ch.tracker != nil && ch.tracker.Publishers() > 0
+}
+
 // fault notes that events may have been lost.
 func (ch *channel) fault(reason transport.GapReason) {
 	ch.mu.Lock()

@@ -93,6 +93,9 @@ func (f *feed) handle(now time.Time, h *happening) {
 		if ch := f.t.registry.confirmed(f, h.channel, now); ch != nil {
 			f.local[ch.name] = ch
 			f.ears.channels.Store(int64(len(f.local)))
+			if ch.kind == helloChannel {
+				f.t.outbox.markAll()
+			}
 		} else {
 			f.ears.confirmed(h.channel, true)
 		}

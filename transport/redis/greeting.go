@@ -18,6 +18,9 @@ const (
 	greetPatience = 2 * time.Second
 	// greetInVain is how many times in a row Subscribe waits for what cannot be sent.
 	greetInVain = 3
+	// greetTries is how many times a question is sent that not all who heard it have answered in time, or that nobody
+	// heard although there are publishers: what takes our connections away takes theirs too.
+	greetTries = 3
 )
 
 // greetings are questions to all publishers where they stand on channels that were just confirmed: what is missing since
@@ -25,11 +28,11 @@ const (
 type greetings struct {
 	mu sync.Mutex
 	// mu guards what follows. It is taken last.
-	pending map[*channel]time.Time // to be greeted, since when
-	open    map[uint64]*greeting   // sent, by question
-	inside  map[*channel]*waiting  // channels that were not greeted yet
-	sending bool                   // one is on its way to the server: the next are put together meanwhile
-	vain    int                    // how many in a row could not be sent
+	pending map[*channel]overdue  // to be greeted
+	open    map[uint64]*greeting  // sent, by question
+	inside  map[*channel]*waiting // channels that were not greeted yet
+	sending uint64                // the one on its way to the server: the next are put together meanwhile; 0: none
+	vain    int                   // how many in a row could not be sent
 }
 
 // waiting is for a channel's greeting. Each has a signal of its own: when ten thousand wait and are answered in twenty
@@ -39,16 +42,25 @@ type waiting struct {
 	ended    chan struct{} // closed when the channel was greeted, or will not be
 }
 
+// overdue is a channel's greeting that is to be sent.
+type overdue struct {
+	since time.Time
+	known bool // there are publishers, so that somebody should hear it
+	tries int  // how many times it was sent
+}
+
 // greeting is one question.
 type greeting struct {
 	channels map[string]*channel
 	sent     time.Time
-	want     int // how many processes listened; -1: not known yet
-	got      int // how many have said all
+	want     int  // how many processes listened; -1: not known yet
+	got      int  // how many have said all
+	tries    int  // how many times the channel was asked for that was most often, this one included
+	known    bool // of one of them
 }
 
 func (g *greetings) init() {
-	g.pending, g.inside = make(map[*channel]time.Time), make(map[*channel]*waiting)
+	g.pending, g.inside = make(map[*channel]overdue), make(map[*channel]*waiting)
 	g.open = make(map[uint64]*greeting)
 }
 
@@ -57,10 +69,10 @@ func (r *repairs) greet(now time.Time, ch *channel) {
 	if r == nil || ch.kind != eventChannel {
 		return
 	}
-	g := &r.greetings
+	g, known := &r.greetings, ch.heardOf()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.pending[ch] = now
+	g.pending[ch] = overdue{since: now, known: known}
 	if w := g.inside[ch]; w != nil {
 		w.question = 0
 	} else {
@@ -128,7 +140,7 @@ func (r *repairs) sendGreetings(now time.Time) (next time.Duration) {
 	if len(g.open) > 0 {
 		next = greetWait
 	}
-	if len(g.pending) == 0 || g.sending {
+	if len(g.pending) == 0 || g.sending != 0 {
 		g.mu.Unlock()
 		return next
 	}
@@ -155,13 +167,20 @@ func (r *repairs) sendGreetings(now time.Time) (next time.Duration) {
 // expireLocked ends what has waited for long enough.
 func (g *greetings) expireLocked(now time.Time) {
 	for n, one := range g.open {
-		if now.Sub(one.sent) >= greetWait {
-			g.endLocked(n)
+		if now.Sub(one.sent) < greetWait {
+			continue
+		}
+		g.endLocked(n)
+		if g.sending == n { // a server that hangs does not keep the others from being asked
+			g.sending = 0
+		}
+		if one.tries < greetTries && (one.want < 0 || one.got < one.want || one.want == 0 && one.known) {
+			g.againLocked(one)
 		}
 	}
 	pending := g.pending // leaveLocked may replace it
-	for ch, since := range pending {
-		if now.Sub(since) >= greetPatience {
+	for ch, o := range pending {
+		if now.Sub(o.since) >= greetPatience {
 			delete(pending, ch)
 			g.leaveLocked(ch)
 		}
@@ -174,11 +193,12 @@ func (g *greetings) begin(now time.Time, n uint64, subscriber string) wire.Hello
 	defer g.mu.Unlock()
 	one := &greeting{channels: make(map[string]*channel), sent: now, want: -1}
 	hello := wire.Hello{Subscriber: subscriber, N: n}
-	for ch := range g.pending {
+	for ch, o := range g.pending {
 		if len(one.channels) == wire.MaxGreeted {
 			break
 		}
 		delete(g.pending, ch)
+		one.tries, one.known = max(one.tries, o.tries+1), one.known || o.known
 		if w := g.inside[ch]; w != nil {
 			w.question = n
 		}
@@ -186,7 +206,7 @@ func (g *greetings) begin(now time.Time, n uint64, subscriber string) wire.Hello
 		hello.Channels = append(hello.Channels, ch.name)
 	}
 	g.open[n] = one
-	g.sending = true
+	g.sending = n
 	return hello
 }
 
@@ -194,7 +214,9 @@ func (g *greetings) begin(now time.Time, n uint64, subscriber string) wire.Hello
 func (g *greetings) told(n uint64, listeners int, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.sending = false
+	if g.sending == n {
+		g.sending = 0
+	}
 	one := g.open[n]
 	if one == nil {
 		return
@@ -202,9 +224,12 @@ func (g *greetings) told(n uint64, listeners int, err error) {
 	if err != nil {
 		delete(g.open, n)
 		for _, ch := range one.channels {
-			if w := g.inside[ch]; w != nil && w.question == n {
+			switch w := g.inside[ch]; {
+			case w != nil && w.question == n:
 				w.question = 0
-				g.pending[ch] = one.sent
+				g.pending[ch] = overdue{since: one.sent, known: one.known, tries: one.tries - 1}
+			case w == nil && one.tries > 1: // nobody waits for a repetition
+				g.pending[ch] = overdue{since: one.sent, known: one.known, tries: one.tries - 1}
 			}
 		}
 		return
@@ -215,19 +240,27 @@ func (g *greetings) told(n uint64, listeners int, err error) {
 }
 
 func (g *greetings) completeLocked(n uint64) {
-	if one := g.open[n]; one.want >= 0 && one.got >= one.want {
+	switch one := g.open[n]; {
+	case one.want == 0 && one.known: // the publishers will be back: it is asked again when it is over
+		g.releaseLocked(n)
+	case one.want >= 0 && one.got >= one.want:
 		g.endLocked(n)
 	}
 }
 
 // endLocked ends the waiting for a question's answers.
 func (g *greetings) endLocked(n uint64) {
+	g.releaseLocked(n)
+	delete(g.open, n)
+}
+
+// releaseLocked ends the waiting of those who wait for a question's answers.
+func (g *greetings) releaseLocked(n uint64) {
 	for _, ch := range g.open[n].channels {
 		if w := g.inside[ch]; w != nil && w.question == n {
 			g.leaveLocked(ch)
 		}
 	}
-	delete(g.open, n)
 }
 
 // leaveLocked ends the waiting for a channel's greeting.
@@ -237,7 +270,16 @@ func (g *greetings) leaveLocked(ch *channel) {
 		delete(g.inside, ch)
 	}
 	if len(g.inside) == 0 && len(g.pending) == 0 { // maps do not shrink
-		g.pending, g.inside = make(map[*channel]time.Time), make(map[*channel]*waiting)
+		g.pending, g.inside = make(map[*channel]overdue), make(map[*channel]*waiting)
+	}
+}
+
+// againLocked has a question asked once more that was not answered, of the channels that were not greeted since.
+func (g *greetings) againLocked(one *greeting) {
+	for _, ch := range one.channels {
+		if _, listed := g.pending[ch]; !listed && g.inside[ch] == nil {
+			g.pending[ch] = overdue{since: one.sent.Add(greetWait), known: one.known, tries: one.tries}
+		}
 	}
 }
 

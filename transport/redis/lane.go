@@ -18,12 +18,13 @@ type lane struct {
 	wake  chan struct{} // capacity 1: there is something to take
 	space chan struct{} // closed when there is room again; nil: nobody waits
 
-	markAt  time.Time // no watermark is due before this; zero: none is due
-	lastErr error     // why the last pipeline failed; nil after one that did not
+	markAt  time.Time     // no watermark is due before this; zero: none is due
+	sooner  chan struct{} // capacity 1: markAt is earlier than it was
+	lastErr error         // why the last pipeline failed; nil after one that did not
 }
 
 func newLane(addr string) *lane {
-	return &lane{addr: addr, streams: make(map[streamKey]*stream), wake: make(chan struct{}, 1)}
+	return &lane{addr: addr, streams: make(map[streamKey]*stream), wake: make(chan struct{}, 1), sooner: make(chan struct{}, 1)}
 }
 
 // add lists a stream here, with what it holds.
@@ -93,9 +94,14 @@ func (l *lane) makeRoom() {
 	}
 }
 
-// markBy makes sure that the writer looks for due watermarks at a time.
+// markBy makes sure that the writer looks for due watermarks at a time. Events are written by whoever comes first: the
+// writer that sends the watermarks must hear of it.
 func (l *lane) markBy(at time.Time) {
 	if !at.IsZero() && (l.markAt.IsZero() || at.Before(l.markAt)) {
 		l.markAt = at
+		select {
+		case l.sooner <- struct{}{}:
+		default:
+		}
 	}
 }

@@ -35,6 +35,20 @@ func (o *outbox) markSoon(l *lane) {
 	}
 }
 
+// markAll has the watermarks of all streams told soon: what hears the questions of subscribers was away, so somebody may
+// have asked in vain where the streams stand.
+func (o *outbox) markAll() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	for _, s := range o.mu.streams {
+		if !s.markAt.IsZero() {
+			s.hasten(now)
+			s.lane.markBy(s.markAt)
+		}
+	}
+}
+
 // untilMark is how long no watermark of the lane is due.
 func (o *outbox) untilMark(l *lane) time.Duration {
 	o.mu.Lock()

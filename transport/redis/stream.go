@@ -34,7 +34,8 @@ type stream struct {
 
 	markAt   time.Time // when the next watermark is due; zero: never, nothing was published
 	markStep int       // how many there were since the last event
-	marked   time.Time // when the last one was
+	marked   time.Time // when the last one was, or the first event after quiet time
+	lastSent time.Time // when the last event was
 }
 
 // markDelays is when watermarks follow the last event: soon, because a lost tail shows only by them, and then ever
@@ -55,18 +56,37 @@ func (s *stream) giveUp(seq uint64) {
 
 // sent schedules the watermark after an event.
 func (s *stream) sent(now time.Time) {
-	s.markStep = 0
+	if s.marked.IsZero() || s.markStep > 0 {
+		s.marked = now
+	}
+	s.markStep, s.lastSent = 0, now
 	s.markAt = now.Add(markDelays[0])
 	if busy := s.marked.Add(markEvery); busy.Before(s.markAt) {
 		s.markAt = busy
 	}
 }
 
-// mark notes a watermark and schedules the one after it.
+// mark notes a watermark and schedules the one after it. One that follows the last event at once does not count: who
+// lost the event has lost the watermark too.
 func (s *stream) mark(now time.Time) {
 	s.marked = now
+	if tail := s.lastSent.Add(markDelays[0]); tail.Sub(now) > markSlack {
+		s.markAt = tail
+		return
+	}
 	s.markStep = min(s.markStep+1, len(markDelays)-1)
 	s.markAt = now.Add(markDelays[s.markStep])
+}
+
+// hasten schedules the next watermark for about now, but no sooner after the last one than a lost tail is told.
+func (s *stream) hasten(now time.Time) {
+	at := now.Add(markSlack)
+	if rest := s.marked.Add(markDelays[0]); rest.After(at) {
+		at = rest
+	}
+	if at.Before(s.markAt) {
+		s.markStep, s.markAt = 0, at
+	}
 }
 
 // refloor computes settled from the queue: all below the first number that is still open.

@@ -101,6 +101,10 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 func (w *writer) run(ctx context.Context, l *lane, errands <-chan errand) error {
 	due := time.NewTimer(idle)
 	defer due.Stop()
+	var sooner <-chan struct{} // of the one that sends the watermarks
+	if errands != nil {
+		sooner = l.sooner
+	}
 	for {
 		if errands != nil {
 			due.Reset(w.t.outbox.untilMark(l))
@@ -112,6 +116,7 @@ func (w *writer) run(ctx context.Context, l *lane, errands <-chan errand) error 
 			if err := w.crew.follow(ctx, l); err != nil {
 				return err
 			}
+		case <-sooner:
 		case e := <-errands:
 			if err := w.runErrand(e); err != nil {
 				return err
