@@ -13,6 +13,7 @@ import (
 type crew struct {
 	running context.Context //nolint:containedctx // of the incarnation: callers lead under it
 	stop    func(error)
+	cut     func()       // with Config.Standby: ends the connection at once
 	idle    chan *writer // capacity: all of them
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
+	"github.com/redis/rueidis"
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport/redis/internal/refuge"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
@@ -139,17 +141,57 @@ func (o *outbox) doubts(addr string) bool {
 	return s != nil && s.Doubted(addr)
 }
 
-// patience is how long a pipeline may take at a node: less if there is another to go to.
-func (o *outbox) patience(addr string) time.Duration {
-	if !o.cfg.Standby {
-		return o.cfg.CommandTimeout
+// patience is how long a pipeline may take at a node: less if there is another to go to. alone says that there is none now,
+// and may be soon.
+func (o *outbox) patience(addr string) (limit time.Duration, alone bool) {
+	if !o.cfg.Standby || o.cfg.StandbyAfter >= o.cfg.CommandTimeout {
+		return o.cfg.CommandTimeout, false
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if s := o.mu.refuges.byNode[addr]; s != nil && s.Elsewhere(addr) {
-		return min(o.cfg.CommandTimeout, o.cfg.StandbyAfter)
+		return o.cfg.StandbyAfter, false
 	}
-	return o.cfg.CommandTimeout
+	return o.cfg.CommandTimeout, true
+}
+
+// dialWriter connects a publisher. cut ends the connection at once; nil without Config.Standby.
+func (t *Transport) dialWriter(ctx context.Context, addr string) (client rueidis.Client, cut func(), err error) {
+	if t.cfg.Standby {
+		return t.cfg.dialCut(ctx, addr, nameWriter)
+	}
+	client, err = t.cfg.dial(ctx, addr, nameWriter)
+	return client, nil, err
+}
+
+// lookAbout watches a pipeline that begins when there is no other node to go to, until stop. Right after a fail-over a
+// primary may have no replicas yet that we know of, or none that is known to be well: when one is found, the connection
+// ends as soon as the pipeline has taken Config.StandbyAfter.
+func (w *writer) lookAbout() (stop func()) {
+	began, after := time.Now(), w.t.cfg.StandbyAfter
+	over := make(chan struct{})
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		look := time.NewTimer(after / 2)
+		defer look.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-look.C:
+			}
+			if _, alone := w.t.outbox.patience(w.addr); !alone && time.Since(began) >= after {
+				w.crew.cut()
+				return
+			}
+			w.t.topology.suspect()
+			look.Reset(after / patience)
+		}
+	})
+	return func() {
+		close(over)
+		looking.Wait()
+	}
 }
 
 // prove finds out whether a node that is doubted accepts events, by one that nobody hears, until ctx ends or the

@@ -169,3 +169,35 @@ func (f *flow) atPrimaries(t *testing.T, c *fakecluster.Cluster) {
 	}
 	t.Error(astray)
 }
+
+// TestStandbyFoundLate: a primary hangs that has no replica when the pipeline begins, as for a moment after a fail-over.
+// When one turns up, the pipeline does not wait for CommandTimeout.
+func TestStandbyFoundLate(t *testing.T) {
+	t.Parallel()
+	for _, late := range []time.Duration{100 * time.Millisecond, 500 * time.Millisecond} {
+		t.Run(late.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fakecluster.Linger(t)
+				c := fakecluster.New(t, fakecluster.Config{Replicas: 1})
+				cfg := redis.Config{Addrs: c.Addrs(), Dial: c.Dial, Standby: true, CommandTimeout: 3 * time.Second}
+				f := startFlowAt(t, cfg, 3, 20*time.Millisecond)
+				lonely, replica := c.PrimaryFor(slotOf(0)), c.ReplicasFor(slotOf(0))[0]
+				c.MoveReplica(replica, c.PrimaryFor(slotOf(1)))
+				time.Sleep(3 * time.Second)
+				f.flowing(t)
+				f.sub.silence()
+				c.Pause(lonely)
+				time.Sleep(late)
+				c.MoveReplica(replica, lonely)
+				f.flowing(t)
+				if hole, most := f.sub.silence(), max(late, redis.DefaultStandbyAfter)+150*time.Millisecond; hole > most {
+					t.Errorf("a topic was silent for %v, want at most %v", hole, most)
+				}
+				c.Unpause(lonely)
+				time.Sleep(time.Second)
+				f.flowing(t)
+				f.check(t)
+			})
+		})
+	}
+}

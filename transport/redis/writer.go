@@ -34,7 +34,7 @@ type writer struct {
 
 // serveWriter publishes what the lane of addr holds until ctx ends or the connection fails.
 func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error {
-	client, err := t.cfg.dial(ctx, addr, nameWriter)
+	client, cut, err := t.dialWriter(ctx, addr)
 	if err != nil {
 		t.outbox.failed(addr, err)
 		t.failedAt(ctx, err)
@@ -54,7 +54,7 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 		t.outbox.leave(addr)
 		stop(err)
 	}
-	c := &crew{running: running, stop: fail, idle: make(chan *writer, pipelines)}
+	c := &crew{running: running, stop: fail, cut: cut, idle: make(chan *writer, pipelines)}
 	for i := range pipelines {
 		c.idle <- &writer{t: t, addr: addr, client: client, link: k, crew: c, pause: backoff.NewExponentialBackOff(
 			backoff.WithInitialInterval(10*time.Millisecond), backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(0),
@@ -207,9 +207,13 @@ func (w *writer) write(ctx context.Context, l *lane) error {
 
 // do sends the commands under a deadline.
 func (w *writer) do() []rueidis.RedisResult {
+	limit, alone := w.t.outbox.patience(w.addr)
 	// Not the child's context: what is written when it ends gets its answer.
-	ctx, cancel := context.WithTimeout(context.Background(), w.t.outbox.patience(w.addr))
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
+	if alone && w.crew != nil {
+		defer w.lookAbout()()
+	}
 	return w.client.DoMulti(ctx, w.commands...)
 }
 
