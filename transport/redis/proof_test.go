@@ -8,9 +8,10 @@ import (
 	"github.com/shardbus/shardbus/internal/proof"
 )
 
-// The teams of TestFaults: one that repairs, and one that only tells what is missing.
+// The teams of TestFaults: one that repairs, one that has Standby too, and one that only tells what is missing.
 const (
 	repairing = "repairing"
+	standing  = "standing"
 	reporting = "reporting"
 )
 
@@ -23,9 +24,9 @@ func TestFaults(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 6*patience)
 	defer cancel()
 	var teams []proof.Contestant
-	for _, name := range []string{repairing, reporting} {
+	for _, name := range []string{repairing, standing, reporting} {
 		teams = append(teams, proof.Contestant{
-			Name: name, Numbered: true, Complete: name == repairing, Rate: 500, Workers: 2, Publishers: 2,
+			Name: name, Numbered: true, Complete: name != reporting, Rate: 500, Workers: 2, Publishers: 2,
 			Patience: 150 * time.Millisecond,
 			Channel:  func(topic string) string { return proof.SameSlot(name+".", topic) },
 		})

@@ -13,19 +13,20 @@ import (
 // roles is what the processes of TestFaults can be.
 func roles() map[string]proof.Role {
 	return map[string]proof.Role{
-		repairing: busRole(redis.Repair{}),
-		reporting: busRole(redis.Repair{Off: true}),
+		repairing: busRole(redis.Config{}),
+		standing:  busRole(redis.Config{Standby: true}),
+		reporting: busRole(redis.Config{Repair: redis.Repair{Off: true}}),
 	}
 }
 
 // busRole takes part as applications do: through package bus.
-func busRole(repair redis.Repair) proof.Role {
+func busRole(cfg redis.Config) proof.Role {
 	return proof.Role{
 		OpenSender: func(ctx context.Context, s proof.Script) (proof.Sender, error) {
-			return openPlayer(ctx, s, repair)
+			return openPlayer(ctx, s, cfg)
 		},
 		OpenReceiver: func(ctx context.Context, s proof.Script, r *proof.Receipts) (proof.Receiver, error) {
-			p, err := openPlayer(ctx, s, repair)
+			p, err := openPlayer(ctx, s, cfg)
 			if err != nil {
 				return proof.Receiver{}, err
 			}
@@ -62,8 +63,9 @@ type player struct {
 	topics    []*bus.Topic[string]
 }
 
-func openPlayer(ctx context.Context, s proof.Script, repair redis.Repair) (*player, error) {
-	tr, err := redis.Open(ctx, redis.Config{Addrs: s.Addrs, Repair: repair})
+func openPlayer(ctx context.Context, s proof.Script, cfg redis.Config) (*player, error) {
+	cfg.Addrs = s.Addrs
+	tr, err := redis.Open(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}

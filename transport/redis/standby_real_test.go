@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/internal/redistest"
+	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport/redis"
 )
 
@@ -70,6 +71,12 @@ func TestStandbyServers(t *testing.T) {
 // standing waits until every node of a shard is subscribed to, where there are events.
 func (f *flow) standing(t *testing.T, c *redistest.Cluster) {
 	t.Helper()
+	f.standingAt(t, c, 3)
+}
+
+// standingAt waits until every topic is subscribed to at n nodes.
+func (f *flow) standingAt(t *testing.T, c *redistest.Cluster, n int) {
+	t.Helper()
 	ctx := within(t)
 	eventually(t, "subscriptions at every node", func() error {
 		for _, topic := range f.topics {
@@ -83,7 +90,7 @@ func (f *flow) standing(t *testing.T, c *redistest.Cluster) {
 					nodes++
 				}
 			}
-			if nodes < 3 {
+			if nodes < n {
 				return fmt.Errorf("%s is subscribed to at %d nodes", topic, nodes)
 			}
 		}
@@ -108,4 +115,46 @@ func TestStandbyNowhere(t *testing.T) {
 		}
 		t.Logf("%s: %v", name, err)
 	}
+}
+
+// TestStandbyMigrationServers: slots move between real primaries that publishers and subscribers have replicas of: one at
+// a time, many at once, and back and forth. What is subscribed at the replicas
+// of the old owner, and of the new one, makes nothing twice, late or missing.
+func TestStandbyMigrationServers(t *testing.T) {
+	t.Parallel()
+	ctx := within(t)
+	c := faultCluster(t)
+	f := startFlowAt(t, redis.Config{Addrs: c.Addrs(), Standby: true}, 12, 5*time.Millisecond)
+	f.standingAt(t, c, 2)
+	owner := func(topic string) *redistest.Server { return victim(ctx, t, c, router.Slot(topic)) }
+	for i, topic := range f.topics[:6] {
+		from := owner(topic)
+		to := owner(f.topics[(i+1)%len(f.topics)])
+		for j := 2; to == from; j++ {
+			to = owner(f.topics[(i+j)%len(f.topics)])
+		}
+		if i%3 == 2 { // and back again at once
+			if err := c.MigrateSlot(ctx, router.Slot(topic), to); err != nil {
+				t.Fatal(err)
+			}
+			from, to = to, from
+		}
+		if err := c.MigrateSlot(ctx, router.Slot(topic), to); err != nil {
+			t.Fatal(err)
+		}
+		f.flowing(t)
+		t.Logf("slot %d from %s to %s: a topic was silent for %v at most", router.Slot(topic), from.Addr(), to.Addr(), f.sub.silence())
+	}
+	from := owner(f.topics[0])
+	to := owner(f.topics[1])
+	for i := 2; to == from; i++ {
+		to = owner(f.topics[i])
+	}
+	if err := c.MigrateSlots(ctx, from, to, 2000); err != nil {
+		t.Fatal(err)
+	}
+	f.flowing(t)
+	t.Logf("2000 slots: a topic was silent for %v at most", f.sub.silence())
+	f.standingAt(t, c, 2)
+	f.check(t)
 }
