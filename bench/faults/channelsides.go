@@ -126,17 +126,11 @@ func openOurChannels(m mode) func(ctx context.Context, c *redistest.Cluster) (su
 	return func(ctx context.Context, c *redistest.Cluster) (subscribing, error) {
 		cfg := redis.Config{Addrs: c.Addrs()}
 		m.set(&cfg)
-		tr, err := redis.Open(ctx, cfg)
+		tr, stop, err := servedWith(ctx, cfg, nothing{})
 		if err != nil {
 			return nil, err
 		}
-		serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-		ended := make(chan error, 1)
-		go func() { ended <- tr.Serve(serving, nothing{}) }()
-		o := &ourChannels{transport: tr, stop: func() error {
-			stop()
-			return errors.Join(<-ended, tr.Close())
-		}}
+		o := &ourChannels{transport: tr, stop: stop}
 		if err := o.subscribe(ctx, []string{"first"}); err != nil {
 			return nil, errors.Join(err, o.close())
 		}

@@ -6,6 +6,7 @@
 //	go run ./faults -saturate -faults kill9
 //	go run ./faults -soak 20 -seed 7                 random faults in a row, on 3 primaries with a replica each
 //	go run ./faults -channels 10000                  how long it takes to subscribe, and again after a fail-over
+//	go run ./faults -costs                           what Config.Standby costs: CPU, bytes, messages on the cluster bus
 //	go run ./faults -markdown out/faults.jsonl       the table of docs/faults.md, from what runs have written
 //
 // It fails when a contestant that numbers its events lost one silently, told of one that arrived, or delivered one twice

@@ -34,10 +34,10 @@ type options struct {
 
 	rounds, topics, rate, beside, publishers, subscribers, workers, soak, channels int
 
-	saturate bool
-	silence  time.Duration
-	seed     uint64
-	limit    time.Duration
+	saturate, costs bool
+	silence         time.Duration
+	seed            uint64
+	limit           time.Duration
 }
 
 func run() error {
@@ -59,6 +59,7 @@ func run() error {
 	flag.Uint64Var(&o.seed, "seed", 0, "of -soak; default another one each time")
 	flag.IntVar(&o.channels, "channels", 0, "measure subscribing to this many channels, and nothing else")
 	flag.DurationVar(&o.silence, "silence", 10*time.Second, "how long a contestant that is measured only may be silent until it is started afresh")
+	flag.BoolVar(&o.costs, "costs", false, "measure what Standby costs, and nothing else")
 	flag.StringVar(&o.cpu, "cpuprofile", "", "with -channels, write a CPU profile to this file")
 	flag.DurationVar(&o.limit, "limit", 30*time.Minute, "how long it may take")
 	flag.Parse()
@@ -75,6 +76,8 @@ func run() error {
 	switch {
 	case o.channels > 0:
 		return profiled(o.cpu, func() error { return measureChannels(ctx, o.channels) })
+	case o.costs:
+		return measureCosts(ctx, o)
 	case o.soak > 0:
 		return soak(ctx, o)
 	}

@@ -112,7 +112,11 @@ func TestCheckSentinelRules(t *testing.T) {
 	healthySentinels := func() *survey {
 		s := &survey{cfg: &Config{MaxPayload: 1 << 20, Sentinel: Sentinel{Addrs: []string{"s"}, Primary: "main"}}, nodes: []*nodeFacts{healthy("p:1"), healthy("r:1")}}
 		for _, id := range []string{"a", "b", "c"} {
-			s.sentinels = append(s.sentinels, &sentinelFacts{addr: id + ":1", asked: true, view: sentinelView{id: id, primary: "p:1", epoch: 3, replicas: []string{"r:1"}}})
+			s.sentinels = append(s.sentinels, &sentinelFacts{addr: id + ":1", asked: true, view: sentinelView{
+				id: id, primary: "p:1", epoch: 3, replicas: []string{"r:1"}, others: map[string]string{"a": "a:1", "b": "b:1", "c": "c:1"},
+				open: true, quorum: "2", downAfter: "1000",
+			}})
+			delete(s.sentinels[len(s.sentinels)-1].view.others, id)
 		}
 		return s
 	}
@@ -129,7 +133,12 @@ func TestCheckSentinelRules(t *testing.T) {
 		}, Error, "none of the sentinels"},
 		{"one silent", func(s *survey) { s.sentinels[0].err = errors.New("refused") }, Warning, "cannot be asked: refused"},
 		{"wrong name", func(s *survey) { s.sentinels[0].err = ErrNoPrimary }, Error, "no primary"},
-		{"two", func(s *survey) { s.sentinels = s.sentinels[:2] }, Warning, "there are 2"},
+		{"two", func(s *survey) {
+			s.sentinels = s.sentinels[:2]
+			for _, f := range s.sentinels {
+				delete(f.view.others, "c")
+			}
+		}, Warning, "there are 2"},
 		{"quorum", func(s *survey) { s.sentinels[1].quorum = errors.New("NOQUORUM") }, Error, "NOQUORUM"},
 		{"no replicas", func(s *survey) {
 			for _, f := range s.sentinels {
@@ -137,6 +146,12 @@ func TestCheckSentinelRules(t *testing.T) {
 			}
 		}, Warning, "the primary has none"},
 		{"at odds", func(s *survey) { s.sentinels[1].view.primary, s.sentinels[1].view.epoch = "old:1", 2 }, Warning, "p:1, and old:1 as of before"},
+		{"a stranger", func(s *survey) { delete(s.sentinels[1].view.others, "c") }, Warning, "does not know the sentinels c:1"},
+		{"one that is gone", func(s *survey) { s.sentinels[1].view.lost = []string{"d:1"} }, Warning, "cannot reach: d:1"},
+		{"down for one", func(s *survey) { s.sentinels[2].view.down = true }, Warning, "takes the primary p:1 to be down"},
+		{"other replicas", func(s *survey) { s.sentinels[0].view.replicas = nil }, Warning, "its replicas: none; most others': r:1"},
+		{"another quorum", func(s *survey) { s.sentinels[0].view.quorum = "1" }, Warning, "its quorum: 1; most others': 2"},
+		{"another patience", func(s *survey) { s.sentinels[2].view.downAfter = "60000" }, Warning, "its down-after-milliseconds: 60000; most others': 1000"},
 		{"no primary", func(s *survey) { s.nodes[0].info["role"] = "slave" }, Error, "says that it is a replica"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -152,5 +167,19 @@ func TestCheckSentinelRules(t *testing.T) {
 			}
 			t.Errorf("no %v with %q in: %s", c.severity, c.words, s.report())
 		})
+	}
+}
+
+// TestCheckSentinelsThatTellLittle: of one that may not be asked everything nothing is made up.
+func TestCheckSentinelsThatTellLittle(t *testing.T) {
+	s := &survey{cfg: &Config{MaxPayload: 1 << 20, Sentinel: Sentinel{Addrs: []string{"s"}, Primary: "main"}}, nodes: []*nodeFacts{healthy("p:1"), healthy("r:1")}}
+	for _, id := range []string{"a", "b", "c"} {
+		s.sentinels = append(s.sentinels, &sentinelFacts{addr: id + ":1", view: sentinelView{
+			id: id, primary: "p:1", epoch: 3, replicas: []string{"r:1"}, open: true, others: map[string]string{"a": "a:1", "b": "b:1", "c": "c:1"},
+		}})
+	}
+	s.sentinels[0].view = sentinelView{id: "a:1", primary: "p:1", epoch: 3}
+	if r := s.report(); len(r.Findings) > 0 {
+		t.Errorf("%s", r)
 	}
 }

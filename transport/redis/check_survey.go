@@ -2,7 +2,6 @@ package redis
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -14,7 +13,7 @@ import (
 
 // surveyRules judge the deployment as a whole.
 var surveyRules = []func(*survey) []Finding{
-	ruleVersions, ruleCluster, ruleCoverage, ruleViews, ruleFailing, ruleMigrations, ruleShards, ruleHandOver, ruleClocks, ruleSentinels,
+	ruleVersions, ruleCluster, ruleCoverage, ruleViews, ruleFailing, ruleMigrations, ruleShards, ruleHandOver, ruleClocks, ruleSentinels, ruleSentinelViews,
 }
 
 // kind returns what the servers are; empty if none answered.
@@ -231,59 +230,6 @@ func ruleClocks(s *survey) (findings []Finding) {
 	if first != nil && last.clock-first.clock-last.clockErr-first.clockErr >= skewed {
 		findings = append(findings, only(Warning, "", "clocks", fmt.Sprintf("the clock of %s is %v ahead of that of %s", last.addr, (last.clock-first.clock).Round(time.Millisecond), first.addr),
 			"after a fail-over from the one to the other, IDs of streams go back or stand still, and leases end early or late", "run NTP on all nodes")...)
-	}
-	return findings
-}
-
-// enoughSentinels is how few can lose one and still agree.
-const enoughSentinels = 3
-
-func ruleSentinels(s *survey) (findings []Finding) {
-	if !s.cfg.Sentinel.used() {
-		return nil
-	}
-	var views []sentinelView
-	known := make(map[string]bool)
-	for _, f := range s.sentinels {
-		if f.err != nil {
-			severity := Warning
-			if isRefusal(f.err) || errors.Is(f.err, ErrNoPrimary) {
-				severity = Error
-			}
-			findings = append(findings, only(severity, f.addr, "sentinel", fmt.Sprintf("it cannot be asked: %v", f.err),
-				"with too few left, a fail-over is neither agreed on nor told", "start it, open its port to us, or correct Config.Sentinel")...)
-			continue
-		}
-		views = append(views, f.view)
-		known[f.view.id] = true
-		for id := range f.view.others {
-			known[id] = true
-		}
-		if f.asked && f.quorum != nil {
-			findings = append(findings, only(Error, f.addr, "sentinel", f.quorum.Error(), "a primary that dies is not replaced", "bring the missing sentinels back, or lower the quorum")...)
-		}
-	}
-	if len(views) == 0 {
-		return append(findings, only(Error, "", "sentinel", "none of the sentinels can be asked",
-			"it is not known who the primary is; what is open goes on", "start them, open their ports to us, or correct Config.Sentinel")...)
-	}
-	if len(known) < enoughSentinels {
-		findings = append(findings, only(Warning, "", "sentinel", fmt.Sprintf("there are %d", len(known)),
-			"when one is lost, the rest have no majority, and nothing fails over", "run 3 at least, on different hosts")...)
-	}
-	named := candidates(views, candidate{})
-	if len(named) > 1 {
-		findings = append(findings, only(Warning, "", "sentinel", fmt.Sprintf("they name different primaries: %s, and %s as of before", named[0].addr, named[1].addr),
-			"a fail-over goes on, or a sentinel is cut off from the others", "check again in a moment; if it stays so, SENTINEL RESET where the old one is named")...)
-	}
-	if len(named[0].replicas) == 0 {
-		findings = append(findings, only(Warning, "", "replicas", "the primary has none", "when it dies, all topics stand still until it is back", "add a replica (REPLICAOF)")...)
-	}
-	for _, n := range s.nodes {
-		if n.addr == named[0].addr && n.err == nil && !n.isPrimary() {
-			findings = append(findings, only(Error, n.addr, "sentinel", "the sentinels name it as the primary, and it says that it is a replica",
-				"what is published there reaches nobody else", "SENTINEL FAILOVER, or REPLICAOF NO ONE there")...)
-		}
 	}
 	return findings
 }

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +94,57 @@ func TestCheckSettings(t *testing.T) {
 	if err := finds(check(t, cfg), redis.Warning, s.Addr(), "memory", "allkeys-lru"); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestCheckClocks: the clock of one node of a real cluster is a minute ahead, as far as anybody who asks can tell. That it
+// is so is told of it, and of its difference to the others; of these nothing.
+func TestCheckClocks(t *testing.T) {
+	c := cluster.Cluster(t)
+	wrong := c.Nodes()[4].Addr()
+	for ahead, words := range map[time.Duration]string{time.Minute: "its clock is 1m0", -time.Hour: "its clock is -1h0m"} {
+		r := check(t, redis.Config{Addrs: c.Addrs(), Dial: func(ctx context.Context, addr string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+			if err == nil && addr == wrong {
+				conn = &steppedClock{Conn: conn, ahead: ahead}
+			}
+			return conn, err
+		}})
+		if err := finds(r, redis.Warning, wrong, "clocks", words); err != nil {
+			t.Error(err)
+		}
+		if err := finds(r, redis.Warning, "", "clocks", wrong); err != nil {
+			t.Error(err)
+		}
+		told := 0
+		for _, f := range r.Findings {
+			if f.Subject == "clocks" {
+				told++
+			}
+		}
+		if told != 2 {
+			t.Errorf("%d findings about clocks in %s", told, r)
+		}
+	}
+}
+
+// steppedClock has a server answer TIME with another time.
+type steppedClock struct {
+	net.Conn
+	ahead time.Duration
+}
+
+var timeReply = regexp.MustCompile(`^\*2\r\n\$10\r\n([0-9]{10})\r\n\$`)
+
+// Read is net.Conn's: what TIME answers comes in one piece, alone, because it is asked alone.
+func (s *steppedClock) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if at := timeReply.FindSubmatchIndex(p[:n]); at != nil {
+		seconds, bad := strconv.ParseInt(string(p[at[2]:at[3]]), 10, 64)
+		if bad == nil {
+			copy(p[at[2]:at[3]], strconv.FormatInt(seconds+int64(s.ahead/time.Second), 10))
+		}
+	}
+	return n, err
 }
 
 // TestCheckCluster breaks a cluster, one thing after another.

@@ -110,6 +110,7 @@ func TestSentinelAlone(t *testing.T) {
 			finds(r, redis.Warning, d.SentinelAddrs()[0], "sentinel", "deadline"),
 			finds(r, redis.Warning, d.SentinelAddrs()[1], "sentinel", "refused"),
 			finds(r, redis.Error, d.SentinelAddrs()[2], "sentinel", "NOQUORUM"),
+			finds(r, redis.Warning, d.SentinelAddrs()[2], "sentinel", "counts sentinels that it cannot reach: "),
 			finds(r, redis.Warning, "", "replicas", "has none"))
 	})
 
@@ -134,6 +135,31 @@ func TestSentinelAlone(t *testing.T) {
 				t.Errorf("%v, want %v with %q", err, c.want, c.words)
 			}
 		})
+	}
+}
+
+// TestSentinelsCompared: Check compares what the sentinels say, which settle their settings with nobody.
+func TestSentinelsCompared(t *testing.T) {
+	t.Parallel()
+	d := redistest.NewSentinel(t, redistest.SentinelConfig{Replicas: 1})
+	cfg := sentinelConfig(d)
+	eventually(t, "nothing to compare", func() error {
+		for _, f := range check(t, cfg).Findings {
+			if f.Subject == "sentinel" {
+				return errors.New(f.String())
+			}
+		}
+		return nil
+	})
+	odd := d.Sentinels()[1]
+	do(t, odd, "SENTINEL", "SET", cfg.Sentinel.Primary, "quorum", "3")
+	do(t, odd, "SENTINEL", "SET", cfg.Sentinel.Primary, "down-after-milliseconds", "77000")
+	r := check(t, cfg)
+	if err := errors.Join(
+		finds(r, redis.Warning, odd.Addr(), "sentinel", "its quorum: 3; most others': 2"),
+		finds(r, redis.Warning, odd.Addr(), "sentinel", "its down-after-milliseconds: 77000"),
+	); err != nil {
+		t.Error(err)
 	}
 }
 

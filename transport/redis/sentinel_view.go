@@ -20,6 +20,13 @@ type sentinelView struct {
 	epoch    uint64 // as of which configuration epoch
 	replicas []string
 	others   map[string]string // the other sentinels that it knows of: address by ID
+
+	// What only Check looks at.
+
+	open              bool     // it tells all: who it is, and whom it knows
+	down              bool     // it takes the primary to be down
+	lost              []string // of others: the addresses of those that it cannot reach
+	quorum, downAfter string   // its settings
 }
 
 // candidate is a primary that sentinels name.
@@ -53,7 +60,7 @@ func candidates(views []sentinelView, held candidate) []candidate {
 			byAddr[v.primary] = c
 		}
 		c.votes++
-		if c.votes == 1 || v.epoch > c.epoch {
+		if c.votes == 1 || v.epoch > c.epoch || v.epoch == c.epoch && len(c.replicas) == 0 { // it may not have been told
 			c.epoch, c.replicas = v.epoch, v.replicas
 		}
 	}
@@ -110,12 +117,18 @@ func askSentinel(ctx context.Context, conn rueidis.CoreClient, addr, primary str
 	if view.epoch, err = strconv.ParseUint(known["config-epoch"], 10, 64); err != nil {
 		return view, fmt.Errorf("the sentinel at %s: config-epoch: %w", addr, err)
 	}
+	view.down = strings.Contains(known["flags"], "_down") // s_down, o_down
+	view.quorum, view.downAfter = known["quorum"], known["down-after-milliseconds"]
+	view.open = replies[2].Error() == nil && replies[3].Error() == nil && replies[4].Error() == nil
 	if id, err := replies[2].ToString(); err == nil && id != "" {
 		view.id = id
 	}
 	for _, s := range listOf(replies[3]) {
 		if other := hostPort(s["ip"], s["port"]); other != "" {
 			view.others[cmp.Or(s["runid"], other)] = other
+			if strings.Contains(s["flags"], "_down") {
+				view.lost = append(view.lost, other)
+			}
 		}
 	}
 	for _, r := range listOf(replies[4]) {
@@ -125,6 +138,7 @@ func askSentinel(ctx context.Context, conn rueidis.CoreClient, addr, primary str
 		}
 	}
 	slices.Sort(view.replicas)
+	slices.Sort(view.lost)
 	return view, nil
 }
 
