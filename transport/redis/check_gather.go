@@ -39,6 +39,7 @@ type nodeFacts struct {
 	clockErr  time.Duration // by how much that may be wrong
 	clockSeen bool
 
+	hidden  []string // commands that may not be used to look at it, and that a transport does without
 	denied  []denial
 	untried []string // commands of which it is not known whether they are permitted
 }
@@ -238,6 +239,7 @@ func (n *nodeFacts) lookAtClock(ctx context.Context, conn rueidis.CoreClient) {
 		asked := time.Now()
 		reply, err := conn.Do(ctx, conn.B().Time().Build()).AsIntSlice()
 		took := time.Since(asked)
+		n.hide("time", err)
 		if err != nil || len(reply) < 2 {
 			return
 		}
@@ -251,16 +253,24 @@ func (n *nodeFacts) lookAtClock(ctx context.Context, conn rueidis.CoreClient) {
 
 // lookAtCluster asks a node for its view of the cluster.
 func (n *nodeFacts) lookAtCluster(ctx context.Context, conn rueidis.CoreClient) {
-	if text, err := textOf(conn.Do(ctx, conn.B().ClusterInfo().Build())); err == nil {
+	text, err := textOf(conn.Do(ctx, conn.B().ClusterInfo().Build()))
+	if err == nil {
 		n.state = fields(text)
 	}
-	var err error
+	n.hide("cluster|info", err)
 	n.nodesText, err = textOf(conn.Do(ctx, conn.B().ClusterNodes().Build()))
 	n.deny("cluster|nodes", "", err)
 	view, err := askView(ctx, conn, n.addr, false)
 	n.deny("cluster|slots", "", err)
 	if err == nil {
 		n.view = &view
+	}
+}
+
+// hide notes an error that is about permission to look.
+func (n *nodeFacts) hide(command string, err error) {
+	if err != nil && strings.HasPrefix(err.Error(), "NOPERM") && !slices.Contains(n.hidden, command) {
+		n.hidden = append(n.hidden, command)
 	}
 }
 

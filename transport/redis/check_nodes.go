@@ -17,7 +17,7 @@ var lookedUp = []string{
 
 // nodeRules judge one server each.
 var nodeRules = []func(*survey, *nodeFacts) []Finding{
-	ruleReachable, ruleVersion, ruleSettings, rulePermissions, ruleReplicaLink, ruleOutputBuffers,
+	ruleReachable, ruleVersion, ruleSettings, rulePermissions, ruleHidden, ruleReplicaLink, ruleOutputBuffers,
 	rulePubsubWhenDown, ruleLinkBuffer, ruleNodeTimeout, ruleMemory, ruleClientMemory, ruleClients, rulePersistence, ruleWrites,
 }
 
@@ -100,6 +100,24 @@ func rulePermissions(s *survey, n *nodeFacts) (findings []Finding) {
 	if len(n.untried) > 0 {
 		findings = append(findings, only(Note, n.addr, "permissions", "whether the topics may be published to was not looked at",
 			"it shows when it is tried", "for a check, allow +acl|whoami +acl|dryrun")...)
+	}
+	return findings
+}
+
+func ruleHidden(s *survey, n *nodeFacts) (findings []Finding) {
+	for _, command := range n.hidden {
+		severity, means := Note, "what it would tell was not looked at"
+		switch {
+		case command == "cluster|info" && s.cfg.Standby:
+			severity, means = Warning, "with Standby: a primary that is cut off from the others, and says so, is not left before they have replaced it"
+		case command == "cluster|info":
+			means = "whether the cluster is in order was not looked at"
+		case command == "time":
+			means = "its clock was not looked at"
+		}
+		findings = append(findings, only(severity, n.addr, "permissions",
+			fmt.Sprintf("user %q may not %s", s.cfg.user(), strings.ToUpper(strings.ReplaceAll(command, "|", " "))), means,
+			fmt.Sprintf("ACL SETUSER %s +%s", s.cfg.user(), command))...)
 	}
 	return findings
 }

@@ -107,6 +107,19 @@ func TestCheckRules(t *testing.T) {
 	}
 }
 
+// TestCheckHidden: what may not be looked at is a note, and with Standby a warning where it is needed.
+func TestCheckHidden(t *testing.T) {
+	for standby, want := range map[bool]Severity{false: Note, true: Warning} {
+		s := whole()
+		s.cfg.Standby = standby
+		s.nodes[1].hidden = []string{"cluster|info"}
+		r := s.report()
+		if len(r.Findings) != 1 || r.Worst() != want || !strings.Contains(r.Findings[0].Remedy, "+cluster|info") {
+			t.Errorf("with Standby %v: %s", standby, r)
+		}
+	}
+}
+
 // TestCheckSentinelRules: likewise, of sentinels.
 func TestCheckSentinelRules(t *testing.T) {
 	healthySentinels := func() *survey {

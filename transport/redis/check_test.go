@@ -216,7 +216,7 @@ func TestCheckPermissions(t *testing.T) {
 		subject, words string
 	}
 	for user, wants := range map[string][]want{
-		"good":       {{redis.Error, "permissions", "SSUBSCRIBE of channel no"}, {redis.Note, "permissions", "+acl|dryrun"}, {redis.Note, "settings", "+config|get"}},
+		"good":       {{redis.Error, "permissions", "SSUBSCRIBE of channel no"}, {redis.Note, "permissions", "ACL SETUSER good +time"}, {redis.Note, "permissions", "+acl|dryrun"}, {redis.Note, "settings", "+config|get"}},
 		"full":       {{redis.Error, "permissions", "SSUBSCRIBE of channel no"}, {redis.Error, "permissions", "SPUBLISH of channel no"}, {redis.Error, "permissions", "ACL SETUSER full &no"}},
 		"nochannels": {{redis.Error, "permissions", "ACL SETUSER nochannels &{*}:shardbus:*"}, {redis.Error, "permissions", "SPUBLISH of channel ok"}},
 		"nocommands": {{redis.Error, "permissions", "ACL SETUSER nocommands +spublish"}, {redis.Error, "permissions", "ACL SETUSER nocommands +ssubscribe"}},

@@ -201,3 +201,61 @@ func TestStandbyFoundLate(t *testing.T) {
 		})
 	}
 }
+
+// TestStandbyRefusedAtReplicas: users are not replicated, so replicas may refuse the login, or the channels, that their
+// primaries permit. That harms nobody, is tried again without haste, and when the permission is there Standby works.
+func TestStandbyRefusedAtReplicas(t *testing.T) {
+	t.Parallel()
+	for name, refuse := range map[string]struct {
+		command string
+		fault   fakecluster.Fault
+	}{
+		"the login": {"HELLO", fakecluster.Always(fakecluster.ReplyError("WRONGPASS invalid username-password pair or user is disabled."))},
+		"channels":  {"SSUBSCRIBE", fakecluster.Always(fakecluster.ReplyError("NOPERM No permissions to access a channel"))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fakecluster.Linger(t)
+				c := fakecluster.New(t, fakecluster.Config{Replicas: 1})
+				var remove []func()
+				for slot := range 3 {
+					remove = append(remove, c.Fault(c.ReplicasFor(slotOf(slot))[0], refuse.command, refuse.fault))
+				}
+				f := startFlowAt(t, redis.Config{Addrs: c.Addrs(), Dial: c.Dial, Standby: true}, 3, 20*time.Millisecond)
+				f.sub.silence()
+				before := c.Calls(refuse.command)
+				time.Sleep(20 * time.Second)
+				f.flowing(t)
+				// Two transports, 3 replicas: each connection about once a second; and the askers of the topology, which both
+				// have one for each node.
+				if calls := c.Calls(refuse.command) - before; calls > 2*3*20*4 {
+					t.Errorf("%s was tried %d times in 20s", refuse.command, calls)
+				}
+				if hole := f.sub.silence(); hole > 50*time.Millisecond {
+					t.Errorf("a topic was silent for %v", hole)
+				}
+				dead := c.PrimaryFor(slotOf(0))
+				c.Kill(dead)
+				time.Sleep(time.Second)
+				for _, permit := range remove {
+					permit()
+				}
+				c.FailOver(c.Shard(slotOf(0)))
+				f.flowing(t)
+				c.Restart(dead)
+				time.Sleep(5 * time.Second)
+				f.flowing(t)
+				f.sub.silence()
+				c.Kill(c.PrimaryFor(slotOf(1)))
+				time.Sleep(time.Second)
+				f.flowing(t)
+				if hole := f.sub.silence(); hole > 50*time.Millisecond {
+					t.Errorf("permitted, a topic was silent for %v when its primary died", hole)
+				}
+				c.FailOver(c.Shard(slotOf(1)))
+				f.flowing(t)
+				f.check(t)
+			})
+		})
+	}
+}
