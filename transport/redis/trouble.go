@@ -30,6 +30,9 @@ func (r *registry) unreachable(addr string, err error) {
 		return
 	}
 	for slot := range r.mu.dirty[addr] {
+		if r.ownerLocked(slot) != addr { // copies were wanted there: nobody waits for them
+			continue
+		}
 		for _, ch := range r.mu.bySlot[slot] {
 			for _, a := range ch.waiting {
 				a.failLocked(err)
