@@ -182,7 +182,7 @@ func (a *asker[R]) end() (reply R, err error) {
 
 // ask is publish for one event, and reports whether anybody got it.
 func (in *intake[T]) ask(ctx context.Context, c *cell[T]) (routed bool, err error) {
-	if !in.keyed.Load() && in.publishLog(c) {
+	if in.publishPlain(&c.v) {
 		return true, nil
 	}
 	in.mu.Lock()

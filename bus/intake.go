@@ -118,9 +118,6 @@ func (in *intake[T]) nameLocked(key string) {
 // Block. A receipt, where it is not nil, is told how many they were.
 func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription[T], receipt *Receipt) error {
 	id := in.identify(c.v)
-	if only == nil && receipt == nil && (id.known && in.publishLane(c, id.hash) || !id.known && in.publishLog(c)) {
-		return nil
-	}
 	if only != nil && c.seq == 0 { // an envelope, offered again
 		id = ident{hash: keyHash(c.env.Key), key: c.env.Key, known: true}
 	}
@@ -165,18 +162,30 @@ func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription
 	return nil
 }
 
-// publishLog is the short way in where all subscriptions share the log and have
-// room; else it does nothing and reports false.
-func (in *intake[T]) publishLog(c *cell[T]) bool {
+// publishPlain is the short way in for an event without options, where every mailbox
+// that it enters has room; else it does nothing and reports false.
+func (in *intake[T]) publishPlain(v *T) bool {
+	var at int64
+	if in.stamp {
+		at = time.Now().UnixNano()
+	}
+	if in.keyed.Load() {
+		return in.publishLane(v, at, keyHash(in.keyFor(*v)))
+	}
+	return in.publishLog(v, at)
+}
+
+// publishLog is publishPlain where all subscriptions share the log.
+func (in *intake[T]) publishLog(v *T, at int64) bool {
 	in.mu.Lock()
 	log := in.mu.log
-	if in.mu.slow || log == nil || !log.Free() && in.extend() != nil || in.bus.state.Load() != stateOpen {
+	if in.mu.slow || !log.Free() && in.extend() != nil || in.bus.state.Load() != stateOpen {
 		in.mu.Unlock()
 		return false
 	}
 	in.mu.seq++
 	to := log.Slot()
-	to.v, to.env, to.at, to.seq = c.v, c.env, c.at, in.mu.seq
+	to.v, to.env, to.at, to.seq = *v, nil, at, in.mu.seq
 	log.CommitBeforeFence()
 	if l := in.mu.one; l != nil {
 		in.mu.Unlock()
@@ -191,10 +200,9 @@ func (in *intake[T]) publishLog(c *cell[T]) bool {
 	return true
 }
 
-// publishLane is the short way in where there is one subscription, with lanes, that
-// drops nothing, and the event's lane has room; else it does nothing and reports
-// false.
-func (in *intake[T]) publishLane(c *cell[T], hash uint64) bool {
+// publishLane is publishPlain where there is one subscription, with lanes, that drops
+// nothing. hash is that of the event's key.
+func (in *intake[T]) publishLane(v *T, at int64, hash uint64) bool {
 	in.mu.Lock()
 	s := in.mu.solo
 	if s == nil || in.bus.state.Load() != stateOpen {
@@ -208,7 +216,7 @@ func (in *intake[T]) publishLane(c *cell[T], hash uint64) bool {
 	}
 	in.mu.seq++
 	to := l.log.Slot()
-	to.v, to.env, to.at, to.seq = c.v, c.env, c.at, in.mu.seq
+	to.v, to.env, to.at, to.seq = *v, nil, at, in.mu.seq
 	l.log.CommitBeforeFence()
 	in.mu.Unlock()
 	l.wake()

@@ -49,8 +49,15 @@ type laneNode struct {
 // cores with each event. Publishers write nothing here but the state, and that
 // only when they wake it. What an event touches stands together, since among
 // thousands of lanes none of it is in a cache: one line that publishers read, and
-// four of the goroutine's. A test holds the fields to their lines.
+// four of the goroutine's. A test holds the fields to their lines; the first begins
+// 8 bytes in, after what the allocator keeps there.
 type lane[T any] struct {
+	node     laneNode
+	sub      *subscription[T]
+	run      func() // l.work, made once so that starting it allocates nothing
+	index    int
+	capacity int // of the mailbox
+
 	// Read by publishers and for each event, hardly ever written.
 	state   atomic.Uint32
 	lossy   bool // DropOldest, KeepLatest: the mailbox is mu.box, and reader is not used
@@ -63,12 +70,6 @@ type lane[T any] struct {
 	lot     *lot[T] // where events are handled in batches, else nil
 	wait    waitList
 
-	node     laneNode
-	sub      *subscription[T]
-	run      func() // l.work, made once so that starting it allocates nothing
-	index    int
-	capacity int // of the mailbox
-
 	// Publishers' own, under the intake's lock.
 	log      *mailbox.Log[cell[T]] // its own mailbox; nil while it reads the topic's log
 	start    uint64                // where in a log it began
@@ -78,7 +79,7 @@ type lane[T any] struct {
 	overflow atomic.Int64 // inbox.Len(), readable by the lane
 
 	// The goroutine's own.
-	_       [24]byte // to the next line
+	_       [16]byte // to the next line
 	reader  mailbox.Reader[cell[T]]
 	current *cell[T]  // being handled; nil between events
 	judged  *judgment // what became of current, while that is being carried out

@@ -33,16 +33,48 @@ func chain(h Handler, middleware []Middleware) Handler {
 // (Retry, Logging) sees a failed attempt like any other.
 func guard(h Handler) Handler {
 	return func(ctx context.Context, d *Delivery) (err error) {
-		returned := false // asking recover costs more than a look at this
-		defer func() {
-			if returned {
-				return
-			}
-			if r := recover(); r != nil {
-				err = &PanicError{Value: r, Stack: debug.Stack()}
-			}
-		}()
+		returned := false
+		defer rescue(&returned, &err)
 		err = h(ctx, d)
+		returned = true
+		return err
+	}
+}
+
+// rescue is deferred: where the function has not returned by itself, because it
+// panicked, *err becomes that panic.
+func rescue(returned *bool, err *error) {
+	if *returned { // asking recover costs more than a look at this
+		return
+	}
+	if r := recover(); r != nil {
+		*err = &PanicError{Value: r, Stack: debug.Stack()}
+	}
+}
+
+// eventHandler is the Handler that calls h with the event. Where there is middleware
+// around it, it is guarded: guard in one call with the rest, of which each event makes
+// one.
+func eventHandler[T any](h func(ctx context.Context, event T) error, guarded bool) Handler {
+	if !guarded {
+		return func(ctx context.Context, d *Delivery) error {
+			if d.encoded {
+				if err := d.Decode(nil); err != nil {
+					return err
+				}
+			}
+			return h(ctx, *d.value.(*T))
+		}
+	}
+	return func(ctx context.Context, d *Delivery) (err error) {
+		returned := false
+		defer rescue(&returned, &err)
+		if d.encoded {
+			err = d.Decode(nil)
+		}
+		if err == nil {
+			err = h(ctx, *d.value.(*T))
+		}
 		returned = true
 		return err
 	}

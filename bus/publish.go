@@ -29,6 +29,9 @@ func (t *Topic[T]) Publish(ctx context.Context, event T, opts ...PublishOption) 
 	if t.intake.bus.transport != nil {
 		return t.send(ctx, event, opts)
 	}
+	if len(opts) == 0 && t.intake.publishPlain(&event) {
+		return nil
+	}
 	c := cell[T]{v: event}
 	var receipt *Receipt
 	if len(opts) > 0 {

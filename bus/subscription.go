@@ -98,10 +98,12 @@ type subscription[T any] struct {
 	inbox     *inbox // of envelopes that any lane may take; nil without a transport
 }
 
-// special is what a subscription has besides a handler of single events.
+// special is what a subscription has besides a handler of single events, and what is
+// known of that.
 type special[T any] struct {
 	attendant attendant       // of actors
 	batch     batchHandler[T] // of batches
+	guarded   bool            // the handler is, where there is middleware
 }
 
 // attendant looks after what a handler keeps for each lane: actors. The lane's
@@ -129,14 +131,7 @@ func (t *Topic[T]) Subscribe(ctx context.Context, name string, h func(ctx contex
 	if err != nil {
 		return nil, t.subscribeError(name, err)
 	}
-	return t.subscribe(ctx, name, func(ctx context.Context, d *Delivery) error {
-		if d.encoded {
-			if err := d.Decode(nil); err != nil {
-				return err
-			}
-		}
-		return h(ctx, *d.value.(*T))
-	}, o, special[T]{})
+	return t.subscribe(ctx, name, eventHandler(h, !t.plain(o)), o, special[T]{guarded: true})
 }
 
 // SubscribeMessage is Subscribe for a handler that wants to know more of an
@@ -184,8 +179,8 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 	if s.mu.base = ctx; ctx.Done() != nil {
 		s.mu.base = context.WithoutCancel(ctx)
 	}
-	s.plain = len(t.bus.cfg.Use)+len(o.use) == 0
-	if !s.plain {
+	s.plain = t.plain(o)
+	if !s.plain && !sp.guarded {
 		h = guard(h)
 	}
 	s.handler = chain(chain(h, o.use), t.bus.cfg.Use)
@@ -201,6 +196,10 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 	}
 	return &s.Subscription, nil
 }
+
+// plain tells whether there is nothing around the handler of a subscription with these
+// options.
+func (t *Topic[T]) plain(o *subscribeOptions) bool { return len(t.bus.cfg.Use)+len(o.use) == 0 }
 
 // attach makes s live, at the transport too if it is the topic's first.
 func (t *Topic[T]) attach(ctx context.Context, s *subscription[T]) error {

@@ -109,6 +109,7 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	b.mu.topicCount++
 	t := &Topic[T]{bus: b, cfg: cfg, info: newTopicInfo(cfg, b.id, fmt.Sprintf("%s.%d", b.id, b.mu.topicCount))}
 	t.intake.topic, t.intake.bus, t.intake.stamp = t, b, cfg.Stamp
+	t.intake.changed() // there is no log yet
 	t.keeps = hasPointers(reflect.TypeFor[T]())
 	if b.transport != nil {
 		t.link = make(chan struct{}, 1)
