@@ -3,11 +3,11 @@ package redis
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport/redis/internal/refuge"
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 	"go.uber.org/zap"
 )
@@ -170,16 +170,16 @@ func (w *writer) prove(ctx context.Context) error {
 		if !ok {
 			continue
 		}
-		w.commands = append(w.commands[:0], w.client.B().Spublish().Channel(channel).Message("0").Build())
-		switch err := w.doAside()[0].Error(); judge(err) {
+		replies, err := w.do(resp.AppendPublish(nil, channel, []byte("0")), 1)
+		if err != nil {
+			return err
+		}
+		switch judge(replies[0].Err()) {
 		case fine, forbidden: // an ACL has its say where the events are
 			w.t.outbox.accepts(w.addr)
-		case broken:
-			w.t.topology.suspect()
-			return fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(err))
 		case moved:
 			w.t.topology.suspect()
-		case busyNode:
+		case busyNode, broken:
 		}
 	}
 }
