@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"sync"
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
@@ -19,8 +20,11 @@ type feed struct {
 
 	backlog backlog
 
-	// local are the channels confirmed on this connection. Only the consumer touches it.
-	local map[string]*channel
+	mu sync.Mutex
+	// mu guards what follows. It is held while what arrived is handled, so that it is in order.
+	local map[string]*channel // those confirmed on this connection
+	spare []happening
+	ended bool // nothing is handled any more
 }
 
 func newFeed(t *Transport, addr string) *feed {
@@ -40,34 +44,56 @@ func (f *feed) signal() {
 	}
 }
 
-// consume handles what arrives, in order, until closed is closed and everything before was handled.
+// fewHappenings is how much the connection's reader handles itself.
+const fewHappenings = 32
+
+// dry is called by the connection's reader before it waits for more. A little it handles itself, which saves waking
+// somebody for each event where they come one by one; while there is much, it goes on reading at the same time.
+func (f *feed) dry() {
+	switch n := f.inbox.holds(); {
+	case n == 0:
+	case n <= fewHappenings && f.mu.TryLock():
+		f.drain()
+		f.mu.Unlock()
+	default:
+		f.inbox.signal()
+	}
+}
+
+// consume handles what arrives and the reader does not, until closed is closed and everything before was handled.
 func (f *feed) consume(closed <-chan struct{}) {
-	var spare []happening
-	for {
-		ended := false
+	for ended := false; !ended; {
 		select {
 		case <-f.inbox.wake:
 		case <-closed:
 			ended = true
 		}
-		queue, held, dropped := f.inbox.swap(spare)
-		now := time.Now()
-		if held > f.inbox.limit/2 {
-			f.backlog.full(now, held, f.inbox.limit)
-		}
-		for i := range queue {
-			f.handle(now, &queue[i])
-		}
-		for name, d := range dropped {
-			f.overflow(now, name, d)
-		}
-		f.inbox.handled()
-		if ended {
-			return
-		}
-		if spare = queue; cap(spare) > maxSpare {
-			spare = nil
-		}
+		f.mu.Lock()
+		f.drain()
+		f.ended = ended
+		f.mu.Unlock()
+	}
+}
+
+// drain handles what has arrived, in order. The caller holds mu.
+func (f *feed) drain() {
+	if f.ended {
+		return
+	}
+	queue, held, dropped := f.inbox.swap(f.spare)
+	now := time.Now()
+	if held > f.inbox.limit/2 {
+		f.backlog.full(now, held, f.inbox.limit)
+	}
+	for i := range queue {
+		f.handle(now, &queue[i])
+	}
+	for name, d := range dropped {
+		f.overflow(now, name, d)
+	}
+	f.inbox.handled()
+	if f.spare = queue; cap(queue) > maxSpare {
+		f.spare = nil
 	}
 }
 

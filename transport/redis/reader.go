@@ -34,6 +34,8 @@ func (t *Transport) serveReader(ctx context.Context, addr string, k *link) error
 	closed := make(chan struct{})
 	var consumer sync.WaitGroup
 	consumer.Go(func() { f.consume(closed) })
+	dry := f.dry
+	socket.dry.Store(&dry)
 	lost := conn.SetPubSubHooks(f.inbox.hooks())
 	t.registry.attach(f)
 
