@@ -12,7 +12,7 @@ import (
 const (
 	// fewFlights is how many pipelines of events are under way before one waits for a reply to those before: what queues
 	// up meanwhile goes together, which is worth more than the wait.
-	fewFlights = 4
+	fewFlights = 16
 	// fullFlight is how many events go without that wait.
 	fullFlight = 64
 	// pumpRounds is how many pipelines one writes who has something else to do.

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -35,8 +36,10 @@ type pipe struct {
 	current  flight
 
 	aloft  atomic.Int64  // flights that have not landed
-	served atomic.Bool   // somebody reads until none is aloft
-	unread chan struct{} // capacity 1: there is something to read for the one who does so
+	served atomic.Bool   // serve reads
+	wanted atomic.Bool   // somebody launched something lately who does not read
+	unread chan struct{} // capacity 1: there is something to read for serve
+	broke  func(error)   // not nil: serve calls it when the connection has failed
 
 	mu sync.Mutex
 	// mu guards what follows.
@@ -145,14 +148,15 @@ func (p *pipe) hangUp(err error) {
 	_ = conn.Close()
 }
 
-// read waits until something arrives, and hands replies to their cargoes. It does nothing when none is aloft. The caller
-// holds reading.
+// read waits until something arrives, and hands replies to their cargoes. When none is aloft it waits for linger only. The
+// caller holds reading.
 func (p *pipe) read() {
-	if !p.next() {
-		return
+	deadline := time.Now().Add(linger)
+	if p.next() {
+		deadline = p.current.deadline
 	}
 	p.makeRoom()
-	err := p.conn.SetReadDeadline(p.current.deadline)
+	err := p.conn.SetReadDeadline(deadline)
 	var n int
 	if err == nil {
 		n, err = p.conn.Read(p.in[p.to:])
@@ -161,10 +165,17 @@ func (p *pipe) read() {
 	if failure := p.parse(); failure != nil {
 		err = failure
 	}
+	if errors.Is(err, os.ErrDeadlineExceeded) && (p.current.cargo == nil || time.Now().Before(p.current.deadline)) {
+		return // the deadline of what has landed since
+	}
 	if err != nil {
 		p.fail(err)
 	}
 }
+
+// linger is for how long serve waits for the next flight where it would be woken for the replies: to be woken twice costs
+// more than that a caller who would read itself has to be woken, for a while.
+const linger = 5 * time.Millisecond
 
 // makeRoom makes room behind what was not looked at yet.
 func (p *pipe) makeRoom() {
@@ -229,16 +240,21 @@ func (p *pipe) land(err error) {
 // fail ends the connection and all that is aloft.
 func (p *pipe) fail(err error) {
 	p.hangUp(err)
-	p.mu.Lock()
-	err = p.err // the first reason
-	p.mu.Unlock()
+	err = p.broken() // the first reason
 	for p.next() {
 		p.land(err)
 	}
 }
 
-// wake has the goroutine of serve read, unless it does already. Who has launched something and does not read itself calls it.
+// wake has serve read, unless it does already. Who has launched something and does not read itself calls it.
 func (p *pipe) wake() {
+	if !p.wanted.Load() {
+		p.wanted.Store(true)
+	}
+	p.wakeOnce()
+}
+
+func (p *pipe) wakeOnce() {
 	if !p.served.Load() {
 		select {
 		case p.unread <- struct{}{}:
@@ -258,15 +274,25 @@ func (p *pipe) serve(quit <-chan struct{}) {
 		for p.aloft.Load() > 0 {
 			p.served.Store(true)
 			p.reading <- struct{}{}
-			for p.aloft.Load() > 0 {
+			for p.aloft.Load() > 0 || p.wanted.Swap(false) && p.broken() == nil {
 				p.read()
 			}
 			<-p.reading
 			p.served.Store(false) // then once more: who launched something before that has not woken us
 		}
+		if err := p.broken(); err != nil && p.broke != nil {
+			p.broke(err) // with nothing aloft, nobody else would say so
+		}
 	}
 	p.reading <- struct{}{} // a caller may be about to tell what landed
 	<-p.reading
+}
+
+// broken returns why nothing can be sent any more; nil if it can.
+func (p *pipe) broken() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
 }
 
 // readUntil reads, if nobody else does, until done has something, nothing is aloft, or it has read so many times. It
@@ -275,7 +301,7 @@ func (p *pipe) readUntil(done <-chan struct{}, times int) (is bool) {
 	select {
 	case p.reading <- struct{}{}:
 	default:
-		p.wake()
+		p.wakeOnce()
 		return false
 	}
 	for ; times > 0 && p.aloft.Load() > 0; times-- {
@@ -290,7 +316,7 @@ func (p *pipe) readUntil(done <-chan struct{}, times int) (is bool) {
 	}
 	<-p.reading
 	if p.aloft.Load() > 0 {
-		p.wake()
+		p.wakeOnce()
 	}
 	return is
 }

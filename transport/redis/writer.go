@@ -68,6 +68,10 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 		p.hangUp(err)
 	}
 	p.given = l.signal
+	p.broke = func(err error) {
+		t.topology.suspect()
+		w.stop(fmt.Errorf("redis: publish at %s: %w", addr, err))
+	}
 	var all, reader sync.WaitGroup
 	ended := make(chan struct{})
 	reader.Go(func() { p.serve(ended) })
