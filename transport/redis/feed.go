@@ -85,8 +85,16 @@ func (f *feed) drain() {
 	if held > f.inbox.limit/2 {
 		f.backlog.full(now, held, f.inbox.limit)
 	}
-	for i := range queue {
-		f.handle(now, &queue[i])
+	for i := 0; i < len(queue); i++ {
+		if queue[i].kind != gotSubscribed {
+			f.handle(now, &queue[i])
+			continue
+		}
+		first := i
+		for i+1 < len(queue) && i-first < fewConfirmed && queue[i+1].kind == gotSubscribed {
+			i++
+		}
+		f.subscribed(now, queue[first:i+1])
 	}
 	for name, d := range dropped {
 		f.overflow(now, name, d)
@@ -115,19 +123,28 @@ func (f *feed) handle(now time.Time, h *happening) {
 		default:
 			f.t.repairs.control(now, f, ch, h.message)
 		}
-	case gotSubscribed:
-		if ch := f.t.registry.confirmed(f, h.channel, now); ch != nil {
-			f.local[ch.name] = ch
-			f.ears.channels.Store(int64(len(f.local)))
-		} else {
-			f.ears.confirmed(h.channel, true)
-		}
+	case gotSubscribed: // see subscribed
 	case gotUnsubscribed:
 		f.ears.confirmed(h.channel, false)
 		delete(f.local, h.channel)
 		f.ears.channels.Store(int64(len(f.local)))
 		f.t.registry.released(f, h.channel)
 	}
+}
+
+// fewConfirmed is how many confirmations are taken in together, at most.
+const fewConfirmed = 128
+
+// subscribed takes in confirmations.
+func (f *feed) subscribed(now time.Time, all []happening) {
+	f.t.registry.confirmed(f, all, now, func(name string, ch *channel) {
+		if ch != nil {
+			f.local[ch.name] = ch
+		} else {
+			f.ears.confirmed(name, true)
+		}
+	})
+	f.ears.channels.Store(int64(len(f.local)))
 }
 
 func (f *feed) watermark(now time.Time, message string) {

@@ -36,7 +36,7 @@ type greetings struct {
 // questions, a common one would wake all of them twenty times.
 type waiting struct {
 	question uint64        // the one that the channel is in; 0: it is pending
-	ended    chan struct{} // closed when the channel was greeted, or will not be
+	ended    chan struct{} // closed when the channel was greeted, or will not be; nil: nobody waits
 }
 
 // greeting is one question.
@@ -64,7 +64,7 @@ func (r *repairs) greet(now time.Time, ch *channel) {
 	if w := g.inside[ch]; w != nil {
 		w.question = 0
 	} else {
-		g.inside[ch] = &waiting{ended: make(chan struct{})}
+		g.inside[ch] = new(waiting)
 	}
 	r.signal()
 }
@@ -74,13 +74,13 @@ func (r *repairs) greeted(ctx context.Context, channels []*channel) {
 	if r == nil {
 		return
 	}
+	ended, done := r.greetings.look(channels)
+	if done {
+		return
+	}
 	limit := time.NewTimer(greetWait)
 	defer limit.Stop()
-	for {
-		ended, done := r.greetings.look(channels)
-		if done {
-			return
-		}
+	for ; !done; ended, done = r.greetings.look(channels) {
 		select {
 		case <-ended:
 		case <-limit.C:
@@ -113,6 +113,9 @@ func (g *greetings) look(channels []*channel) (ended <-chan struct{}, done bool)
 	}
 	for _, ch := range channels {
 		if w := g.inside[ch]; w != nil {
+			if w.ended == nil {
+				w.ended = make(chan struct{})
+			}
 			return w.ended, false
 		}
 	}
@@ -233,7 +236,9 @@ func (g *greetings) endLocked(n uint64) {
 // leaveLocked ends the waiting for a channel's greeting.
 func (g *greetings) leaveLocked(ch *channel) {
 	if w := g.inside[ch]; w != nil {
-		close(w.ended)
+		if w.ended != nil {
+			close(w.ended)
+		}
 		delete(g.inside, ch)
 	}
 	if len(g.inside) == 0 && len(g.pending) == 0 { // maps do not shrink
