@@ -34,12 +34,10 @@ func (a *await) failLocked(err error) {
 }
 
 // wait blocks until the topic is live or cannot be.
-func (a *await) wait(ctx context.Context, r *registry) error {
+func (a *await) wait(ctx context.Context) error {
 	select {
 	case <-a.done:
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return a.err
+		return a.err // which is set before done is closed, and never after
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

@@ -1,11 +1,12 @@
 package redis
 
 import (
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/rueidis"
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"go.uber.org/zap"
 )
 
@@ -43,16 +44,13 @@ func (b *backlog) late(now time.Time, waiting time.Duration, k *link) {
 		return
 	}
 	asked := k.send(errand{
-		build: func(client rueidis.Client) rueidis.Completed {
-			return client.B().ClientList().Id().ClientId(id).Build()
-		},
-		done: func(reply rueidis.RedisResult) {
-			text, err := reply.ToString() // an error is most likely an ACL's
-			if err != nil {
+		command: resp.Append(nil, "CLIENT", "LIST", "ID", strconv.FormatInt(id, 10)),
+		done: func(reply resp.Reply, err error) {
+			if err != nil { // most likely an ACL's
 				warn("unknown: " + err.Error())
 				return
 			}
-			warn(listed(text, "omem"))
+			warn(listed(reply.Text, "omem"))
 		},
 	})
 	if !asked {

@@ -22,7 +22,7 @@ type call struct {
 type item struct {
 	env *transport.Envelope // nil: refused
 	route
-	doc    []byte // encoded by the caller, but for its number; nil: to be encoded again
+	doc    []byte // encoded by the caller, but for its number; nil: to be encoded anew
 	seqAt  int
 	size   int
 	seq    uint64 // 0: not assigned, never written
@@ -33,6 +33,7 @@ type item struct {
 
 	call    *call // nil: its caller was told how it ended
 	index   int   // in call.results
+	flying  bool  // it is in a batch that was taken and not settled
 	settled bool  // it ended
 	dead    bool  // the caller was told an error already, and waits no longer
 }
@@ -61,8 +62,7 @@ const (
 	keptBytes = 64 << 10
 )
 
-// put gives the call's memory to the next. Every item was settled without an error of its pipeline's, so neither a
-// writer nor rueidis uses it any more.
+// put gives the call's memory to the next. Every item was settled, so no writer uses it any more.
 func (p *callPool) put(c *call) {
 	if cap(c.items) > keptItems {
 		return
@@ -90,11 +90,10 @@ func (c *call) timer(d time.Duration) *time.Timer {
 	return c.timeout
 }
 
-// release takes one off what the call waits for.
-func (c *call) release() {
-	if c.open--; c.open == 0 {
-		c.done <- struct{}{}
-	}
+// release takes one off what the call waits for, and reports whether that was the last: then done is to be told.
+func (c *call) release() bool {
+	c.open--
+	return c.open == 0
 }
 
 // wait blocks until the call's items are settled, or ctx ends, or the timer fires.

@@ -30,29 +30,28 @@ func tracking(repair *track.Repair, maxHeld int) track.Config {
 // maxHeld is how many events of one publisher wait when it is not asked for what is missing.
 const maxHeld = 1024
 
-// channel is a Pub/Sub channel that is subscribed to.
+// channel is a Pub/Sub channel that is subscribed to. There are thousands: what is small stands together.
 type channel struct {
 	name      string
 	slot      int
-	kind      channelKind
 	placement router.Placement // of an eventChannel: of its topic
 	partition int
 	publisher string // of an asksChannel
 	t         *Transport
+	kind      channelKind
 
 	// registry.mu guards what follows.
 
-	users   int                 // topics that want it; 0: it is to be left
+	leaving bool                // SUNSUBSCRIBE is on its way
+	moved   transport.GapReason // why the slot has another owner than the channel was confirmed at; Unknown: it has not
+	users   int32               // topics that want it; 0: it is to be left
 	home    *feed               // where it is confirmed; nil: nowhere
 	last    string              // the address where it was confirmed last
 	asked   *feed               // where SSUBSCRIBE is on its way
-	leaving bool                // SUNSUBSCRIBE is on its way
 	copies  map[*feed]copyState // where it is subscribed beside its home; nil: nowhere
-	// moved is why the slot has another owner than the channel was confirmed at; Unknown: it has not.
-	moved   transport.GapReason
-	waiting []*await // Subscribe calls that wait for it
-	// unwanted is since when nobody wants a control channel; zero: it is wanted.
-	unwanted time.Time
+	waiting []*await            // Subscribe calls that wait for it
+	// unwanted is since when nobody wants a control channel; nil: it is wanted.
+	unwanted *time.Time
 
 	own atomic.Pointer[feed] // home, or what it was last: what has no number is taken from there
 

@@ -3,10 +3,9 @@ package redis
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 
-	"github.com/redis/rueidis"
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
 // letter is a control document on its way.
@@ -165,22 +164,20 @@ func (w *writer) serveLetters(ctx context.Context, c *courier) error {
 		if len(letters) == 0 {
 			continue
 		}
-		w.commands = w.commands[:0]
+		var commands []byte
 		for _, l := range letters {
-			w.commands = append(w.commands,
-				w.client.B().Spublish().Channel(l.channel).Message(rueidis.BinaryString(l.doc)).Build())
+			commands = resp.AppendPublish(commands, l.channel, l.doc)
 		}
-		var lost error
-		for i, reply := range w.doAside() {
-			n, err := reply.AsInt64()
-			if judge(err) == broken {
-				lost = err
+		replies, lost := w.do(commands, len(letters))
+		for i, l := range letters {
+			if i < len(replies) {
+				l.tell(int(replies[i].N), replies[i].Err())
+			} else {
+				l.tell(0, lost)
 			}
-			letters[i].tell(int(n), err)
 		}
 		if lost != nil {
-			w.t.topology.suspect()
-			return fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(lost))
+			return lost
 		}
 	}
 }

@@ -73,32 +73,7 @@ func (c *Config) connect(ctx context.Context, addr string, d *net.Dialer, secure
 
 // dial returns a client with one connection to the node. When that is lost the client makes another; ctx bounds its life.
 func (c *Config) dial(ctx context.Context, addr, name string) (rueidis.Client, error) {
-	return c.dialOption(ctx, addr, c.option(addr, name))
-}
-
-// dialCut is dial, and returns what ends the connection at once, with all that waits for answers. Cancelling a context may
-// not do that: what rueidis reads on the caller's goroutine ends by a deadline that was known when it began.
-func (c *Config) dialCut(ctx context.Context, addr, name string) (client rueidis.Client, cut func(), err error) {
 	option := c.option(addr, name)
-	var made atomic.Pointer[socket]
-	option.DialCtxFn = func(ctx context.Context, addr string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
-		conn, err := c.connect(ctx, addr, d, secure)
-		if err != nil {
-			return nil, err
-		}
-		s := &socket{Conn: conn}
-		made.Store(s)
-		return s, nil
-	}
-	client, err = c.dialOption(ctx, addr, option)
-	return client, func() {
-		if s := made.Load(); s != nil {
-			_ = s.Close()
-		}
-	}, err
-}
-
-func (c *Config) dialOption(ctx context.Context, addr string, option rueidis.ClientOption) (rueidis.Client, error) {
 	kept := c.authenticate(ctx, &option, addr)
 	client, err := rueidis.NewClient(option)
 	if err != nil {

@@ -20,8 +20,9 @@
 //	            or the sentinels who the primary is                                           (sentinel, sentinel_watch, sentinel_view)
 //	logins      keeps the open connections logged in                                          (credentials, logins)
 //	shards      keeps two children running for each primary                                   (shards)
-//	  writer    publishes what has queued up for the shard, as pipelines                      (outbox, stream, lane, crew, writer)
-//	  reader    one connection for all channels of the shard                                  (reader, inbox, feed)
+//	  writer    publishes what has queued up for the shard, as pipelines                      (outbox, stream, lane, writer, load)
+//	    pipe    its connection, on which many pipelines are under way                          (pipe, pipe_dial, internal/resp)
+//	  reader    one connection for all channels of the shard                                  (reader, inbox, feed, confirmed)
 //	    probe   proves that the connection hears its node, and warns when it is behind        (pulse, probe, backlog)
 //	    silence asks a server that says nothing whether it lives                               (silence)
 //	  link      what the writer and the reader of a shard do for each other                   (link)
@@ -38,15 +39,22 @@
 // [outbox] and [registry] outlive the children, so that a child that fails loses nothing but its connection. A failing
 // child is restarted without limit and without touching any other.
 //
-// A Publish whose context can end never writes to the socket itself: it must return when its context ends, and who is in
-// a write cannot. That costs a lone publisher two switches of goroutines an event, which at 50 µs a round trip on one
-// machine halves its rate, and is nothing where events queue up. One whose context has no end writes by itself where a
-// writer is idle (crew). A connection of its own for each of a writer's pipelines, which saves rueidis its goroutines,
-// was measured and gained nothing.
+// A caller of Publish writes its events itself, and what others have queued, if nobody else is writing: it never waits for
+// the kernel, since what that does not take at once is left to the writer's goroutine. The replies are read by a goroutine
+// of the pipe's; a caller whose context has no end, and who is alone, reads them itself. Up to 16 pipelines are under way;
+// beyond that events queue up until a reply comes, or there are 64 of them. Where a connection's writes may block (TLS,
+// Config.Dial) only a caller whose context has no end writes, under CommandTimeout.
+//
+// rueidis has the other connections. Its pipelines are answered as a whole to a caller who waits meanwhile, so two that must
+// be in order cannot be under way at once: that cost half the rate of batches, and twice the time of single events.
+//
+// What arrives is handled by rueidis' reader, just before it would wait for more, if that is 32 messages or less; else by
+// a goroutine of the feed's, while the reader goes on.
 //
 // # Locks
 //
-// registry.mu before channel.mu. outbox.mu, inbox.mu, clock.mu, greetings.mu, repairs.mu, couriers.mu before courier.mu
-// are taken last, and alone. No lock is held during I/O.
+// registry.mu before channel.mu. outbox.mu, inbox.mu, clock.mu, greetings.mu, repairs.mu, couriers.mu before courier.mu,
+// pipe.mu are taken last, and alone. feed.mu comes before all. No lock is held during I/O; the pipe's turn and reading are,
+// and are channels.
 // The sink is called under channel.mu, which is what keeps a channel's events in order.
 package redis

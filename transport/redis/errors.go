@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/redis/rueidis"
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
 // Errors that [Open], Publish and Subscribe wrap, beside those of package transport.
@@ -38,16 +39,27 @@ const (
 	broken            // the connection is of no use any more
 )
 
+// replied returns what the server said, if the error is its.
+func replied(err error) (text string, ok bool) {
+	if reply, ok := err.(resp.Error); ok { //nolint:errorlint // as it came off the connection
+		return string(reply), true
+	}
+	if reply, ok := rueidis.IsRedisErr(err); ok {
+		return reply.Error(), true
+	}
+	return "", false
+}
+
 // judge sorts the errors that SPUBLISH, SSUBSCRIBE and SUNSUBSCRIBE may get.
 func judge(err error) verdict {
 	if err == nil || rueidis.IsRedisNil(err) {
 		return fine
 	}
-	reply, ok := rueidis.IsRedisErr(err)
+	reply, ok := replied(err)
 	if !ok {
 		return broken
 	}
-	switch word, _, _ := strings.Cut(reply.Error(), " "); word {
+	switch word, _, _ := strings.Cut(reply, " "); word {
 	case "MOVED":
 		return moved
 	case "CLUSTERDOWN", "TRYAGAIN", "LOADING", "MASTERDOWN", "READONLY", "BUSY", "OOM", "ASK", "UNBLOCKED":
@@ -60,11 +72,11 @@ func judge(err error) verdict {
 
 // movedTo returns the address in a MOVED error from the node at addr.
 func movedTo(err error, addr string) (string, bool) {
-	reply, ok := rueidis.IsRedisErr(err)
+	reply, ok := replied(err)
 	if !ok {
 		return "", false
 	}
-	return redirection(reply.Error(), addr)
+	return redirection(reply, addr)
 }
 
 // redirection returns the address in "MOVED slot host:port". A node that does not know its own host leaves it out, and

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"sync"
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
@@ -19,8 +20,11 @@ type feed struct {
 
 	backlog backlog
 
-	// local are the channels confirmed on this connection. Only the consumer touches it.
-	local map[string]*channel
+	mu sync.Mutex
+	// mu guards what follows. It is held while what arrived is handled, so that it is in order.
+	local map[string]*channel // those confirmed on this connection
+	spare []happening
+	ended bool // nothing is handled any more
 }
 
 func newFeed(t *Transport, addr string) *feed {
@@ -40,34 +44,68 @@ func (f *feed) signal() {
 	}
 }
 
-// consume handles what arrives, in order, until closed is closed and everything before was handled.
+// What the connection's reader handles itself, at most: for the time that takes, the server keeps what comes, and cuts off
+// who lets it keep too much.
+const (
+	fewHappenings = 32
+	fewBytes      = 16 << 10
+)
+
+// dry is called by the connection's reader before it waits for more. A little it handles itself, which saves waking
+// somebody for each event where they come one by one; while there is much, it goes on reading at the same time.
+func (f *feed) dry() {
+	switch n, size := f.inbox.holds(); {
+	case n == 0:
+	case n <= fewHappenings && size <= fewBytes && f.mu.TryLock():
+		f.drain()
+		f.mu.Unlock()
+	default:
+		f.inbox.signal()
+	}
+}
+
+// consume handles what arrives and the reader does not, until closed is closed and everything before was handled.
 func (f *feed) consume(closed <-chan struct{}) {
-	var spare []happening
-	for {
-		ended := false
+	for ended := false; !ended; {
 		select {
 		case <-f.inbox.wake:
 		case <-closed:
 			ended = true
 		}
-		queue, held, dropped := f.inbox.swap(spare)
-		now := time.Now()
-		if held > f.inbox.limit/2 {
-			f.backlog.full(now, held, f.inbox.limit)
-		}
-		for i := range queue {
+		f.mu.Lock()
+		f.drain()
+		f.ended = ended
+		f.mu.Unlock()
+	}
+}
+
+// drain handles what has arrived, in order. The caller holds mu.
+func (f *feed) drain() {
+	if f.ended {
+		return
+	}
+	queue, held, dropped := f.inbox.swap(f.spare)
+	now := time.Now()
+	if held > f.inbox.limit/2 {
+		f.backlog.full(now, held, f.inbox.limit)
+	}
+	for i := 0; i < len(queue); i++ {
+		if queue[i].kind != gotSubscribed {
 			f.handle(now, &queue[i])
+			continue
 		}
-		for name, d := range dropped {
-			f.overflow(now, name, d)
+		first := i
+		for i+1 < len(queue) && i-first < fewConfirmed && queue[i+1].kind == gotSubscribed {
+			i++
 		}
-		f.inbox.handled()
-		if ended {
-			return
-		}
-		if spare = queue; cap(spare) > maxSpare {
-			spare = nil
-		}
+		f.subscribed(now, queue[first:i+1])
+	}
+	for name, d := range dropped {
+		f.overflow(now, name, d)
+	}
+	f.inbox.handled()
+	if f.spare = queue; cap(queue) > maxSpare {
+		f.spare = nil
 	}
 }
 
@@ -89,22 +127,33 @@ func (f *feed) handle(now time.Time, h *happening) {
 		default:
 			f.t.repairs.control(now, f, ch, h.message)
 		}
-	case gotSubscribed:
-		if ch := f.t.registry.confirmed(f, h.channel, now); ch != nil {
-			f.local[ch.name] = ch
-			f.ears.channels.Store(int64(len(f.local)))
-			if ch.kind == helloChannel {
-				f.t.outbox.markAll()
-			}
-		} else {
-			f.ears.confirmed(h.channel, true)
-		}
+	case gotSubscribed: // see subscribed
 	case gotUnsubscribed:
 		f.ears.confirmed(h.channel, false)
 		delete(f.local, h.channel)
 		f.ears.channels.Store(int64(len(f.local)))
 		f.t.registry.released(f, h.channel)
 	}
+}
+
+// fewConfirmed is how many confirmations are taken in together, at most.
+const fewConfirmed = 128
+
+// subscribed takes in confirmations.
+func (f *feed) subscribed(now time.Time, all []happening) {
+	hello := false
+	f.t.registry.confirmed(f, all, now, func(name string, ch *channel) {
+		if ch != nil {
+			f.local[ch.name] = ch
+			hello = hello || ch.kind == helloChannel
+		} else {
+			f.ears.confirmed(name, true)
+		}
+	})
+	if hello {
+		f.t.outbox.markAll()
+	}
+	f.ears.channels.Store(int64(len(f.local)))
 }
 
 func (f *feed) watermark(now time.Time, message string) {

@@ -39,7 +39,7 @@ type greetings struct {
 // questions, a common one would wake all of them twenty times.
 type waiting struct {
 	question uint64        // the one that the channel is in; 0: it is pending
-	ended    chan struct{} // closed when the channel was greeted, or will not be
+	ended    chan struct{} // closed when the channel was greeted, or will not be; nil: nobody waits
 }
 
 // overdue is a channel's greeting that is to be sent.
@@ -76,7 +76,7 @@ func (r *repairs) greet(now time.Time, ch *channel) {
 	if w := g.inside[ch]; w != nil {
 		w.question = 0
 	} else {
-		g.inside[ch] = &waiting{ended: make(chan struct{})}
+		g.inside[ch] = new(waiting)
 	}
 	r.signal()
 }
@@ -86,13 +86,13 @@ func (r *repairs) greeted(ctx context.Context, channels []*channel) {
 	if r == nil {
 		return
 	}
+	ended, done := r.greetings.look(channels)
+	if done {
+		return
+	}
 	limit := time.NewTimer(greetWait)
 	defer limit.Stop()
-	for {
-		ended, done := r.greetings.look(channels)
-		if done {
-			return
-		}
+	for ; !done; ended, done = r.greetings.look(channels) {
 		select {
 		case <-ended:
 		case <-limit.C:
@@ -125,6 +125,9 @@ func (g *greetings) look(channels []*channel) (ended <-chan struct{}, done bool)
 	}
 	for _, ch := range channels {
 		if w := g.inside[ch]; w != nil {
+			if w.ended == nil {
+				w.ended = make(chan struct{})
+			}
 			return w.ended, false
 		}
 	}
@@ -266,7 +269,9 @@ func (g *greetings) releaseLocked(n uint64) {
 // leaveLocked ends the waiting for a channel's greeting.
 func (g *greetings) leaveLocked(ch *channel) {
 	if w := g.inside[ch]; w != nil {
-		close(w.ended)
+		if w.ended != nil {
+			close(w.ended)
+		}
 		delete(g.inside, ch)
 	}
 	if len(g.inside) == 0 && len(g.pending) == 0 { // maps do not shrink

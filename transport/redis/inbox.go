@@ -26,8 +26,9 @@ const (
 // happeningOverhead is about what a queued message costs beside its text.
 const happeningOverhead = 64
 
-// inbox is the queue between a connection's reader, which must never wait, and who handles what it read. Messages
-// beyond the bound are dropped and counted; what became of subscriptions never is.
+// inbox is the queue between a connection's reader, which must never wait, and who handles what it read: the reader
+// itself, before it reads on, if that is little; else another goroutine, see feed. Messages beyond the bound are dropped
+// and counted; what became of subscriptions never is.
 type inbox struct {
 	limit int
 
@@ -74,14 +75,26 @@ func (b *inbox) put(h happening) {
 		return
 	}
 	b.bytes += size
-	first := len(b.queue) == 0
 	b.queue = append(b.queue, h)
+	many := b.bytes > b.limit/4
 	b.mu.Unlock()
-	if first {
-		select {
-		case b.wake <- struct{}{}:
-		default:
-		}
+	if many {
+		b.signal()
+	}
+}
+
+// holds returns how many wait, and their size in bytes.
+func (b *inbox) holds() (n, size int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.queue), b.bytes
+}
+
+// signal wakes who handles what waits.
+func (b *inbox) signal() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
 	}
 }
 

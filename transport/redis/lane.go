@@ -2,6 +2,7 @@ package redis
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -9,22 +10,26 @@ import (
 type lane struct {
 	addr    string
 	streams map[streamKey]*stream
-	ready   []*stream // have items, and none in flight
+	ready   []*stream // have items to take
 	events  int       // queued or in flight
+	aloft   int       // of events, those in flight
 	bytes   int
-	writers int   // attached
-	crew    *crew // nil: nobody is connected
+	writers int     // attached
+	writer  *writer // nil: nobody is connected
+
+	listed  atomic.Int32 // len(ready), and of the events those
+	waiting atomic.Int64 // that are not in flight: for who asks whether to write
 
 	wake  chan struct{} // capacity 1: there is something to take
+	marks chan struct{} // capacity 1: markAt is another
 	space chan struct{} // closed when there is room again; nil: nobody waits
 
-	markAt  time.Time     // no watermark is due before this; zero: none is due
-	sooner  chan struct{} // capacity 1: markAt is earlier than it was
-	lastErr error         // why the last pipeline failed; nil after one that did not
+	markAt  time.Time // no watermark is due before this; zero: none is due
+	lastErr error     // why the last pipeline failed; nil after one that did not
 }
 
 func newLane(addr string) *lane {
-	return &lane{addr: addr, streams: make(map[streamKey]*stream), wake: make(chan struct{}, 1), sooner: make(chan struct{}, 1)}
+	return &lane{addr: addr, streams: make(map[streamKey]*stream), wake: make(chan struct{}, 1), marks: make(chan struct{}, 1)}
 }
 
 // add lists a stream here, with what it holds.
@@ -49,15 +54,37 @@ func (l *lane) remove(s *stream) {
 		s.ready = false
 		l.ready = slices.DeleteFunc(l.ready, func(r *stream) bool { return r == s })
 	}
+	l.note()
 }
 
 // enlist makes the writer take from s if there is something to take.
 func (l *lane) enlist(s *stream) {
-	if len(s.queue) > 0 && s.inFlight == 0 && !s.ready {
-		s.ready = true
-		l.ready = append(l.ready, s)
+	if l.list(s) {
 		l.signal()
 	}
+}
+
+// list is enlist for who writes itself.
+func (l *lane) list(s *stream) (fresh bool) {
+	if fresh = len(s.queue) > s.inFlight && !s.held() && !s.ready; fresh {
+		s.ready = true
+		l.ready = append(l.ready, s)
+	}
+	l.note()
+	return fresh
+}
+
+// dropReady takes the first n off ready.
+func (l *lane) dropReady(n int) {
+	k := copy(l.ready, l.ready[n:])
+	clear(l.ready[k:])
+	l.ready = l.ready[:k]
+	l.note()
+}
+
+func (l *lane) note() {
+	l.listed.Store(int32(len(l.ready)))
+	l.waiting.Store(int64(l.events - l.aloft))
 }
 
 func (l *lane) signal() {
@@ -94,13 +121,12 @@ func (l *lane) makeRoom() {
 	}
 }
 
-// markBy makes sure that the writer looks for due watermarks at a time. Events are written by whoever comes first: the
-// writer that sends the watermarks must hear of it.
+// markBy makes sure that the writer looks for due watermarks at a time.
 func (l *lane) markBy(at time.Time) {
 	if !at.IsZero() && (l.markAt.IsZero() || at.Before(l.markAt)) {
 		l.markAt = at
 		select {
-		case l.sooner <- struct{}{}:
+		case l.marks <- struct{}{}:
 		default:
 		}
 	}

@@ -1,10 +1,6 @@
 package redis
 
-import (
-	"fmt"
-
-	"github.com/redis/rueidis"
-)
+import "github.com/shardbus/shardbus/transport/redis/internal/resp"
 
 // link is what the publisher and the subscriber of one node do for each other. It outlives their connections.
 type link struct {
@@ -14,8 +10,8 @@ type link struct {
 
 // errand is a command and where its outcome goes, which must not block.
 type errand struct {
-	build func(rueidis.Client) rueidis.Completed
-	done  func(rueidis.RedisResult)
+	command []byte
+	done    func(reply resp.Reply, err error)
 }
 
 func newLink() *link {
@@ -42,12 +38,11 @@ func (k *link) raiseDoubt() {
 
 // runErrand sends an errand's command under a deadline. An error says that the connection is of no use any more.
 func (w *writer) runErrand(e errand) error {
-	w.commands = append(w.commands[:0], e.build(w.client))
-	reply := w.doAside()[0]
-	e.done(reply)
-	if err := reply.Error(); judge(err) == broken {
-		w.t.topology.suspect()
-		return fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(err))
+	replies, err := w.do(e.command, 1)
+	if err == nil {
+		e.done(replies[0], replies[0].Err())
+		return nil
 	}
-	return nil
+	e.done(resp.Reply{}, err)
+	return err
 }

@@ -74,7 +74,7 @@ func (r *registry) listen(now time.Time, wanted map[string]control, keep time.Du
 			r.listLocked(ch)
 		}
 		r.mu.control[name] = ch
-		ch.unwanted = time.Time{}
+		ch.unwanted = nil
 		if ch.users == 0 {
 			ch.users = 1
 			if ch.home == nil || ch.leaving {
@@ -85,9 +85,9 @@ func (r *registry) listen(now time.Time, wanted map[string]control, keep time.Du
 	for name, ch := range r.mu.control {
 		switch _, keeps := wanted[name]; {
 		case keeps:
-		case ch.unwanted.IsZero() && keep > 0:
-			ch.unwanted = now
-		case now.Sub(ch.unwanted) >= keep:
+		case ch.unwanted == nil && keep > 0:
+			ch.unwanted = &now
+		case ch.unwanted == nil || now.Sub(*ch.unwanted) >= keep:
 			delete(r.mu.control, name)
 			ch.users = 0
 			if ch.nowhere() {
@@ -97,6 +97,13 @@ func (r *registry) listen(now time.Time, wanted map[string]control, keep time.Du
 			}
 		}
 	}
+	inboxes := int32(0)
+	for _, ch := range r.mu.control {
+		if ch.kind == inboxChannel && ch.users > 0 {
+			inboxes++
+		}
+	}
+	r.inboxes.Store(inboxes)
 }
 
 // listLocked lists a new channel.

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ type openLogin struct {
 	l    *logins
 	cfg  *Config // of servers, or of sentinels
 	addr string
-	conn rueidis.CoreClient
+	auth func(ctx context.Context, words ...string) error // sends AUTH
 
 	due  time.Time     // logins.mu guards it; zero: never
 	turn chan struct{} // capacity 1: who holds it logs in
@@ -43,15 +44,11 @@ func (c *Config) authenticate(ctx context.Context, option *rueidis.ClientOption,
 	if c.Credentials == nil {
 		return nil
 	}
-	l := c.logins
-	if l == nil {
-		l = newLogins() // nobody serves it
-	}
-	o := &openLogin{l: l, cfg: c, addr: addr, turn: make(chan struct{}, 1)}
+	o := c.newLogin(addr)
 	option.AuthCredentialsFn = func(rueidis.AuthCredentialsContext) (rueidis.AuthCredentials, error) {
 		who, err := c.login(ctx, addr)
 		if err == nil {
-			l.schedule(o, who.Renew)
+			o.l.schedule(o, who.Renew)
 		}
 		// Renewing is ours: when that fails, rueidis ends the connection.
 		return rueidis.AuthCredentials{Username: who.Username, Password: who.Password}, err
@@ -59,9 +56,25 @@ func (c *Config) authenticate(ctx context.Context, option *rueidis.ClientOption,
 	return o
 }
 
-// keep lists a connection until it is released.
+// newLogin returns what keeps a connection to addr logged in.
+func (c *Config) newLogin(addr string) *openLogin {
+	l := c.logins
+	if l == nil {
+		l = newLogins() // nobody serves it
+	}
+	return &openLogin{l: l, cfg: c, addr: addr, turn: make(chan struct{}, 1)}
+}
+
+// keep is keepBy for a connection of rueidis.
 func (o *openLogin) keep(conn rueidis.CoreClient) (release func()) {
-	o.conn = conn
+	return o.keepBy(func(ctx context.Context, words ...string) error {
+		return conn.Do(ctx, conn.B().Arbitrary("AUTH").Args(words...).Build()).Error()
+	})
+}
+
+// keepBy lists a connection, which logs in again by auth, until it is released.
+func (o *openLogin) keepBy(auth func(ctx context.Context, words ...string) error) (release func()) {
+	o.auth = auth
 	o.l.mu.Lock()
 	o.l.open[o] = struct{}{}
 	o.l.mu.Unlock()
@@ -136,6 +149,9 @@ func (l *logins) serve(ctx context.Context) error {
 	}
 }
 
+// defaultUser is who logs in with a password only.
+const defaultUser = "default"
+
 // renew logs a connection in again, and schedules the next time.
 func (l *logins) renew(ctx context.Context, o *openLogin) error {
 	select {
@@ -151,12 +167,7 @@ func (l *logins) renew(ctx context.Context, o *openLogin) error {
 	if who.Password != "" {
 		ctx, cancel := context.WithTimeout(ctx, o.cfg.CommandTimeout)
 		defer cancel()
-		words := []string{"default", who.Password}
-		if who.Username != "" {
-			words[0] = who.Username
-		}
-		err := o.conn.Do(ctx, o.conn.B().Arbitrary("AUTH").Args(words...).Build()).Error()
-		if err != nil {
+		if err := o.auth(ctx, cmp.Or(who.Username, defaultUser), who.Password); err != nil {
 			return fmt.Errorf("redis: log in again at %s: %w", o.addr, o.cfg.explain(err))
 		}
 	}

@@ -129,7 +129,12 @@ func (o *outbox) rehome() {
 }
 
 func (o *outbox) goHomeLocked(s *stream) {
-	if home := o.homeLocked(s.slot); home != s.lane && s.inFlight == 0 {
+	home := o.homeLocked(s.slot)
+	s.leaving = home != s.lane && s.inFlight > 0
+	switch {
+	case home == s.lane:
+		s.lane.enlist(s)
+	case s.inFlight == 0:
 		s.lane.remove(s)
 		s.lane.makeRoom()
 		home.add(s)
@@ -137,8 +142,9 @@ func (o *outbox) goHomeLocked(s *stream) {
 }
 
 // push queues a call's items from the first-th on, as far as there is room, and returns the first that did not fit and
-// what to wait for then. Once all are queued it lets go of the call, which may be done by then.
-func (o *outbox) push(c *call, first int) (next int, space <-chan struct{}, err error) {
+// what to wait for then. Once all are queued it lets go of the call, which may be done by then. The caller is to have w,
+// if it is not nil, written with; other writers are told.
+func (o *outbox) push(c *call, first int) (w *writer, next int, space <-chan struct{}, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i := first; i < len(c.items); i++ {
@@ -147,21 +153,29 @@ func (o *outbox) push(c *call, first int) (next int, space <-chan struct{}, err 
 			continue
 		}
 		if o.mu.err != nil {
-			return i, nil, o.mu.err
+			return w, i, nil, o.mu.err
 		}
 		s := o.streamLocked(streamKey{publisher: it.env.Publisher, channel: it.channel}, it.slot)
-		if s.lane.full(o.cfg, it.size) {
-			return i, s.lane.room(), nil
+		l := s.lane
+		if l.full(o.cfg, it.size) {
+			return w, i, l.room(), nil
+		}
+		if w == nil {
+			w = l.writer
 		}
 		it.stream = s
 		s.queue = append(s.queue, it)
-		s.lane.events++
-		s.lane.bytes += it.size
-		s.lane.enlist(s)
+		l.events++
+		l.bytes += it.size
 		c.open++
+		if l.list(s); w == nil || w.lane != l {
+			l.signal()
+		}
 	}
-	c.release()
-	return len(c.items), nil, nil
+	if c.release() {
+		c.done <- struct{}{}
+	}
+	return w, len(c.items), nil, nil
 }
 
 // abandon ends a call's open items with err: its caller waits no longer. What was written may still be accepted; its
@@ -180,13 +194,13 @@ func (o *outbox) abandon(c *call, err error) {
 		} else {
 			c.results[i].Err = fmt.Errorf("redis: publish to %q: %w", it.env.Topic, err)
 		}
-		it.dead = true
+		it.dead, s.dead = true, true
 		if it.seq != 0 {
 			s.giveUp(it.seq)
 		}
 	}
 	for i := range c.items {
-		if s := c.items[i].stream; s != nil && s.inFlight == 0 {
+		if s := c.items[i].stream; s != nil {
 			s.prune()
 			s.lane.makeRoom()
 		}
@@ -197,6 +211,7 @@ func (o *outbox) abandon(c *call, err error) {
 type batch struct {
 	items   []*item
 	streams []*stream
+	done    []*call // whose last item was settled with it
 }
 
 // take fills b with what is ready on the lane, in the order in which streams became ready, and assigns numbers.
@@ -204,38 +219,40 @@ func (o *outbox) take(l *lane, b *batch) {
 	b.items, b.streams = b.items[:0], b.streams[:0]
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	bytes := 0
+	bytes, done := 0, 0
 	now := time.Now()
-	for len(l.ready) > 0 && len(b.items) < batchEvents && bytes < batchBytes {
-		s := l.ready[0]
-		l.ready[0] = nil
-		l.ready = l.ready[1:]
+	for _, s := range l.ready {
+		if len(b.items) == batchEvents || bytes >= batchBytes {
+			break
+		}
+		done++
 		s.ready = false
+		if s.held() {
+			continue
+		}
 		s.prune()
-		for _, it := range s.queue {
+		before := len(b.items)
+		for _, it := range s.queue[s.inFlight:] {
 			if len(b.items) == batchEvents || bytes > 0 && bytes+it.size > batchBytes {
 				break
 			}
-			if it.seq == 0 && s.publisher != "" {
-				if s.assigned == 0 {
-					s.born = now
-				}
-				s.assigned++
-				it.seq = s.assigned
-				it.env.Seq = it.seq
-			}
-			it.given = s.givenTo
+			s.number(it, now)
 			bytes += it.size
-			s.inFlight++
+			it.flying = true
 			b.items = append(b.items, it)
 		}
-		if s.inFlight > 0 {
+		if n := len(b.items) - before; n > 0 {
+			s.inFlight += n
+			l.aloft += n
 			b.streams = append(b.streams, s)
 		}
+		if s.inFlight < len(s.queue) { // behind the others
+			s.ready = true
+			l.ready = append(l.ready, s)
+			break
+		}
 	}
-	if len(l.ready) > 0 {
-		l.signal()
-	}
+	l.dropReady(done)
 }
 
 // outcome is what became of one item of a batch.
@@ -250,69 +267,102 @@ type outcome struct {
 // settle takes in the outcomes of a batch, in its order. It reports whether a channel that had receivers has none any
 // more, and whether such events are to be sent again in a moment.
 func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) (deserted, stirred bool) {
+	b.done = b.done[:0]
+	deserted, stirred = o.settleLocking(l, b, outcomes, failure)
+	for i, c := range b.done {
+		c.done <- struct{}{} // outside the lock, which is the first that they want
+		b.done[i] = nil
+	}
+	return deserted, stirred
+}
+
+func (o *outbox) settleLocking(l *lane, b *batch, outcomes []outcome, failure error) (deserted, stirred bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
 	l.lastErr = failure
+	var moved []int
 	for i, it := range b.items {
-		out := &outcomes[i]
+		out, s := &outcomes[i], it.stream
+		it.flying = false
+		s.inFlight--
 		if out.again && o.mu.err != nil {
 			*out = outcome{err: o.mu.err}
 		}
+		if out.err == nil && !out.again && out.receivers == 0 && s.stirs(o.cfg, now) {
+			out.again, out.unknown = true, true
+			deserted, stirred = true, true
+		}
 		if out.again {
 			it.repeated = it.repeated || out.unknown
-			it.doc = nil // its buffer may still be in use
+			it.doc = nil // what it says of numbers may be another by then
+			s.stalled = true
 			if out.to != "" {
-				o.mu.detours[it.stream.slot] = out.to
+				o.mu.detours[s.slot] = out.to
+				moved = append(moved, s.slot)
 			}
 			continue
 		}
-		if out.err == nil && out.receivers == 0 && it.stream.stirs(o.cfg, now) {
-			out.again, it.repeated, it.doc = true, true, nil
-			deserted, stirred = true, true
-			continue
-		}
 		it.settled = true
-		if out.err == nil && it.seq != 0 && !it.dead && it.stream.window != nil {
-			it.doc = it.stream.window.Put(now, it.seq, it.doc)
+		if out.err == nil && it.seq != 0 && !it.dead && s.window != nil {
+			it.doc = s.window.Put(now, it.seq, it.doc)
 		}
 		l.leave(it)
-		it.stream.sent(now)
+		s.sent(now)
 		if out.err == nil {
-			deserted = deserted || out.receivers == 0 && it.stream.heard
-			it.stream.heard, it.stream.alone = out.receivers > 0, time.Time{}
+			deserted = deserted || out.receivers == 0 && s.heard
+			s.heard, s.alone = out.receivers > 0, time.Time{}
 		}
 	}
+	l.aloft -= len(b.items)
 	for _, s := range b.streams {
-		// What is to be sent again stays in front, in order: nothing newer on the channel overtakes it.
-		s.queue = slices.DeleteFunc(s.queue, func(it *item) bool { return it.settled })
-		s.inFlight = 0
+		// What is to be sent again stays in front, in order, and nothing newer on the channel is sent before it: not until
+		// all that was sent before that became known is settled.
+		s.dropSettled()
+		if s.inFlight == 0 {
+			s.stalled = false
+		}
 		s.prune()
+		s.refloor()
 		l.markBy(s.markAt)
-		o.goHomeLocked(s)
-		s.lane.enlist(s)
+		if s.leaving {
+			o.goHomeLocked(s)
+		}
+		if s.lane == l {
+			l.list(s)
+		}
+	}
+	for _, slot := range moved {
+		for _, s := range o.mu.bySlot[slot] {
+			o.goHomeLocked(s)
+		}
 	}
 	for i, it := range b.items {
 		if out := outcomes[i]; !out.again {
-			o.finishLocked(it, out) // from here on the item is its caller's again
+			if c := o.finishLocked(it, out); c != nil { // from here on the item is its caller's again
+				b.done = append(b.done, c)
+			}
 		}
 	}
 	l.makeRoom()
 	return deserted, stirred
 }
 
-// finishLocked tells an item's caller how it ended, unless the caller has left.
-func (o *outbox) finishLocked(it *item, out outcome) {
+// finishLocked tells an item's caller how it ended, unless the caller has left. It returns the call if that was the last.
+func (o *outbox) finishLocked(it *item, out outcome) (ended *call) {
 	c := it.call
 	it.call = nil
 	if it.dead {
-		return
+		return nil
 	}
 	if out.err != nil && it.seq != 0 {
 		it.stream.giveUp(it.seq)
 	}
 	c.results[it.index] = transport.Result{Receivers: out.receivers, Repeated: it.repeated, Err: out.err}
-	c.release()
+	if c.release() {
+		return c
+	}
+	return nil
 }
 
 // forget drops the streams of which nothing is on its way: after close, and without writers, all of them.
@@ -350,12 +400,16 @@ func (o *outbox) close(err error) {
 	defer o.mu.Unlock()
 	o.mu.err = err
 	for _, s := range o.mu.streams {
-		for _, it := range s.queue[s.inFlight:] {
+		s.queue = slices.DeleteFunc(s.queue, func(it *item) bool {
+			if it.flying {
+				return false
+			}
 			s.lane.leave(it)
-			o.finishLocked(it, outcome{err: err})
-		}
-		clear(s.queue[s.inFlight:])
-		s.queue = s.queue[:s.inFlight]
+			if c := o.finishLocked(it, outcome{err: err}); c != nil {
+				c.done <- struct{}{}
+			}
+			return true
+		})
 		s.refloor()
 	}
 	for _, l := range o.mu.lanes {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/rueidis"
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 	"go.uber.org/zap"
 )
@@ -180,13 +181,10 @@ func (p *probe) send() {
 	number := p.pulse.number
 	channel, text := wire.ProbeChannel(p.slot, p.ears.suffix), strconv.FormatUint(number, 10)
 	given := p.link.send(errand{
-		build: func(client rueidis.Client) rueidis.Completed {
-			return client.B().Spublish().Channel(channel).Message(text).Build()
-		},
-		done: func(reply rueidis.RedisResult) {
-			n, err := reply.AsInt64()
+		command: resp.AppendPublish(nil, channel, []byte(text)),
+		done: func(reply resp.Reply, err error) {
 			select {
-			case p.reply <- probeReply{number: number, receivers: int(n), err: err}:
+			case p.reply <- probeReply{number: number, receivers: int(reply.N), err: err}:
 			default: // a later probe was told of, and nobody has looked
 			}
 		},

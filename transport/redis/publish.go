@@ -57,29 +57,13 @@ func (t *Transport) enqueue(ctx context.Context, c *call) error {
 		return context.Cause(ctx)
 	}
 	begin := time.Now()
-	leader, l := t.outbox.lead(ctx, c)
-	if leader != nil {
-		leader.lead(l)
-		select {
-		case <-c.done: // as nearly always
-			return nil
-		default:
-		}
+	w, next, space, err := t.outbox.push(c, 0)
+	if t.write(ctx, w, c, err == nil && space == nil) {
+		return nil
 	}
 	timer := c.timer(t.cfg.PublishTimeout - time.Since(begin))
 	defer timer.Stop()
-	if leader != nil {
-		return c.wait(ctx, timer.C)
-	}
-	for next := 0; ; {
-		var space <-chan struct{}
-		var err error
-		if next, space, err = t.outbox.push(c, next); err != nil {
-			return err
-		}
-		if space == nil {
-			break
-		}
+	for err == nil && space != nil {
 		select {
 		case <-space:
 		case <-ctx.Done():
@@ -87,8 +71,27 @@ func (t *Transport) enqueue(ctx context.Context, c *call) error {
 		case <-timer.C:
 			return ErrTimeout
 		}
+		w, next, space, err = t.outbox.push(c, next)
+		t.write(ctx, w, nil, false)
+	}
+	if err != nil {
+		return err
 	}
 	return c.wait(ctx, timer.C)
+}
+
+// callerReads is how often a caller of Publish reads.
+const callerReads = 4
+
+// write has what is queued written, if w is not nil, and reports whether all of the call was settled. It may only be if all
+// of it is queued. Who cannot be called back while it writes or reads may wait there, since that is not for long.
+func (t *Transport) write(ctx context.Context, w *writer, c *call, queued bool) (settled bool) {
+	if w == nil {
+		return false
+	}
+	reads := queued && ctx.Done() == nil && t.cfg.PublishTimeout >= (callerReads+1)*t.cfg.CommandTimeout
+	w.pump(reads, reads)
+	return reads && w.pipe.readUntil(c.done, callerReads)
 }
 
 // route checks an envelope and returns where it goes.

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	pipelineTasks = 512                   // slots of one pipeline, at most
+	pipelineTasks = 4096                  // slots of one pipeline, at most
 	retryMoved    = 10 * time.Millisecond // after a MOVED that does not help: the topology is being asked for
 	retryRefused  = time.Second           // after an error that trying again at once does not mend
 )
@@ -34,6 +34,8 @@ func (t *Transport) serveReader(ctx context.Context, addr string, k *link) error
 	closed := make(chan struct{})
 	var consumer sync.WaitGroup
 	consumer.Go(func() { f.consume(closed) })
+	dry := f.dry
+	socket.dry.Store(&dry)
 	lost := conn.SetPubSubHooks(f.inbox.hooks())
 	t.registry.attach(f)
 

@@ -3,13 +3,12 @@ package redis
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
-	"github.com/redis/rueidis"
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport/redis/internal/refuge"
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 	"go.uber.org/zap"
 )
@@ -155,14 +154,8 @@ func (o *outbox) patience(addr string) (limit time.Duration, alone bool) {
 	return o.cfg.CommandTimeout, true
 }
 
-// dialWriter connects a publisher. cut ends the connection at once; nil without Config.Standby.
-func (t *Transport) dialWriter(ctx context.Context, addr string) (client rueidis.Client, cut func(), err error) {
-	if t.cfg.Standby {
-		return t.cfg.dialCut(ctx, addr, nameWriter)
-	}
-	client, err = t.cfg.dial(ctx, addr, nameWriter)
-	return client, nil, err
-}
+// errElsewhere is why a connection ends whose node has not answered when there is another to go to.
+var errElsewhere = errors.New("redis: no answer within Config.StandbyAfter, and there is another node to publish at")
 
 // lookAbout watches a pipeline that begins when there is no other node to go to, until stop. Right after a fail-over a
 // primary may have no replicas yet that we know of, or none that is known to be well: when one is found, the connection
@@ -181,7 +174,7 @@ func (w *writer) lookAbout() (stop func()) {
 			case <-look.C:
 			}
 			if _, alone := w.t.outbox.patience(w.addr); !alone && time.Since(began) >= after {
-				w.crew.cut()
+				w.pipe.hangUp(errElsewhere)
 				return
 			}
 			w.t.topology.suspect()
@@ -212,16 +205,16 @@ func (w *writer) prove(ctx context.Context) error {
 		if !ok {
 			continue
 		}
-		w.commands = append(w.commands[:0], w.client.B().Spublish().Channel(channel).Message("0").Build())
-		switch err := w.doAside()[0].Error(); judge(err) {
+		replies, err := w.do(resp.AppendPublish(nil, channel, []byte("0")), 1)
+		if err != nil {
+			return err
+		}
+		switch judge(replies[0].Err()) {
 		case fine, forbidden: // an ACL has its say where the events are
 			w.t.outbox.accepts(w.addr)
-		case broken:
-			w.t.topology.suspect()
-			return fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(err))
 		case moved:
 			w.t.topology.suspect()
-		case busyNode:
+		case busyNode, broken:
 		}
 	}
 }

@@ -10,8 +10,6 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
-
-	"github.com/redis/rueidis"
 )
 
 // explainConnect is explainChannel for an error of making a connection.
@@ -24,11 +22,11 @@ func (c *Config) explainConnect(err error) error {
 
 // explain wraps an error of a command in ours, with what to do about it.
 func (c *Config) explain(err error) error {
-	reply, ok := rueidis.IsRedisErr(err)
+	reply, ok := replied(err)
 	if !ok {
 		return err
 	}
-	switch word, _, _ := strings.Cut(reply.Error(), " "); word {
+	switch word, _, _ := strings.Cut(reply, " "); word {
 	case "NOAUTH":
 		return fmt.Errorf("%w: set Config.Password, Config.Username or Config.Credentials: %w", ErrAuth, err)
 	case "WRONGPASS":

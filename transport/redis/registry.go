@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shardbus/shardbus/router"
@@ -17,6 +18,7 @@ import (
 type registry struct {
 	t        *Transport
 	topology *topology
+	inboxes  atomic.Int32 // how many of control are our inbox, for who only looks whether there is any
 
 	mu struct {
 		sync.Mutex
@@ -38,7 +40,7 @@ type registry struct {
 
 type topicState struct {
 	placement router.Placement
-	channels  []*channel
+	channels  []*channel // never changed
 	live      *await
 }
 
@@ -56,30 +58,40 @@ func newRegistry(t *Transport, topology *topology) *registry {
 	return r
 }
 
-// want lists a topic and returns what to wait for until it is live. mine is false if it was listed before.
-func (r *registry) want(placement router.Placement) (live *await, mine bool, err error) {
+// want lists a topic and returns it, and what to wait for until it is live. mine is false if it was listed before.
+func (r *registry) want(placement router.Placement) (state *topicState, live *await, mine bool, err error) {
+	live = &await{open: 1, done: make(chan struct{})}
+	state = &topicState{placement: placement, live: live}
+	live.topic = state
+	fresh := r.channels(placement) // before the lock, for which thousands may wait
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if have := r.mu.topics[placement.Topic]; have != nil {
 		if have.placement != placement {
-			return nil, false, fmt.Errorf("%w: it is subscribed to with %d partitions, not %d", transport.ErrInvalidTopic,
+			return nil, nil, false, fmt.Errorf("%w: it is subscribed to with %d partitions, not %d", transport.ErrInvalidTopic,
 				have.placement.Partitions, placement.Partitions)
 		}
-		return have.live, false, nil
+		return have, have.live, false, nil
 	}
-	live = &await{open: 1, done: make(chan struct{})}
-	state := &topicState{placement: placement, live: live}
-	live.topic = state
 	r.mu.topics[placement.Topic] = state
-	for i := range placement.Len() {
-		slot := placement.Slot(i)
-		r.useLocked(state, &channel{
-			name: placement.Channel(i), slot: slot, kind: eventChannel, placement: placement, partition: i, t: r.t,
-		})
-		r.useLocked(state, &channel{name: wire.WatermarkChannel(slot), slot: slot, kind: watermarkChannel, t: r.t})
+	state.channels = make([]*channel, 0, len(fresh))
+	for _, ch := range fresh {
+		r.useLocked(state, ch)
 	}
 	live.settleLocked()
-	return live, true, nil
+	return state, live, true, nil
+}
+
+// channels makes what a topic needs, none of it listed.
+func (r *registry) channels(placement router.Placement) []*channel {
+	fresh := make([]*channel, 0, 2*placement.Len())
+	for i := range placement.Len() {
+		slot := placement.Slot(i)
+		fresh = append(fresh,
+			&channel{name: placement.Channel(i), slot: slot, kind: eventChannel, placement: placement, partition: i, t: r.t},
+			&channel{name: wire.WatermarkChannel(slot), slot: slot, kind: watermarkChannel, t: r.t})
+	}
+	return fresh
 }
 
 // useLocked makes a topic use a channel, which is fresh unless it is listed already.
@@ -326,57 +338,6 @@ func (r *registry) tasks(f *feed) []task {
 		}
 	}
 	return tasks
-}
-
-// confirmed notes that a channel is subscribed on f. It returns nil if it is not listed.
-func (r *registry) confirmed(f *feed, name string, now time.Time) *channel {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	ch := r.mu.channels[name]
-	if ch == nil {
-		return nil
-	}
-	if r.copiedLocked(ch, f) {
-		return ch
-	}
-	if ch.asked == f {
-		ch.asked = nil
-	}
-	if ch.moved == transport.Unknown && r.otherShard(ch.last, f.addr) {
-		ch.moved = transport.Migration // a MOVED was first to tell
-	}
-	if ch.moved != transport.Unknown && r.ownerLocked(ch.slot) == f.addr {
-		ch.fault(ch.moved)
-		ch.moved = transport.Unknown
-	}
-	r.settleAtLocked(ch, f)
-	if r.ownerLocked(ch.slot) != f.addr { // the slot moved while the question was on its way
-		r.markLocked(ch.slot)
-	}
-	if ch.users == 0 {
-		r.markForLocked(f.addr, ch.slot)
-		return ch
-	}
-	r.arrivedLocked(ch, now)
-	return ch
-}
-
-// arrivedLocked follows when a channel that is wanted is at its home.
-func (r *registry) arrivedLocked(ch *channel, now time.Time) {
-	ch.begin(now)
-	r.t.repairs.greet(now, ch)
-	for _, a := range ch.waiting {
-		a.settleLocked()
-	}
-	ch.waiting = nil
-}
-
-// otherShard reports whether two nodes are known and serve different slots.
-func (r *registry) otherShard(a, b string) bool {
-	snapshot := r.topology.snapshot.Load()
-	one, known := snapshot.NodeShard(a)
-	two, both := snapshot.NodeShard(b)
-	return known && both && one != two
 }
 
 // redirected notes that f answered MOVED for channels of a slot, and to where. It reports false if the slot is to be

@@ -44,7 +44,7 @@ func (r *reasonRig) enter(t *testing.T, f *feed) {
 	t.Helper()
 	for _, todo := range r.tr.registry.tasks(f) {
 		for _, name := range todo.enter {
-			r.tr.registry.confirmed(f, name, r.now)
+			r.tr.registry.confirmed(f, []happening{{kind: gotSubscribed, channel: name}}, r.now, func(string, *channel) {})
 		}
 	}
 	if r.ch = r.tr.registry.mu.channels["reasons"]; r.ch.home != f {
@@ -133,7 +133,7 @@ func TestGapReasons(t *testing.T) {
 			gaps := new(gapSink)
 			var sink transport.Sink = gaps
 			r.tr.current.Store(&sink)
-			if _, _, err := r.tr.registry.want(router.Placement{Topic: "reasons"}); err != nil {
+			if _, _, _, err := r.tr.registry.want(router.Placement{Topic: "reasons"}); err != nil {
 				t.Fatal(err)
 			}
 			r.home = r.attach(node(1))

@@ -88,10 +88,7 @@ func (r *repairs) listenSoon() {
 
 // listenFirst has our inbox wanted at once, so that the first Subscribe goes out with it.
 func (r *repairs) listenFirst() {
-	if r == nil {
-		return
-	}
-	if posts, all := r.t.registry.posts(); len(posts) == 0 && all {
+	if r != nil && r.t.registry.inboxes.Load() == 0 {
 		r.listen(time.Now())
 	}
 }

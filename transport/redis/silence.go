@@ -22,10 +22,14 @@ const (
 type socket struct {
 	net.Conn
 	reads atomic.Uint64
+	dry   atomic.Pointer[func()] // not nil: called before it is read, when all that was read before is dealt with
 }
 
 // Read is net.Conn's.
 func (s *socket) Read(p []byte) (int, error) {
+	if dry := s.dry.Load(); dry != nil {
+		(*dry)()
+	}
 	n, err := s.Conn.Read(p)
 	if n > 0 {
 		s.reads.Add(1)

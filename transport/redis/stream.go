@@ -17,10 +17,13 @@ type stream struct {
 	slot int
 	lane *lane
 
-	// queue is what was not settled yet, in order. The first inFlight of it are with the lane's writer.
+	// queue is what was not settled yet, in order. inFlight of it are under way: the first, unless it is stalled.
 	queue    []*item
 	inFlight int
 	ready    bool // listed in lane.ready
+	stalled  bool // something is to be sent again, when nothing is in flight any more
+	leaving  bool // it goes to another lane, when nothing is in flight any more
+	dead     bool // queue has items that nobody waits for
 
 	assigned uint64         // the last number given out
 	born     time.Time      // when number 1 was
@@ -89,24 +92,57 @@ func (s *stream) hasten(now time.Time) {
 	}
 }
 
+// held reports whether nothing is to be taken.
+func (s *stream) held() bool { return s.stalled || s.leaving }
+
+// number gives an item that is about to be written its number.
+func (s *stream) number(it *item, now time.Time) {
+	if it.seq == 0 && s.publisher != "" {
+		if s.assigned == 0 {
+			s.born = now
+		}
+		s.assigned++
+		it.seq = s.assigned
+		it.env.Seq = it.seq
+	}
+	it.given = s.givenTo
+}
+
 // refloor computes settled from the queue: all below the first number that is still open.
 func (s *stream) refloor() {
 	s.settled = s.assigned
-	for _, it := range s.queue {
-		if it.seq != 0 {
-			s.settled = it.seq - 1
-			return
-		}
+	if len(s.queue) > 0 && s.queue[0].seq != 0 {
+		s.settled = s.queue[0].seq - 1
 	}
 }
 
-// prune drops what nobody waits for any more. Nothing of the stream may be in flight.
+// dropSettled takes what is settled off the queue. It is in front, unless something before it is to be sent again.
+func (s *stream) dropSettled() {
+	n := 0
+	for n < len(s.queue) && s.queue[n].settled {
+		n++
+	}
+	k := copy(s.queue, s.queue[n:])
+	clear(s.queue[k:])
+	s.queue = s.queue[:k]
+	if s.stalled {
+		s.queue = slices.DeleteFunc(s.queue, func(it *item) bool { return it.settled })
+	}
+}
+
+// prune drops what nobody waits for any more and is not in flight.
 func (s *stream) prune() {
+	if !s.dead {
+		return
+	}
+	s.dead = false
 	s.queue = slices.DeleteFunc(s.queue, func(it *item) bool {
-		if it.dead {
+		if it.dead && !it.flying {
 			s.lane.leave(it)
+			return true
 		}
-		return it.dead
+		s.dead = s.dead || it.dead
+		return false
 	})
 	s.refloor()
 }

@@ -33,24 +33,24 @@ func (t *Transport) subscribe(ctx context.Context, topic transport.Topic) error 
 		return fmt.Errorf("%w: %w", transport.ErrInvalidTopic, err)
 	}
 	for {
-		live, mine, err := t.registry.want(placement)
+		topic, live, mine, err := t.registry.want(placement)
 		if err != nil {
 			return err
 		}
 		t.repairs.listenFirst()
-		err = live.wait(ctx, t.registry)
+		err = live.wait(ctx)
 		if err != nil && ctx.Err() != nil {
-			if why := t.registry.why(topic.Name); why != nil {
+			if why := t.registry.why(placement.Topic); why != nil {
 				err = fmt.Errorf("%w; before that: %w", err, why)
 			}
 		}
 		switch {
 		case err != nil && mine:
-			t.registry.unwant(topic.Name, errAbandoned)
+			t.registry.unwant(placement.Topic, errAbandoned)
 		case errors.Is(err, errAbandoned):
 			continue // the caller who began it has left, and we have not
 		case err == nil:
-			t.repairs.greeted(ctx, t.registry.channelsOf(topic.Name))
+			t.repairs.greeted(ctx, topic.channels)
 		}
 		return err
 	}

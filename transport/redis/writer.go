@@ -2,246 +2,223 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
-	"github.com/redis/rueidis"
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 	"go.uber.org/zap"
 )
 
-// pipelines is how many pipelines a publisher has in flight: while the server works on one, the next is put together.
-const pipelines = 2
-
-// writer is what has one pipeline in flight. Those of a publisher share its connection and its lane. A stream is with
-// one of them at a time, so the order on the wire is the order of its numbers, and an error leaves no doubt about what
-// comes first again. What is queued meanwhile is the next pipeline.
+// writer is one incarnation of a publisher: what a lane holds goes out through its pipe. Who has something to say takes
+// the pipe's turn, if it is free, and writes what is ready, others' events too: a caller of Publish, or whoever reads the
+// replies to what was written before. Its own goroutine is for when they cannot.
 type writer struct {
-	t      *Transport
-	addr   string
-	client rueidis.Client
-	link   *link
-	crew   *crew // nil: it has ended
+	t    *Transport
+	addr string
+	link *link
+	lane *lane
+	pipe *pipe
+	stop func(error) // ends it
 
-	batch    batch
-	outcomes []outcome
-	commands rueidis.Commands
-	pause    backoff.BackOff // between tries that the server refused for now
+	ended   atomic.Bool // nothing more is to be taken from the lane
+	paused  atomic.Bool // nothing is to be taken for a moment
+	flights atomic.Int32
+	pauses  chan time.Duration // capacity 1: for how long it is paused
+	refused backoff.BackOff    // between tries that the server refused for now. Who reads uses it
+	loads   sync.Pool
 }
+
+// errEnded is why a connection ends that is not needed any more.
+var errEnded = errors.New("redis: the connection is not needed any more")
 
 // serveWriter publishes what the lane of addr holds until ctx ends or the connection fails.
 func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error {
-	client, cut, err := t.dialWriter(ctx, addr)
+	p, kept, err := t.cfg.dialPipe(ctx, addr, nameWriter)
 	if err != nil {
 		t.outbox.failed(addr, err)
 		t.failedAt(ctx, err)
 		return err
 	}
-	defer client.Close()
+	if kept != nil {
+		defer kept.keepBy(func(_ context.Context, words ...string) error {
+			return firstFailure(p.ask(resp.Append(nil, append([]string{"AUTH"}, words...)...), 1, t.cfg.CommandTimeout))
+		})()
+	}
+	defer p.hangUp(errEnded)
 	l, detach := t.outbox.attach(addr)
 	defer detach()
 	t.outbox.markSoon(l)
-	l.signal() // what an earlier incarnation left
 	k.raiseDoubt()
 
-	running, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var all sync.WaitGroup
-	fail := func(err error) {
+	running, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	w := &writer{t: t, addr: addr, link: k, lane: l, pipe: p, pauses: make(chan time.Duration, 1), refused: backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(10*time.Millisecond), backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(0),
+	)}
+	w.loads.New = func() any { return &load{w: w} }
+	w.stop = func(err error) {
 		t.outbox.leave(addr)
-		stop(err)
+		cancel(err)
+		p.hangUp(err)
 	}
-	c := &crew{running: running, stop: fail, cut: cut, idle: make(chan *writer, pipelines)}
-	for i := range pipelines {
-		c.idle <- &writer{t: t, addr: addr, client: client, link: k, crew: c, pause: backoff.NewExponentialBackOff(
-			backoff.WithInitialInterval(10*time.Millisecond), backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(0),
-		)}
-		all.Go(func() {
-			w := &writer{t: t, addr: addr, client: client, link: k, crew: c}
-			var errands <-chan errand // of one of the writers
-			if i == 0 {
-				errands = k.errands
-			}
-			if err := w.run(running, l, errands); err != nil {
-				fail(err)
-			}
-		})
+	p.given = l.signal
+	p.broke = func(err error) {
+		t.topology.suspect()
+		w.stop(fmt.Errorf("redis: publish at %s: %w", addr, err))
 	}
-	t.outbox.enlistCrew(l, c)
-	all.Go(func() {
-		w := &writer{t: t, addr: addr, client: client, crew: c}
-		if err := w.serveLetters(running, t.couriers.at(addr)); err != nil {
-			fail(err)
-		}
-	})
+	var all, reader sync.WaitGroup
+	ended := make(chan struct{})
+	reader.Go(func() { p.serve(ended) })
+	t.outbox.enlistWriter(l, w)
+	l.signal() // what an earlier incarnation left
+	tasks := []func(context.Context) error{
+		w.run, w.runAside, func(ctx context.Context) error { return w.serveLetters(ctx, t.couriers.at(addr)) },
+	}
 	if t.cfg.Standby {
+		tasks = append(tasks, w.prove)
+	}
+	for _, task := range tasks {
 		all.Go(func() {
-			w := &writer{t: t, addr: addr, client: client, crew: c}
-			if err := w.prove(running); err != nil {
-				fail(err)
+			if err := task(running); err != nil {
+				w.stop(err)
 			}
 		})
 	}
 	all.Wait()
-	t.outbox.dismiss(l, c)
+	w.end()
+	close(ended)
+	reader.Wait() // what was written gets its answers
 	if ctx.Err() == nil {
 		return context.Cause(running)
 	}
 	if !t.ending.Load() {
 		return nil // only this shard ends here
 	}
-	w := &writer{t: t, addr: addr, client: client, link: k}
 	return w.mark(t.outbox.dueMarks(l, time.Now(), true))
 }
 
-// run writes until ctx ends. The writer that has errands sends the watermarks too.
-func (w *writer) run(ctx context.Context, l *lane, errands <-chan errand) error {
-	due := time.NewTimer(idle)
-	defer due.Stop()
-	var sooner <-chan struct{} // of the one that sends the watermarks
-	if errands != nil {
-		sooner = l.sooner
+// end has nobody take anything from the lane for this writer any more.
+func (w *writer) end() {
+	w.t.outbox.dismiss(w.lane, w)
+	w.pipe.turn <- struct{}{}
+	w.ended.Store(true)
+	w.pipe.giveTurn()
+}
+
+// enlistWriter makes a writer the one of its lane, until dismissed.
+func (o *outbox) enlistWriter(l *lane, w *writer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l.writer = w
+}
+
+func (o *outbox) dismiss(l *lane, w *writer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if l.writer == w {
+		l.writer = nil
 	}
+}
+
+// run writes what nobody else did until ctx ends.
+func (w *writer) run(ctx context.Context) error {
+	over := time.NewTimer(idle)
+	defer over.Stop()
 	for {
-		if errands != nil {
-			due.Reset(w.t.outbox.untilMark(l))
-		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-l.wake:
-			if err := w.crew.follow(ctx, l); err != nil {
-				return err
-			}
-		case <-sooner:
-		case e := <-errands:
+		case <-w.lane.wake:
+		case d := <-w.pauses:
+			over.Reset(d)
+			continue
+		case <-over.C:
+			w.paused.Store(false)
+		}
+		w.drive()
+	}
+}
+
+// runAside sends watermarks when they are due, and errands, until ctx ends.
+func (w *writer) runAside(ctx context.Context) error {
+	due := time.NewTimer(idle)
+	defer due.Stop()
+	for {
+		due.Reset(w.t.outbox.untilMark(w.lane))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.lane.marks:
+		case e := <-w.link.errands:
 			if err := w.runErrand(e); err != nil {
 				return err
 			}
 		case <-due.C:
-			if err := w.mark(w.t.outbox.dueMarks(l, time.Now(), false)); err != nil {
+			if err := w.mark(w.t.outbox.dueMarks(w.lane, time.Now(), false)); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// write sends what is ready as one pipeline.
-func (w *writer) write(ctx context.Context, l *lane) error {
-	w.t.outbox.take(l, &w.batch)
-	if len(w.batch.items) == 0 {
-		return nil
-	}
-	w.commands = w.commands[:0]
-	for _, it := range w.batch.items {
-		if it.doc == nil || it.given != "" {
-			it.doc, it.seqAt = it.encode(nil, it.env, it.given)
-		}
-		if it.seqAt >= 0 {
-			wire.PutSequence(it.doc, it.seqAt, it.seq)
-		}
-		w.commands = append(w.commands,
-			w.client.B().Spublish().Channel(it.stream.channel).Message(rueidis.BinaryString(it.doc)).Build())
-	}
-	replies := w.do()
-	var failure, lost error
-	refused := false
-	w.outcomes = w.outcomes[:0]
-	for i, reply := range replies {
-		n, err := reply.AsInt64()
-		out := outcome{receivers: int(n)}
-		switch judge(err) {
-		case fine:
-		case moved:
-			out.again = true
-			out.to, _ = movedTo(err, w.addr)
-			failure = err
-		case busyNode:
-			out.again, refused = true, true
-			failure = err
-		case broken:
-			out.again, out.unknown = true, true
-			failure, lost = err, err
-		case forbidden:
-			it := w.batch.items[i]
-			out.err = fmt.Errorf("redis: publish to topic %q, channel %q at %s: %w",
-				it.env.Topic, it.stream.channel, w.addr, w.t.cfg.explainChannel(err, it.stream.channel))
-		}
-		w.outcomes = append(w.outcomes, out)
-	}
-	if lost != nil || refused { // before the events are anybody's again
-		w.t.outbox.leave(w.addr)
-	}
-	if failure != nil {
-		w.t.topology.suspect()
-		failure = fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(failure))
-	}
-	deserted, stirred := w.t.outbox.settle(l, &w.batch, w.outcomes, failure)
-	if deserted {
-		// The subscribers have left, or the slot has and this node does not know, or their connections are dead.
-		w.t.topology.hint()
-		w.link.raiseDoubt()
-	}
-	switch {
-	case lost != nil:
-		return failure
-	case refused:
-		w.t.log.Debug("redis: publishing is refused for now", zap.String("addr", w.addr), zap.Error(failure))
-		select {
-		case <-ctx.Done():
-		case <-time.After(w.pause.NextBackOff()):
-		}
-	case stirred:
-		select {
-		case <-ctx.Done():
-		case <-time.After(stirEvery):
-		}
-	default:
-		w.pause.Reset()
-	}
-	return nil
-}
-
-// do sends the commands under a deadline.
-func (w *writer) do() []rueidis.RedisResult {
+// do sends n commands beside the events and returns what was answered to each, or why the connection is of no use.
+func (w *writer) do(commands []byte, n int) ([]resp.Reply, error) {
 	limit, alone := w.t.outbox.patience(w.addr)
-	// Not the child's context: what is written when it ends gets its answer.
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	if alone && w.crew != nil {
+	if alone {
 		defer w.lookAbout()()
 	}
-	return w.client.DoMulti(ctx, w.commands...)
+	replies, err := w.pipe.ask(commands, n, limit)
+	for i := 0; i < len(replies) && err == nil; i++ {
+		if failure := replies[i].Err(); judge(failure) == broken {
+			err = failure
+		}
+	}
+	if err != nil {
+		w.t.topology.suspect()
+		err = fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(err))
+	}
+	return replies, err
+}
+
+// firstFailure returns what is wrong with the replies to a question.
+func firstFailure(replies []resp.Reply, err error) error {
+	for i := 0; i < len(replies) && err == nil; i++ {
+		err = replies[i].Err()
+	}
+	return err
 }
 
 // mark publishes watermarks. They are not repeated: the next ones follow.
 func (w *writer) mark(marks []wire.Watermark) error {
 	for len(marks) > 0 {
-		w.commands = w.commands[:0]
+		var commands []byte
 		n := min(len(marks), batchEvents)
 		for _, m := range marks[:n] {
 			doc, err := wire.AppendWatermark(nil, m)
 			if err != nil {
 				return fmt.Errorf("redis: %w", err)
 			}
-			channel := wire.WatermarkChannel(router.Slot(m.Streams[0].Channel))
-			w.commands = append(w.commands, w.client.B().Spublish().Channel(channel).Message(rueidis.BinaryString(doc)).Build())
+			commands = resp.AppendPublish(commands, wire.WatermarkChannel(router.Slot(m.Streams[0].Channel)), doc)
 		}
 		marks = marks[n:]
-		for _, reply := range w.doAside() {
-			switch err := reply.Error(); judge(err) {
-			case broken:
-				w.t.topology.suspect()
-				return fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(err))
+		replies, err := w.do(commands, n)
+		if err != nil {
+			return err
+		}
+		for _, reply := range replies {
+			switch err := reply.Err(); judge(err) {
 			case forbidden:
 				w.t.log.Warn("redis: watermarks are refused, so subscribers do not see a lost tail",
 					zap.String("addr", w.addr), zap.Error(err))
 			case moved:
 				w.t.topology.suspect()
-			case busyNode, fine:
+			case busyNode, fine, broken:
 			}
 		}
 	}

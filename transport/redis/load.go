@@ -1,0 +1,205 @@
+package redis
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
+	"go.uber.org/zap"
+)
+
+const (
+	// fewFlights is how many pipelines of events are under way before one waits for a reply to those before: what queues
+	// up meanwhile goes together, which is worth more than the wait.
+	fewFlights = 16
+	// fullFlight is how many events go without that wait.
+	fullFlight = 64
+	// pumpRounds is how many pipelines one writes who has something else to do.
+	pumpRounds = 2
+)
+
+// load is a batch under way.
+type load struct {
+	w        *writer
+	batch    batch
+	outcomes []outcome
+	failure  error  // why the last of those failed that did and shall be sent again
+	lost     bool   // the connection is of no use
+	refused  bool   // the server cannot take them now
+	looking  func() // not nil: ends lookAbout
+}
+
+// pump writes what is ready, unless somebody else is writing or it had better wait. Who reads anyway is not woken for it.
+// A caller who may wait does so if the kernel does not take it all at once; else the writer's goroutine does.
+func (w *writer) pump(mayWait, reads bool) {
+	for range pumpRounds {
+		if !w.may() {
+			return
+		}
+		select {
+		case w.pipe.turn <- struct{}{}:
+		default:
+			return // who has it looks once more
+		}
+		w.write(mayWait, reads)
+		<-w.pipe.turn
+	}
+	if w.may() {
+		w.lane.signal()
+	}
+}
+
+// may reports whether there is something to write that shall not wait. Who has made it so asks, and who had the turn.
+func (w *writer) may() bool {
+	return w.lane.listed.Load() > 0 && !w.ended.Load() && !w.paused.Load() &&
+		(w.flights.Load() < fewFlights || w.lane.waiting.Load() >= fullFlight)
+}
+
+// drive writes whatever is to be written. Only the writer's goroutine may: it waits.
+func (w *writer) drive() {
+	w.pipe.turn <- struct{}{}
+	if len(w.pipe.out) > 0 {
+		limit, _ := w.t.outbox.patience(w.addr)
+		w.pipe.flush(limit, true)
+	}
+	<-w.pipe.turn
+	w.pump(true, false)
+}
+
+// write sends a batch of what is ready. The caller has the turn.
+func (w *writer) write(mayWait, reads bool) {
+	p := w.pipe
+	if w.ended.Load() {
+		return
+	}
+	if !mayWait && (len(p.out) > 0 || p.raw == nil) {
+		w.lane.signal()
+		return
+	}
+	b := w.loads.Get().(*load) //nolint:forcetypeassert // see New
+	w.t.outbox.take(w.lane, &b.batch)
+	if len(b.batch.items) == 0 {
+		w.loads.Put(b)
+		return
+	}
+	limit, alone := w.t.outbox.patience(w.addr)
+	if alone {
+		b.looking = w.lookAbout()
+	}
+	before := len(p.out)
+	for _, it := range b.batch.items {
+		if it.doc == nil || it.given != "" {
+			it.doc, it.seqAt = it.encode(it.doc[:0], it.env, it.given)
+		}
+		if it.seqAt >= 0 {
+			wire.PutSequence(it.doc, it.seqAt, it.seq)
+		}
+		p.out = resp.AppendPublish(p.out, it.stream.channel, it.doc)
+	}
+	w.flights.Add(1)
+	// From here on the batch is the reader's.
+	if err := p.launch(b, len(b.batch.items), limit); err != nil {
+		p.out = p.out[:before]
+		b.end(err, false)
+		return
+	}
+	if !p.flush(limit, mayWait) {
+		w.lane.signal() // its goroutine goes on
+	}
+	if !reads {
+		p.wake()
+	}
+}
+
+// reply takes in what became of the next item.
+func (b *load) reply(r resp.Reply) {
+	out := outcome{receivers: int(r.N)}
+	if err := r.Err(); err != nil {
+		out = b.judged(err, b.batch.items[len(b.outcomes)])
+	}
+	b.outcomes = append(b.outcomes, out)
+}
+
+func (b *load) judged(err error, it *item) (out outcome) {
+	switch judge(err) {
+	case fine:
+	case moved:
+		out.again = true
+		out.to, _ = movedTo(err, b.w.addr)
+		b.failure = err
+	case busyNode:
+		out.again, b.refused = true, true
+		b.failure = err
+	case broken:
+		out.again, out.unknown = true, true
+		b.failure, b.lost = err, true
+	case forbidden:
+		out.err = fmt.Errorf("redis: publish to topic %q, channel %q at %s: %w",
+			it.env.Topic, it.stream.channel, b.w.addr, b.w.t.cfg.explainChannel(err, it.stream.channel))
+	}
+	return out
+}
+
+// landed settles the batch.
+func (b *load) landed(err error) { b.end(err, true) }
+
+// end settles the batch, whose items without an outcome were written or not, and writes what waited for that.
+func (b *load) end(err error, written bool) {
+	w := b.w
+	if b.looking != nil {
+		b.looking()
+		b.looking = nil
+	}
+	if err != nil {
+		b.failure, b.lost = err, true
+		for len(b.outcomes) < len(b.batch.items) {
+			b.outcomes = append(b.outcomes, outcome{again: true, unknown: written})
+		}
+	}
+	if b.lost || b.refused { // before the events are anybody's again
+		w.t.outbox.leave(w.addr)
+	}
+	failure := b.failure
+	if failure != nil {
+		w.t.topology.suspect()
+		failure = fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(failure))
+	}
+	switch {
+	case b.lost:
+		w.ended.Store(true) // before anything is to be written again
+		w.stop(failure)
+	case b.refused:
+		w.t.log.Debug("redis: publishing is refused for now", zap.String("addr", w.addr), zap.Error(failure))
+		w.pause(w.refused.NextBackOff())
+	}
+	deserted, stirred := w.t.outbox.settle(w.lane, &b.batch, b.outcomes, failure)
+	if deserted {
+		// The subscribers have left, or the slot has and this node does not know, or their connections are dead.
+		w.t.topology.hint()
+		w.link.raiseDoubt()
+	}
+	switch {
+	case b.lost || b.refused:
+	case stirred:
+		w.pause(stirEvery)
+	default:
+		w.refused.Reset()
+	}
+	clear(b.outcomes)
+	b.outcomes, b.failure, b.lost, b.refused = b.outcomes[:0], nil, false, false
+	clear(b.batch.items)
+	clear(b.batch.streams)
+	w.loads.Put(b)
+	w.flights.Add(-1)
+	w.pump(false, true)
+}
+
+// pause has nothing taken from the lane for a while.
+func (w *writer) pause(d time.Duration) {
+	w.paused.Store(true)
+	select {
+	case w.pauses <- d:
+	default: // one has just begun
+	}
+}

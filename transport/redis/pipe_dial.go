@@ -1,0 +1,98 @@
+package redis
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
+)
+
+// dialPipe returns a pipe to a node, logged in. ctx bounds the dialling; what to keep logged in is nil if nothing is.
+func (c *Config) dialPipe(ctx context.Context, addr, name string) (*pipe, *openLogin, error) {
+	p, kept, err := c.knock(ctx, addr, name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
+	}
+	return p, kept, nil
+}
+
+func (c *Config) knock(ctx context.Context, addr, name string) (*pipe, *openLogin, error) {
+	who, err := c.login(ctx, addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := c.connect(ctx, addr, &net.Dialer{Timeout: c.CommandTimeout, KeepAlive: noKeepAlive}, c.TLS)
+	if err != nil {
+		return nil, nil, err
+	}
+	p := newPipe(conn)
+	give := context.AfterFunc(ctx, func() { p.hangUp(context.Cause(ctx)) })
+	defer give()
+	var commands []byte
+	want := 1
+	if who.Password != "" {
+		commands = resp.Append(commands, "AUTH", cmp.Or(who.Username, defaultUser), who.Password)
+		want++
+	}
+	commands = resp.Append(commands, "CLIENT", "SETNAME", name)
+	replies, err := p.ask(commands, want, c.CommandTimeout)
+	for i := 0; i < len(replies) && err == nil; i++ {
+		if err = replies[i].Err(); err != nil && i == want-1 && unnameable(err) {
+			err = nil
+		}
+	}
+	if err != nil {
+		p.hangUp(err)
+		return nil, nil, err
+	}
+	if c.Credentials == nil {
+		return p, nil, nil
+	}
+	kept := c.newLogin(addr)
+	kept.l.schedule(kept, who.Renew)
+	return p, kept, nil
+}
+
+// unnameable reports whether a server does not let us give the connection a name, which it may.
+func unnameable(err error) bool {
+	text, _ := replied(err)
+	return strings.HasPrefix(text, "NOPERM") || strings.HasPrefix(text, "ERR unknown")
+}
+
+// question is commands whose replies somebody waits for.
+type question struct {
+	replies []resp.Reply
+	err     error
+	done    chan struct{} // capacity 1
+}
+
+func (q *question) reply(r resp.Reply) { q.replies = append(q.replies, r) }
+
+func (q *question) landed(err error) {
+	q.err = err
+	q.done <- struct{}{}
+}
+
+// ask sends commands, and returns the reply to each; or fewer, and why.
+func (p *pipe) ask(commands []byte, n int, patience time.Duration) ([]resp.Reply, error) {
+	q := &question{replies: make([]resp.Reply, 0, n), done: make(chan struct{}, 1)}
+	p.turn <- struct{}{}
+	err := p.launch(q, n, patience)
+	if err == nil {
+		p.out = append(p.out, commands...)
+		p.flush(patience, true)
+	}
+	p.giveTurn()
+	if err != nil {
+		return nil, err
+	}
+	if !p.readUntil(q.done, math.MaxInt) {
+		<-q.done
+	}
+	return q.replies, q.err
+}
