@@ -60,14 +60,15 @@ func TestDesertedChannelIsLookedInto(t *testing.T) {
 			time.Sleep(time.Millisecond)
 			return c.Calls("CLUSTER") - before
 		}
+		// Transports ask about once a second in any case, which may fall into a look at one, but not at each of three.
+		least := func(topic string) int { return min(publish(topic), publish(topic), publish(topic)) }
 		sub.subscribe(t, transport.Topic{Name: "orders"})
-		lonely, heard := publish("lonely"), publish("orders")
+		lonely, heard := least("lonely"), least("orders")
 		sub.stop()
-		// Both transports ask once a second in any case; the second is ended.
-		if deserted := publish("orders"); deserted == 0 || lonely+heard > 4 {
+		if deserted := publish("orders"); deserted == 0 || lonely+heard > 0 {
 			t.Errorf("asked %d times for a channel without receivers, %d for one with, %d for one that was left", lonely, heard, deserted)
 		}
-		if again := publish("orders"); again > 2 {
+		if again := least("orders"); again > 0 {
 			t.Errorf("asked %d times more", again)
 		}
 	})
