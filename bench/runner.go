@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/shardbus/shardbus/bench/internal/cputime"
 )
 
 // config is what a run was asked for.
@@ -163,11 +165,11 @@ func measureRunning(warm, l func() *load, limit time.Duration) (took, cpu time.D
 	timed = l()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	cpu = cpuTime()
+	cpu = cputime.Used()
 	if took, err = timed.finish(limit); err != nil {
 		return 0, 0, 0, nil, err
 	}
-	cpu = cpuTime() - cpu
+	cpu = cputime.Used() - cpu
 	runtime.ReadMemStats(&after)
 	return took, cpu, after.TotalAlloc - before.TotalAlloc, timed, nil
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"runtime"
 	"time"
+
+	"github.com/shardbus/shardbus/bench/internal/cputime"
 )
 
 // w7Count is how many idle subscriptions or actors there are.
@@ -68,9 +70,9 @@ func idlingRunning(n int, limit time.Duration, add func(i int) error, settled fu
 	}
 	goroutinesNow := runtime.NumGoroutine()
 	after := memory()
-	cpu := cpuTime()
+	cpu := cputime.Used()
 	time.Sleep(idleFor)
-	cpu = cpuTime() - cpu
+	cpu = cputime.Used() - cpu
 	return sample{
 		"bytes":      (after - before) / float64(n),
 		"goroutines": float64(goroutinesNow-goroutines) / float64(n),

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/shardbus/shardbus/bench/internal/cputime"
 	"github.com/shardbus/shardbus/internal/redistest"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis"
@@ -135,7 +136,7 @@ type counters struct {
 }
 
 func (w *cost) look(ctx context.Context, c *redistest.Cluster, got *counting, read *atomic.Int64) (n counters, err error) {
-	n.events, n.read, n.cpu = got.n.Load(), read.Load(), cpuTime()
+	n.events, n.read, n.cpu = got.n.Load(), read.Load(), cputime.Used()
 	for _, s := range c.Nodes() {
 		text, err := s.Do(ctx, "CLUSTER", "INFO")
 		if err != nil {

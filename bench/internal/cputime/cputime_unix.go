@@ -1,14 +1,15 @@
 //go:build unix
 
-package main
+// Package cputime tells how much of the processors this process has used.
+package cputime
 
 import (
 	"syscall"
 	"time"
 )
 
-// cpuTime is what the process has used of all cores.
-func cpuTime() time.Duration {
+// Used is what the process has used of all cores.
+func Used() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return 0
