@@ -182,7 +182,8 @@ func (a *asker[R]) end() (reply R, err error) {
 
 // ask is publish for one event, and reports whether anybody got it.
 func (in *intake[T]) ask(ctx context.Context, c *cell[T]) (routed bool, err error) {
-	if in.publishPlain(&c.v) {
+	id, entered := in.publishPlain(&c.v)
+	if entered {
 		return true, nil
 	}
 	in.mu.Lock()
@@ -191,7 +192,7 @@ func (in *intake[T]) ask(ctx context.Context, c *cell[T]) (routed bool, err erro
 	if !routed {
 		return false, nil
 	}
-	return true, in.publish(ctx, c, nil, nil)
+	return true, in.publish(ctx, c, id, nil, nil)
 }
 
 // askers is a topic's free list of *asker[R]. It is the topic's own, and no

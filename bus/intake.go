@@ -115,11 +115,15 @@ func (in *intake[T]) nameLocked(key string) {
 
 // publish offers c to every subscription, or to only where that is not nil, and
 // waits, while ctx lasts, for those whose mailbox is full and whose policy is
-// Block. A receipt, where it is not nil, is told how many they were.
-func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription[T], receipt *Receipt) error {
-	id := in.identify(c.v)
-	if only != nil && c.seq == 0 { // an envelope, offered again
+// Block. id is c's, unless it is not known. A receipt, where it is not nil, is told how
+// many they were.
+func (in *intake[T]) publish(ctx context.Context, c *cell[T], id ident, only *subscription[T], receipt *Receipt) error {
+	switch {
+	case id.known:
+	case only != nil && c.seq == 0: // an envelope, offered again
 		id = ident{hash: keyHash(c.env.Key), key: c.env.Key, known: true}
+	default:
+		id = in.identify(c.v)
 	}
 	p := producer{ctx: ctx}
 	in.mu.Lock()
@@ -163,16 +167,16 @@ func (in *intake[T]) publish(ctx context.Context, c *cell[T], only *subscription
 }
 
 // publishPlain is the short way in for an event without options, where every mailbox
-// that it enters has room; else it does nothing and reports false.
-func (in *intake[T]) publishPlain(v *T) bool {
+// that it enters has room; else it only finds the event's ident, and reports false.
+func (in *intake[T]) publishPlain(v *T) (id ident, entered bool) {
 	var at int64
 	if in.stamp {
 		at = time.Now().UnixNano()
 	}
-	if in.keyed.Load() {
-		return in.publishLane(v, at, keyHash(in.keyFor(*v)))
+	if id = in.identify(*v); id.known {
+		return id, in.publishLane(v, at, id.hash)
 	}
-	return in.publishLog(v, at)
+	return id, in.publishLog(v, at)
 }
 
 // publishLog is publishPlain where all subscriptions share the log.

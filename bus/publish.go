@@ -29,8 +29,12 @@ func (t *Topic[T]) Publish(ctx context.Context, event T, opts ...PublishOption) 
 	if t.intake.bus.transport != nil {
 		return t.send(ctx, event, opts)
 	}
-	if len(opts) == 0 && t.intake.publishPlain(&event) {
-		return nil
+	var id ident
+	if len(opts) == 0 {
+		var entered bool
+		if id, entered = t.intake.publishPlain(&event); entered {
+			return nil
+		}
 	}
 	c := cell[T]{v: event}
 	var receipt *Receipt
@@ -43,7 +47,7 @@ func (t *Topic[T]) Publish(ctx context.Context, event T, opts ...PublishOption) 
 	if t.intake.stamp {
 		c.at = time.Now().UnixNano()
 	}
-	return t.intake.publish(ctx, &c, nil, receipt)
+	return t.intake.publish(ctx, &c, id, nil, receipt)
 }
 
 // PublishBatch publishes events in order, as Publish does each, at a lower cost.

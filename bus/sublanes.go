@@ -228,7 +228,7 @@ func (s *subscription[T]) replay(ctx context.Context, d *Delivery) error {
 	if c.seq != 0 { // else it is decoded afresh
 		c.v = *d.value.(*T)
 	}
-	return s.topic.intake.publish(ctx, c, s, nil)
+	return s.topic.intake.publish(ctx, c, ident{}, s, nil)
 }
 
 // leave ends the intake, at the transport too if s is the topic's last.

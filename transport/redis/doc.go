@@ -48,8 +48,8 @@
 // rueidis has the other connections. Its pipelines are answered as a whole to a caller who waits meanwhile, so two that must
 // be in order cannot be under way at once: that cost half the rate of batches, and twice the time of single events.
 //
-// What arrives is handled by rueidis' reader, just before it would wait for more, if that is 32 messages or less; else by
-// a goroutine of the feed's, while the reader goes on.
+// What arrives is handled by rueidis' reader, just before it would wait for more, if that is 32 messages and 16 KiB or
+// less; else by a goroutine of the feed's, while the reader goes on.
 //
 // # Locks
 //
