@@ -55,6 +55,7 @@ func TestPoison(t *testing.T) {
 	}
 	publish(t, b, "a") // it goes on
 	bustest.WaitHandled(t, sub, 1)
+	bustest.WaitIdle(t, b) // a letter is there before the event leaves the ledger's running
 	if st := sub.Stats(); st.Accepted != 2 || st.DeadLettered != 1 || !st.Balanced() {
 		t.Errorf("%v", st)
 	}
