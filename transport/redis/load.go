@@ -125,7 +125,7 @@ func (b *load) judged(err error, it *item) (out outcome) {
 	switch judge(err) {
 	case fine:
 	case moved:
-		out.again = true
+		out.again, out.moved = true, true
 		out.to, _ = movedTo(err, b.w.addr)
 		b.failure = err
 	case busyNode:

@@ -87,15 +87,6 @@ func (o *outbox) laneLocked(addr string) *lane {
 	return l
 }
 
-// homeLocked is the lane that a slot's streams belong to.
-func (o *outbox) homeLocked(slot int) *lane {
-	addr, detour := o.mu.detours[slot]
-	if !detour {
-		addr = o.mu.refuges.at(o.topology.owner(slot))
-	}
-	return o.laneLocked(addr)
-}
-
 func (o *outbox) streamLocked(key streamKey, slot int) *stream {
 	s := o.mu.streams[key]
 	if s == nil {
@@ -261,11 +252,12 @@ type outcome struct {
 	err       error // final
 	again     bool  // to be sent again
 	unknown   bool  // the server may have accepted it
+	moved     bool  // the server says that the slot is at another
 	to        string
 }
 
 // settle takes in the outcomes of a batch, in its order. It reports whether a channel that had receivers has none any
-// more, and whether such events are to be sent again in a moment.
+// more, and whether such events, or others that would be sent around, are to be sent again in a moment only.
 func (o *outbox) settle(l *lane, b *batch, outcomes []outcome, failure error) (deserted, stirred bool) {
 	b.done = b.done[:0]
 	deserted, stirred = o.settleLocking(l, b, outcomes, failure)
@@ -297,8 +289,9 @@ func (o *outbox) settleLocking(l *lane, b *batch, outcomes []outcome, failure er
 			it.repeated = it.repeated || out.unknown
 			it.doc = nil // what it says of numbers may be another by then
 			s.stalled = true
-			if out.to != "" {
-				o.mu.detours[s.slot] = out.to
+			if out.moved {
+				s.moved = true
+				o.redirectLocked(l, s.slot, out.to)
 				moved = append(moved, s.slot)
 			}
 			continue
@@ -311,7 +304,7 @@ func (o *outbox) settleLocking(l *lane, b *batch, outcomes []outcome, failure er
 		s.sent(now)
 		if out.err == nil {
 			deserted = deserted || out.receivers == 0 && s.heard
-			s.heard, s.alone = out.receivers > 0, time.Time{}
+			s.heard, s.alone, s.bounced = out.receivers > 0, time.Time{}, 0
 		}
 	}
 	l.aloft -= len(b.items)
@@ -321,6 +314,7 @@ func (o *outbox) settleLocking(l *lane, b *batch, outcomes []outcome, failure er
 		s.dropSettled()
 		if s.inFlight == 0 {
 			s.stalled = false
+			stirred = s.bounces() || stirred
 		}
 		s.prune()
 		s.refloor()

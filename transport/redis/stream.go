@@ -24,6 +24,8 @@ type stream struct {
 	stalled  bool // something is to be sent again, when nothing is in flight any more
 	leaving  bool // it goes to another lane, when nothing is in flight any more
 	dead     bool // queue has items that nobody waits for
+	moved    bool // a node has said so of the slot, since anything was in flight
+	bounced  int  // how many times in a row
 
 	assigned uint64         // the last number given out
 	born     time.Time      // when number 1 was

@@ -1,0 +1,50 @@
+package redis_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shardbus/shardbus/bustest/fakecluster"
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis"
+)
+
+// TestStandbyAfterMigration: what a node said last of a slot that it gave away may arrive after everybody knows the new
+// owner. When that dies later, the slot's events go to its replica as all others do.
+func TestStandbyAfterMigration(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"7.0.15", "7.2.4"} {
+		t.Run(version, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fakecluster.Linger(t)
+				c := fakecluster.New(t, fakecluster.Config{Replicas: 1, Version: version})
+				f := startFlowAt(t, redis.Config{Addrs: c.Addrs(), Dial: c.Dial, Standby: true}, 3, 20*time.Millisecond)
+				for range 3 { // so that several of the topic are under way at once
+					f.workers.Go(func() { f.run(f.topics[0]) })
+					time.Sleep(5 * time.Millisecond)
+				}
+				time.Sleep(time.Second)
+				slot := router.Slot(f.topics[0])
+				from, to := c.PrimaryFor(slot), c.PrimaryFor((slot+router.Slots/3)%router.Slots)
+				slow := c.Fault(from, "SPUBLISH", fakecluster.Always(fakecluster.Delay(60*time.Millisecond)))
+				time.Sleep(100 * time.Millisecond)
+				c.MigrateSlot(slot, to)
+				time.Sleep(time.Second)
+				slow()
+				time.Sleep(5 * time.Second)
+				f.flowing(t)
+				f.sub.silence()
+				c.Kill(to)
+				time.Sleep(time.Second)
+				f.flowing(t)
+				if hole := f.sub.silence(); hole > 50*time.Millisecond {
+					t.Errorf("a topic was silent for %v", hole)
+				}
+				c.FailOver(c.Shard(slot))
+				f.flowing(t)
+				f.check(t)
+			})
+		})
+	}
+}
