@@ -24,10 +24,9 @@ type load struct {
 	w        *writer
 	batch    batch
 	outcomes []outcome
-	failure  error  // why the last of those failed that did and shall be sent again
-	lost     bool   // the connection is of no use
-	refused  bool   // the server cannot take them now
-	looking  func() // not nil: ends lookAbout
+	failure  error // why the last of those failed that did and shall be sent again
+	lost     bool  // the connection is of no use
+	refused  bool  // the server cannot take them now
 }
 
 // pump writes what is ready, unless somebody else is writing or it had better wait. Who reads anyway is not woken for it.
@@ -83,10 +82,7 @@ func (w *writer) write(mayWait, reads bool) {
 		w.loads.Put(b)
 		return
 	}
-	limit, alone := w.t.outbox.patience(w.addr)
-	if alone {
-		b.looking = w.lookAbout()
-	}
+	limit, _ := w.t.outbox.patience(w.addr)
 	before := len(p.out)
 	for _, it := range b.batch.items {
 		if it.doc == nil || it.given != "" {
@@ -147,10 +143,6 @@ func (b *load) landed(err error) { b.end(err, true) }
 // end settles the batch, whose items without an outcome were written or not, and writes what waited for that.
 func (b *load) end(err error, written bool) {
 	w := b.w
-	if b.looking != nil {
-		b.looking()
-		b.looking = nil
-	}
 	if err != nil {
 		b.failure, b.lost = err, true
 		for len(b.outcomes) < len(b.batch.items) {

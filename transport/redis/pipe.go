@@ -23,6 +23,8 @@ type pipe struct {
 	conn net.Conn
 	raw  syscall.RawConn // nil: a write may block
 
+	quit chan struct{} // closed by dismiss
+
 	turn   chan struct{} // capacity 1: who has put something in may use out
 	given  func()        // not nil: called when the turn was given back, where somebody may have come for it in vain
 	out    []byte        // what is to be written yet
@@ -35,7 +37,9 @@ type pipe struct {
 	from, to int // of in, what was not looked at yet
 	current  flight
 
-	aloft  atomic.Int64  // flights that have not landed
+	aloft  atomic.Int64 // flights that have not landed
+	since  atomic.Int64 // when current was launched, in nanoseconds after born; 0: there is none
+	born   time.Time
 	served atomic.Bool   // serve reads
 	wanted atomic.Bool   // somebody launched something lately who does not read
 	unread chan struct{} // capacity 1: there is something to read for serve
@@ -43,14 +47,18 @@ type pipe struct {
 
 	mu sync.Mutex
 	// mu guards what follows.
-	flights []flight // in order; replies to the one before, current, arrive
-	err     error    // not nil: nothing can be sent any more
+	flights   []flight // in order; replies to the one before, current, arrive
+	launched  uint64   // how many there ever were
+	err       error    // not nil: nothing can be sent any more
+	dozing    bool     // serve reads though nothing is aloft
+	dismissed bool
 }
 
 // flight is a number of commands that go together.
 type flight struct {
 	cargo    cargo
 	due      int // replies
+	began    time.Time
 	deadline time.Time
 }
 
@@ -70,7 +78,7 @@ const (
 func newPipe(conn net.Conn) *pipe {
 	p := &pipe{
 		conn: conn, turn: make(chan struct{}, 1), reading: make(chan struct{}, 1), unread: make(chan struct{}, 1),
-		in: make([]byte, replyBytes),
+		in: make([]byte, replyBytes), quit: make(chan struct{}), born: time.Now(),
 	}
 	p.raw = rawConn(conn)
 	p.push = func(fd uintptr) bool {
@@ -88,8 +96,15 @@ func (p *pipe) launch(c cargo, due int, patience time.Duration) error {
 	if p.err != nil {
 		return p.err
 	}
+	now := time.Now()
+	deadline := now.Add(patience)
 	p.aloft.Add(1)
-	p.flights = append(p.flights, flight{cargo: c, due: due, deadline: time.Now().Add(patience)})
+	p.launched++
+	p.flights = append(p.flights, flight{cargo: c, due: due, began: now, deadline: deadline})
+	if p.dozing {
+		p.dozing = false
+		_ = p.conn.SetReadDeadline(deadline) // fails only when the connection has, and who reads finds out
+	}
 	return nil
 }
 
@@ -161,6 +176,11 @@ func (p *pipe) read() {
 	if err == nil {
 		n, err = p.conn.Read(p.in[p.to:])
 	}
+	p.took(n, err)
+}
+
+// took takes in what was read behind what was not looked at yet.
+func (p *pipe) took(n int, err error) {
 	p.to += n
 	if failure := p.parse(); failure != nil {
 		err = failure
@@ -223,6 +243,7 @@ func (p *pipe) next() bool {
 		return false
 	}
 	p.current = p.flights[0]
+	p.since.Store(max(1, int64(p.current.began.Sub(p.born))))
 	n := copy(p.flights, p.flights[1:])
 	p.flights[n] = flight{}
 	p.flights = p.flights[:n]
@@ -233,6 +254,7 @@ func (p *pipe) next() bool {
 func (p *pipe) land(err error) {
 	c := p.current.cargo
 	p.current = flight{}
+	p.since.Store(0)
 	p.aloft.Add(-1)
 	c.landed(err)
 }
@@ -261,31 +283,6 @@ func (p *pipe) wakeOnce() {
 		default:
 		}
 	}
-}
-
-// serve reads for those who do not, until quit is closed and nothing is aloft.
-func (p *pipe) serve(quit <-chan struct{}) {
-	for ended := false; !ended; {
-		select {
-		case <-p.unread:
-		case <-quit:
-			ended = true
-		}
-		for p.aloft.Load() > 0 {
-			p.served.Store(true)
-			p.reading <- struct{}{}
-			for p.aloft.Load() > 0 || p.wanted.Swap(false) && p.broken() == nil {
-				p.read()
-			}
-			<-p.reading
-			p.served.Store(false) // then once more: who launched something before that has not woken us
-		}
-		if err := p.broken(); err != nil && p.broke != nil {
-			p.broke(err) // with nothing aloft, nobody else would say so
-		}
-	}
-	p.reading <- struct{}{} // a caller may be about to tell what landed
-	<-p.reading
 }
 
 // broken returns why nothing can be sent any more; nil if it can.

@@ -55,11 +55,10 @@ func answering(t *testing.T, answer func(word string) (text string, hangUp bool)
 
 // serving serves a pipe until the test ends.
 func serving(t *testing.T, p *pipe) {
-	quit := make(chan struct{})
 	var reader sync.WaitGroup
-	reader.Go(func() { p.serve(quit) })
+	reader.Go(p.serve)
 	t.Cleanup(func() {
-		close(quit)
+		p.dismiss()
 		reader.Wait()
 	})
 }

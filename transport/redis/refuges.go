@@ -1,15 +1,11 @@
 package redis
 
 import (
-	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport/redis/internal/refuge"
-	"github.com/shardbus/shardbus/transport/redis/internal/resp"
-	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 	"go.uber.org/zap"
 )
 
@@ -20,9 +16,6 @@ var errStandbyNowhere = errors.New("Config.Standby needs a cluster: without one,
 // refugeConfig is when a primary is gone back to. While events are published at a replica nothing is missing: there is
 // no hurry, and each return to a primary that is not well costs Config.StandbyAfter.
 var refugeConfig = refuge.Config{Trial: 500 * time.Millisecond, MaxTrial: 30 * time.Second, Calm: time.Minute, Doubt: 500 * time.Millisecond}
-
-// proofEvery is how often a node that is doubted is asked whether it accepts events.
-const proofEvery = 50 * time.Millisecond
 
 // refuges are where the events of each shard are published. Its methods do nothing on nil. outbox.mu guards it.
 type refuges struct {
@@ -138,99 +131,6 @@ func (o *outbox) doubts(addr string) bool {
 	}
 	s := o.mu.refuges.byNode[addr]
 	return s != nil && s.Doubted(addr)
-}
-
-// patience is how long a pipeline may take at a node: less if there is another to go to. alone says that there is none now,
-// and may be soon.
-func (o *outbox) patience(addr string) (limit time.Duration, alone bool) {
-	if !o.cfg.Standby || o.cfg.StandbyAfter >= o.cfg.CommandTimeout {
-		return o.cfg.CommandTimeout, false
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if s := o.mu.refuges.byNode[addr]; s != nil && s.Elsewhere(addr) {
-		return o.cfg.StandbyAfter, false
-	}
-	return o.cfg.CommandTimeout, true
-}
-
-// errElsewhere is why a connection ends whose node has not answered when there is another to go to.
-var errElsewhere = errors.New("redis: no answer within Config.StandbyAfter, and there is another node to publish at")
-
-// lookAbout watches a pipeline that begins when there is no other node to go to, until stop. Right after a fail-over a
-// primary may have no replicas yet that we know of, or none that is known to be well: when one is found, the connection
-// ends as soon as the pipeline has taken Config.StandbyAfter.
-func (w *writer) lookAbout() (stop func()) {
-	began, after := time.Now(), w.t.cfg.StandbyAfter
-	over := make(chan struct{})
-	var looking sync.WaitGroup
-	looking.Go(func() {
-		look := time.NewTimer(after / 2)
-		defer look.Stop()
-		for {
-			select {
-			case <-over:
-				return
-			case <-look.C:
-			}
-			if _, alone := w.t.outbox.patience(w.addr); !alone && time.Since(began) >= after {
-				w.pipe.hangUp(errElsewhere)
-				return
-			}
-			w.t.topology.suspect()
-			look.Reset(after / patience)
-		}
-	})
-	return func() {
-		close(over)
-		looking.Wait()
-	}
-}
-
-// prove finds out whether a node that is doubted accepts events, by one that nobody hears, until ctx ends or the
-// connection fails.
-func (w *writer) prove(ctx context.Context) error {
-	tick := time.NewTicker(proofEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		if !w.t.outbox.doubts(w.addr) {
-			continue
-		}
-		channel, ok := w.t.topology.proofChannel(w.addr)
-		if !ok {
-			continue
-		}
-		replies, err := w.do(resp.AppendPublish(nil, channel, []byte("0")), 1)
-		if err != nil {
-			return err
-		}
-		switch judge(replies[0].Err()) {
-		case fine, forbidden: // an ACL has its say where the events are
-			w.t.outbox.accepts(w.addr)
-		case moved:
-			w.t.topology.suspect()
-		case busyNode, broken:
-		}
-	}
-}
-
-// proofChannel is a channel of a node's shard that nobody listens on.
-func (t *topology) proofChannel(addr string) (channel string, ok bool) {
-	snapshot := t.snapshot.Load()
-	i, known := snapshot.NodeShard(addr)
-	if !known {
-		return "", false
-	}
-	shard, _ := snapshot.Shard(i)
-	if len(shard.Slots) == 0 {
-		return "", false
-	}
-	return wire.ProbeChannel(shard.Slots[0].From, wire.ProbeSuffix("proof")), true
 }
 
 // With Config.Standby an event that nobody hears, where somebody heard the one before, is sent again for stirFor, every

@@ -73,15 +73,14 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 		w.stop(fmt.Errorf("redis: publish at %s: %w", addr, err))
 	}
 	var all, reader sync.WaitGroup
-	ended := make(chan struct{})
-	reader.Go(func() { p.serve(ended) })
+	reader.Go(p.serve)
 	t.outbox.enlistWriter(l, w)
 	l.signal() // what an earlier incarnation left
 	tasks := []func(context.Context) error{
 		w.run, w.runAside, func(ctx context.Context) error { return w.serveLetters(ctx, t.couriers.at(addr)) },
 	}
 	if t.cfg.Standby {
-		tasks = append(tasks, w.prove)
+		tasks = append(tasks, w.standBy)
 	}
 	for _, task := range tasks {
 		all.Go(func() {
@@ -92,7 +91,7 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 	}
 	all.Wait()
 	w.end()
-	close(ended)
+	p.dismiss()
 	reader.Wait() // what was written gets its answers
 	if ctx.Err() == nil {
 		return context.Cause(running)
@@ -169,10 +168,7 @@ func (w *writer) runAside(ctx context.Context) error {
 
 // do sends n commands beside the events and returns what was answered to each, or why the connection is of no use.
 func (w *writer) do(commands []byte, n int) ([]resp.Reply, error) {
-	limit, alone := w.t.outbox.patience(w.addr)
-	if alone {
-		defer w.lookAbout()()
-	}
+	limit, _ := w.t.outbox.patience(w.addr)
 	replies, err := w.pipe.ask(commands, n, limit)
 	for i := 0; i < len(replies) && err == nil; i++ {
 		if failure := replies[i].Err(); judge(failure) == broken {

@@ -1,0 +1,142 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
+)
+
+// proofEvery is how often a node that is doubted is asked whether it accepts events, and how often a connection is looked at
+// that has waited for an answer.
+const proofEvery = 50 * time.Millisecond
+
+// patience is how long a pipeline may take at a node: less if there is another to go to. alone says that there is none now,
+// and may be soon.
+func (o *outbox) patience(addr string) (limit time.Duration, alone bool) {
+	if !o.cfg.Standby || o.cfg.StandbyAfter >= o.cfg.CommandTimeout {
+		return o.cfg.CommandTimeout, false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s := o.mu.refuges.byNode[addr]; s != nil && s.Elsewhere(addr) {
+		return o.cfg.StandbyAfter, false
+	}
+	return o.cfg.CommandTimeout, true
+}
+
+// errElsewhere is why a connection ends whose node has not answered when there is another to go to.
+var errElsewhere = errors.New("redis: no answer within Config.StandbyAfter, and there is another node to publish at")
+
+// standBy looks after a connection until ctx ends.
+func (w *writer) standBy(ctx context.Context) error {
+	tick := time.NewTicker(proofEvery)
+	defer tick.Stop()
+	q := &proof{w: w, idle: make(chan struct{}, 1)}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		w.lookAbout()
+		if w.t.outbox.doubts(w.addr) {
+			q.send()
+		}
+	}
+}
+
+// lookAbout is for a pipeline that began when there was no other node to go to. Right after a fail-over a primary may have
+// no replicas yet that we know of, or none that is known to be well: they are looked for, and when one is found the connection
+// ends as soon as the pipeline has taken Config.StandbyAfter.
+func (w *writer) lookAbout() {
+	began, aloft := w.pipe.oldest()
+	waits := time.Since(began)
+	if !aloft || waits < w.t.cfg.StandbyAfter/2 {
+		return
+	}
+	switch limit, alone := w.t.outbox.patience(w.addr); {
+	case alone:
+		w.t.topology.suspect()
+	case waits >= limit:
+		w.pipe.hangUp(errElsewhere)
+	}
+}
+
+// proof finds out whether a node that is doubted accepts events, by one that nobody hears.
+type proof struct {
+	w      *writer
+	idle   chan struct{} // capacity 1: holds something while one is under way
+	answer error
+}
+
+// send sends one, unless one is under way or somebody else is writing.
+func (q *proof) send() {
+	w := q.w
+	channel, ok := w.t.topology.proofChannel(w.addr)
+	if !ok {
+		return
+	}
+	select {
+	case q.idle <- struct{}{}:
+	default:
+		return
+	}
+	select {
+	case w.pipe.turn <- struct{}{}:
+	default:
+		<-q.idle
+		return
+	}
+	defer w.pipe.giveTurn() // and the writer's goroutine writes what the kernel does not take at once
+	limit, _ := w.t.outbox.patience(w.addr)
+	if w.pipe.launch(q, 1, limit) != nil { // whoever reads tells why
+		<-q.idle
+		return
+	}
+	w.pipe.out = resp.AppendPublish(w.pipe.out, channel, []byte("0"))
+	w.pipe.flush(limit, false)
+	w.pipe.wake()
+}
+
+// reply makes it a cargo.
+func (q *proof) reply(r resp.Reply) { q.answer = r.Err() }
+
+// landed makes it a cargo.
+func (q *proof) landed(err error) {
+	w, answer := q.w, q.answer
+	q.answer = nil
+	if err == nil && judge(answer) == broken {
+		err = answer
+	}
+	if err != nil {
+		w.t.topology.suspect()
+		w.stop(fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(err)))
+		return // no other is sent here
+	}
+	switch judge(answer) {
+	case fine, forbidden: // an ACL has its say where the events are
+		w.t.outbox.accepts(w.addr)
+	case moved:
+		w.t.topology.suspect()
+	case busyNode, broken:
+	}
+	<-q.idle
+}
+
+// proofChannel is a channel of a node's shard that nobody listens on.
+func (t *topology) proofChannel(addr string) (channel string, ok bool) {
+	snapshot := t.snapshot.Load()
+	i, known := snapshot.NodeShard(addr)
+	if !known {
+		return "", false
+	}
+	shard, _ := snapshot.Shard(i)
+	if len(shard.Slots) == 0 {
+		return "", false
+	}
+	return wire.ProbeChannel(shard.Slots[0].From, wire.ProbeSuffix("proof")), true
+}
