@@ -20,15 +20,15 @@
 //	            or the sentinels who the primary is                                           (sentinel, sentinel_watch, sentinel_view)
 //	logins      keeps the open connections logged in                                          (credentials, logins)
 //	shards      keeps two children running for each primary                                   (shards)
-//	  writer    publishes what has queued up for the shard, as pipelines                      (outbox, stream, lane, writer, load)
-//	    pipe    its connection, on which many pipelines are under way                          (pipe, pipe_dial, internal/resp)
+//	  writer    publishes what has queued up for the shard, as pipelines                      (outbox, stream, lane, detour, writer, load)
+//	    pipe    its connection, on which many pipelines are under way                          (pipe, pipe_serve, pipe_dial, internal/resp)
 //	  reader    one connection for all channels of the shard                                  (reader, inbox, feed, confirmed)
 //	    probe   proves that the connection hears its node, and warns when it is behind        (pulse, probe, backlog)
 //	    silence asks a server that says nothing whether it lives                               (silence)
 //	  link      what the writer and the reader of a shard do for each other                   (link)
 //	  courier   sends control documents beside the events, on the writer's connection        (courier)
 //	copies      with Config.Standby, the same channels at the replicas                          (copies)
-//	refuges     and where a shard's events are published while its primary is of no use         (refuges, internal/refuge)
+//	refuges     and where a shard's events are published while its primary is of no use         (refuges, standing, internal/refuge)
 //	dedicated   topics with connections of their own: each a transport within the transport     (dedicated)
 //	clock       asks for what is missing, and gives up what has been for too long             (clock)
 //	repair      asks publishers and answers subscribers, over channels of its own             (repair, greeting, answers, listening)
@@ -42,7 +42,8 @@
 // A caller of Publish writes its events itself, and what others have queued, if nobody else is writing: it never waits for
 // the kernel, since what that does not take at once is left to the writer's goroutine. The replies are read by a goroutine
 // of the pipe's; a caller whose context has no end, and who is alone, reads them itself. Up to 16 pipelines are under way;
-// beyond that events queue up until a reply comes, or there are 64 of them. Where a connection's writes may block (TLS,
+// beyond that events queue up until a reply comes, or there are 64 of them. While nothing is under way the goroutine reads all
+// the same, from a moment on, so that a connection that ends is made again before it is missed. Where a connection's writes may block (TLS,
 // Config.Dial) only a caller whose context has no end writes, under CommandTimeout.
 //
 // rueidis has the other connections. Its pipelines are answered as a whole to a caller who waits meanwhile, so two that must

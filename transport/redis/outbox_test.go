@@ -49,7 +49,8 @@ func TestOutboxKeepsOrder(t *testing.T) {
 				case "again":
 					outcomes[i].again = true
 				case "moved":
-					outcomes[i].again, outcomes[i].to = true, rapid.SampledFrom([]string{"a:1", "b:1"}).Draw(t, "to")
+					outcomes[i].again, outcomes[i].moved = true, true
+					outcomes[i].to = rapid.SampledFrom([]string{"a:1", "b:1"}).Draw(t, "to")
 				case "error":
 					outcomes[i].err = errors.New("refused")
 				}

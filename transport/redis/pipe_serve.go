@@ -65,22 +65,30 @@ func (p *pipe) launches() uint64 {
 // which sets the deadline. The caller holds reading.
 func (p *pipe) doze() {
 	p.makeRoom()
-	if !p.lieDown() {
-		return
+	lies, err := p.lieDown()
+	n := 0
+	if lies && err == nil {
+		n, err = p.conn.Read(p.in[p.to:])
 	}
-	n, err := p.conn.Read(p.in[p.to:])
-	p.mu.Lock()
-	p.dozing = false
-	p.mu.Unlock()
+	p.getUp()
 	p.took(n, err)
 }
 
-// lieDown makes the reading that follows one without a deadline. It reports false if there had better be none.
-func (p *pipe) lieDown() bool {
+// lieDown makes the reading that follows one without a deadline, unless something is aloft or serve is to end.
+func (p *pipe) lieDown() (lies bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.dozing = p.aloft.Load() == 0 && p.err == nil && !p.dismissed && p.conn.SetReadDeadline(time.Time{}) == nil
-	return p.dozing
+	if p.aloft.Load() > 0 || p.err != nil || p.dismissed {
+		return false, nil
+	}
+	p.dozing = true
+	return true, p.conn.SetReadDeadline(time.Time{})
+}
+
+func (p *pipe) getUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dozing = false
 }
 
 // oldest returns when the flight was launched that has been aloft for longest.

@@ -204,7 +204,7 @@ func (m *mischief) later(mend func(), format string, words ...any) {
 		mend()
 	}
 	if m.IntN(2) == 0 {
-		m.upTo(1500 * time.Millisecond)
+		m.upTo([]time.Duration{200, 1500, 5000}[m.IntN(3)] * time.Millisecond)
 		all()
 		return
 	}

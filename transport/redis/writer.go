@@ -58,16 +58,12 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	w := &writer{t: t, addr: addr, link: k, lane: l, pipe: p, pauses: make(chan time.Duration, 1), refused: backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(10*time.Millisecond), backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(0),
-	)}
-	w.loads.New = func() any { return &load{w: w} }
+	w := newWriter(t, l, k, p)
 	w.stop = func(err error) {
 		t.outbox.leave(addr)
 		cancel(err)
 		p.hangUp(err)
 	}
-	p.given = l.signal
 	p.broke = func(err error) {
 		t.topology.suspect()
 		w.stop(fmt.Errorf("redis: publish at %s: %w", addr, err))
@@ -100,6 +96,17 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 		return nil // only this shard ends here
 	}
 	return w.mark(t.outbox.dueMarks(l, time.Now(), true))
+}
+
+// newWriter returns one that nobody has written with yet.
+func newWriter(t *Transport, l *lane, k *link, p *pipe) *writer {
+	w := &writer{t: t, addr: l.addr, link: k, lane: l, pipe: p, pauses: make(chan time.Duration, 1)}
+	w.refused = backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(10*time.Millisecond), backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(0),
+	)
+	w.loads.New = func() any { return &load{w: w} }
+	p.given = l.signal
+	return w
 }
 
 // end has nobody take anything from the lane for this writer any more.

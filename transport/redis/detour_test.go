@@ -1,0 +1,162 @@
+package redis
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport"
+)
+
+// detouring is an outbox with one slot, at a primary with a replica, and a stream that has events to send.
+type detouring struct {
+	*outbox
+	t   *testing.T
+	cfg Config
+	top *topology
+	n   int
+}
+
+const detouredSlot = 7
+
+func newDetouring(t *testing.T, owner, replica string) *detouring {
+	cfg, err := Config{Addrs: []string{"h"}, Standby: true}.resolved()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &detouring{t: t, cfg: cfg}
+	d.top = newTopology(&d.cfg, discovery{snapshot: d.view(owner, replica)}, nil)
+	d.outbox = newOutbox(&d.cfg, d.top)
+	return d
+}
+
+func (d *detouring) view(owner, replica string) *router.Snapshot {
+	s, err := router.NewSnapshot([]router.Shard{{
+		Primary: router.Node{Addr: owner, ID: owner}, Replicas: []router.Node{{Addr: replica, ID: replica}},
+		Slots: []router.SlotRange{{From: detouredSlot, To: detouredSlot}},
+	}})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return s
+}
+
+// moves makes another node the slot's owner.
+func (d *detouring) moves(owner, replica string) {
+	d.top.snapshot.Store(d.view(owner, replica))
+	d.rehome()
+}
+
+// take publishes an event and takes it as a pipeline of the node where it should go.
+func (d *detouring) take(addr string) *batch {
+	d.t.Helper()
+	c := &call{items: make([]item, 1), results: make([]transport.Result, 1), open: 1, done: make(chan struct{}, 1)}
+	d.n++
+	c.items[0] = item{
+		env: &transport.Envelope{Topic: "c", Publisher: "p", ID: fmt.Sprint(d.n)}, call: c, route: route{channel: "c", slot: detouredSlot}, size: 1,
+	}
+	if _, _, space, err := d.push(c, 0); err != nil || space != nil {
+		d.t.Fatal(err)
+	}
+	return d.takeAt(addr)
+}
+
+func (d *detouring) takeAt(addr string) *batch {
+	d.t.Helper()
+	b := new(batch)
+	if d.outbox.take(d.lane(addr), b); len(b.items) == 0 {
+		d.t.Fatalf("there is nothing to send at %s", addr)
+	}
+	return b
+}
+
+// moved settles a pipeline with a redirection.
+func (d *detouring) moved(addr string, b *batch, to string) (paused bool) {
+	d.t.Helper()
+	outcomes := make([]outcome, len(b.items))
+	for i := range outcomes {
+		outcomes[i] = outcome{again: true, moved: true, to: to}
+	}
+	_, paused = d.settle(d.lane(addr), b, outcomes, nil)
+	return paused
+}
+
+func (d *detouring) at(want string) {
+	d.t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if home := d.homeLocked(detouredSlot).addr; home != want {
+		d.t.Fatalf("events go to %s, want %s", home, want)
+	}
+}
+
+// TestDetour: a node that names another is followed until the next snapshot, to the replica if that other one is of no use.
+// What it says when the snapshot has changed, or is the same as the snapshot says, makes no detour that would outlast it.
+func TestDetour(t *testing.T) {
+	t.Run("ahead of the snapshot", func(t *testing.T) {
+		d := newDetouring(t, "a:1", "ra:1")
+		d.moved("a:1", d.take("a:1"), "b:1")
+		d.at("b:1")
+		d.moves("b:1", "rb:1")
+		d.at("b:1")
+		d.leave("b:1")
+		d.at("rb:1")
+	})
+	t.Run("behind the snapshot", func(t *testing.T) {
+		d := newDetouring(t, "a:1", "ra:1")
+		b := d.take("a:1")
+		d.moves("b:1", "rb:1")
+		d.moved("a:1", b, "b:1")
+		d.leave("b:1")
+		d.at("rb:1")
+	})
+	t.Run("far behind the snapshot", func(t *testing.T) {
+		d := newDetouring(t, "a:1", "ra:1")
+		b := d.take("a:1")
+		d.moves("c:1", "rc:1")
+		d.moved("a:1", b, "b:1")
+		d.at("c:1")
+	})
+	t.Run("several under way", func(t *testing.T) {
+		d := newDetouring(t, "a:1", "ra:1")
+		one, two := d.take("a:1"), d.take("a:1")
+		d.moved("a:1", one, "b:1")
+		d.moves("b:1", "rb:1")
+		d.moved("a:1", two, "b:1")
+		d.leave("b:1")
+		d.at("rb:1")
+	})
+	t.Run("there and back", func(t *testing.T) {
+		d := newDetouring(t, "a:1", "ra:1")
+		d.moved("a:1", d.take("a:1"), "b:1")
+		d.moved("b:1", d.takeAt("b:1"), "a:1")
+		d.at("a:1")
+		d.leave("a:1")
+		d.at("ra:1")
+	})
+	t.Run("to nobody", func(t *testing.T) {
+		d := newDetouring(t, "a:1", "ra:1")
+		d.moved("a:1", d.take("a:1"), "")
+		d.at("a:1")
+	})
+}
+
+// TestBounces: nodes that send a stream to each other are not asked as fast as they answer, unless it was accepted meanwhile.
+func TestBounces(t *testing.T) {
+	d := newDetouring(t, "a:1", "ra:1")
+	b, at := d.take("a:1"), "a:1"
+	for range 2 {
+		for i := 1; i <= 2*fewBounces; i++ {
+			to := map[string]string{"a:1": "b:1", "b:1": "a:1"}[at]
+			if paused := d.moved(at, b, to); paused != (i > fewBounces) {
+				t.Errorf("after %d redirections in a row there is a pause: %v", i, paused)
+			}
+			at = to
+			b = d.takeAt(at)
+		}
+		if _, paused := d.settle(d.lane(at), b, make([]outcome, len(b.items)), nil); paused {
+			t.Error("there is a pause after an event that was accepted")
+		}
+		b = d.take(at)
+	}
+}

@@ -1,0 +1,142 @@
+package redis
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport"
+)
+
+// mute is a server that takes in everything and answers when it is told to.
+type mute struct {
+	conn net.Conn
+
+	mu sync.Mutex
+	// mu guards text: all that it was sent.
+	text bytes.Buffer
+}
+
+func (m *mute) Write(p []byte) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.text.Write(p)
+}
+
+// said returns the payloads of all commands, in order.
+func (m *mute) said(t *testing.T) (ids []string) {
+	t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, part := range bytes.Split(m.text.Bytes(), []byte(`"id":"`))[1:] {
+		id, _, _ := bytes.Cut(part, []byte(`"`))
+		ids = append(ids, string(id))
+	}
+	if n := bytes.Count(m.text.Bytes(), []byte("SPUBLISH")); n != len(ids) {
+		t.Fatalf("%d commands, %d events", n, len(ids))
+	}
+	return ids
+}
+
+func (m *mute) answer(t *testing.T, n int) {
+	t.Helper()
+	if _, err := io.WriteString(m.conn, string(bytes.Repeat([]byte(":1\r\n"), n))); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+// TestFewPipelines: 16 pipelines are under way, and then what is published waits, until 64 events do, which go together, or
+// replies come. Nothing of it is lost, sent twice or out of order.
+func TestFewPipelines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg, err := Config{Addrs: []string{"a:1"}, CommandTimeout: time.Hour, PublishTimeout: 2 * time.Hour}.resolved()
+		if err != nil {
+			t.Fatal(err)
+		}
+		snapshot, err := router.NewSnapshot([]router.Shard{{Primary: router.Node{Addr: "a:1"}, Slots: []router.SlotRange{{From: 0, To: 16383}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr := newTransport(cfg, discovery{snapshot: snapshot})
+		ours, theirs := net.Pipe()
+		server := &mute{conn: theirs}
+		var all sync.WaitGroup
+		all.Go(func() { _, _ = io.Copy(server, theirs) })
+		p := newPipe(ours)
+		l, detach := tr.outbox.attach("a:1")
+		defer detach()
+		w := newWriter(tr, l, newLink(), p)
+		w.stop = func(err error) { t.Errorf("the writer was stopped: %v", err) }
+		tr.outbox.enlistWriter(l, w)
+		all.Go(p.serve)
+		all.Go(func() {
+			if err := w.run(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+
+		var published []string
+		publish := func(n int) {
+			for range n {
+				id := fmt.Sprint("e", len(published))
+				published = append(published, id)
+				all.Go(func() {
+					env := &transport.Envelope{Topic: "t", Publisher: "p", ID: id, Payload: []byte(`{}`)}
+					results := make([]transport.Result, 1)
+					tr.Publish(t.Context(), []*transport.Envelope{env}, results)
+					if want := (transport.Result{Receivers: 1}); results[0] != want {
+						t.Errorf("%s: %+v", id, results[0])
+					}
+				})
+				synctest.Wait()
+			}
+		}
+		look := func(what string, sent, flights int) {
+			t.Helper()
+			if got := server.said(t); len(got) != sent || !slices.Equal(got, published[:sent]) {
+				t.Fatalf("%s: %d were sent, want %d, or in another order: %v", what, len(got), sent, got)
+			}
+			if n := int(w.flights.Load()); n != flights {
+				t.Fatalf("%s: %d pipelines are under way, want %d", what, n, flights)
+			}
+		}
+
+		publish(fewFlights)
+		look("each by itself", 16, 16)
+		publish(fullFlight - 1)
+		look("one less than are sent together", 16, 16)
+		publish(1)
+		look("as many as are sent together", 80, 17)
+		publish(fullFlight - 1)
+		look("and again one less", 80, 17)
+		server.answer(t, 1)
+		look("one reply of two that are wanted", 80, 16)
+		server.answer(t, 1)
+		look("the second", 143, 16)
+		publish(1)
+		look("there are 16 again", 143, 16)
+		server.answer(t, 14+64)
+		look("all replies but to the last", 144, 2)
+		publish(1)
+		look("there is room", 145, 3)
+		server.answer(t, 65)
+		look("all replies", 145, 0)
+		if l.events != 0 || l.aloft != 0 || l.bytes != 0 {
+			t.Errorf("%d events are left, %d aloft, %d bytes", l.events, l.aloft, l.bytes)
+		}
+
+		w.end()
+		p.dismiss()
+		p.hangUp(errEnded)
+		theirs.Close()
+		t.Cleanup(all.Wait)
+	})
+}
