@@ -1,0 +1,124 @@
+package redis_test
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"runtime/pprof"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shardbus/shardbus/bustest/fakecluster"
+	"github.com/shardbus/shardbus/transport/redis"
+)
+
+// TestOutageAddsNoGoroutines: while a primary hangs and there is nowhere else to go, many pipelines wait for it, and all of
+// them for one who looks for another node.
+func TestOutageAddsNoGoroutines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fakecluster.Linger(t)
+		c := fakecluster.New(t, fakecluster.Config{Replicas: 1})
+		var writing sync.WaitGroup
+		t.Cleanup(writing.Wait)
+		cfg := redis.Config{Addrs: c.Addrs(), Standby: true, CommandTimeout: 10 * time.Second}
+		cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			conn, err := c.Dial(ctx, addr)
+			if err != nil {
+				return nil, err
+			}
+			r := &roomy{Conn: conn, wake: make(chan struct{}, 1), closed: make(chan struct{})}
+			writing.Go(r.run)
+			return r, nil
+		}
+		f := startFlowAt(t, cfg, 3, 20*time.Millisecond)
+		lonely, replica := c.PrimaryFor(slotOf(0)), c.ReplicasFor(slotOf(0))[0]
+		c.MoveReplica(replica, c.PrimaryFor(slotOf(1)))
+		time.Sleep(3 * time.Second)
+		f.flowing(t)
+		c.Pause(lonely)
+		time.Sleep(2 * time.Second)
+		before := ours(t)
+		for i := range 300 {
+			f.workers.Go(func() { f.one(f.topics[i%3], 1) })
+			time.Sleep(3 * time.Millisecond) // each a pipeline of its own, while there may be more
+		}
+		time.Sleep(2 * time.Second)
+		if after := ours(t); after > before+4 { // those who ask for the topology come and go
+			t.Errorf("%d goroutines, and before there was much to publish %d", after, before)
+		}
+		c.MoveReplica(replica, lonely)
+		f.flowing(t)
+		c.Unpause(lonely)
+		time.Sleep(time.Second)
+		f.flowing(t)
+		f.check(t)
+	})
+}
+
+// roomy is a connection that takes what is written to it at once, as a kernel does.
+type roomy struct {
+	net.Conn
+	wake, closed chan struct{}
+	once         sync.Once
+
+	mu sync.Mutex
+	// mu guards text.
+	text []byte
+}
+
+func (r *roomy) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case <-r.closed:
+		return 0, net.ErrClosed
+	default:
+	}
+	r.text = append(r.text, p...)
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+	return len(p), nil
+}
+
+func (r *roomy) Close() error {
+	r.once.Do(func() { close(r.closed) })
+	return r.Conn.Close()
+}
+
+func (r *roomy) run() {
+	for {
+		select {
+		case <-r.wake:
+		case <-r.closed:
+			return
+		}
+		r.mu.Lock()
+		text := r.text
+		r.text = nil
+		r.mu.Unlock()
+		if _, err := r.Conn.Write(text); err != nil {
+			_ = r.Close()
+			return
+		}
+	}
+}
+
+// ours counts the goroutines of the package that are not in a call of Publish.
+func ours(t *testing.T) (n int) {
+	t.Helper()
+	synctest.Wait()
+	var all bytes.Buffer
+	if err := pprof.Lookup("goroutine").WriteTo(&all, 2); err != nil {
+		t.Fatal(err)
+	}
+	for one := range bytes.SplitSeq(all.Bytes(), []byte("\n\n")) {
+		if bytes.Contains(one, []byte("shardbus/transport/redis.(")) && !bytes.Contains(one, []byte(".Publish(")) {
+			n++
+		}
+	}
+	return n
+}
