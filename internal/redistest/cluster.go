@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 )
 
 // A Cluster is a Redis Cluster of servers of ours. All methods may be called
@@ -15,10 +16,14 @@ import (
 type Cluster struct {
 	cfg ClusterConfig
 
-	mu     sync.Mutex // guards what follows
-	nodes  []*Server  // in the order they were started
-	ids    map[*Server]string
-	closed bool
+	exchange *exchange // nil: nodes talk to each other directly
+
+	mu      sync.Mutex // guards what follows
+	nodes   []*Server  // in the order they were started
+	ids     map[*Server]string
+	sources map[*Server]string // where nodes call from, with an exchange
+	started int                // nodes there ever were
+	closed  bool
 }
 
 // StartCluster starts a cluster and returns when it is healthy (see
@@ -31,7 +36,10 @@ func StartCluster(ctx context.Context, cfg ClusterConfig) (*Cluster, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	c := &Cluster{cfg: cfg, ids: make(map[*Server]string)}
+	c := &Cluster{cfg: cfg, ids: make(map[*Server]string), sources: make(map[*Server]string)}
+	if cfg.Isolatable {
+		c.exchange = newExchange()
+	}
 	if err := c.form(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -83,11 +91,17 @@ func (c *Cluster) form(ctx context.Context) error {
 // startNodes starts n more nodes, side by side, and returns them; after an
 // error some may have started, and are closed with the cluster.
 func (c *Cluster) startNodes(ctx context.Context, n int) ([]*Server, error) {
-	extra := []string{"cluster-node-timeout " + strconv.FormatInt(c.cfg.NodeTimeout.Milliseconds(), 10)}
 	started := make([]*Server, n)
 	ids := make([]string, n)
+	sources := make([]string, n)
+	c.mu.Lock()
+	for i := range sources {
+		sources[i] = sourceAddr(c.started)
+		c.started++
+	}
+	c.mu.Unlock()
 	err := inParallel(n, func(i int) error {
-		s, err := startServer(ctx, modeCluster, c.cfg.Config, extra)
+		s, err := c.startNode(ctx, sources[i])
 		if err != nil {
 			return err
 		}
@@ -107,8 +121,33 @@ func (c *Cluster) startNodes(ctx context.Context, n int) ([]*Server, error) {
 		}
 		c.nodes = append(c.nodes, s)
 		c.ids[s] = ids[i]
+		c.sources[s] = sources[i]
 	}
 	return started, err
+}
+
+// startNode starts one node, which calls the others from an address if the bus
+// goes through an exchange.
+func (c *Cluster) startNode(ctx context.Context, source string) (*Server, error) {
+	extra := []string{"cluster-node-timeout " + strconv.FormatInt(c.cfg.NodeTimeout.Milliseconds(), 10)}
+	if c.exchange == nil {
+		return startServer(ctx, modeCluster, c.cfg.Config, extra)
+	}
+	var self atomic.Pointer[Server]
+	port, err := c.exchange.add(source, func() int {
+		if s := self.Load(); s != nil {
+			return s.BusPort()
+		}
+		return 0 // nobody knows of it yet
+	})
+	if err != nil {
+		return nil, err
+	}
+	// Its replicas call from addresses that are not 127.0.0.1 either.
+	extra = append(extra, "cluster-announce-bus-port "+strconv.Itoa(port), "bind-source-addr "+source, "protected-mode no")
+	s, err := startServer(ctx, modeCluster, c.cfg.Config, extra)
+	self.Store(s)
+	return s, err
 }
 
 // meet is the command that introduces a node to another; the bus port is told
@@ -184,5 +223,8 @@ func (c *Cluster) Close() error {
 	c.closed = true
 	nodes := slices.Clone(c.nodes)
 	c.mu.Unlock()
+	if c.exchange != nil {
+		defer c.exchange.close()
+	}
 	return inParallel(len(nodes), func(i int) error { return nodes[i].Close() })
 }

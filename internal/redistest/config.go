@@ -60,6 +60,10 @@ type ClusterConfig struct {
 	// it (cluster-node-timeout). 0 means 2 s; milliseconds are the unit. A
 	// killed primary is replaced after about twice as long.
 	NodeTimeout time.Duration
+
+	// Isolatable makes [Cluster.Isolate] work: the cluster bus goes through
+	// proxies. It needs Linux, where all of 127.0.0.0/8 is this machine.
+	Isolatable bool
 }
 
 // withDefaults returns c with its zero fields set.

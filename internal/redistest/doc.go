@@ -24,7 +24,8 @@
 // A [Server] can be killed (SIGKILL), stopped and continued (SIGSTOP and
 // SIGCONT), shut down (SIGTERM), restarted on its port and in its directory,
 // and can have its clients cut off. A [Cluster] fails over, moves slots in one
-// go or step by step ([Migration]), moves replicas between shards, and grows.
+// go or step by step ([Migration]), moves replicas between shards, grows, and can
+// have a node cut off from the others ([Cluster.Isolate]).
 //
 // # Waiting
 //
