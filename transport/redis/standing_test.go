@@ -3,6 +3,7 @@ package redis_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"runtime/pprof"
 	"sync"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/bustest/fakecluster"
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis"
 )
 
@@ -121,4 +124,32 @@ func ours(t *testing.T) (n int) {
 		}
 	}
 	return n
+}
+
+// TestOpenedWhileAPrimaryHangs: who has never been connected to a primary that hangs does not wait for it any longer than who
+// has.
+func TestOpenedWhileAPrimaryHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		fakecluster.Linger(t)
+		c := fakecluster.New(t, fakecluster.Config{Replicas: 1})
+		cfg := redis.Config{Addrs: c.Addrs(), Dial: c.Dial, Standby: true}
+		sub := serve(t, cfg)
+		topic := transport.Topic{Name: "hung"}
+		sub.subscribe(t, topic)
+		time.Sleep(time.Second) // replicas too
+		hung := c.PrimaryFor(router.Slot(topic.Name))
+		c.Pause(hung)
+		pub := serve(t, cfg)
+		for n := range 3 {
+			env := &transport.Envelope{Topic: topic.Name, Publisher: "p", ID: fmt.Sprint(n), Payload: []byte(`{}`)}
+			results, begin := make([]transport.Result, 1), time.Now()
+			pub.Publish(t.Context(), []*transport.Envelope{env}, results)
+			if took := time.Since(begin); results[0].Err != nil || took > redis.DefaultStandbyAfter+10*time.Millisecond {
+				t.Errorf("event %d: %+v after %v", n, results[0], took)
+			}
+		}
+		c.Unpause(hung)
+		sub.await(t, "all events", func() bool { return len(sub.events) == 3 })
+	})
 }

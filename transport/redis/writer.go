@@ -39,7 +39,7 @@ var errEnded = errors.New("redis: the connection is not needed any more")
 
 // serveWriter publishes what the lane of addr holds until ctx ends or the connection fails.
 func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error {
-	p, kept, err := t.cfg.dialPipe(ctx, addr, nameWriter)
+	p, kept, err := t.dialWriter(ctx, addr)
 	if err != nil {
 		t.outbox.failed(addr, err)
 		t.failedAt(ctx, err)
@@ -96,6 +96,14 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 		return nil // only this shard ends here
 	}
 	return w.mark(t.outbox.dueMarks(l, time.Now(), true))
+}
+
+// dialWriter connects a writer. With Config.Standby nobody waits for it longer than for a pipeline, while it goes on.
+func (t *Transport) dialWriter(ctx context.Context, addr string) (*pipe, *openLogin, error) {
+	if t.cfg.Standby {
+		defer time.AfterFunc(t.cfg.StandbyAfter, func() { t.outbox.leave(addr) }).Stop()
+	}
+	return t.cfg.dialPipe(ctx, addr, nameWriter)
 }
 
 // newWriter returns one that nobody has written with yet.
