@@ -1,0 +1,133 @@
+package redis
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestPipeNoticesTheEnd: when nothing has been asked for a moment, what the server does is noticed at once; before that, when
+// the moment is over.
+func TestPipeNoticesTheEnd(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		does func(peer net.Conn)
+		want error
+	}{
+		{"it hangs up", func(peer net.Conn) { _ = peer.Close() }, io.EOF},
+		{"it says what was not asked", func(peer net.Conn) { _, _ = io.WriteString(peer, "-ERR too idle\r\n") }, errUnasked},
+	} {
+		for _, idle := range []time.Duration{0, lull / 2, lull, time.Hour} {
+			t.Run(fmt.Sprint(c.name, " after ", idle), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					ours, theirs := net.Pipe()
+					defer theirs.Close()
+					p := newPipe(ours)
+					var told time.Time
+					p.broke = func(err error) {
+						if told.IsZero() {
+							told = time.Now()
+						}
+						if !errors.Is(err, c.want) && !errors.Is(err, io.ErrClosedPipe) { // a net.Pipe that is closed refuses a deadline
+							t.Errorf("%v, want %v", err, c.want)
+						}
+					}
+					serving(t, p)
+					time.Sleep(idle)
+					began := time.Now()
+					go c.does(theirs)
+					time.Sleep(time.Second)
+					synctest.Wait()
+					if took := told.Sub(began); told.IsZero() || took > lull || idle > lull && took != 0 {
+						t.Errorf("noticed after %v", took)
+					}
+					commands, n := say("x")
+					if _, err := p.ask(commands, n, time.Second); err == nil {
+						t.Error("something was asked")
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestPipeDozesWithPatience: a server that hangs while nothing is asked is given as much time for what is asked then as
+// at any other moment.
+func TestPipeDozesWithPatience(t *testing.T) {
+	for _, idle := range []time.Duration{0, lull - 1, lull, lull + 1, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			p := answering(t, func(string) (string, bool) { return "", false })
+			serving(t, p)
+			time.Sleep(idle)
+			var all sync.WaitGroup
+			for i := range 3 {
+				all.Go(func() {
+					time.Sleep(time.Duration(i) * time.Millisecond)
+					commands, n := say("x")
+					begin, want := time.Now(), 300*time.Millisecond-time.Duration(i)*time.Millisecond
+					_, err := p.ask(commands, n, 300*time.Millisecond)
+					if took := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || took != want {
+						t.Errorf("idle for %v, asked then: %v after %v, want after %v", idle, err, took, want)
+					}
+				})
+			}
+			all.Wait()
+		})
+	}
+}
+
+// TestPipeWakesUp: whenever somebody asks, while somebody waits for the end or begins to, the answer is his own; and serve ends
+// when it is to, whatever it waits for.
+func TestPipeWakesUp(t *testing.T) {
+	for seed := range uint64(30) {
+		synctest.Test(t, func(t *testing.T) {
+			p := answering(t, func(word string) (string, bool) {
+				time.Sleep(time.Duration(len(word)) * 5 * time.Millisecond)
+				return "+" + word + "\r\n", false
+			})
+			ended := make(chan struct{})
+			var all sync.WaitGroup
+			all.Go(func() {
+				p.serve()
+				close(ended)
+			})
+			var asking sync.WaitGroup
+			for i := range 3 {
+				random := rand.New(rand.NewPCG(seed, uint64(i)))
+				asking.Go(func() {
+					for j := range 40 {
+						time.Sleep(lull*time.Duration(random.IntN(3)) + time.Duration(random.IntN(20))*time.Millisecond)
+						words := []string{fmt.Sprint(i, "a", j), fmt.Sprint(i, "b", j)}
+						commands, n := say(words...)
+						replies, err := p.ask(commands, n, time.Second)
+						got := make([]string, len(replies))
+						for k, r := range replies {
+							got[k] = r.Text
+						}
+						if err != nil || !slices.Equal(got, words) {
+							t.Errorf("%v: %v, %v", words, got, err)
+						}
+					}
+				})
+			}
+			asking.Wait()
+			time.Sleep(time.Duration(seed) * lull / 10)
+			begin := time.Now()
+			p.dismiss()
+			<-ended
+			if took := time.Since(begin); took > linger {
+				t.Errorf("it ended after %v", took)
+			}
+			p.hangUp(errEnded)
+			all.Wait()
+		})
+	}
+}
