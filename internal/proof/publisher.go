@@ -66,13 +66,14 @@ func (p *publisher) pace(stopped context.Context) {
 	running.Wait()
 }
 
-// saturate publishes as fast as it can, each goroutine on all topics in turn.
+// saturate publishes as fast as it can, each goroutine on topics at random: in turn, those that waited for one shard would go
+// on side by side, and all other topics be silent meanwhile.
 func (p *publisher) saturate(stopped context.Context) {
 	var running sync.WaitGroup
 	for w := range p.Workers {
 		running.Go(func() {
-			for topic := w; stopped.Err() == nil; topic++ {
-				p.one(topic%len(p.Channels), w)
+			for stopped.Err() == nil {
+				p.one(rand.IntN(len(p.Channels)), w)
 			}
 		})
 	}

@@ -31,7 +31,7 @@ type outbox struct {
 		streams    map[streamKey]*stream
 		bySlot     map[int][]*stream
 		lanes      map[string]*lane // by the primary's address; "": slots that nobody owns
-		detours    map[int]string   // slots that a MOVED put elsewhere than the snapshot does
+		detours    map[int]detour   // slots that a MOVED put elsewhere than the snapshot does
 		refuges    *refuges         // nil: events are published at primaries only
 		err        error            // not nil: nothing is taken in
 	}
@@ -46,7 +46,7 @@ func newOutbox(cfg *Config, t *topology) *outbox {
 	o.mu.streams = make(map[streamKey]*stream)
 	o.mu.bySlot = make(map[int][]*stream)
 	o.mu.lanes = make(map[string]*lane)
-	o.mu.detours = make(map[int]string)
+	o.mu.detours = make(map[int]detour)
 	if cfg.Standby {
 		o.mu.refuges = new(refuges)
 		o.mu.refuges.follow(time.Now(), t.snapshot.Load())

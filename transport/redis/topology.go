@@ -32,6 +32,8 @@ type topology struct {
 	changed  func(router.Changes) // called after each new snapshot
 	// says is told what a node says of itself: whether it is cut off.
 	says func(addr string, failing bool)
+	// asked is called whenever the nodes are asked: about every second, and more often while something is wrong.
+	asked func(now time.Time)
 
 	held candidate // with sentinels, the primary that the snapshot has. Only serve touches it
 }
@@ -39,7 +41,7 @@ type topology struct {
 func newTopology(cfg *Config, found discovery, changed func(router.Changes)) *topology {
 	t := &topology{
 		cfg: cfg, log: cfg.Logger, cluster: found.cluster, suspects: make(chan struct{}, 1), hints: make(chan struct{}, 1),
-		changed: changed, held: found.primary, says: func(string, bool) {},
+		changed: changed, held: found.primary, says: func(string, bool) {}, asked: func(time.Time) {},
 	}
 	t.snapshot.Store(found.snapshot)
 	return t
@@ -121,6 +123,7 @@ func (t *topology) serve(ctx context.Context) error {
 		case <-timer.C:
 		}
 		w.ask(ctx, answers)
+		t.asked(time.Now())
 		next := quietPoll*3/4 + rand.N(quietPoll/2)
 		if time.Now().Before(suspectUntil) {
 			next = suspectPoll*3/4 + rand.N(suspectPoll/2)

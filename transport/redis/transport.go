@@ -53,7 +53,7 @@ func newTransport(cfg Config, found discovery) *Transport {
 	t := &Transport{cfg: cfg, log: cfg.Logger, closed: make(chan struct{})}
 	t.cfg.logins = newLogins()
 	t.topology = newTopology(&t.cfg, found, t.topologyChanged)
-	t.topology.says = t.nodeSays
+	t.topology.says, t.topology.asked = t.nodeSays, t.endDetours
 	t.build()
 	t.dedicate()
 	return t

@@ -48,3 +48,32 @@ func TestStandbyAfterMigration(t *testing.T) {
 		})
 	}
 }
+
+// TestDetourToNowhere: a slot goes to a primary that nobody is connected to, and back before anybody asks who has it. Its
+// events go on.
+func TestDetourToNowhere(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		fakecluster.Linger(t)
+		c := fakecluster.New(t, fakecluster.Config{Replicas: 1})
+		empty, other := c.Nodes()[2], c.Nodes()[1]
+		c.MigrateSlots(10923, 16383, other)
+		f := startFlowAt(t, redis.Config{Addrs: c.Addrs(), Dial: c.Dial}, 6, 20*time.Millisecond)
+		time.Sleep(time.Second)
+		slot := router.Slot(f.topics[0])
+		from := c.PrimaryFor(slot)
+		slow := c.Fault(nil, "CLUSTER", fakecluster.Always(fakecluster.Delay(200*time.Millisecond)))
+		time.Sleep(3 * time.Second) // every question that is asked now is slow
+		f.sub.silence()
+		c.MigrateSlot(slot, empty)
+		time.Sleep(25 * time.Millisecond)
+		c.MigrateSlot(slot, from)
+		time.Sleep(3 * time.Second)
+		slow()
+		f.flowing(t)
+		if hole := f.sub.silence(); hole > 2*time.Second {
+			t.Errorf("a topic was silent for %v", hole)
+		}
+		f.check(t)
+	})
+}
