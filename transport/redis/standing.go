@@ -14,6 +14,10 @@ import (
 // that has waited for an answer.
 const proofEvery = 50 * time.Millisecond
 
+// pingAfter is for how long nothing may have been sent on a connection before its node is asked whether it lives. That of a
+// replica is of no use until the primary fails, and then it shall not turn out that it has been dead for long.
+const pingAfter = time.Second
+
 // patience is how long a pipeline may take at a node: less if there is another to go to. alone says that there is none now,
 // and may be soon.
 func (o *outbox) patience(addr string) (limit time.Duration, alone bool) {
@@ -36,6 +40,7 @@ func (w *writer) standBy(ctx context.Context) error {
 	tick := time.NewTicker(proofEvery)
 	defer tick.Stop()
 	q := &proof{w: w, idle: make(chan struct{}, 1)}
+	launched, since := w.pipe.launches(), time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -43,8 +48,15 @@ func (w *writer) standBy(ctx context.Context) error {
 		case <-tick.C:
 		}
 		w.lookAbout()
-		if w.t.outbox.doubts(w.addr) {
-			q.send()
+		now := time.Now()
+		if n := w.pipe.launches(); n != launched {
+			launched, since = n, now
+		}
+		switch {
+		case w.t.outbox.doubts(w.addr):
+			q.send(w.proves())
+		case now.Sub(since) >= pingAfter:
+			q.send(ping, false)
 		}
 	}
 }
@@ -66,18 +78,29 @@ func (w *writer) lookAbout() {
 	}
 }
 
-// proof finds out whether a node that is doubted accepts events, by one that nobody hears.
+var ping = resp.Append(nil, "PING")
+
+// proof finds out whether a node that is doubted accepts events, by one that nobody hears; or whether it lives.
 type proof struct {
-	w      *writer
-	idle   chan struct{} // capacity 1: holds something while one is under way
-	answer error
+	w       *writer
+	idle    chan struct{} // capacity 1: holds something while one is under way
+	accepts bool          // the one under way is an event
+	answer  error
+}
+
+// proves returns the event.
+func (w *writer) proves() (command []byte, is bool) {
+	channel, ok := w.t.topology.proofChannel(w.addr)
+	if !ok {
+		return nil, false
+	}
+	return resp.AppendPublish(nil, channel, []byte("0")), true
 }
 
 // send sends one, unless one is under way or somebody else is writing.
-func (q *proof) send() {
+func (q *proof) send(command []byte, accepts bool) {
 	w := q.w
-	channel, ok := w.t.topology.proofChannel(w.addr)
-	if !ok {
+	if len(command) == 0 {
 		return
 	}
 	select {
@@ -92,12 +115,13 @@ func (q *proof) send() {
 		return
 	}
 	defer w.pipe.giveTurn() // and the writer's goroutine writes what the kernel does not take at once
+	q.accepts = accepts
 	limit, _ := w.t.outbox.patience(w.addr)
 	if w.pipe.launch(q, 1, limit) != nil { // whoever reads tells why
 		<-q.idle
 		return
 	}
-	w.pipe.out = resp.AppendPublish(w.pipe.out, channel, []byte("0"))
+	w.pipe.out = append(w.pipe.out, command...)
 	w.pipe.flush(limit, false)
 	w.pipe.wake()
 }
@@ -117,12 +141,12 @@ func (q *proof) landed(err error) {
 		w.stop(fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(err)))
 		return // no other is sent here
 	}
-	switch judge(answer) {
-	case fine, forbidden: // an ACL has its say where the events are
+	switch verdict := judge(answer); {
+	case !q.accepts:
+	case verdict == fine || verdict == forbidden: // an ACL has its say where the events are
 		w.t.outbox.accepts(w.addr)
-	case moved:
+	case verdict == moved:
 		w.t.topology.suspect()
-	case busyNode, broken:
 	}
 	<-q.idle
 }

@@ -153,3 +153,33 @@ func TestOpenedWhileAPrimaryHangs(t *testing.T) {
 		sub.await(t, "all events", func() bool { return len(sub.events) == 3 })
 	})
 }
+
+// TestHungReplicaIsNoRefuge: of two replicas one hangs, or its connections are dead without a word, when the primary is killed:
+// events go to the other at once.
+func TestHungReplicaIsNoRefuge(t *testing.T) {
+	t.Parallel()
+	for hung := range 2 {
+		synctest.Test(t, func(t *testing.T) {
+			fakecluster.Linger(t)
+			c := fakecluster.New(t, fakecluster.Config{Replicas: 2})
+			f := startFlowAt(t, redis.Config{Addrs: c.Addrs(), Dial: c.Dial, Standby: true}, 3, 20*time.Millisecond)
+			time.Sleep(time.Second)
+			dead, away := c.PrimaryFor(slotOf(0)), c.ReplicasFor(slotOf(0))[hung]
+			c.Pause(away)
+			time.Sleep(2 * time.Second)
+			f.flowing(t)
+			f.sub.silence()
+			c.Kill(dead)
+			time.Sleep(time.Second)
+			f.flowing(t)
+			if hole := f.sub.silence(); hole > 100*time.Millisecond {
+				t.Errorf("replica %d hangs: a topic was silent for %v", hung, hole)
+			}
+			c.FailOver(c.Shard(slotOf(0)))
+			c.Unpause(away)
+			time.Sleep(time.Second)
+			f.flowing(t)
+			f.check(t)
+		})
+	}
+}
