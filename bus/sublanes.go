@@ -291,21 +291,6 @@ func (t *Topic[T]) address() transport.Topic {
 	return transport.Topic{Name: t.info.name, Partitions: t.info.partitions}
 }
 
-// makeOwn gives s a mailbox of its own from now on, if it reads the topic's log:
-// then events can be put for it alone.
-func (s *subscription[T]) makeOwn() {
-	if !s.shares {
-		return
-	}
-	s.shares = false
-	in := &s.topic.intake
-	in.changed()
-	if l := s.lanes[0]; l != nil {
-		l.log = l.reader.Turn(true)
-		in.forgetReader(l)
-	}
-}
-
 // made is the lanes that exist.
 func (s *subscription[T]) made() []*lane[T] {
 	in := &s.topic.intake

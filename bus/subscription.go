@@ -18,6 +18,7 @@ const (
 	ctlPaused  uint32 = 1 << iota // start no handler
 	ctlLeft                       // accepts no events any more
 	ctlClosing                    // abandon what waits and end
+	ctlReturn                     // a lane that runs dry returns to the topic's log
 )
 
 // Subscription is a handler with its mailbox and lanes: a supervised actor. All
@@ -69,6 +70,7 @@ type engine interface {
 	pokeLanes()
 	laneStates() map[int]supervisor.State
 	replay(ctx context.Context, d *Delivery) error
+	replayed()
 }
 
 // subscription is the typed half.
@@ -87,7 +89,8 @@ type subscription[T any] struct {
 	open   atomic.Int32 // lanes that have not closed
 	plain  bool         // there is nothing around the handler
 	asked  bool         // T is a Request
-	shares bool         // its lane reads the topic's log
+	sharer bool         // its lane reads the topic's log, unless events were put for it alone
+	shares bool         // its lane does, under the intake lock
 
 	// The intake's, under its lock.
 	tellDrops bool // the log is to be told
@@ -168,7 +171,9 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 	if o.policy == KeepLatest && t.cfg.Key == nil {
 		return nil, t.subscribeError(name, fmt.Errorf("%w: the policy KeepLatest needs TopicConfig.Key", ErrNoKey))
 	}
-	s := &subscription[T]{topic: t, attendant: sp.attendant, batch: sp.batch, shares: o.sharing(t.bus) && sp.batch == nil}
+	s := &subscription[T]{topic: t, attendant: sp.attendant, batch: sp.batch}
+	s.sharer = o.sharing(t.bus) && sp.batch == nil
+	s.shares = s.sharer
 	s.bus, s.info, s.name, s.opts, s.engine, s.actors = t.bus, t.info, name, o, s, sp.attendant != nil
 	if s.lanes = s.first[:]; o.lanes > 1 {
 		s.lanes = make([]*lane[T], o.lanes)
