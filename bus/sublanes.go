@@ -333,9 +333,10 @@ func (s *subscription[T]) laneClosed() {
 	}
 }
 
-func (s *Subscription) ended() {
+func (s *subscription[T]) ended() {
+	s.endedInGroup()
 	s.closeDone()
-	s.bus.forget(s)
+	s.bus.forget(&s.Subscription)
 	s.bus.settled.notify()
 }
 
