@@ -77,8 +77,12 @@ func (r *Request[Q, R]) unanswered(err error) {
 type request interface{ unanswered(err error) }
 
 // Answer makes a handler of requests of a function from query to reply. Its
-// error fails the attempt; the asker is told when the request is given up.
+// error fails the attempt; the asker is told when the request is given up. Of a nil f
+// it makes a nil handler, which Subscribe refuses.
 func Answer[Q, R any](f func(ctx context.Context, query Q) (R, error)) func(ctx context.Context, r Request[Q, R]) error {
+	if f == nil {
+		return nil
+	}
 	return func(ctx context.Context, r Request[Q, R]) error {
 		reply, err := f(ctx, r.Query)
 		if err != nil {
@@ -106,10 +110,16 @@ func Answer[Q, R any](f func(ctx context.Context, query Q) (R, error)) func(ctx 
 // in a goroutine of its own, it should ask with another one.
 func Ask[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], query Q) (R, error) {
 	var none R
+	if topic == nil {
+		return none, &Error{Op: "ask", Err: ErrInvalidConfig, Detail: "the topic is nil"}
+	}
 	fail := func(err error) (R, error) {
 		return none, &Error{Op: "ask", Topic: topic.info.name, Err: err}
 	}
-	if topic.bus.transport != nil {
+	switch {
+	case ctx == nil:
+		return fail(ErrNilContext)
+	case topic.bus.transport != nil:
 		return fail(ErrNotAcrossProcesses)
 	}
 	a := takeAsker[R](&topic.askers)

@@ -127,8 +127,8 @@ type attendant interface {
 // h is called from one goroutine for each lane (see [Lanes]), never twice at
 // once for one key. See [Handler] for what its error means.
 func (t *Topic[T]) Subscribe(ctx context.Context, name string, h func(ctx context.Context, event T) error, opts ...SubscribeOption) (*Subscription, error) {
-	if h == nil {
-		return nil, t.subscribeError(name, ErrNilHandler)
+	if err := given(ctx, h == nil); err != nil {
+		return nil, t.subscribeError(name, err)
 	}
 	o, err := newOptions(opts, SubscribeOption.applySubscribe)
 	if err != nil {
@@ -140,8 +140,8 @@ func (t *Topic[T]) Subscribe(ctx context.Context, name string, h func(ctx contex
 // SubscribeMessage is Subscribe for a handler that wants to know more of an
 // event than its value.
 func (t *Topic[T]) SubscribeMessage(ctx context.Context, name string, h func(ctx context.Context, m Message[T]) error, opts ...SubscribeOption) (*Subscription, error) {
-	if h == nil {
-		return nil, t.subscribeError(name, ErrNilHandler)
+	if err := given(ctx, h == nil); err != nil {
+		return nil, t.subscribeError(name, err)
 	}
 	o, err := newOptions(opts, SubscribeOption.applySubscribe)
 	if err != nil {
@@ -155,6 +155,17 @@ func (t *Topic[T]) SubscribeMessage(ctx context.Context, name string, h func(ctx
 		}
 		return h(ctx, message(d, *d.value.(*T)))
 	}, o, special[T]{})
+}
+
+// given says what a Subscribe was not given that it needs.
+func given(ctx context.Context, nilHandler bool) error {
+	switch {
+	case nilHandler:
+		return ErrNilHandler
+	case ctx == nil:
+		return ErrNilContext
+	}
+	return nil
 }
 
 func (t *Topic[T]) subscribeError(name string, err error) error {
@@ -323,6 +334,9 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	fail := func(err error, detail string) error {
 		return &Error{Op: "drain", Topic: s.info.name, Subscription: s.name, Err: err, Detail: detail}
 	}
+	if ctx == nil {
+		return fail(ErrNilContext, "")
+	}
 	if l := callerLane(ctx); l != nil && l.sub == s {
 		return fail(ErrWouldDeadlock, "a handler can't wait for its own subscription to drain")
 	}
@@ -331,9 +345,11 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	s.Resume()
 	err := s.bus.settled.wait(ctx, func() bool { return s.Stats().Pending() == 0 })
 	if err != nil {
-		left := s.Stats()
-		s.stop(nil)
-		return fail(err, fmt.Sprintf("%d events abandoned", left.Pending()))
+		// What was handled by now was handled in time.
+		if left := s.Stats().Pending(); left > 0 {
+			s.stop(nil)
+			return fail(err, fmt.Sprintf("%d events abandoned", left))
+		}
 	}
 	s.stop(nil)
 	if err := s.awaitEnd(ctx); err != nil {
@@ -417,6 +433,9 @@ func (c *laneContext) Value(key any) any {
 
 // callerLane is the lane whose handler was given ctx or its parent, or nil.
 func callerLane(ctx context.Context) *laneNode {
+	if ctx == nil { // of a Publish that has not waited yet
+		return nil
+	}
 	l, _ := ctx.Value(laneKey{}).(*laneNode)
 	return l
 }
