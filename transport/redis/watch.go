@@ -15,6 +15,7 @@ type watch struct {
 	*topology
 	nodes   map[string]*asker[nodeView]
 	memory  memory
+	dropped bool           // a node left whose view may have decided something
 	running sync.WaitGroup // askers at work
 }
 
@@ -72,6 +73,7 @@ func (w *watch) refreshNodes() {
 	for addr, a := range w.nodes {
 		if !wanted[addr] && !a.busy {
 			delete(w.nodes, addr)
+			w.dropped = true
 			a.hangUp()
 		}
 	}
@@ -87,9 +89,10 @@ func (w *watch) take(a *asker[nodeView], view nodeView, err error) {
 		if !known {
 			return
 		}
-	} else if w.says(a.addr, view.failing); known && before.equal(view) && !w.expired(now) {
+	} else if w.says(a.addr, view.failing); known && before.equal(view) && !w.expired(now) && !w.dropped {
 		return
 	}
+	w.dropped = false
 	var fresh []*asker[nodeView]
 	for _, n := range w.nodes {
 		if n.fresh(now) {

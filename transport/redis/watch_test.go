@@ -3,6 +3,8 @@ package redis
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -173,4 +175,38 @@ func TestWatchNodesComeAndGo(t *testing.T) {
 	if w.nodes[node(7).Addr] != nil {
 		t.Error("a node that left is asked")
 	}
+}
+
+// TestWatchLateAnswer: the last to answer is a node that knows of its own new name only. It is not asked again under
+// the old one, so nobody takes back what it says of the others; it must count no more once it is dropped.
+func TestWatchLateAnswer(t *testing.T) {
+	w := newWatched(t)
+	late := w.asker(node(4).Addr)
+	if !late.begin(time.Now()) {
+		t.Fatal("it is asked already")
+	}
+	early := thirds(node(2).Addr, 1, node(1), node(2), node(3))
+	early.claims[0].replicas = []router.Node{renamed(4)}
+	w.hear(early)
+	after := thirds("", 1, renamed(1), renamed(2), renamed(3))
+	for i := range after.claims {
+		after.claims[i].replicas = []router.Node{renamed(i + 4)}
+	}
+	everybody := func() {
+		w.refreshNodes()
+		for _, addr := range slices.Sorted(maps.Keys(w.nodes)) {
+			if a := w.nodes[addr]; !a.busy {
+				view := after
+				view.from = addr
+				w.take(a, view, nil)
+			}
+		}
+	}
+	everybody()
+	early.from = late.addr
+	w.take(late, early, nil)
+	for range 3 {
+		everybody()
+	}
+	w.owners(renamed(1), renamed(2), renamed(3))
 }
