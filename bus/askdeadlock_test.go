@@ -13,8 +13,8 @@ import (
 	"github.com/shardbus/shardbus/bus"
 )
 
-// A handler that asks itself, or round a circle, is told so at once; whoever waits in
-// the circle without closing it gets the reply, and what was asked in vain is handled.
+// A handler that asks itself is told so at once. In a circle one is, and the others get
+// their replies. What was asked in vain is handled.
 func TestAskOfOneselfWouldDeadlock(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -58,14 +58,14 @@ func TestAskOfOneselfWouldDeadlock(t *testing.T) {
 					}), tc.opts...))
 				}
 				n, err := bus.Ask(t.Context(), topics[0], "k")
-				if err != nil || n != tc.length {
+				if err != nil || n < 1 || n > tc.length { // by who was the last to look
 					t.Errorf("%d, %v", n, err)
 				}
 				all := refused.get()
 				if len(all) != 1 {
 					t.Fatalf("refused %v", all)
 				}
-				requireError(t, all[0], bus.ErrWouldDeadlock, "ask", "q0", "the handler that asks")
+				requireError(t, all[0], bus.ErrWouldDeadlock, "ask q", "the handler that asks")
 				synctest.Wait()
 				if st := stats(t, subs[0]); st.Handled != 2 {
 					t.Errorf("what was asked in vain: %v", st)
