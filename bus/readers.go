@@ -52,10 +52,14 @@ func (in *intake[T]) refresh() {
 			in.mu.solo = s
 		}
 	}
+	in.long.Store(in.mu.slow && in.mu.solo == nil)
 }
 
 // changed says that refresh is to be called before the next event enters.
-func (in *intake[T]) changed() { in.mu.stale, in.mu.slow, in.mu.solo = true, true, nil }
+func (in *intake[T]) changed() {
+	in.mu.stale, in.mu.slow, in.mu.solo = true, true, nil
+	in.long.Store(true)
+}
 
 // makeOwn gives s a mailbox of its own, if it reads the topic's log: then events can
 // be put for it alone. returnToLog undoes it.
