@@ -47,7 +47,7 @@ func (m *mute) said(t *testing.T) (ids []string) {
 
 func (m *mute) answer(t *testing.T, n int) {
 	t.Helper()
-	if _, err := io.WriteString(m.conn, string(bytes.Repeat([]byte(":1\r\n"), n))); err != nil {
+	if _, err := m.conn.Write(bytes.Repeat([]byte(":1\r\n"), n)); err != nil {
 		t.Fatal(err)
 	}
 	synctest.Wait()
