@@ -73,8 +73,11 @@ func (t *Transport) endSubscribe(ctx context.Context, a *await) (*await, error) 
 		return nil, nil
 	}
 	t.registry.abandon(a)
-	if errors.Is(err, errAbandoned) && ctx.Err() == nil {
-		return t.await(a.placement), nil
+	if errors.Is(err, errAbandoned) {
+		if ctx.Err() == nil {
+			return t.await(a.placement), nil
+		}
+		err = context.Cause(ctx)
 	}
 	return nil, subscribeError(a.placement.Topic, err)
 }
