@@ -33,6 +33,9 @@ type intake[T any] struct {
 	keyed  atomic.Bool
 	latest atomic.Int32
 	stamp  bool // topic.cfg.Stamp, likewise
+	// long says that the short ways in, publishLog and publishLane, are barred, so that
+	// nobody locks mu to find that out.
+	long atomic.Bool
 
 	mu struct {
 		sync.Mutex
@@ -173,7 +176,10 @@ func (in *intake[T]) publishPlain(v *T) (id ident, entered bool) {
 	if in.stamp {
 		at = time.Now().UnixNano()
 	}
-	if id = in.identify(*v); id.known {
+	switch id = in.identify(*v); {
+	case in.long.Load():
+		return id, false
+	case id.known:
 		return id, in.publishLane(v, at, id.hash)
 	}
 	return id, in.publishLog(v, at)

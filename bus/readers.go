@@ -52,10 +52,14 @@ func (in *intake[T]) refresh() {
 			in.mu.solo = s
 		}
 	}
+	in.long.Store(in.mu.slow && in.mu.solo == nil)
 }
 
 // changed says that refresh is to be called before the next event enters.
-func (in *intake[T]) changed() { in.mu.stale, in.mu.slow, in.mu.solo = true, true, nil }
+func (in *intake[T]) changed() {
+	in.mu.stale, in.mu.slow, in.mu.solo = true, true, nil
+	in.long.Store(true)
+}
 
 // forgetReader is called when l, which read the log, has turned away from it.
 func (in *intake[T]) forgetReader(l *lane[T]) {

@@ -81,7 +81,7 @@ func TestLogMatchesSlices(t *testing.T) {
 			if len(readers) > 0 {
 				m = readers[rapid.IntRange(0, len(readers)-1).Draw(t, "reader")]
 			}
-			op := rapid.IntRange(0, 12).Draw(t, "op")
+			op := rapid.IntRange(0, 14).Draw(t, "op")
 			switch {
 			case op == 0 && shared() < 4 || m == nil:
 				m = &model{reader: new(mailbox.Reader[int]), cap: rapid.SampledFrom([]int{1, 3, 20, 100}).Draw(t, "capacity")}
@@ -121,6 +121,8 @@ func TestLogMatchesSlices(t *testing.T) {
 			case op == 11:
 				m.reader.Rest()
 				m.running, m.held = false, nil
+			case op <= 13:
+				m.takeInRow(t, rapid.IntRange(1, 40).Draw(t, "takes"))
 			default:
 				done := log.PutCount()
 				for _, m := range readers {
@@ -193,6 +195,33 @@ func (m *model) take(t *rapid.T) {
 	m.shown--
 	m.taken++
 	m.running = true
+}
+
+// takeInRow takes up to n items by Ahead, Take and Clear.
+func (m *model) takeInRow(t *rapid.T, n int) {
+	cells := m.reader.Ahead()
+	m.held = nil
+	if len(cells) > m.shown || len(cells) == 0 && m.shown > 0 {
+		t.Fatalf("%d items ahead, with %d committed", len(cells), m.shown)
+	}
+	for i := range cells[:min(n, len(cells))] {
+		m.reader.Clear() // of the one before; a second time is as good as once
+		if got := cells[i]; got != m.waiting[0] {
+			t.Fatalf("the next item is %d, want %d", got, m.waiting[0])
+		}
+		m.taken++
+		m.waiting = m.waiting[1:]
+		m.shown--
+		m.held, m.was, m.running = &cells[i], cells[i], true
+		if got := m.reader.Take(); got != m.taken {
+			t.Fatalf("Take = %d, want %d", got, m.taken)
+		}
+		m.check(t)
+		if rapid.Bool().Draw(t, "clear") {
+			m.held = nil
+			m.reader.Clear()
+		}
+	}
 }
 
 func (m *model) check(t *rapid.T) {

@@ -94,6 +94,34 @@ func (r *Reader[C]) Next() *C {
 	return c
 }
 
+// Ahead is the items that may be taken in a row, where they lie: each by a Take, in
+// order, and settled by Clear, or by the next Ahead, as by Next. It is empty when
+// nothing is committed.
+func (r *Reader[C]) Ahead() []C {
+	r.Clear()
+	if r.pos == r.limit && !r.refresh() {
+		return nil
+	}
+	return r.cells[r.fi : r.fi+int(r.limit-r.pos)]
+}
+
+// Take takes the next item of Ahead, marks it as running, and returns how many were
+// taken.
+func (r *Reader[C]) Take() uint64 {
+	r.fi++
+	r.pos++
+	r.soil = r.wipes
+	r.cursor.Store(r.pos<<1 | 1)
+	return r.pos
+}
+
+// Clear lets go of the item taken last, which has settled.
+func (r *Reader[C]) Clear() {
+	if r.soil {
+		r.clean()
+	}
+}
+
 // refresh finds out how many items may be taken in a row.
 func (r *Reader[C]) refresh() bool {
 	for {

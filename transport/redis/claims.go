@@ -153,7 +153,10 @@ func (s *settled) empty() bool {
 }
 
 // memory is what was settled last.
-type memory struct{ last *settled }
+type memory struct {
+	last *settled
+	kept bool // of what was newer than what anybody says now: a node that speaks again may end that
+}
 
 // settle settles views, by the rule by which the nodes settle their own differences: of two that claim a slot the one
 // with the higher configuration epoch has it. So the newest news wins whoever brings it, and a node that was cut off
@@ -161,6 +164,7 @@ type memory struct{ last *settled }
 // says otherwise.
 func (m *memory) settle(views []nodeView) *settled {
 	now := contest(views)
+	m.kept = false
 	if m.last != nil {
 		spoke := make(map[string]time.Time, len(views))
 		for _, v := range views {
@@ -170,7 +174,7 @@ func (m *memory) settle(views []nodeView) *settled {
 		}
 		for slot, was := range m.last {
 			if is := now[slot]; was != nil && is != nil && is.epoch < was.epoch && !spoke[was.primary.Addr].After(was.heard) {
-				now[slot] = was
+				now[slot], m.kept = was, true
 			}
 		}
 	}

@@ -89,8 +89,8 @@ func (w *watch) take(a *asker[nodeView], view nodeView, err error) {
 		if !known {
 			return
 		}
-	} else if w.says(a.addr, view.failing); known && before.equal(view) && !w.expired(now) && !w.dropped {
-		return
+	} else if w.says(a.addr, view.failing); known && before.equal(view) && !w.expired(now) && !w.dropped && !w.memory.kept {
+		return // that it was said again changes nothing
 	}
 	w.dropped = false
 	var fresh []*asker[nodeView]

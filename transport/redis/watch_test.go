@@ -141,6 +141,23 @@ func TestWatchMinority(t *testing.T) {
 	w.owners(node(1), node(2), node(3))
 }
 
+// TestWatchSaysSoStill: what is remembered of a node ends when that says otherwise, though it has said so before.
+func TestWatchSaysSoStill(t *testing.T) {
+	w := newWatched(t)
+	promoted := node(4)
+	other := thirds(node(2).Addr, 1, promoted, node(2), node(3))
+	other.claims[0].epoch = 9
+	w.hear(other)
+	w.owners(promoted, node(2), node(3))
+	before := thirds("", 1, node(1), node(2), node(3))
+	before.from = node(2).Addr
+	w.hear(before)
+	w.owners(promoted, node(2), node(3)) // who was promoted has not been heard since
+	before.from = promoted.Addr
+	w.hear(before)
+	w.owners(node(1), node(2), node(3))
+}
+
 // TestWatchNodesComeAndGo: a primary that joins and leaves, and a replica that goes to another shard.
 func TestWatchNodesComeAndGo(t *testing.T) {
 	w := newWatched(t)

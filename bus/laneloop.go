@@ -1,0 +1,199 @@
+package bus
+
+import "runtime/debug"
+
+// batch handles events until none is ready or something else is to be done. A
+// panic that no guard caught fails the current attempt and ends the batch.
+func (l *lane[T]) batch() (out outcome) {
+	defer l.caught(&out)
+	l.inBatch = true
+	out = l.handleReady()
+	l.inBatch = false
+	return out
+}
+
+func (l *lane[T]) handleReady() outcome {
+	if l.lot != nil {
+		return l.lot.handleReady()
+	}
+	turn := true // of what is parked and due; it alternates with what arrives
+	for {
+		var c *cell[T]
+		if busy := l.ctl.Load() != 0 || l.mu.parking.n > 0 || l.special; busy || l.lossy {
+			if busy {
+				if out := l.duties(&turn); out == again {
+					continue
+				} else if out != ranDry {
+					return out
+				}
+			}
+			c = l.take()
+		} else if !l.stream() {
+			continue // something came up
+		}
+		if c == nil {
+			if l.refill() || l.mu.parking.n > 0 && l.due.Load() {
+				continue
+			}
+			l.rest()
+			if l.special && l.sub.attendant != nil {
+				l.sub.attendant.attend(l.index, l.doChore)
+			}
+			return ranDry
+		}
+		if (l.mu.parking.n > 0 || l.special && l.sub.group != nil) && l.parkBehind(c) {
+			continue
+		}
+		if err := l.handle(c); err != nil {
+			l.settle(err)
+		}
+	}
+}
+
+// stream is the short way for lanes that have nothing else to look after: it handles
+// what stands in the log, until that runs dry, which it reports, or something else is
+// to be done first.
+func (l *lane[T]) stream() (dry bool) {
+	for {
+		cells := l.reader.Ahead()
+		if len(cells) == 0 {
+			return true
+		}
+		for i := range cells {
+			if l.ctl.Load() != 0 {
+				return false
+			}
+			if l.reader.Take() >= l.wait.wakeAt.Load() {
+				l.wakeWaiters()
+			}
+			err := l.handle(&cells[i])
+			if err != nil {
+				l.settle(err)
+			}
+			l.reader.Clear()
+			if err != nil && l.mu.parking.n > 0 {
+				return false
+			}
+		}
+	}
+}
+
+// handle makes the first attempt at an event.
+func (l *lane[T]) handle(c *cell[T]) error {
+	l.current = c
+	l.view(c, 1)
+	if l.sample.left > 0 {
+		l.sample.left--
+		return l.handler(l.ctx, &l.d)
+	}
+	return l.timed()
+}
+
+// duties does what comes before the next event: ranDry says that the event's
+// turn has come, again that something else was handled.
+func (l *lane[T]) duties(turn *bool) outcome {
+	s := l.sub
+	if ctl := l.ctl.Load(); ctl&(ctlPaused|ctlClosing) != 0 {
+		l.rest()
+		if ctl&ctlClosing != 0 {
+			return closing
+		}
+		return resting
+	}
+	if s.attendant != nil && l.chore.Load() {
+		l.rest()
+		l.chore.Store(false)
+		s.attendant.tick(l.index)
+	}
+	if l.mu.parking.n > 0 {
+		full := l.mu.parking.n >= s.opts.maxParked
+		if (*turn || full) && l.due.Load() && l.runDue() {
+			*turn = false
+			return again
+		}
+		if full {
+			l.rest()
+			return resting
+		}
+	}
+	*turn = true
+	return ranDry
+}
+
+// view points the lane's Delivery at c for an attempt.
+func (l *lane[T]) view(c *cell[T], attempt int) {
+	d := &l.d
+	d.head = &c.head
+	d.value = &c.v
+	d.attempt = attempt
+	d.encoded = c.seq == 0
+	if c.env != nil {
+		l.viewEnvelope(c)
+	}
+}
+
+// viewEnvelope is the part of view that most events don't need.
+func (l *lane[T]) viewEnvelope(c *cell[T]) {
+	if l.group == nil {
+		l.keeps = true
+		l.reader.Soil()
+	} else if l.d.encoded {
+		var zero T
+		c.v = zero // what the last attempt decoded
+	}
+}
+
+// take takes the next event out of the mailbox; it runs from now on. Whatever
+// ran before has settled.
+func (l *lane[T]) take() *cell[T] {
+	if l.lossy {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if !l.mu.box.take(&l.slot) {
+			return nil
+		}
+		return &l.slot
+	}
+	c := l.reader.Next()
+	if c != nil && l.reader.Position() >= l.wait.wakeAt.Load() {
+		l.wakeWaiters()
+	}
+	return c
+}
+
+// rest says that no event runs, and lets go of the events handled.
+func (l *lane[T]) rest() {
+	l.current, l.d.value, l.d.head = nil, nil, nil
+	if !l.lossy {
+		l.reader.Rest()
+		return
+	}
+	l.mu.Lock()
+	l.mu.box.running = false
+	l.mu.Unlock()
+	l.slot = cell[T]{}
+}
+
+// caught is deferred around a batch. When the batch did not end by itself, the
+// handler or a middleware panicked, or ended the goroutine.
+func (l *lane[T]) caught(out *outcome) {
+	if !l.inBatch {
+		return
+	}
+	l.inBatch = false
+	if l.lot != nil {
+		err := ErrGoexit
+		if r := recover(); r != nil {
+			err = &PanicError{Value: r, Stack: debug.Stack()}
+			*out = again
+		}
+		l.lot.cutShort(err)
+		return
+	}
+	if r := recover(); r != nil {
+		l.settle(&PanicError{Value: r, Stack: debug.Stack()})
+		*out = again
+		return
+	}
+	l.settle(ErrGoexit) // and the goroutine ends, whatever we do
+}
