@@ -47,8 +47,8 @@ var ErrNoKey = errors.New("event has no key")
 //
 // Spawn returns, and ctx and name mean, what they do with [Topic.Subscribe].
 func (t *Topic[T]) Spawn(ctx context.Context, name string, build func(ctx context.Context, key string) (Actor[T], error), opts ...ActorOption) (*Subscription, error) {
-	if build == nil {
-		return nil, t.subscribeError(name, ErrNilHandler)
+	if err := given(ctx, build == nil); err != nil {
+		return nil, t.subscribeError(name, err)
 	}
 	if t.cfg.Key == nil {
 		return nil, t.subscribeError(name, fmt.Errorf("%w: keyed actors need TopicConfig.Key", ErrInvalidConfig))

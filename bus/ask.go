@@ -37,6 +37,7 @@ type asker[R any] struct {
 	open    bool   // no reply yet
 	reply   R
 	err     error
+	edge    *edge         // not nil when a handler waits
 	replied chan struct{} // capacity 1
 }
 
@@ -48,6 +49,9 @@ func (a *asker[R]) answer(gen uint64, reply R, err error) bool {
 		return false
 	}
 	a.open, a.reply, a.err = false, reply, err
+	if a.edge != nil {
+		a.edge.over.Store(true) // now, and not when the asker is awake
+	}
 	a.replied <- struct{}{}
 	return true
 }
@@ -73,8 +77,12 @@ func (r *Request[Q, R]) unanswered(err error) {
 type request interface{ unanswered(err error) }
 
 // Answer makes a handler of requests of a function from query to reply. Its
-// error fails the attempt; the asker is told when the request is given up.
+// error fails the attempt; the asker is told when the request is given up. Of a nil f
+// it makes a nil handler, which Subscribe refuses.
 func Answer[Q, R any](f func(ctx context.Context, query Q) (R, error)) func(ctx context.Context, r Request[Q, R]) error {
+	if f == nil {
+		return nil
+	}
 	return func(ctx context.Context, r Request[Q, R]) error {
 		reply, err := f(ctx, r.Query)
 		if err != nil {
@@ -94,13 +102,24 @@ func Answer[Q, R any](f func(ctx context.Context, query Q) (R, error)) func(ctx 
 // Errors: ErrNoSubscriber at once when there is none; ErrNoReply when a handler
 // acknowledged without a reply; the cause when the request was dead-lettered,
 // discarded, dropped or abandoned; ErrNotAcrossProcesses on a bus with a
-// transport; those of Publish; ctx's, after which a reply gets ErrAskEnded.
+// transport; those of Publish; ctx's; ErrWouldDeadlock when a handler asks who waits,
+// directly or through others, for the handler itself. After the last two the request
+// is handled all the same, and its reply gets ErrAskEnded.
+//
+// A handler is taken to wait for what is asked with its context. What it asks beside,
+// in a goroutine of its own, it should ask with another one.
 func Ask[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], query Q) (R, error) {
 	var none R
+	if topic == nil {
+		return none, &Error{Op: "ask", Err: ErrInvalidConfig, Detail: "the topic is nil"}
+	}
 	fail := func(err error) (R, error) {
 		return none, &Error{Op: "ask", Topic: topic.info.name, Err: err}
 	}
-	if topic.bus.transport != nil {
+	switch {
+	case ctx == nil:
+		return fail(ErrNilContext)
+	case topic.bus.transport != nil:
 		return fail(ErrNotAcrossProcesses)
 	}
 	a := takeAsker[R](&topic.askers)
@@ -112,9 +131,9 @@ func Ask[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], query Q) (R
 			topic.askers.put(a)
 		}
 	}()
-	routed, err := topic.intake.ask(ctx, &c)
-	if routed && err == nil && !a.await(ctx) {
-		err = &Error{Op: "ask", Topic: topic.info.name, Err: context.Cause(ctx)}
+	id, routed, err := topic.intake.ask(ctx, &c)
+	if routed && err == nil && !a.answered() {
+		err = await(ctx, topic, a, id.hash)
 	}
 	reply, replyErr := a.end()
 	ended = true
@@ -144,24 +163,41 @@ func (a *asker[R]) begin() (gen uint64) {
 // about as much as all the rest.
 const askYields = 4
 
-// await waits for the reply, and reports false when ctx ended first.
-func (a *asker[R]) await(ctx context.Context) bool {
+// answered tells whether the reply came before the asker has to sleep.
+func (a *asker[R]) answered() bool {
 	for range askYields {
 		if len(a.replied) > 0 {
 			return true
 		}
 		runtime.Gosched()
 	}
+	return false
+}
+
+// await has a wait for its reply. A handler that waits for itself is told so. hash is
+// that of the request's key.
+func await[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], a *asker[R], hash uint64) error {
+	fail := func(err error, detail string) error {
+		return &Error{Op: "ask", Topic: topic.info.name, Err: err, Detail: detail}
+	}
+	if caller := callerLane(ctx); caller != nil {
+		if stop, ok := a.waitAs(caller, topic.intake.holders(hash)); ok {
+			defer stop()
+			if deadlocked(caller) {
+				return fail(ErrWouldDeadlock, "who is asked waits, directly or through others, for the handler that asks")
+			}
+		}
+	}
 	ended := ctx.Done()
 	if ended == nil {
 		<-a.replied
-		return true
+		return nil
 	}
 	select {
 	case <-a.replied:
-		return true
+		return nil
 	case <-ended:
-		return false
+		return fail(context.Cause(ctx), "")
 	}
 }
 
@@ -172,7 +208,7 @@ func (a *asker[R]) end() (reply R, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	reply, err = a.reply, a.err
-	a.open, a.reply, a.err = false, none, nil
+	a.open, a.reply, a.err, a.edge = false, none, nil, nil
 	select {
 	case <-a.replied:
 	default:
@@ -181,18 +217,18 @@ func (a *asker[R]) end() (reply R, err error) {
 }
 
 // ask is publish for one event, and reports whether anybody got it.
-func (in *intake[T]) ask(ctx context.Context, c *cell[T]) (routed bool, err error) {
+func (in *intake[T]) ask(ctx context.Context, c *cell[T]) (id ident, routed bool, err error) {
 	id, entered := in.publishPlain(&c.v)
 	if entered {
-		return true, nil
+		return id, true, nil
 	}
 	in.mu.Lock()
 	routed = len(in.mu.subs) > 0
 	in.mu.Unlock()
 	if !routed {
-		return false, nil
+		return id, false, nil
 	}
-	return true, in.publish(ctx, c, id, nil, nil)
+	return id, true, in.publish(ctx, c, id, nil, nil)
 }
 
 // askers is a topic's free list of *asker[R]. It is the topic's own, and no

@@ -74,6 +74,9 @@ func (in *intake[T]) awaitRoom(p *producer, full *lane[T], hash uint64) error {
 	if s.opts.policy == Fail {
 		return fail(ErrMailboxFull, fmt.Sprintf("%d events wait; the event entered no mailbox", s.opts.capacity))
 	}
+	if p.ctx == nil {
+		return fail(ErrNilContext, "its mailbox is full, and nothing bounds the wait; the event entered no mailbox")
+	}
 	if !p.known {
 		// Who asks may be a handler: ask outside the lock, then look again.
 		in.mu.Unlock()

@@ -99,6 +99,9 @@ func (s *Subscription) Replay(ctx context.Context, match func(Letter) bool) (int
 			letters = append(letters, l)
 		}
 	}
+	if len(letters) > 0 {
+		defer s.engine.replayed()
+	}
 	n := 0
 	for _, l := range letters {
 		if !s.takeDeadLetter(l) {

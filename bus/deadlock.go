@@ -5,19 +5,19 @@ import (
 	"sync/atomic"
 )
 
-// edge says that a handler waits for room in one of other lanes: an edge of the
-// graph in which a deadlock is a knot.
+// edge says that a handler waits for room in one of other lanes, or for the reply of
+// one: an edge of the graph in which a deadlock is a knot.
 type edge struct {
 	on   []*laneNode // any of them will do
-	at   []uint64    // how many events each must have taken for one place to be free
-	over atomic.Bool // room was found, or the wait given up
+	at   []uint64    // how many events each must have taken for one place to be free; none: it waits for a reply
+	over atomic.Bool // room was found, the reply came, or the wait was given up
 }
 
 // ended tells whether the wait is over, or would be if it looked: a lane may take
 // an event at the very moment at which somebody begins to wait for that.
 func (e *edge) ended() bool {
-	for i, node := range e.on {
-		if node.taken() >= e.at[i] {
+	for i, at := range e.at {
+		if e.on[i].taken() >= at {
 			return true
 		}
 	}
@@ -25,7 +25,7 @@ func (e *edge) ended() bool {
 }
 
 // deadlocked tells whether start's handler waits for itself: directly, or
-// through handlers that wait for the room of other lanes. With waits for one lane
+// through handlers that wait for other lanes. With waits for one lane
 // each that is a cycle. Where a wait is for any of several lanes it takes a knot:
 // everybody whom start waits for, near or far, waits too, and for start.
 //

@@ -22,6 +22,8 @@ var (
 	ErrTopicConflict = errors.New("topic conflict")
 	// ErrNilHandler: Subscribe was given no handler.
 	ErrNilHandler = errors.New("handler is nil")
+	// ErrNilContext: a function that looks at its context was given none.
+	ErrNilContext = errors.New("context is nil")
 	// ErrDuplicateSubscription: the topic already has a subscription of that
 	// name on this bus.
 	ErrDuplicateSubscription = errors.New("duplicate subscription name")

@@ -242,9 +242,9 @@ func (in *intake[T]) joinLocked(s *subscription[T]) {
 // headName is no name that a subscription can have.
 func headName(group string) string { return "group " + group }
 
-// leaveLocked takes s out of its group and reports whether it was a member. The
-// group stays known while its last member has events that the next one must not
-// overtake.
+// leaveLocked takes s out of its group and reports whether it was a member. What
+// waits in s stays its own; what is published from now on goes to the others, and to
+// nobody if there are none.
 func (in *intake[T]) leaveLocked(s *subscription[T]) bool {
 	g := s.group
 	if g == nil || !slices.Contains(g.members, s) {
@@ -255,11 +255,33 @@ func (in *intake[T]) leaveLocked(s *subscription[T]) bool {
 		head := g.head.name
 		in.takeOutLocked(in.mu.index[head])
 		delete(in.mu.index, head)
-		if len(g.handovers) == 0 && newHandover(s).over() {
-			delete(in.mu.groups, s.opts.group)
-		}
+		in.forgetGroupLocked(s.opts.group, g)
 	}
 	return true
+}
+
+// forgetGroupLocked forgets what is over of a group: keys that changed hands, and all
+// of it once it has no members, and none of those who left has events any more that
+// the next member must not overtake.
+func (in *intake[T]) forgetGroupLocked(name string, g *group[T]) {
+	g.forgetOver()
+	if len(g.members) > 0 || len(g.handovers) > 0 || in.mu.groups[name] != g {
+		return
+	}
+	if last := g.slots[0]; newHandover(last).over() { // it has all slots
+		delete(in.mu.groups, name)
+	}
+}
+
+// endedInGroup is called when s has ended: nobody awaits it any more.
+func (s *subscription[T]) endedInGroup() {
+	if s.group == nil {
+		return
+	}
+	in := &s.topic.intake
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.forgetGroupLocked(s.opts.group, s.group)
 }
 
 // allLocked is every subscription, the members of groups included.

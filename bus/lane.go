@@ -228,6 +228,9 @@ func (l *lane[T]) serve() {
 			return
 		case ranDry, resting, lingering:
 		}
+		if out == ranDry && l.ctl.Load()&ctlReturn != 0 {
+			l.returnToLog()
+		}
 		if out == ranDry && l.spin() {
 			continue
 		}

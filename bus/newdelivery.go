@@ -50,11 +50,14 @@ func NewDelivery[T any](cfg TopicConfig[T], event T, opts ...DeliveryOption) *De
 }
 
 // NewEncodedDelivery builds a delivery as a handler would be given one for an
-// envelope off a transport: still encoded.
+// envelope off a transport: still encoded. A nil env is an empty one.
 func NewEncodedDelivery[T any](cfg TopicConfig[T], env *transport.Envelope, opts ...DeliveryOption) *Delivery {
 	o := deliveryOptions{attempt: 1, subscription: "test"}
 	for _, opt := range opts {
 		opt.applyDelivery(&o)
+	}
+	if env == nil {
+		env = new(transport.Envelope)
 	}
 	d := newDelivery(cfg, &cell[T]{head: head{env: env}}, o)
 	d.encoded = true

@@ -154,9 +154,12 @@ func (t *Topic[T]) failAll(n int, err error) []IndexedError {
 	return failed
 }
 
-// admit is ErrClosed where ctx may not publish through the transport any more.
+// admit says why ctx may not publish through the transport, or not any more.
 func (t *Topic[T]) admit(ctx context.Context) error {
-	if t.bus.state.Load() == stateOpen {
+	switch {
+	case ctx == nil:
+		return ErrNilContext
+	case t.bus.state.Load() == stateOpen:
 		return nil
 	}
 	p := producer{ctx: ctx}

@@ -61,6 +61,64 @@ func (in *intake[T]) changed() {
 	in.long.Store(true)
 }
 
+// makeOwn gives s a mailbox of its own, if it reads the topic's log: then events can
+// be put for it alone. returnToLog undoes it.
+func (s *subscription[T]) makeOwn() {
+	if !s.shares {
+		return
+	}
+	s.shares = false
+	in := &s.topic.intake
+	in.changed()
+	if l := s.lanes[0]; l != nil {
+		l.log = l.reader.Turn(true)
+		in.forgetReader(l)
+	}
+}
+
+// replayed is called after events were put for s alone. Once they are handled its
+// lane may read the topic's log again. Not before: then each of the events would have
+// it leave and come back.
+func (s *subscription[T]) replayed() {
+	if s.sharer {
+		s.ctl.Or(ctlReturn)
+		s.pokeLanes()
+	}
+}
+
+// returnToLog has the lane, which ran dry, read the topic's log again, if no event
+// has come meanwhile and its subscription has not left. The lane's goroutine calls
+// it. Publishers are locked out, so nobody but this goroutine moves either end of the
+// mailbox; that the lane's position is another one afterwards, only the ledger and
+// those who wait for room could notice.
+func (l *lane[T]) returnToLog() {
+	s, in := l.sub, &l.sub.topic.intake
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if i, ok := in.findLocked(s.name); s.shares || !ok || i < 0 || in.mu.subs[i] != s {
+		s.ctl.And(^ctlReturn)
+		return
+	}
+	if l.reader.Done() < l.reader.End() {
+		return // it will run dry again
+	}
+	s.ctl.And(^ctlReturn)
+	l.wakeWaiters() // before positions change; there is room
+	in.refresh()    // the log, if there is one, is that of those who share it now
+	if in.mu.log == nil {
+		in.mu.log = mailbox.NewLog[cell[T]](l.log.PutCount())
+	}
+	l.mu.Lock()
+	l.foldLocked()
+	l.accepted += l.reader.End() - l.start
+	l.reader.Rejoin(in.mu.log)
+	l.start = l.reader.Taken()
+	l.mu.base = l.start
+	l.mu.Unlock()
+	l.log, s.shares = nil, true
+	in.refresh()
+}
+
 // forgetReader is called when l, which read the log, has turned away from it.
 func (in *intake[T]) forgetReader(l *lane[T]) {
 	in.changed()

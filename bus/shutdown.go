@@ -24,6 +24,9 @@ import (
 // Shutdown and Close may be called more than once and together; each call
 // returns when the bus has ended, or its own bound is reached.
 func (b *Bus) Shutdown(ctx context.Context) error {
+	if ctx == nil {
+		return &Error{Op: "shutdown", Err: ErrNilContext}
+	}
 	if l := callerLane(ctx); l != nil && l.sub.bus == b {
 		return &Error{Op: "shutdown", Topic: l.sub.info.name, Subscription: l.sub.name, Err: ErrWouldDeadlock,
 			Detail: "a handler can't wait for the bus to shut down; call it from outside, or Close"}
@@ -35,6 +38,9 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 		s.Resume()
 	}
 	err := b.settled.wait(ctx, b.quiet)
+	if err != nil && b.quiet() { // what was handled by now was handled in time
+		err = nil
+	}
 	if err == nil {
 		b.end()
 		for _, s := range subs {

@@ -291,21 +291,6 @@ func (t *Topic[T]) address() transport.Topic {
 	return transport.Topic{Name: t.info.name, Partitions: t.info.partitions}
 }
 
-// makeOwn gives s a mailbox of its own from now on, if it reads the topic's log:
-// then events can be put for it alone.
-func (s *subscription[T]) makeOwn() {
-	if !s.shares {
-		return
-	}
-	s.shares = false
-	in := &s.topic.intake
-	in.changed()
-	if l := s.lanes[0]; l != nil {
-		l.log = l.reader.Turn(true)
-		in.forgetReader(l)
-	}
-}
-
 // made is the lanes that exist.
 func (s *subscription[T]) made() []*lane[T] {
 	in := &s.topic.intake
@@ -348,9 +333,10 @@ func (s *subscription[T]) laneClosed() {
 	}
 }
 
-func (s *Subscription) ended() {
+func (s *subscription[T]) ended() {
+	s.endedInGroup()
 	s.closeDone()
-	s.bus.forget(s)
+	s.bus.forget(&s.Subscription)
 	s.bus.settled.notify()
 }
 

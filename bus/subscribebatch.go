@@ -42,8 +42,8 @@ type batchHandler[T any] func(ctx context.Context, batch []Message[T]) error
 //
 // SubscribeBatch returns, and ctx and name mean, what they do with [Topic.Subscribe].
 func (t *Topic[T]) SubscribeBatch(ctx context.Context, name string, h func(ctx context.Context, batch []Message[T]) error, opts ...BatchOption) (*Subscription, error) {
-	if h == nil {
-		return nil, t.subscribeError(name, ErrNilHandler)
+	if err := given(ctx, h == nil); err != nil {
+		return nil, t.subscribeError(name, err)
 	}
 	o, err := newOptions(opts, BatchOption.applyBatch)
 	if err != nil {

@@ -18,6 +18,7 @@ const (
 	ctlPaused  uint32 = 1 << iota // start no handler
 	ctlLeft                       // accepts no events any more
 	ctlClosing                    // abandon what waits and end
+	ctlReturn                     // a lane that runs dry returns to the topic's log
 )
 
 // Subscription is a handler with its mailbox and lanes: a supervised actor. All
@@ -69,6 +70,7 @@ type engine interface {
 	pokeLanes()
 	laneStates() map[int]supervisor.State
 	replay(ctx context.Context, d *Delivery) error
+	replayed()
 }
 
 // subscription is the typed half.
@@ -87,7 +89,8 @@ type subscription[T any] struct {
 	open   atomic.Int32 // lanes that have not closed
 	plain  bool         // there is nothing around the handler
 	asked  bool         // T is a Request
-	shares bool         // its lane reads the topic's log
+	sharer bool         // its lane reads the topic's log, unless events were put for it alone
+	shares bool         // its lane does, under the intake lock
 
 	// The intake's, under its lock.
 	tellDrops bool // the log is to be told
@@ -124,8 +127,8 @@ type attendant interface {
 // h is called from one goroutine for each lane (see [Lanes]), never twice at
 // once for one key. See [Handler] for what its error means.
 func (t *Topic[T]) Subscribe(ctx context.Context, name string, h func(ctx context.Context, event T) error, opts ...SubscribeOption) (*Subscription, error) {
-	if h == nil {
-		return nil, t.subscribeError(name, ErrNilHandler)
+	if err := given(ctx, h == nil); err != nil {
+		return nil, t.subscribeError(name, err)
 	}
 	o, err := newOptions(opts, SubscribeOption.applySubscribe)
 	if err != nil {
@@ -137,8 +140,8 @@ func (t *Topic[T]) Subscribe(ctx context.Context, name string, h func(ctx contex
 // SubscribeMessage is Subscribe for a handler that wants to know more of an
 // event than its value.
 func (t *Topic[T]) SubscribeMessage(ctx context.Context, name string, h func(ctx context.Context, m Message[T]) error, opts ...SubscribeOption) (*Subscription, error) {
-	if h == nil {
-		return nil, t.subscribeError(name, ErrNilHandler)
+	if err := given(ctx, h == nil); err != nil {
+		return nil, t.subscribeError(name, err)
 	}
 	o, err := newOptions(opts, SubscribeOption.applySubscribe)
 	if err != nil {
@@ -152,6 +155,17 @@ func (t *Topic[T]) SubscribeMessage(ctx context.Context, name string, h func(ctx
 		}
 		return h(ctx, message(d, *d.value.(*T)))
 	}, o, special[T]{})
+}
+
+// given says what a Subscribe was not given that it needs.
+func given(ctx context.Context, nilHandler bool) error {
+	switch {
+	case nilHandler:
+		return ErrNilHandler
+	case ctx == nil:
+		return ErrNilContext
+	}
+	return nil
 }
 
 func (t *Topic[T]) subscribeError(name string, err error) error {
@@ -168,7 +182,9 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 	if o.policy == KeepLatest && t.cfg.Key == nil {
 		return nil, t.subscribeError(name, fmt.Errorf("%w: the policy KeepLatest needs TopicConfig.Key", ErrNoKey))
 	}
-	s := &subscription[T]{topic: t, attendant: sp.attendant, batch: sp.batch, shares: o.sharing(t.bus) && sp.batch == nil}
+	s := &subscription[T]{topic: t, attendant: sp.attendant, batch: sp.batch}
+	s.sharer = o.sharing(t.bus) && sp.batch == nil
+	s.shares = s.sharer
 	s.bus, s.info, s.name, s.opts, s.engine, s.actors = t.bus, t.info, name, o, s, sp.attendant != nil
 	if s.lanes = s.first[:]; o.lanes > 1 {
 		s.lanes = make([]*lane[T], o.lanes)
@@ -318,6 +334,9 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	fail := func(err error, detail string) error {
 		return &Error{Op: "drain", Topic: s.info.name, Subscription: s.name, Err: err, Detail: detail}
 	}
+	if ctx == nil {
+		return fail(ErrNilContext, "")
+	}
 	if l := callerLane(ctx); l != nil && l.sub == s {
 		return fail(ErrWouldDeadlock, "a handler can't wait for its own subscription to drain")
 	}
@@ -326,9 +345,11 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	s.Resume()
 	err := s.bus.settled.wait(ctx, func() bool { return s.Stats().Pending() == 0 })
 	if err != nil {
-		left := s.Stats()
-		s.stop(nil)
-		return fail(err, fmt.Sprintf("%d events abandoned", left.Pending()))
+		// What was handled by now was handled in time.
+		if left := s.Stats().Pending(); left > 0 {
+			s.stop(nil)
+			return fail(err, fmt.Sprintf("%d events abandoned", left))
+		}
 	}
 	s.stop(nil)
 	if err := s.awaitEnd(ctx); err != nil {
@@ -412,6 +433,9 @@ func (c *laneContext) Value(key any) any {
 
 // callerLane is the lane whose handler was given ctx or its parent, or nil.
 func callerLane(ctx context.Context) *laneNode {
+	if ctx == nil { // of a Publish that has not waited yet
+		return nil
+	}
 	l, _ := ctx.Value(laneKey{}).(*laneNode)
 	return l
 }

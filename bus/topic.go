@@ -84,6 +84,9 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	fail := func(err error, detail string) (*Topic[T], error) {
 		return nil, &Error{Op: "new topic", Topic: cfg.Name, Err: err, Detail: detail}
 	}
+	if b == nil || b.closed == nil {
+		return fail(ErrInvalidConfig, "the bus is nil, or was not made by New")
+	}
 	if cfg.Codec == nil {
 		cfg.Codec = codec.JSON
 	}

@@ -70,8 +70,13 @@ func New(t testing.TB, opts ...Option) *Bus {
 		opt(&b.opts)
 	}
 	cfg := b.opts.config
-	if cfg.Transport != nil {
+	switch {
+	case cfg.Transport != nil:
 		t.Fatalf("bustest: the Config has a Transport; bustest brings its own")
+	case b.opts.alone:
+		t.Fatalf("bustest: SharedWith was given a nil bus")
+	case b.opts.patience < 0:
+		t.Fatalf("bustest: a Patience of %v is none", b.opts.patience)
 	}
 	h := b.opts.hub
 	if h == nil {

@@ -40,7 +40,10 @@ func (b *Bus) Reconnect() {
 // Gap{Lost, Disconnected} that subscriptions are told of at Heal. Others hear both.
 func Sever(a, b *Bus) {
 	a.t.Helper()
-	if a.link.hub != b.link.hub {
+	switch {
+	case a == b:
+		a.t.Fatalf("bustest: Sever needs two buses; Disconnect takes one from its broker")
+	case a.link.hub != b.link.hub:
 		a.t.Fatalf("bustest: Sever needs buses on one broker, see SharedWith")
 	}
 	h := a.link.hub

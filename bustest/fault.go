@@ -75,8 +75,13 @@ var errPublished = errors.New("the broker has accepted it")
 // set adds a fault.
 func (b *Bus) set(f *fault) {
 	b.t.Helper()
-	if f.left < 1 {
+	switch {
+	case f.left < 1:
 		b.t.Fatalf("bustest: a fault for %d events does nothing", f.left)
+	case f.err == nil && (f.kind == failing || f.kind == losingReply):
+		b.t.Fatalf("bustest: a Publish that fails needs an error, and it is nil")
+	case f.delay < 0:
+		b.t.Fatalf("bustest: a Delay of %v is in the past", f.delay)
 	}
 	l := b.link
 	l.hub.mu.Lock()

@@ -67,6 +67,9 @@ func (b *Bus) LoseReply(topic string, n int, err error) {
 // takes fails the test at once.
 func (b *Bus) Inject(env *transport.Envelope) {
 	b.t.Helper()
+	if env == nil {
+		b.t.Fatalf("bustest: Inject was given a nil envelope")
+	}
 	l := b.link
 	l.hub.mu.Lock()
 	l.count.Injected++

@@ -10,7 +10,7 @@ import (
 
 // Match tells whether a message is the one that is looked for. [Value], [Where],
 // [WhereMessage], [Key], [ID] and [Header] make one; several given together must
-// all hold.
+// all hold, and the zero Match always does.
 type Match[T any] struct {
 	text string // what is looked for
 	bind func(cfg bus.TopicConfig[T]) check[T]
@@ -99,9 +99,12 @@ type query[T any] struct {
 
 func newQuery[T any](cfg bus.TopicConfig[T], matches []Match[T]) query[T] {
 	q := query[T]{cfg: cfg}
-	for i, m := range matches {
+	for _, m := range matches {
+		if m.bind == nil {
+			continue
+		}
 		q.checks = append(q.checks, m.bind(cfg))
-		if i > 0 {
+		if q.text != "" {
 			q.text += " and "
 		}
 		q.text += m.text

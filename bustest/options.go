@@ -12,6 +12,7 @@ type Option func(*options)
 type options struct {
 	config     bus.Config
 	hub        *hub
+	alone      bool // SharedWith was given no bus
 	patience   time.Duration
 	letters    bool
 	goroutines bool
@@ -25,7 +26,13 @@ func Config(cfg bus.Config) Option { return func(o *options) { o.config = cfg } 
 
 // SharedWith puts the bus on the broker of another, as two processes share a
 // server: each receives what the other publishes.
-func SharedWith(other *Bus) Option { return func(o *options) { o.hub = other.link.hub } }
+func SharedWith(other *Bus) Option {
+	return func(o *options) {
+		if o.alone = other == nil; !o.alone {
+			o.hub = other.link.hub
+		}
+	}
+}
 
 // Patience is how long functions of this package that wait do so before they fail
 // the test. Default 10 s, and in a synctest bubble, where it costs nothing, 1 h.

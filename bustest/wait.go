@@ -67,6 +67,9 @@ func await(patience time.Duration, sources []source, cond func() bool) bool {
 // [Patience] or sub ends before. When it returns, sub.Stats() counts them.
 func WaitHandled(t testing.TB, sub *bus.Subscription, n int) {
 	t.Helper()
+	if sub == nil {
+		t.Fatalf("bustest: WaitHandled was given a nil subscription; did Subscribe fail?")
+	}
 	view := inspect.Of(sub)
 	w, _ := view.Watcher().(watcher) // none if the bus is not one of New
 	patience := w.Bus.patience()

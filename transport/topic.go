@@ -1,11 +1,15 @@
 package transport
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/shardbus/shardbus/internal/name"
+)
 
 // Bounds of a [Topic].
 const (
 	// MaxName is the length of the longest name, in bytes.
-	MaxName = 200
+	MaxName = name.Max
 	// MaxPartitions is the largest number of partitions.
 	MaxPartitions = 4096
 )
@@ -29,24 +33,13 @@ func (t Topic) Validate() error {
 	case n > MaxName:
 		return fmt.Errorf("%w: the name %.20q… has %d bytes, at most %d are allowed", ErrInvalidTopic, t.Name, n, MaxName)
 	}
-	for i := range len(t.Name) {
-		if !nameByte(t.Name[i]) {
-			return fmt.Errorf("%w: %q: byte %#02x at position %d is not one of A-Z a-z 0-9 . _ : -", ErrInvalidTopic, t.Name, t.Name[i], i)
-		}
+	if i := name.Bad(t.Name); i >= 0 {
+		return fmt.Errorf("%w: %q: byte %#02x at position %d is not one of A-Z a-z 0-9 . _ : -", ErrInvalidTopic, t.Name, t.Name[i], i)
 	}
 	if t.Partitions < 0 || t.Partitions > MaxPartitions {
 		return fmt.Errorf("%w: %q: %d partitions, want 0 to %d", ErrInvalidTopic, t.Name, t.Partitions, MaxPartitions)
 	}
 	return nil
-}
-
-func nameByte(c byte) bool {
-	switch {
-	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		return true
-	default:
-		return c == '.' || c == '_' || c == ':' || c == '-'
-	}
 }
 
 // Holds reports whether partition is one of the topic's: 0 if it is not

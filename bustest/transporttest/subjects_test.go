@@ -20,7 +20,7 @@ type subject struct {
 }
 
 func subjects() []subject {
-	ofMemory := transporttest.Features{Ephemeral: true, Partitions: 16, Claim: true, Bubble: true}
+	ofMemory := transporttest.Features{Ephemeral: true, Partitions: 16, Claim: true, Sever: true, Bubble: true}
 	inRealTime := ofMemory
 	inRealTime.Bubble = false
 	ofRedis := transporttest.Features{
@@ -42,7 +42,13 @@ func subjects() []subject {
 func newMemory(*testing.T) func(testing.TB) transporttest.Broker {
 	return func(testing.TB) transporttest.Broker {
 		broker := memory.NewBroker()
-		return transporttest.Broker{Connect: func(testing.TB) transport.Transport { return broker.Connect() }}
+		return transporttest.Broker{
+			Connect: func(testing.TB) transport.Transport { return broker.Connect() },
+			Sever: func(_ testing.TB, tr transport.Transport) (mend func()) {
+				t, _ := tr.(*memory.Transport)
+				return t.Sever()
+			},
+		}
 	}
 }
 

@@ -81,7 +81,7 @@ func TestLogMatchesSlices(t *testing.T) {
 			if len(readers) > 0 {
 				m = readers[rapid.IntRange(0, len(readers)-1).Draw(t, "reader")]
 			}
-			op := rapid.IntRange(0, 14).Draw(t, "op")
+			op := rapid.IntRange(0, 15).Draw(t, "op")
 			switch {
 			case op == 0 && shared() < 4 || m == nil:
 				m = &model{reader: new(mailbox.Reader[int]), cap: rapid.SampledFrom([]int{1, 3, 20, 100}).Draw(t, "capacity")}
@@ -98,6 +98,12 @@ func TestLogMatchesSlices(t *testing.T) {
 					m.left = true
 				}
 				forget(m)
+			case op == 15 && m.own != nil && m.taken == m.own.PutCount() && shared() < 4:
+				m.reader.Rest()
+				m.running, m.held = false, nil
+				m.reader.Rejoin(log)
+				m.own, m.taken = nil, log.PutCount()
+				log.Alone(shared() == 1)
 			case op <= 5: // a burst to all who share the log, or to one with its own
 				to, dst := []*model{m}, m.own
 				if m.own == nil {

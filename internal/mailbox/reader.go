@@ -4,8 +4,8 @@ import "sync/atomic"
 
 // Reader is a consumer's half of a queue: it takes a log's items in order and
 // leaves them where they are. Join, Turn and End belong to the producer of the
-// log; Taken, Cursor and Ready to anybody; the other methods to one goroutine at a
-// time, the consumer's.
+// log; Taken, Cursor and Ready to anybody; Rejoin to both sides; the other methods to
+// one goroutine at a time, the consumer's.
 type Reader[C any] struct {
 	cells []C // of front
 	fi    int // the cell of the next item
@@ -53,7 +53,8 @@ func (r *Reader[C]) enter(log *Log[C], s *segment[C]) {
 // Turn has the reader take its items, after those put so far, from a new log
 // that begins where its own stands, or from nowhere if private is false. The
 // producer may then forget the reader, and must Seal the old log if that goes on
-// and the reader has not done with it. A reader turns once.
+// and the reader has not done with it. A reader turns once, and once more after each
+// Rejoin.
 func (r *Reader[C]) Turn(private bool) *Log[C] {
 	t := &turn[C]{at: r.log.Load().put}
 	if private {
@@ -62,6 +63,14 @@ func (r *Reader[C]) Turn(private bool) *Log[C] {
 	}
 	r.turn.Store(t)
 	return t.to
+}
+
+// Rejoin is Join for a reader that turned to a log of its own and has done with all
+// that was put there. It is for producer and consumer at once: neither may call
+// anything else meanwhile. Positions go on from where the log joined stands.
+func (r *Reader[C]) Rejoin(log *Log[C]) {
+	r.turn.Store(nil)
+	r.Join(log, r.keeps)
 }
 
 // End is the position of the next item that will be this reader's.

@@ -12,21 +12,21 @@ import (
 // guards it.
 type member struct {
 	*Transport
-	// missed is what was published while no Serve ran, by publisher: one stretch
+	// missed is what was published while nothing reached it, by publisher: one stretch
 	// each, since the numbers of a channel have no holes. Nil: nothing.
 	missed map[string]*transport.Gap
 }
 
-// deliver hands env to the bus, behind the gaps it has not heard of yet. Without
-// a Serve it notes that env was missed, and returns false.
+// deliver hands env to the bus, behind the gaps it has not heard of yet. Where
+// nothing reaches that, it notes that env was missed, and returns false.
 func (m *member) deliver(env *transport.Envelope) bool {
 	m.gate.RLock()
 	defer m.gate.RUnlock()
-	if m.gate.sink == nil {
+	if !m.hearsLocked() {
 		m.miss(env)
 		return false
 	}
-	m.confess()
+	m.tell()
 	m.gate.sink.Deliver(env)
 	return true
 }
@@ -47,8 +47,8 @@ func (m *member) miss(env *transport.Envelope) {
 	g.Count++
 }
 
-// confess reports what was missed. Who calls it holds the gate, with a sink.
-func (m *member) confess() {
+// tell reports what was missed. Who calls it holds the gate of a member that hears.
+func (m *member) tell() {
 	if m.missed == nil {
 		return
 	}
@@ -58,15 +58,18 @@ func (m *member) confess() {
 	m.missed = nil
 }
 
-// confessLocked reports what t has missed, if it is served.
+// hearsLocked tells whether what arrives reaches the bus. Who calls it holds the gate.
+func (t *Transport) hearsLocked() bool { return t.gate.sink != nil && t.cable.Load() == nil }
+
+// confessLocked reports what t has missed, if anybody hears it.
 func (c *channel) confessLocked(t *Transport) {
 	for _, m := range c.mu.members {
 		if m.Transport != t {
 			continue
 		}
 		m.gate.RLock()
-		if m.gate.sink != nil {
-			m.confess()
+		if m.hearsLocked() {
+			m.tell()
 		}
 		m.gate.RUnlock()
 	}

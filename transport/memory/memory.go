@@ -4,8 +4,8 @@
 // It keeps nothing: an event reaches the buses that are subscribed when it is
 // published. Delivery runs on the publisher's goroutine and is synchronous:
 // when Publish returns, the event is in the subscribers' inboxes. Nothing is
-// lost, but for what is published between two Serves of a subscribed transport:
-// the second begins with its gaps.
+// lost, but for what is published between two Serves of a subscribed transport, or
+// while a test has it [Transport.Sever]ed: gaps tell of it.
 package memory
 
 import (
@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/shardbus/shardbus/transport"
 )
@@ -78,7 +79,10 @@ type Transport struct {
 		sync.RWMutex
 		sink transport.Sink // not nil while Serve runs
 	}
-	mu struct {
+	// cable is not nil while the transport is severed. It is changed under gate, so
+	// that who delivers finds it as it is.
+	cable atomic.Pointer[cable]
+	mu    struct {
 		sync.Mutex
 		up    chan struct{} // closed while Serve runs
 		taken bool
@@ -137,11 +141,7 @@ func (t *Transport) Serve(ctx context.Context, sink transport.Sink) error {
 	if busy {
 		return fmt.Errorf("%w: each bus needs a Connect of its own", transport.ErrInUse)
 	}
-	t.links.Lock()
-	for _, topic := range t.links.topics { // of an earlier Serve
-		t.eachChannel(topic, func(c *channel) { c.confessLocked(t) })
-	}
-	t.links.Unlock()
+	t.confess() // of an earlier Serve
 	t.mu.Lock()
 	close(t.mu.up)
 	t.mu.Unlock()
@@ -155,6 +155,15 @@ func (t *Transport) Serve(ctx context.Context, sink transport.Sink) error {
 	t.gate.sink = nil
 	t.gate.Unlock()
 	return nil
+}
+
+// confess reports what was missed on any topic.
+func (t *Transport) confess() {
+	t.links.Lock()
+	defer t.links.Unlock()
+	for _, topic := range t.links.topics {
+		t.eachChannel(topic, func(c *channel) { c.confessLocked(t) })
+	}
 }
 
 // serving waits for Serve.
@@ -178,8 +187,8 @@ func (t *Transport) serving(ctx context.Context) error {
 // is left when ctx has ended.
 func (t *Transport) Publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
 	for i, env := range envs {
-		if ctx.Err() != nil {
-			results[i] = transport.Result{Err: context.Cause(ctx)}
+		if err := t.connected(ctx); err != nil {
+			results[i] = transport.Result{Err: err}
 			continue
 		}
 		n, err := t.broker.deliver(env)
@@ -237,7 +246,11 @@ func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic) error 
 	if err := topic.Validate(); err != nil {
 		return fmt.Errorf("memory: subscribe: %w", err)
 	}
-	if err := t.serving(ctx); err != nil {
+	err := t.serving(ctx)
+	if err == nil {
+		err = t.connected(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("memory: subscribe to topic %q: %w", topic.Name, err)
 	}
 	t.links.Lock()

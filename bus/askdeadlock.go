@@ -1,0 +1,62 @@
+package bus
+
+// This file is an Ask from a handler as an edge of the graph in deadlock.go: the
+// handler's lane waits for the lanes that may have its request.
+
+// waitAs says in the graph that caller's handler waits for a's reply, until stop. It
+// reports false, and says nothing, when the reply is there, or nobody is who might
+// give one.
+func (a *asker[R]) waitAs(caller *laneNode, holders []*laneNode) (stop func(), ok bool) {
+	e := &edge{on: holders}
+	a.mu.Lock()
+	ok = a.open && len(holders) > 0
+	if ok {
+		a.edge = e
+	}
+	a.mu.Unlock()
+	if !ok {
+		return nil, false
+	}
+	caller.waits.Store(e)
+	return func() {
+		e.over.Store(true)
+		caller.waits.Store(nil)
+	}, true
+}
+
+// holders is the lanes that may have an event with that key hash which entered the
+// topic before the call: those of subscriptions that have left it are among them. It
+// may be more than have it, so that whoever waits for any of them waits for longer,
+// and not for less.
+func (in *intake[T]) holders(hash uint64) []*laneNode {
+	var nodes []*laneNode
+	add := func(lanes ...*lane[T]) {
+		for _, l := range lanes {
+			if l != nil {
+				nodes = append(nodes, &l.node)
+			}
+		}
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, s := range in.mu.subs {
+		switch {
+		case s.group != nil && hash != 0 && len(s.group.handovers) == 0:
+			m := s.group.slots[slotOf(hash)]
+			add(m.lanes[m.laneOf(hash)])
+		case s.group != nil:
+			add(s.group.lanes()...)
+		case hash != 0:
+			add(s.lanes[s.laneOf(hash)])
+		default:
+			add(s.lanes...)
+		}
+	}
+	// Last, since a subscription may move there meanwhile, but never back.
+	for _, left := range in.bus.leaving() {
+		if s, ok := left.engine.(*subscription[T]); ok && s.topic == in.topic {
+			add(s.lanes...)
+		}
+	}
+	return nodes
+}
