@@ -1,44 +1,121 @@
 package redis
 
-import "context"
+import (
+	"sync/atomic"
 
-// await waits until a number of channels are confirmed. registry.mu guards it.
+	"github.com/shardbus/shardbus/router"
+)
+
+// await is one Subscribe, which waits for channels: each until it is confirmed and, with Repair, until publishers have
+// said where they stand. Thousands do at once, so each is woken once, for all that it waits for.
 type await struct {
-	topic *topicState // that waits; nil: nobody
-	open  int
-	done  chan struct{} // closed when open became 0, or err was set
-	err   error
+	placement router.Placement // of what it wants
+	done      chan struct{}
+	err       error // set before done is closed, and never after
+
+	next *await // registry.entering's, then of topic.waiting
+
+	left atomic.Int32 // what it waits for still, and 1 until it was taken in
+
+	// registry.mu guards what follows.
+
+	open    int32       // channels that are not confirmed
+	mine    bool        // it was the first to want the topic
+	topic   *topicState // from when it was taken in
+	waiters []waiter    // one for each of the topic's channels
 }
 
-// lives is what a topic that is live has in place of an await of its own, which would be kept for as long as it.
-var lives = func() *await {
-	a := &await{done: make(chan struct{})}
-	close(a.done)
+func newAwait(placement router.Placement) *await {
+	a := &await{placement: placement, done: make(chan struct{})}
+	a.left.Store(1)
 	return a
-}()
+}
 
-func (a *await) settleLocked() {
-	if a.open--; a.open == 0 && a.err == nil {
+// waiter is a Subscribe in the list of those that wait for one channel.
+type waiter struct {
+	await *await
+	next  *waiter
+}
+
+// join puts few, which is gone through, before list.
+func join(few, list *waiter) *waiter {
+	if few == nil {
+		return list
+	}
+	last := few
+	for last.next != nil {
+		last = last.next
+	}
+	last.next = list
+	return few
+}
+
+// settle ends the waiting of a list for its channel.
+func settle(list *waiter) {
+	for list != nil {
+		w := list
+		list, w.next = w.next, nil
+		w.await.settle()
+	}
+}
+
+func (a *await) settle() {
+	if a.left.Add(-1) == 0 {
 		close(a.done)
-		if a.topic != nil {
-			a.topic.live = lives
+	}
+}
+
+// confirmedLocked notes that one of the channels that were not confirmed is.
+func (a *await) confirmedLocked() {
+	if a.open--; a.open == 0 {
+		a.topic.dismissLocked(a)
+	}
+}
+
+// failLocked ends the waiting if it is for a confirmation still. What was not confirmed is never settled then, so nobody
+// else closes done.
+func (a *await) failLocked(err error) {
+	if a.open == 0 {
+		return
+	}
+	a.open, a.err = 0, err
+	for i, ch := range a.topic.channels {
+		ch.dismissLocked(&a.waiters[i])
+	}
+	a.topic.dismissLocked(a)
+	close(a.done)
+}
+
+// failLocked ends the waiting of every Subscribe of the topic.
+func (s *topicState) failLocked(err error) {
+	for s.waiting != nil {
+		s.waiting.failLocked(err)
+	}
+}
+
+// dismissLocked takes a Subscribe off the list.
+func (s *topicState) dismissLocked(a *await) {
+	for at := &s.waiting; *at != nil; at = &(*at).next {
+		if *at == a {
+			*at, a.next = a.next, nil
+			return
 		}
 	}
 }
 
-func (a *await) failLocked(err error) {
-	if a.err == nil && a.open > 0 {
-		a.err = err
-		close(a.done)
+// failLocked ends the waiting of every Subscribe that waits for the channel.
+func (ch *channel) failLocked(err error) {
+	for ch.waiting != nil {
+		ch.waiting.await.failLocked(err)
 	}
 }
 
-// wait blocks until the topic is live or cannot be.
-func (a *await) wait(ctx context.Context) error {
-	select {
-	case <-a.done:
-		return a.err // which is set before done is closed, and never after
-	case <-ctx.Done():
-		return context.Cause(ctx)
+// dismissLocked takes a waiter off the list if it is there.
+func (ch *channel) dismissLocked(w *waiter) {
+	for at := &ch.waiting; *at != nil; at = &(*at).next {
+		if *at == w {
+			*at, w.next = w.next, nil
+			return
+		}
 	}
 }

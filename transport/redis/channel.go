@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
@@ -32,13 +31,11 @@ const maxHeld = 1024
 
 // channel is a Pub/Sub channel that is subscribed to. There are thousands: what is small stands together.
 type channel struct {
-	name      string
-	slot      int
-	placement router.Placement // of an eventChannel: of its topic
-	partition int
-	publisher string // of an asksChannel
-	t         *Transport
-	kind      channelKind
+	name  string
+	topic string // of an eventChannel, of which it is a partition
+
+	slot, partition, partitions uint16
+	kind                        channelKind
 
 	// registry.mu guards what follows.
 
@@ -46,14 +43,16 @@ type channel struct {
 	moved   transport.GapReason // why the slot has another owner than the channel was confirmed at; Unknown: it has not
 	users   int32               // topics that want it; 0: it is to be left
 	home    *feed               // where it is confirmed; nil: nowhere
-	last    string              // the address where it was confirmed last
 	asked   *feed               // where SSUBSCRIBE is on its way
-	copies  map[*feed]copyState // where it is subscribed beside its home; nil: nowhere
-	waiting []*await            // Subscribe calls that wait for it
-	// unwanted is since when nobody wants a control channel; nil: it is wanted.
-	unwanted *time.Time
+	copies  *copied             // where it is subscribed beside its home; nil: nowhere
+	waiting *waiter             // Subscribe calls that wait until it is confirmed
+	control *controlled         // of a control channel
 
-	own atomic.Pointer[feed] // home, or what it was last: what has no number is taken from there
+	next *channel // on the same slot
+
+	greeting *greeted // greetings.mu guards it; nil: there is nothing to ask, or all have answered
+
+	own atomic.Pointer[feed] // home, or what it was last: what has no number is taken from there; nil: it was nowhere
 
 	mu sync.Mutex
 	// mu guards tracker: nil before the first confirmation, and when nobody wants the channel any more. It is held while
@@ -61,12 +60,15 @@ type channel struct {
 	tracker *track.Tracker
 }
 
-// begin makes the channel live.
+// transport is that of a channel that was confirmed.
+func (ch *channel) transport() *Transport { return ch.own.Load().t }
+
+// begin makes the channel live. It was confirmed.
 func (ch *channel) begin(now time.Time) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	if ch.tracker == nil && ch.kind == eventChannel {
-		ch.tracker = track.New(ch.t.tracking, now, ch)
+		ch.tracker = track.New(&ch.transport().tracking, now, ch)
 	}
 }
 
@@ -113,7 +115,7 @@ func (ch *channel) message(now time.Time, f *feed, text string) {
 		ch.tracker.Copy(now, env, uncertain)
 	}
 	if ch.tracker.Holding() {
-		ch.t.clock.watch(ch)
+		ch.transport().clock.watch(ch)
 	}
 }
 
@@ -121,7 +123,7 @@ func (ch *channel) message(now time.Time, f *feed, text string) {
 func (ch *channel) decode(text string) (env *transport.Envelope, uncertain string, ok bool) {
 	env = new(transport.Envelope)
 	uncertain, ok = wire.Decode(text, env)
-	env.Topic, env.Partitions, env.Partition = ch.placement.Topic, ch.placement.Partitions, ch.partition
+	env.Topic, env.Partitions, env.Partition = ch.topic, int(ch.partitions), int(ch.partition)
 	return env, uncertain, ok
 }
 
@@ -134,7 +136,7 @@ func (ch *channel) watermark(now time.Time, publisher string, m track.Mark) {
 	}
 	ch.tracker.Watermark(now, publisher, m)
 	if ch.tracker.Holding() {
-		ch.t.clock.watch(ch)
+		ch.transport().clock.watch(ch)
 	}
 }
 
@@ -145,8 +147,8 @@ func (ch *channel) overflow(now time.Time, n uint64) {
 	if ch.tracker == nil {
 		return
 	}
-	ch.t.sink().Gap(transport.Gap{
-		Topic: ch.placement.Topic, Partition: ch.partition, Count: n, Since: now, Kind: transport.Lost, Reason: transport.Overflow,
+	ch.transport().sink().Gap(transport.Gap{
+		Topic: ch.topic, Partition: int(ch.partition), Count: n, Since: now, Kind: transport.Lost, Reason: transport.Overflow,
 	})
 }
 
@@ -199,12 +201,12 @@ func (ch *channel) counts() track.Counts {
 }
 
 // Deliver makes the channel a track.Sink. The caller holds ch.mu.
-func (ch *channel) Deliver(env *transport.Envelope) { ch.t.sink().Deliver(env) }
+func (ch *channel) Deliver(env *transport.Envelope) { ch.transport().sink().Deliver(env) }
 
 // Gap makes the channel a track.Sink. The caller holds ch.mu.
 func (ch *channel) Gap(g track.Gap) {
-	ch.t.sink().Gap(transport.Gap{
-		Topic: ch.placement.Topic, Partition: ch.partition, Publisher: g.Publisher, Epoch: g.Epoch,
+	ch.transport().sink().Gap(transport.Gap{
+		Topic: ch.topic, Partition: int(ch.partition), Publisher: g.Publisher, Epoch: g.Epoch,
 		From: g.From, To: g.To, Count: g.To - g.From + 1, Since: g.Since, Kind: g.Kind, Reason: g.Reason,
 	})
 }

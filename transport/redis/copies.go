@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -21,6 +20,50 @@ const (
 	copyLeaving                  // SUNSUBSCRIBE is on its way
 )
 
+// copied is a subscription beside the home. A channel has as many as its shard has replicas, so a list will do; there are
+// thousands of channels, and a map takes ten times as much.
+type copied struct {
+	feed  *feed
+	next  *copied
+	state copyState
+}
+
+// copyOn returns the copy on f; nil if there is none.
+func (ch *channel) copyOn(f *feed) *copied {
+	c := ch.copies
+	for c != nil && c.feed != f {
+		c = c.next
+	}
+	return c
+}
+
+// copyAt notes what is known of the copy on f.
+func (ch *channel) copyAt(f *feed, state copyState) {
+	if c := ch.copyOn(f); c != nil {
+		c.state = state
+		return
+	}
+	ch.copies = &copied{feed: f, next: ch.copies, state: state}
+}
+
+// dropCopies forgets the copies that are gone.
+func (ch *channel) dropCopies(gone func(f *feed) bool) {
+	for at := &ch.copies; *at != nil; {
+		if c := *at; gone(c.feed) {
+			*at = c.next
+		} else {
+			at = &c.next
+		}
+	}
+}
+
+// dropCopy forgets the copy on f.
+func (ch *channel) dropCopy(f *feed) {
+	if ch.copies != nil {
+		ch.dropCopies(func(of *feed) bool { return of == f })
+	}
+}
+
 // standbys returns the addresses of the replicas, by their primary's; nil without Config.Standby.
 func (t *topology) standbys() map[string][]string {
 	if !t.cfg.Standby {
@@ -36,7 +79,7 @@ func (t *topology) standbys() map[string][]string {
 }
 
 // nowhere reports whether no connection has the channel, or will.
-func (ch *channel) nowhere() bool { return ch.home == nil && ch.asked == nil && len(ch.copies) == 0 }
+func (ch *channel) nowhere() bool { return ch.home == nil && ch.asked == nil && ch.copies == nil }
 
 // standsByLocked reports whether a node should have copies of a slot's channels.
 func (r *registry) standsByLocked(addr string, slot int) bool {
@@ -55,28 +98,23 @@ func (r *registry) markStandbysLocked(slot int) {
 
 // copyTaskLocked adds what f has to do for copies of a channel.
 func (r *registry) copyTaskLocked(ch *channel, f *feed, todo *task) {
-	state, copied := ch.copies[f]
+	if r.mu.standbys == nil || ch.home == f || ch.asked == f {
+		return
+	}
+	c := ch.copyOn(f)
 	switch {
-	case r.mu.standbys == nil || ch.home == f || ch.asked == f:
-	case ch.users > 0 && !copied && (ch.kind == eventChannel || ch.kind == watermarkChannel) && r.standsByLocked(f.addr, ch.slot):
+	case ch.users > 0 && c == nil && (ch.kind == eventChannel || ch.kind == watermarkChannel) && r.standsByLocked(f.addr, todo.slot):
 		ch.copyAt(f, copyAsked)
 		todo.enter = append(todo.enter, ch.name)
-	case ch.users == 0 && copied && state == copyListed:
+	case ch.users == 0 && c != nil && c.state == copyListed:
 		ch.copyAt(f, copyLeaving)
 		todo.leave = append(todo.leave, ch.name)
 	}
 }
 
-func (ch *channel) copyAt(f *feed, state copyState) {
-	if ch.copies == nil {
-		ch.copies = make(map[*feed]copyState)
-	}
-	ch.copies[f] = state
-}
-
 // copiedLocked notes that a channel is subscribed on f, if that is not its home.
 func (r *registry) copiedLocked(ch *channel, f *feed) bool {
-	if r.mu.standbys == nil || ch.asked == f || r.ownerLocked(ch.slot) == f.addr {
+	if r.mu.standbys == nil || ch.asked == f || r.ownerLocked(int(ch.slot)) == f.addr {
 		return false
 	}
 	if ch.home == f {
@@ -84,7 +122,7 @@ func (r *registry) copiedLocked(ch *channel, f *feed) bool {
 	}
 	ch.copyAt(f, copyListed)
 	if ch.users == 0 {
-		r.markForLocked(f.addr, ch.slot)
+		r.markForLocked(f.addr, int(ch.slot))
 	}
 	return true
 }
@@ -94,25 +132,25 @@ func (r *registry) settleAtLocked(ch *channel, f *feed) {
 	if old := ch.home; r.mu.standbys != nil && old != nil && old != f {
 		ch.copyAt(old, copyListed)
 	}
-	delete(ch.copies, f)
-	ch.home, ch.last, ch.leaving = f, f.addr, false
+	ch.dropCopy(f)
+	ch.home, ch.leaving = f, false
 	ch.own.Store(f)
 }
 
 // promoteLocked makes a copy that is at the slot's owner the home, and forgets those at nodes that do not stand by any
 // more: before 7.2.2 a replica that left the shard keeps the subscription listed, and hears nothing.
 func (r *registry) promoteLocked(ch *channel, owner string) {
-	for f, state := range ch.copies {
-		if f.addr == owner && state == copyListed && (ch.home == nil || ch.home.addr != owner) {
+	for c := ch.copies; c != nil; c = c.next {
+		if c.feed.addr == owner && c.state == copyListed && (ch.home == nil || ch.home.addr != owner) {
 			ch.moved = transport.Unknown
-			r.settleAtLocked(ch, f)
+			r.settleAtLocked(ch, c.feed)
 			if ch.users > 0 {
 				r.arrivedLocked(ch, time.Now())
 			}
 			break
 		}
 	}
-	maps.DeleteFunc(ch.copies, func(f *feed, _ copyState) bool { return f.addr != owner && !r.standsByLocked(f.addr, ch.slot) })
+	ch.dropCopies(func(f *feed) bool { return f.addr != owner && !r.standsByLocked(f.addr, int(ch.slot)) })
 	if ch.users == 0 && ch.nowhere() {
 		r.dropLocked(ch)
 	}
@@ -120,13 +158,13 @@ func (r *registry) promoteLocked(ch *channel, owner string) {
 
 // loseCopyLocked notes that a channel is not subscribed on f any more, if a copy of it was.
 func (r *registry) loseCopyLocked(ch *channel, f *feed) {
-	if _, copied := ch.copies[f]; !copied {
+	if ch.copyOn(f) == nil {
 		return
 	}
-	delete(ch.copies, f)
+	ch.dropCopy(f)
 	switch {
 	case ch.users > 0:
-		r.markForLocked(f.addr, ch.slot)
+		r.markForLocked(f.addr, int(ch.slot))
 	case ch.nowhere():
 		r.dropLocked(ch)
 	}
@@ -134,8 +172,8 @@ func (r *registry) loseCopyLocked(ch *channel, f *feed) {
 
 // refuseCopyLocked notes that SSUBSCRIBE of a copy on f failed. The slot is to be marked again.
 func (r *registry) refuseCopyLocked(ch *channel, f *feed) {
-	if state, copied := ch.copies[f]; copied && state == copyAsked {
-		delete(ch.copies, f)
+	if c := ch.copyOn(f); c != nil && c.state == copyAsked {
+		ch.dropCopy(f)
 		if ch.users == 0 && ch.nowhere() {
 			r.dropLocked(ch)
 		}

@@ -27,6 +27,8 @@
 //	    silence asks a server that says nothing whether it lives                               (silence)
 //	  link      what the writer and the reader of a shard do for each other                   (link)
 //	  courier   sends control documents beside the events, on the writer's connection        (courier)
+//	registry    what shall be subscribed, and where it is                                      (registry, slots, channel)
+//	  entering  Subscribe calls line up for it, and wait until their channels have come       (subscribe, entering, await)
 //	copies      with Config.Standby, the same channels at the replicas                          (copies)
 //	refuges     and where a shard's events are published while its primary is of no use         (refuges, standing, internal/refuge)
 //	dedicated   topics with connections of their own: each a transport within the transport     (dedicated)
@@ -52,9 +54,13 @@
 // What arrives is handled by rueidis' reader, just before it would wait for more, if that is 32 messages and 16 KiB or
 // less; else by a goroutine of the feed's, while the reader goes on.
 //
+// A Subscribe is one of thousands, maybe, each on a goroutine's first stack. So it does nothing itself: it lines up, without
+// a lock, and whoever has the registry's lock next takes in all who have. It is woken once, when its channels were
+// confirmed and greeted. Greetings go out as soon as channels were confirmed, full ones beside each other.
+//
 // # Locks
 //
-// registry.mu before channel.mu. outbox.mu, inbox.mu, clock.mu, greetings.mu, repairs.mu, couriers.mu before courier.mu,
+// registry.mu, which is taken by its lock method only, before channel.mu. outbox.mu, inbox.mu, clock.mu, greetings.mu, repairs.mu, couriers.mu before courier.mu,
 // pipe.mu are taken last, and alone. feed.mu comes before all. No lock is held during I/O; the pipe's turn and reading are,
 // and are channels.
 // The sink is called under channel.mu, which is what keeps a channel's events in order.

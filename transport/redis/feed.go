@@ -150,6 +150,7 @@ func (f *feed) subscribed(now time.Time, all []happening) {
 			f.ears.confirmed(name, true)
 		}
 	})
+	f.t.repairs.sendGreetingsNow(now)
 	if hello {
 		f.t.outbox.markAll()
 	}

@@ -32,7 +32,7 @@ func TestAskersAreLimited(t *testing.T) {
 	tr.outbox.mu.Unlock()
 	post := tr.couriers.at("a:1")
 	post.open()
-	from, ch := &feed{t: tr, addr: "a:1"}, &channel{kind: asksChannel, slot: 0, publisher: "p"}
+	from, ch := &feed{t: tr, addr: "a:1"}, &channel{kind: asksChannel, slot: 0, control: &controlled{publisher: "p"}}
 	ask := func(subscriber, numbers string) (bytes int) {
 		text, err := wire.AppendAsk(nil, wire.Ask{Subscriber: subscriber, N: 1, Streams: []wire.Missing{{Channel: "c", Numbers: numbers}}})
 		if err != nil {

@@ -42,6 +42,10 @@ type inbox struct {
 	wake chan struct{} // capacity 1: the queue is not empty any more
 }
 
+// queueRun is how many wait before somebody handles them beside the reader, which reads on: thousands of confirmations in
+// one queue would have it grow many times over.
+const queueRun = 1024
+
 // drops counts what was dropped of a channel since somebody last looked.
 type drops struct{ numbered, unnumbered uint64 }
 
@@ -76,7 +80,7 @@ func (b *inbox) put(h happening) {
 	}
 	b.bytes += size
 	b.queue = append(b.queue, h)
-	many := b.bytes > b.limit/4
+	many := b.bytes > b.limit/4 || len(b.queue)%queueRun == 0
 	b.mu.Unlock()
 	if many {
 		b.signal()

@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"slices"
 	"time"
 
 	"github.com/shardbus/shardbus/router"
@@ -24,6 +23,12 @@ type control struct {
 	kind      channelKind
 	slot      int
 	publisher string // of asksChannel
+}
+
+// controlled is what such a channel has beside what all have.
+type controlled struct {
+	publisher string    // of an asksChannel
+	unwanted  time.Time // since when nobody wants it; zero: it is wanted
 }
 
 // keepControl is for how long a control channel is kept that is not wanted any more: others may have an older view of
@@ -65,29 +70,29 @@ func controls(snapshot *router.Snapshot, subscriber string, publishers []string)
 
 // listen makes the control channels those that are wanted. Others are left after keep.
 func (r *registry) listen(now time.Time, wanted map[string]control, keep time.Duration) {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
 	for name, c := range wanted {
 		ch := r.mu.channels[name]
 		if ch == nil {
-			ch = &channel{name: name, slot: c.slot, kind: c.kind, publisher: c.publisher, t: r.t}
+			ch = &channel{name: name, slot: uint16(c.slot), kind: c.kind, control: &controlled{publisher: c.publisher}}
 			r.listLocked(ch)
 		}
 		r.mu.control[name] = ch
-		ch.unwanted = nil
+		ch.control.unwanted = time.Time{}
 		if ch.users == 0 {
 			ch.users = 1
 			if ch.home == nil || ch.leaving {
-				r.markLocked(ch.slot)
+				r.markLocked(c.slot)
 			}
 		}
 	}
 	for name, ch := range r.mu.control {
 		switch _, keeps := wanted[name]; {
 		case keeps:
-		case ch.unwanted == nil && keep > 0:
-			ch.unwanted = &now
-		case ch.unwanted == nil || now.Sub(*ch.unwanted) >= keep:
+		case ch.control.unwanted.IsZero() && keep > 0:
+			ch.control.unwanted = now
+		case ch.control.unwanted.IsZero() || now.Sub(ch.control.unwanted) >= keep:
 			delete(r.mu.control, name)
 			ch.users = 0
 			if ch.nowhere() {
@@ -109,17 +114,13 @@ func (r *registry) listen(now time.Time, wanted map[string]control, keep time.Du
 // listLocked lists a new channel.
 func (r *registry) listLocked(ch *channel) {
 	r.mu.channels[ch.name] = ch
-	r.mu.bySlot[ch.slot] = append(r.mu.bySlot[ch.slot], ch)
+	r.mu.bySlot.add(ch)
 }
 
 // dropLocked forgets a channel that is subscribed nowhere.
 func (r *registry) dropLocked(ch *channel) {
 	delete(r.mu.channels, ch.name)
-	// A new slice: somebody may be going through the old one.
-	rest := slices.DeleteFunc(slices.Clone(r.mu.bySlot[ch.slot]), func(other *channel) bool { return other == ch })
-	if r.mu.bySlot[ch.slot] = rest; len(rest) == 0 {
-		delete(r.mu.bySlot, ch.slot)
-	}
+	r.mu.bySlot.remove(ch)
 }
 
 // post is where our inbox is confirmed: what is sent through the node on that slot can be answered there.
@@ -130,7 +131,7 @@ type post struct {
 
 // posts returns where our inbox is confirmed, and whether that is everywhere that it is wanted.
 func (r *registry) posts() (found []post, all bool) {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
 	all = true
 	for _, ch := range r.mu.control {
@@ -139,7 +140,7 @@ func (r *registry) posts() (found []post, all bool) {
 		case ch.home == nil || ch.leaving:
 			all = false
 		default:
-			found = append(found, post{addr: ch.home.addr, slot: ch.slot})
+			found = append(found, post{addr: ch.home.addr, slot: int(ch.slot)})
 		}
 	}
 	return found, all
@@ -147,7 +148,7 @@ func (r *registry) posts() (found []post, all bool) {
 
 // events returns the channel of that name if it carries events and somebody wants it.
 func (r *registry) events(name string) *channel {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
 	if ch := r.mu.channels[name]; ch != nil && ch.kind == eventChannel && ch.users > 0 {
 		return ch
@@ -157,14 +158,14 @@ func (r *registry) events(name string) *channel {
 
 // subscribes reports whether there are topics.
 func (r *registry) subscribes() bool {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
 	return len(r.mu.topics) > 0
 }
 
 // channelsOf returns the channels that carry a topic's events.
 func (r *registry) channelsOf(topic string) []*channel {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
 	state := r.mu.topics[topic]
 	if state == nil {

@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
 // registry is what is subscribed to, what shall be, and where. It outlives the readers. Its methods do no I/O; readers
@@ -20,15 +18,17 @@ type registry struct {
 	topology *topology
 	inboxes  atomic.Int32 // how many of control are our inbox, for who only looks whether there is any
 
+	entering atomic.Pointer[await] // Subscribe calls that are yet to be taken in, the last first
+
 	mu struct {
 		sync.Mutex
 		topics   map[string]*topicState
 		channels map[string]*channel
 		control  map[string]*channel // of channels: those the transport listens on for itself
-		bySlot   map[int][]*channel
+		bySlot   slotLists
 		feeds    map[string]*feed
 		// dirty are the slots where desired and confirmed state differ, by the address that should act.
-		dirty map[string]map[int]struct{}
+		dirty map[string]*slotSet
 		// detours are slots that a MOVED put elsewhere than the snapshot does.
 		detours map[int]string
 		// trouble is why servers could not be reached, by address, until they are.
@@ -41,7 +41,7 @@ type registry struct {
 type topicState struct {
 	placement router.Placement
 	channels  []*channel // never changed
-	live      *await
+	waiting   *await     // Subscribe calls some of whose channels are not confirmed
 }
 
 func newRegistry(t *Transport, topology *topology) *registry {
@@ -49,88 +49,32 @@ func newRegistry(t *Transport, topology *topology) *registry {
 	r.mu.topics = make(map[string]*topicState)
 	r.mu.channels = make(map[string]*channel)
 	r.mu.control = make(map[string]*channel)
-	r.mu.bySlot = make(map[int][]*channel)
 	r.mu.feeds = make(map[string]*feed)
-	r.mu.dirty = make(map[string]map[int]struct{})
+	r.mu.dirty = make(map[string]*slotSet)
 	r.mu.detours = make(map[int]string)
 	r.mu.trouble = make(map[string]error)
 	r.mu.standbys = topology.standbys()
 	return r
 }
 
-// want lists a topic and returns it, and what to wait for until it is live. mine is false if it was listed before.
-func (r *registry) want(placement router.Placement) (state *topicState, live *await, mine bool, err error) {
-	live = &await{open: 1, done: make(chan struct{})}
-	state = &topicState{placement: placement, live: live}
-	live.topic = state
-	fresh := r.channels(placement) // before the lock, for which thousands may wait
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if have := r.mu.topics[placement.Topic]; have != nil {
-		if have.placement != placement {
-			return nil, nil, false, fmt.Errorf("%w: it is subscribed to with %d partitions, not %d", transport.ErrInvalidTopic,
-				have.placement.Partitions, placement.Partitions)
-		}
-		return have, have.live, false, nil
-	}
-	r.mu.topics[placement.Topic] = state
-	state.channels = make([]*channel, 0, len(fresh))
-	for _, ch := range fresh {
-		r.useLocked(state, ch)
-	}
-	live.settleLocked()
-	return state, live, true, nil
-}
-
-// channels makes what a topic needs, none of it listed.
-func (r *registry) channels(placement router.Placement) []*channel {
-	fresh := make([]*channel, 0, 2*placement.Len())
-	for i := range placement.Len() {
-		slot := placement.Slot(i)
-		fresh = append(fresh,
-			&channel{name: placement.Channel(i), slot: slot, kind: eventChannel, placement: placement, partition: i, t: r.t},
-			&channel{name: wire.WatermarkChannel(slot), slot: slot, kind: watermarkChannel, t: r.t})
-	}
-	return fresh
-}
-
-// useLocked makes a topic use a channel, which is fresh unless it is listed already.
-func (r *registry) useLocked(state *topicState, fresh *channel) {
-	ch := r.mu.channels[fresh.name]
-	if ch == nil {
-		ch = fresh
-		r.listLocked(ch)
-	}
-	ch.users++
-	state.channels = append(state.channels, ch)
-	if ch.home != nil && !ch.leaving {
-		if ch.users == 1 { // it was about to be left
-			ch.begin(time.Now())
-			r.markStandbysLocked(ch.slot)
-		}
-		return
-	}
-	state.live.open++
-	ch.waiting = append(ch.waiting, state.live)
-	r.markLocked(ch.slot)
-}
-
 // unwant takes a topic off the list; its Subscribe, if it still waits, fails with why. Nothing of it reaches the sink
 // any more when it returns. left are the channels that the servers are yet to be told of.
 func (r *registry) unwant(topic string, why error) (left []*channel) {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
-	state := r.mu.topics[topic]
-	if state == nil {
-		return nil
+	if state := r.mu.topics[topic]; state != nil {
+		return r.unwantLocked(state, why)
 	}
-	delete(r.mu.topics, topic)
-	state.live.failLocked(why)
+	return nil
+}
+
+func (r *registry) unwantLocked(state *topicState, why error) (left []*channel) {
+	delete(r.mu.topics, state.placement.Topic)
+	state.failLocked(why)
 	for _, ch := range state.channels {
 		if ch.users--; ch.users > 0 {
 			continue
 		}
-		ch.waiting = nil
 		ch.mute()
 		if ch.nowhere() {
 			r.dropLocked(ch)
@@ -144,7 +88,7 @@ func (r *registry) unwant(topic string, why error) (left []*channel) {
 
 // forget takes every topic off the list.
 func (r *registry) forget() {
-	r.mu.Lock()
+	r.lock()
 	topics := slices.Collect(maps.Keys(r.mu.topics))
 	r.mu.Unlock()
 	for _, topic := range topics {
@@ -155,7 +99,7 @@ func (r *registry) forget() {
 
 // gone reports whether the servers have confirmed that none of the channels is subscribed, or somebody wants it again.
 func (r *registry) gone(channels []*channel) bool {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
 	for _, ch := range channels {
 		if ch.users == 0 && (ch.home != nil || ch.asked != nil) {
@@ -181,22 +125,25 @@ func (r *registry) markLocked(slot int) {
 
 // markAtLocked gives a channel's slot to the readers where it is subscribed.
 func (r *registry) markAtLocked(ch *channel) {
+	slot := int(ch.slot)
 	if ch.home != nil {
-		r.markForLocked(ch.home.addr, ch.slot)
+		r.markForLocked(ch.home.addr, slot)
 	}
 	if ch.asked != nil && ch.asked != ch.home {
-		r.markForLocked(ch.asked.addr, ch.slot)
+		r.markForLocked(ch.asked.addr, slot)
 	}
-	for f := range ch.copies {
-		r.markForLocked(f.addr, ch.slot)
+	for c := ch.copies; c != nil; c = c.next {
+		r.markForLocked(c.feed.addr, slot)
 	}
 }
 
 func (r *registry) markForLocked(addr string, slot int) {
-	if r.mu.dirty[addr] == nil {
-		r.mu.dirty[addr] = make(map[int]struct{})
+	dirty := r.mu.dirty[addr]
+	if dirty == nil {
+		dirty = new(slotSet)
+		r.mu.dirty[addr] = dirty
 	}
-	r.mu.dirty[addr][slot] = struct{}{}
+	dirty.add(slot)
 	if f := r.mu.feeds[addr]; f != nil {
 		f.signal()
 	}
@@ -204,7 +151,7 @@ func (r *registry) markForLocked(addr string, slot int) {
 
 // mark is markLocked for a slot where something did not work out.
 func (r *registry) mark(slots []int) {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
 	for _, slot := range slots {
 		r.markLocked(slot)
@@ -213,7 +160,7 @@ func (r *registry) mark(slots []int) {
 
 // rehome gives every slot whose channels are not where the snapshot says to the reader that should have them.
 func (r *registry) rehome(changes router.Changes) {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
 	for _, move := range changes.Slots {
 		r.movedLocked(move)
@@ -224,11 +171,10 @@ func (r *registry) rehome(changes router.Changes) {
 		_, known := r.topology.snapshot.Load().NodeShard(addr)
 		return !known
 	})
-	stale := r.mu.dirty
-	r.mu.dirty = make(map[string]map[int]struct{}, len(stale))
-	for slot, channels := range r.mu.bySlot {
+	r.mu.dirty = make(map[string]*slotSet, len(r.mu.dirty))
+	for slot := range r.mu.bySlot.slots() {
 		owner := r.topology.owner(slot)
-		for _, ch := range channels {
+		for ch := r.mu.bySlot.first(slot); ch != nil; ch = ch.next {
 			r.promoteLocked(ch, owner)
 			if ch.users > 0 && (ch.home == nil || ch.home.addr != owner) {
 				r.markForLocked(owner, slot)
@@ -251,7 +197,7 @@ func (r *registry) movedLocked(move router.SlotMove) {
 		reason = transport.FailOver
 	}
 	for slot := move.Slots.From; slot <= move.Slots.To; slot++ {
-		for _, ch := range r.mu.bySlot[slot] {
+		for ch := r.mu.bySlot.first(slot); ch != nil; ch = ch.next {
 			if ch.users > 0 && (ch.home == nil || ch.home.addr != move.To.Addr) {
 				ch.moved = reason
 				ch.fault(reason)
@@ -262,7 +208,7 @@ func (r *registry) movedLocked(move router.SlotMove) {
 
 // attach lists a reader's new connection.
 func (r *registry) attach(f *feed) {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
 	r.mu.feeds[f.addr] = f
 	delete(r.mu.trouble, f.addr)
@@ -271,7 +217,7 @@ func (r *registry) attach(f *feed) {
 
 // detach notes that a connection has ended, with everything that was subscribed on it.
 func (r *registry) detach(f *feed) {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
 	if r.mu.feeds[f.addr] == f {
 		delete(r.mu.feeds, f.addr)
@@ -300,7 +246,7 @@ func (r *registry) loseLocked(ch *channel) {
 		return
 	}
 	ch.fault(transport.Disconnected) // for now: where it is confirmed next tells more
-	r.markLocked(ch.slot)
+	r.markLocked(int(ch.slot))
 }
 
 // task is what a reader has to do in one slot.
@@ -311,17 +257,19 @@ type task struct {
 
 // tasks returns what f has to do, and notes that it is being done.
 func (r *registry) tasks(f *feed) []task {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
 	slots := r.mu.dirty[f.addr]
-	if len(slots) == 0 {
+	if slots == nil {
 		return nil
 	}
 	delete(r.mu.dirty, f.addr)
-	tasks := make([]task, 0, len(slots))
-	for slot := range slots {
-		todo := task{slot: slot}
-		for _, ch := range r.mu.bySlot[slot] {
+	n := slots.len()
+	tasks := make([]task, 0, n)
+	names := make([]string, 0, 2*n) // of all tasks, which have parts of it
+	for slot := range slots.all() {
+		todo := task{slot: slot, enter: names[len(names):]}
+		for ch := r.mu.bySlot.first(slot); ch != nil; ch = ch.next {
 			switch {
 			case ch.users > 0 && ch.home != f && ch.asked == nil && r.ownerLocked(slot) == f.addr:
 				ch.asked = f
@@ -332,6 +280,9 @@ func (r *registry) tasks(f *feed) []task {
 			default:
 				r.copyTaskLocked(ch, f, &todo)
 			}
+		}
+		if n := len(todo.enter); n <= cap(names)-len(names) {
+			names, todo.enter = names[:len(names)+n], slices.Clip(todo.enter)
 		}
 		if len(todo.enter)+len(todo.leave) > 0 {
 			tasks = append(tasks, todo)
@@ -344,7 +295,7 @@ func (r *registry) tasks(f *feed) []task {
 // marked later: the node named is not one we are connected to, or somebody has sent us elsewhere already and they may
 // not agree.
 func (r *registry) redirected(f *feed, slot int, names []string, to string) bool {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
 	_, again := r.mu.detours[slot]
 	if r.mu.feeds[to] == nil || to == f.addr || !r.homingLocked(f, names) {
@@ -367,15 +318,15 @@ func (r *registry) redirected(f *feed, slot int, names []string, to string) bool
 
 // released notes that a channel is not subscribed on f any more: because we asked for it, or because the slot moved.
 func (r *registry) released(f *feed, name string) {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
 	ch := r.mu.channels[name]
 	if ch == nil {
 		return
 	}
-	if state, copied := ch.copies[f]; copied {
+	if c := ch.copyOn(f); c != nil {
 		r.loseCopyLocked(ch, f)
-		if state != copyLeaving && r.standsByLocked(f.addr, ch.slot) {
+		if c.state != copyLeaving && r.standsByLocked(f.addr, int(ch.slot)) {
 			r.topology.suspect()
 		}
 	}
@@ -393,7 +344,7 @@ func (r *registry) released(f *feed, name string) {
 // refused notes that SSUBSCRIBE of channels on f failed. With a final error those who wait for them are told;
 // else the slot is to be marked again.
 func (r *registry) refused(f *feed, names []string, final error) {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
 	for _, name := range names {
 		ch := r.mu.channels[name]
@@ -412,17 +363,14 @@ func (r *registry) refused(f *feed, names []string, final error) {
 			continue
 		}
 		if final != nil {
-			for _, a := range ch.waiting {
-				a.failLocked(final)
-			}
-			ch.waiting = nil
+			ch.failLocked(final)
 		}
 	}
 }
 
 // delivers reports whether channels that are wanted arrive from addr only.
 func (r *registry) delivers(addr string) bool {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
 	for _, ch := range r.mu.channels {
 		if ch.users > 0 && ch.home != nil && ch.home.addr == addr {
@@ -434,7 +382,7 @@ func (r *registry) delivers(addr string) bool {
 
 // all returns every channel.
 func (r *registry) all() []*channel {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
 	channels := make([]*channel, 0, len(r.mu.channels))
 	for _, ch := range r.mu.channels {
@@ -445,9 +393,9 @@ func (r *registry) all() []*channel {
 
 // fail ends the waiting of every Subscribe.
 func (r *registry) fail(err error) {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
 	for _, state := range r.mu.topics {
-		state.live.failLocked(err)
+		state.failLocked(err)
 	}
 }

@@ -133,9 +133,7 @@ func TestGapReasons(t *testing.T) {
 			gaps := new(gapSink)
 			var sink transport.Sink = gaps
 			r.tr.current.Store(&sink)
-			if _, _, _, err := r.tr.registry.want(router.Placement{Topic: "reasons"}); err != nil {
-				t.Fatal(err)
-			}
+			r.tr.registry.enter(newAwait(router.Placement{Topic: "reasons"}))
 			r.home = r.attach(node(1))
 			r.enter(t, r.home)
 			r.event(1)

@@ -55,7 +55,7 @@ func newRepairs(t *Transport) *repairs {
 		asking:    pace.Buckets{Each: askRate, All: askRateAll, Parties: ratedParties},
 		answering: pace.Buckets{Each: answerRate, All: answerTotal, Parties: ratedParties},
 	}
-	r.greetings.init()
+	r.greetings.init(r.signal)
 	// Below 2⁵³ with room, so that every JSON reader gets it right; and no stranger guesses it.
 	r.question.Store(mathrand.Uint64N(1 << 48))
 	return r
@@ -114,6 +114,8 @@ func (r *repairs) serve(ctx context.Context) error {
 	again := time.NewTimer(promptly)
 	defer again.Stop()
 	r.relisten.Store(true)
+	r.greetings.attend(true)
+	defer r.greetings.attend(false)
 	for {
 		select {
 		case <-ctx.Done():
@@ -131,8 +133,12 @@ func (r *repairs) serve(ctx context.Context) error {
 		if r.relisten.Swap(false) {
 			r.listen(time.Now())
 		}
-		if next := r.sendGreetings(time.Now()); next > 0 {
-			again.Reset(next)
+		retry := r.sendGreetings(time.Now())
+		switch alarm := r.greetings.setAlarm(); {
+		case retry:
+			again.Reset(greetRetry)
+		case !alarm.IsZero():
+			again.Reset(time.Until(alarm))
 		}
 	}
 }
@@ -290,7 +296,7 @@ func (r *repairs) asked(now time.Time, f *feed, ch *channel, message string) err
 	if left <= 0 {
 		return nil
 	}
-	answers := r.t.outbox.answer(now, ch.publisher, ask, left)
+	answers := r.t.outbox.answer(now, ch.control.publisher, ask, left)
 	return r.reply(now, f, ch, ask.Subscriber, answers)
 }
 
@@ -319,7 +325,7 @@ func (r *repairs) mayAnswer(now time.Time, subscriber string) int {
 
 // reply sends answers to a subscriber's inbox.
 func (r *repairs) reply(now time.Time, f *feed, ch *channel, subscriber string, answers []wire.Answer) error {
-	inbox, c := wire.InboxChannel(ch.slot, subscriber), r.t.couriers.at(f.addr)
+	inbox, c := wire.InboxChannel(int(ch.slot), subscriber), r.t.couriers.at(f.addr)
 	sum := 0
 	for _, a := range answers {
 		doc, err := wire.AppendAnswer(nil, a)

@@ -15,45 +15,85 @@ import (
 // what they publish from then on arrives, or is a Gap. It fails when ctx ends, and at once when the login or a channel is refused (ErrAuth,
 // ErrPermission).
 func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic) error {
-	if err := t.of(topic.Name).subscribe(ctx, topic); err != nil {
-		return fmt.Errorf("redis: subscribe to topic %q: %w", topic.Name, err)
+	// Ten thousand may wait here at once. All but the waiting is done by others, so that a goroutine's first stack, of
+	// 2 KB, does: to have it grow costs more than the rest.
+	t = t.of(topic.Name)
+	a, err := t.beginSubscribe(ctx, topic)
+	for a != nil {
+		select {
+		case <-a.done:
+		case <-ctx.Done():
+		}
+		a, err = t.endSubscribe(ctx, a)
 	}
-	return nil
+	return err
 }
 
-func (t *Transport) subscribe(ctx context.Context, topic transport.Topic) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if t.isClosed() {
-		return transport.ErrClosed
-	}
+// beginSubscribe returns what to wait for.
+//
+//go:noinline
+func (t *Transport) beginSubscribe(ctx context.Context, topic transport.Topic) (*await, error) {
 	placement := router.Placement{Topic: topic.Name, Partitions: topic.Partitions}
-	if err := placement.Validate(); err != nil {
-		return fmt.Errorf("%w: %w", transport.ErrInvalidTopic, err)
+	err := placement.Validate()
+	switch {
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case t.isClosed():
+		err = transport.ErrClosed
+	case err != nil:
+		err = fmt.Errorf("%w: %w", transport.ErrInvalidTopic, err)
+	default:
+		return t.await(placement), nil
 	}
-	for {
-		topic, live, mine, err := t.registry.want(placement)
-		if err != nil {
-			return err
-		}
-		t.repairs.listenFirst()
-		err = live.wait(ctx)
-		if err != nil && ctx.Err() != nil {
-			if why := t.registry.why(placement.Topic); why != nil {
-				err = fmt.Errorf("%w; before that: %w", err, why)
-			}
-		}
-		switch {
-		case err != nil && mine:
-			t.registry.unwant(placement.Topic, errAbandoned)
-		case errors.Is(err, errAbandoned):
-			continue // the caller who began it has left, and we have not
-		case err == nil:
-			t.repairs.greeted(ctx, topic.channels)
-		}
-		return err
+	return nil, subscribeError(topic.Name, err)
+}
+
+func (t *Transport) await(placement router.Placement) *await {
+	a := newAwait(placement)
+	t.registry.enter(a)
+	if t.isClosed() { // which may have gone unnoticed by those who ended the waiting of all others
+		t.registry.fail(transport.ErrClosed)
 	}
+	t.repairs.listenFirst()
+	return a
+}
+
+// endSubscribe returns how a Subscribe ended, or what it waits for now: the caller who began it has left, and we have not.
+//
+//go:noinline
+func (t *Transport) endSubscribe(ctx context.Context, a *await) (*await, error) {
+	var err error
+	select {
+	case <-a.done:
+		err = a.err
+	default:
+		err = t.giveUp(ctx, a)
+	}
+	if err == nil {
+		return nil, nil
+	}
+	t.registry.abandon(a)
+	if errors.Is(err, errAbandoned) {
+		if ctx.Err() == nil {
+			return t.await(a.placement), nil
+		}
+		err = context.Cause(ctx)
+	}
+	return nil, subscribeError(a.placement.Topic, err)
+}
+
+func subscribeError(topic string, err error) error {
+	return fmt.Errorf("redis: subscribe to topic %q: %w", topic, err)
+}
+
+// giveUp is when the caller of Subscribe does not wait any longer. If that was for publishers to answer, it is subscribed.
+func (t *Transport) giveUp(ctx context.Context, a *await) error {
+	why := t.registry.why(a.placement.Topic)
+	err := t.registry.cancel(a, context.Cause(ctx))
+	if err != nil && why != nil {
+		return fmt.Errorf("%w; before that: %w", err, why)
+	}
+	return err
 }
 
 // errAbandoned ends the waiting of those who wait for a subscription together with the caller who began it.

@@ -23,28 +23,25 @@ func (t *Transport) failedAt(ctx context.Context, err error) {
 // unreachable notes why the server at addr cannot be reached, and tells those who wait for channels there if waiting
 // does not help.
 func (r *registry) unreachable(addr string, err error) {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
 	r.mu.trouble[addr] = err
 	if !isRefusal(err) {
 		return
 	}
-	for slot := range r.mu.dirty[addr] {
+	for slot := range r.mu.dirty[addr].all() {
 		if r.ownerLocked(slot) != addr { // copies were wanted there: nobody waits for them
 			continue
 		}
-		for _, ch := range r.mu.bySlot[slot] {
-			for _, a := range ch.waiting {
-				a.failLocked(err)
-			}
-			ch.waiting = nil
+		for ch := r.mu.bySlot.first(slot); ch != nil; ch = ch.next {
+			ch.failLocked(err)
 		}
 	}
 }
 
 // why returns what keeps a topic from being live, if that is known.
 func (r *registry) why(topic string) error {
-	r.mu.Lock()
+	r.lock()
 	defer r.mu.Unlock()
 	state := r.mu.topics[topic]
 	if state == nil {
@@ -54,7 +51,7 @@ func (r *registry) why(topic string) error {
 		if ch.home != nil {
 			continue
 		}
-		owner := r.ownerLocked(ch.slot)
+		owner := r.ownerLocked(int(ch.slot))
 		if owner == "" {
 			return errNoOwner
 		}

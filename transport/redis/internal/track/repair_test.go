@@ -66,7 +66,7 @@ func TestRepairHealsAll(t *testing.T) {
 		c, budget := repairing(func() float64 { return float64(rapid.IntRange(0, 99).Draw(t, "jitter")) / 100 })
 		start := time.Unix(1e6, 0)
 		l := newLedger(t)
-		tr := track.New(c, start, l)
+		tr := track.New(&c, start, l)
 		now := start.Add(2 * c.Margin)
 		born := now
 		p := &peer{void: map[uint64]bool{}, accepted: map[uint64]bool{}, limit: rapid.IntRange(1, 5).Draw(t, "limit")}
@@ -212,7 +212,7 @@ func hole(t *testing.T) (*track.Tracker, *ledger, *gapList, time.Time) {
 	now := time.Unix(1e6, 0)
 	l := newLedger(t)
 	gaps := &gapList{}
-	tr := track.New(c, now, both{l, gaps})
+	tr := track.New(&c, now, both{l, gaps})
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 1}, "")
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 3}, "")
 	return tr, l, gaps, now
@@ -348,7 +348,7 @@ func TestForgedNumbersAreRefuted(t *testing.T) {
 	c, budget := repairing(func() float64 { return 0 })
 	now := time.Unix(1e6, 0)
 	sink := &seqList{}
-	tr := track.New(c, now, sink)
+	tr := track.New(&c, now, sink)
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 1}, "")
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 900_000}, "")
 	tr.Watermark(now, "p", track.Mark{Last: 950_000})
@@ -382,7 +382,7 @@ func TestFirstContactForged(t *testing.T) {
 		}
 		now := time.Unix(1e6, 0)
 		sink := &seqList{}
-		tr := track.New(c, now, sink)
+		tr := track.New(&c, now, sink)
 		tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 1 << 50}, "")
 		for seq := uint64(5); seq < 8; seq++ {
 			tr.Event(now, &transport.Envelope{Publisher: "p", Seq: seq}, "")
@@ -406,7 +406,7 @@ func TestBaselineBehindAssigned(t *testing.T) {
 	c, _ := repairing(func() float64 { return 0 })
 	now := time.Unix(1e6, 0)
 	sink := &seqList{}
-	tr := track.New(c, now, sink)
+	tr := track.New(&c, now, sink)
 	tr.Watermark(now, "p", track.Mark{Last: 40, Assigned: 44, Age: time.Hour, Asked: now})
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 43}, "") // in flight at the time
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 44}, "")
@@ -433,7 +433,7 @@ func TestHeldIsBounded(t *testing.T) {
 		change(&c)
 		now := time.Unix(1e6, 0)
 		sink := &seqList{}
-		tr := track.New(c, now, sink)
+		tr := track.New(&c, now, sink)
 		for seq := uint64(1); seq < 40; seq++ {
 			if seq != 2 && seq != 20 {
 				tr.Event(now, &transport.Envelope{Publisher: "p", Seq: seq}, "")
@@ -457,7 +457,7 @@ func TestPublishersThatCannotBeAsked(t *testing.T) {
 	c, _ := repairing(func() float64 { return 0 })
 	now := time.Unix(1e6, 0)
 	sink := &seqList{}
-	tr := track.New(c, now, sink)
+	tr := track.New(&c, now, sink)
 	tr.Event(now, &transport.Envelope{Publisher: "mute", Seq: 1}, "")
 	tr.Event(now, &transport.Envelope{Publisher: "mute", Seq: 3}, "")
 	tr.Ask(now.Add(time.Hour), 1, func(string, seqs.Set) { t.Error("it is asked") })
@@ -478,7 +478,7 @@ func TestSearchForTheBeginning(t *testing.T) {
 		cfg, _ := repairing(func() float64 { return 0 })
 		now := time.Unix(1e6, 0)
 		sink := &seqList{}
-		tr := track.New(cfg, now, sink)
+		tr := track.New(&cfg, now, sink)
 		now = now.Add(200 * time.Millisecond)
 		tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 5}, "")
 		if len(sink.seqs) != 0 {

@@ -62,7 +62,7 @@ func TestEveryNumberOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		start := time.Unix(1e6, 0)
 		l := newLedger(t)
-		tr := track.New(cfg, start, l)
+		tr := track.New(&cfg, start, l)
 		n := rapid.Uint64Range(1, 40).Draw(t, "n")
 		type arrival struct {
 			seq       uint64
@@ -131,7 +131,7 @@ func TestReorderWithinHold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now := time.Unix(1e6, 0)
 		l := newLedger(t)
-		tr := track.New(cfg, now, l)
+		tr := track.New(&cfg, now, l)
 		tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 1}, "")
 		order := rapid.Permutation([]uint64{2, 3, 4, 5, 6, 7}).Draw(t, "order")
 		for _, seq := range order {
@@ -155,7 +155,7 @@ func TestBaseline(t *testing.T) {
 	}{{"born before", time.Hour, 0}, {"born after", time.Second, 9}} {
 		t.Run(c.name, func(t *testing.T) {
 			l := newLedger(t)
-			tr := track.New(cfg, start, l)
+			tr := track.New(&cfg, start, l)
 			now := start.Add(10 * time.Second)
 			tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 10}, "")
 			for range 3 {
@@ -172,7 +172,7 @@ func TestForgottenPublisherIsNoGap(t *testing.T) {
 	start := time.Unix(1e6, 0)
 	now := start.Add(10 * time.Second)
 	l := newLedger(t)
-	tr := track.New(cfg, start, l)
+	tr := track.New(&cfg, start, l)
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 1}, "")
 	now = now.Add(2 * cfg.Forget)
 	tr.Expire(now)
@@ -186,7 +186,7 @@ func TestForgottenPublisherIsNoGap(t *testing.T) {
 func TestManyPublishersAreBounded(t *testing.T) {
 	now := time.Unix(1e6, 0)
 	l := newLedger(t)
-	tr := track.New(cfg, now, discard{})
+	tr := track.New(&cfg, now, discard{})
 	_ = l
 	for i := range 1000 {
 		now = now.Add(time.Millisecond)
@@ -201,7 +201,7 @@ func TestManyPublishersAreBounded(t *testing.T) {
 func TestAbsurdNumbersDoNoHarm(t *testing.T) {
 	now := time.Unix(1e6, 0)
 	l := newLedger(t)
-	tr := track.New(cfg, now, l)
+	tr := track.New(&cfg, now, l)
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 1}, "")
 	tr.Watermark(now, "p", track.Mark{Last: 1 << 60})
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 2}, "18446744073709551615,zz")
@@ -215,7 +215,7 @@ func TestAbsurdNumbersDoNoHarm(t *testing.T) {
 func TestReason(t *testing.T) {
 	now := time.Unix(1e6, 0)
 	var gaps gapList
-	tr := track.New(cfg, now, &gaps)
+	tr := track.New(&cfg, now, &gaps)
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 1}, "")
 	tr.Fault(transport.Disconnected)
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 3}, "")

@@ -9,14 +9,14 @@ import (
 
 // Tracker tracks the events of one channel. It is not safe for concurrent use.
 type Tracker struct {
-	cfg  Config
+	cfg  *Config
 	sink Sink
 
 	// live is since when everything must arrive. What a publisher sent before is not missing.
 	live    time.Time
-	streams map[string]*stream
-	latest  *stream // whose event came last: most often the next one's too
-	holding int     // streams with entries that wait
+	streams map[string]*stream // nil until somebody is heard of: most channels of thousands are quiet
+	latest  *stream            // whose event came last: most often the next one's too
+	holding int                // streams with entries that wait
 
 	// faults counts what Fault reported, and reason is the last of them.
 	faults uint64
@@ -25,9 +25,9 @@ type Tracker struct {
 	counts Counts
 }
 
-// New returns a tracker of a channel that is live since then.
-func New(cfg Config, live time.Time, sink Sink) *Tracker {
-	return &Tracker{cfg: cfg, sink: sink, live: live, streams: make(map[string]*stream)}
+// New returns a tracker of a channel that is live since then. It shares cfg, which must not change any more.
+func New(cfg *Config, live time.Time, sink Sink) *Tracker {
+	return &Tracker{cfg: cfg, sink: sink, live: live}
 }
 
 // Fault says that events may have been lost just now, and why. Gaps found right behind it have that reason.
@@ -199,6 +199,9 @@ func (t *Tracker) begin(now time.Time, publisher string, first uint64) *stream {
 	}
 	s := &stream{publisher: strings.Clone(publisher), base: first, next: first, last: now, faults: t.faults}
 	s.askable = t.cfg.Repair != nil && t.cfg.Repair.Askable(s.publisher)
+	if t.streams == nil {
+		t.streams = make(map[string]*stream)
+	}
 	t.streams[s.publisher] = s
 	return s
 }
@@ -284,8 +287,8 @@ func (t *Tracker) giveUp(s *stream, reason transport.GapReason) {
 func (t *Tracker) Expire(now time.Time) (next time.Time) {
 	for publisher, s := range t.streams {
 		if t.holding > 0 {
-			due := s.due(&t.cfg)
-			for ; !due.IsZero() && !due.After(now); due = s.due(&t.cfg) {
+			due := s.due(t.cfg)
+			for ; !due.IsZero() && !due.After(now); due = s.due(t.cfg) {
 				reason := transport.Unknown
 				if s.askable {
 					reason = transport.PublisherGone

@@ -1,0 +1,137 @@
+package redis
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/shardbus/shardbus/router"
+	"pgregory.net/rapid"
+)
+
+// someSlots are few, so that lists get long, with those at the ends of words and pages.
+var someSlots = []int{0, 1, 63, 64, 255, 256, 257, 8191, router.Slots - 1}
+
+// TestSlotSet: it is a set.
+func TestSlotSet(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := make(map[int]bool)
+		set := new(slotSet)
+		for _, slot := range rapid.SliceOf(rapid.OneOf(rapid.SampledFrom(someSlots), rapid.IntRange(0, router.Slots-1))).Draw(t, "slots") {
+			set.add(slot)
+			want[slot] = true
+		}
+		if got := slices.Collect(set.all()); !slices.Equal(got, slices.Sorted(maps.Keys(want))) || set.len() != len(want) {
+			t.Fatalf("%v, %d of them; want %v", got, set.len(), want)
+		}
+		for range set.all() {
+			break // is heeded
+		}
+	})
+	var none *slotSet
+	if got := slices.Collect(none.all()); len(got) > 0 || none.len() != 0 {
+		t.Errorf("%v in none", got)
+	}
+}
+
+// TestSlotLists: each slot has what was added and not removed, the watermarks first, and who goes through a list is not
+// led astray by what is removed meanwhile.
+func TestSlotLists(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var lists slotLists
+		want := make(map[int][]*channel)
+		t.Repeat(map[string]func(*rapid.T){
+			"add": func(t *rapid.T) {
+				slot := rapid.SampledFrom(someSlots).Draw(t, "slot")
+				ch := &channel{slot: uint16(slot), kind: rapid.SampledFrom([]channelKind{eventChannel, helloChannel}).Draw(t, "kind")}
+				if lists.watermarks(slot) == nil && rapid.Bool().Draw(t, "watermarks") {
+					ch.kind = watermarkChannel
+				}
+				lists.add(ch)
+				want[slot] = append(want[slot], ch)
+			},
+			"remove": func(t *rapid.T) {
+				slot := rapid.SampledFrom(someSlots).Draw(t, "slot")
+				all := want[slot]
+				if len(all) == 0 {
+					lists.remove(&channel{slot: uint16(slot)})
+					return
+				}
+				i := rapid.IntRange(0, len(all)-1).Draw(t, "which")
+				seen := 0
+				for ch := lists.first(slot); ch != nil; ch = ch.next {
+					if seen++; ch == all[i] {
+						lists.remove(ch)
+					}
+				}
+				if seen != len(all) {
+					t.Fatalf("%d of %d were seen", seen, len(all))
+				}
+				want[slot] = slices.Delete(all, i, i+1)
+			},
+			"": func(t *rapid.T) {
+				used := slices.Sorted(lists.slots())
+				for _, slot := range someSlots {
+					var got []*channel
+					for ch := lists.first(slot); ch != nil; ch = ch.next {
+						if ch.kind == watermarkChannel && (len(got) > 0 || lists.watermarks(slot) != ch) {
+							t.Fatalf("the watermarks of %d are not first", slot)
+						}
+						got = append(got, ch)
+					}
+					if len(got) != len(want[slot]) || slices.Contains(used, slot) != (len(got) > 0) {
+						t.Fatalf("slot %d has %d channels, want %d; used %v", slot, len(got), len(want[slot]), used)
+					}
+					for _, ch := range want[slot] {
+						if !slices.Contains(got, ch) {
+							t.Fatalf("a channel of %d is missing", slot)
+						}
+					}
+				}
+			},
+		})
+	})
+}
+
+// TestCopiesList: of each connection there is one copy at most, with the state that was noted last.
+func TestCopiesList(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		feeds := []*feed{{addr: "a"}, {addr: "b"}, {addr: "c"}, {addr: "d"}}
+		ch, want := new(channel), make(map[*feed]copyState)
+		t.Repeat(map[string]func(*rapid.T){
+			"note": func(t *rapid.T) {
+				f := rapid.SampledFrom(feeds).Draw(t, "feed")
+				state := rapid.SampledFrom([]copyState{copyAsked, copyListed, copyLeaving}).Draw(t, "state")
+				ch.copyAt(f, state)
+				want[f] = state
+			},
+			"drop": func(t *rapid.T) {
+				f := rapid.SampledFrom(feeds).Draw(t, "feed")
+				ch.dropCopy(f)
+				delete(want, f)
+			},
+			"drop some": func(t *rapid.T) {
+				some := rapid.SliceOfDistinct(rapid.SampledFrom(feeds), func(f *feed) string { return f.addr }).Draw(t, "feeds")
+				ch.dropCopies(func(f *feed) bool { return slices.Contains(some, f) })
+				for _, f := range some {
+					delete(want, f)
+				}
+			},
+			"": func(t *rapid.T) {
+				n := 0
+				for c := ch.copies; c != nil; c = c.next {
+					n++
+				}
+				for _, f := range feeds {
+					state, copied := want[f]
+					if c := ch.copyOn(f); (c != nil) != copied || copied && c.state != state {
+						t.Fatalf("%s: %v, want %v %v", f.addr, c, copied, state)
+					}
+				}
+				if n != len(want) || ch.nowhere() != (n == 0) {
+					t.Fatalf("%d copies, want %d", n, len(want))
+				}
+			},
+		})
+	})
+}
