@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/internal/redistest"
+	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis"
 )
@@ -73,6 +74,33 @@ func trusting(s *redistest.Server) *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: s.TLSConfig().RootCAs}
 }
 
+// subscribedOnce returns an error unless the nodes have one subscription to each channel of the topics, all together.
+func subscribedOnce(t *testing.T, c *redistest.Cluster, topics []transport.Topic) error {
+	t.Helper()
+	for _, topic := range topics {
+		placement := router.Placement{Topic: topic.Name, Partitions: topic.Partitions}
+		for i := range placement.Len() {
+			var all int64
+			for _, s := range c.Nodes() {
+				reply, err := s.Do(t.Context(), "PUBSUB", "SHARDNUMSUB", placement.Channel(i))
+				if err != nil {
+					return err
+				}
+				words, _ := reply.([]any)
+				if len(words) != 2 {
+					return fmt.Errorf("PUBSUB SHARDNUMSUB: %v", reply)
+				}
+				n, _ := words[1].(int64)
+				all += n
+			}
+			if all != 1 {
+				return fmt.Errorf("%s is subscribed to %d times", placement.Channel(i), all)
+			}
+		}
+	}
+	return nil
+}
+
 // TestTLSCluster: each node shows a certificate for the name that it announces, and for no other node's.
 func TestTLSCluster(t *testing.T) {
 	t.Parallel()
@@ -92,15 +120,6 @@ func TestTLSCluster(t *testing.T) {
 	n := serve(t, redis.Config{Addrs: []string{first}, TLS: secure, Dial: toLoopback})
 	topics := []transport.Topic{{Name: "a", Partitions: 6}, {Name: "b", Partitions: 6}}
 	n.subscribe(t, topics...)
-	for i := range 6 {
-		for _, topic := range topics {
-			env := transport.Envelope{Topic: topic.Name, Partitions: 6, Partition: i, Publisher: "p", ID: "x"}
-			if res := n.publish(t.Context(), env); res.Err != nil || res.Receivers != 1 {
-				t.Errorf("%+v", res)
-			}
-		}
-	}
-	n.await(t, "the events", func() bool { return len(n.events) == 12 })
 	eventually(t, "every node under its name", func() error {
 		text := fmt.Sprintf("%+v", n.Tree())
 		for i := range c.Nodes() {
@@ -110,6 +129,17 @@ func TestTLSCluster(t *testing.T) {
 		}
 		return nil
 	})
+	// Names spread among the nodes while we ask: for a moment one may be subscribed to under both that it goes by.
+	eventually(t, "each channel subscribed to once", func() error { return subscribedOnce(t, c, topics) })
+	for i := range 6 {
+		for _, topic := range topics {
+			env := transport.Envelope{Topic: topic.Name, Partitions: 6, Partition: i, Publisher: "p", ID: "x"}
+			if res := n.publish(t.Context(), env); res.Err != nil || res.Receivers != 1 {
+				t.Errorf("%+v", res)
+			}
+		}
+	}
+	n.await(t, "the events", func() bool { return len(n.events) == 12 })
 
 	// What pins all nodes to the first one's name reaches that one only, and says why.
 	pinned := secure.Clone()
