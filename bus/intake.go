@@ -172,14 +172,14 @@ func (in *intake[T]) publish(ctx context.Context, c *cell[T], id ident, only *su
 // publishPlain is the short way in for an event without options, where every mailbox
 // that it enters has room; else it only finds the event's ident, and reports false.
 func (in *intake[T]) publishPlain(v *T) (id ident, entered bool) {
+	if id = in.identify(*v); in.long.Load() {
+		return id, false
+	}
 	var at int64
 	if in.stamp {
 		at = time.Now().UnixNano()
 	}
-	switch id = in.identify(*v); {
-	case in.long.Load():
-		return id, false
-	case id.known:
+	if id.known {
 		return id, in.publishLane(v, at, id.hash)
 	}
 	return id, in.publishLog(v, at)

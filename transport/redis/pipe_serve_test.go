@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -105,16 +104,7 @@ func TestPipeWakesUp(t *testing.T) {
 				asking.Go(func() {
 					for j := range 40 {
 						time.Sleep(lull*time.Duration(random.IntN(3)) + time.Duration(random.IntN(20))*time.Millisecond)
-						words := []string{fmt.Sprint(i, "a", j), fmt.Sprint(i, "b", j)}
-						commands, n := say(words...)
-						replies, err := p.ask(commands, n, time.Second)
-						got := make([]string, len(replies))
-						for k, r := range replies {
-							got[k] = r.Text
-						}
-						if err != nil || !slices.Equal(got, words) {
-							t.Errorf("%v: %v, %v", words, got, err)
-						}
+						hears(t, p, fmt.Sprint(i, "a", j), fmt.Sprint(i, "b", j))
 					}
 				})
 			}

@@ -70,6 +70,20 @@ func say(words ...string) (commands []byte, n int) {
 	return commands, len(words)
 }
 
+// hears says words on a pipe whose other end repeats them, and checks that it does, in order.
+func hears(t *testing.T, p *pipe, words ...string) {
+	t.Helper()
+	commands, n := say(words...)
+	replies, err := p.ask(commands, n, time.Second)
+	got := make([]string, len(replies))
+	for i, r := range replies {
+		got[i] = r.Text
+	}
+	if err != nil || !slices.Equal(got, words) {
+		t.Errorf("%v: %v, %v", words, got, err)
+	}
+}
+
 // TestPipeAnswersInOrder: whoever reads, each flight gets the answers to its own commands, while others are aloft.
 func TestPipeAnswersInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -79,16 +93,7 @@ func TestPipeAnswersInOrder(t *testing.T) {
 		for i := range 50 {
 			all.Go(func() {
 				for j := range 20 {
-					words := []string{fmt.Sprint(i, "a", j), fmt.Sprint(i, "b", j)}
-					commands, n := say(words...)
-					replies, err := p.ask(commands, n, time.Second)
-					got := make([]string, len(replies))
-					for k, r := range replies {
-						got[k] = r.Text
-					}
-					if err != nil || !slices.Equal(got, words) {
-						t.Errorf("%v: %v, %v", words, got, err)
-					}
+					hears(t, p, fmt.Sprint(i, "a", j), fmt.Sprint(i, "b", j))
 				}
 			})
 		}

@@ -248,36 +248,25 @@ func (m *mischief) blink() {
 	m.tell("restarted")
 }
 
-func (m *mischief) pause() {
-	slot := m.slot()
-	if !m.whole(slot) {
-		return
-	}
-	hung := m.c.PrimaryFor(slot)
-	m.tell("paused: %v", hung)
-	m.c.Pause(hung)
-	m.upTo(3 * time.Second)
-	if m.IntN(2) == 0 {
-		m.tell("failed over")
-		m.c.FailOver(m.c.Shard(slot))
-	}
-	m.later(func() { m.c.Unpause(hung) }, "goes on: %s", hung.Addr())
-}
+func (m *mischief) pause() { m.away("paused", m.c.Pause, "goes on", m.c.Unpause) }
 
-func (m *mischief) isolate() {
+func (m *mischief) isolate() { m.away("isolated", m.c.Isolate, "joined again", m.c.Rejoin) }
+
+// away has a primary not be there for a while, in which it may be replaced.
+func (m *mischief) away(what string, begin func(*fakecluster.Node), over string, end func(*fakecluster.Node)) {
 	slot := m.slot()
 	if !m.whole(slot) {
 		return
 	}
-	alone := m.c.PrimaryFor(slot)
-	m.tell("isolated: %v", alone)
-	m.c.Isolate(alone)
+	primary := m.c.PrimaryFor(slot)
+	m.tell("%s: %v", what, primary)
+	begin(primary)
 	m.upTo(3 * time.Second)
 	if m.IntN(2) == 0 {
 		m.tell("failed over")
 		m.c.FailOver(m.c.Shard(slot))
 	}
-	m.later(func() { m.c.Rejoin(alone) }, "joined again: %s", alone.Addr())
+	m.later(func() { end(primary) }, over+": %s", primary.Addr())
 }
 
 // replica kills or pauses a replica.
