@@ -6,7 +6,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -122,22 +121,6 @@ func announcedIP(metadata []rueidis.RedisMessage) string {
 		return ""
 	}
 	return known["ip"]
-}
-
-// addEpochs takes the nodes' configuration epochs out of the text of CLUSTER NODES.
-func addEpochs(claims []claim, nodes string) {
-	const id, configEpoch, words = 0, 6, 8
-	epochs := make(map[string]uint64)
-	for line := range strings.Lines(nodes) {
-		if w := strings.Fields(line); len(w) >= words {
-			if n, err := strconv.ParseUint(w[configEpoch], 10, 64); err == nil {
-				epochs[w[id]] = n
-			}
-		}
-	}
-	for i := range claims {
-		claims[i].epoch = epochs[claims[i].primary.ID]
-	}
 }
 
 // settled are the winning claims of all slots; nil where there is none.

@@ -76,14 +76,6 @@ func TestClaimsIsolatedPrimary(t *testing.T) {
 	}
 }
 
-func TestAddEpochs(t *testing.T) {
-	claims := []claim{{primary: router.Node{ID: "aa"}}, {primary: router.Node{ID: "cc"}}}
-	addEpochs(claims, "aa 1.2.3.4:1@2 myself,master - 0 0 7 connected 0-5\nbb 1.2.3.4:1@2 slave aa 0 0 x connected\nshort\n")
-	if claims[0].epoch != 7 || claims[1].epoch != 0 {
-		t.Errorf("%+v", claims)
-	}
-}
-
 func TestEndpoint(t *testing.T) {
 	for _, c := range []struct{ to, reached, want string }{
 		{"10.0.0.1:7000", "h:1", "10.0.0.1:7000"},

@@ -101,12 +101,18 @@ func (f *flow) run(topic string) {
 
 // one publishes an event; every other has little patience, so that some fail with a fault.
 func (f *flow) one(topic string, n int) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	timeout := patience
 	if n%2 == 0 {
-		ctx, cancel = context.WithTimeout(context.Background(), 150*time.Millisecond)
+		timeout = 150 * time.Millisecond
 	}
+	f.publish(topic, fmt.Sprint(n), timeout)
+}
+
+// publish publishes an event and notes what became of it.
+func (f *flow) publish(topic, id string, timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	env := &transport.Envelope{Topic: topic, Publisher: flowPublisher, ID: fmt.Sprint(n), Payload: []byte(`{}`)}
+	env := &transport.Envelope{Topic: topic, Publisher: flowPublisher, ID: id, Payload: []byte(`{}`)}
 	results := make([]transport.Result, 1)
 	f.pub.Publish(ctx, []*transport.Envelope{env}, results)
 	f.mu.Lock()

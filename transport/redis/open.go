@@ -200,7 +200,9 @@ func askView(ctx context.Context, client rueidis.CoreClient, addr string, health
 	}
 	// Without epochs (a server that has only CLUSTER SLOTS) all views weigh the same.
 	if nodes, err := textOf(replies[1]); err == nil {
-		addEpochs(claims, nodes)
+		members := parseMembers(nodes)
+		addEpochs(claims, members)
+		addReplicas(claims, members, addr)
 	}
 	view := nodeView{from: addr, claims: claims}
 	if health {
