@@ -9,6 +9,8 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"go.uber.org/zap"
+
+	"github.com/shardbus/shardbus/internal/errguard"
 )
 
 // Actor is the behaviour of one key: what Handle and Stop close over is its
@@ -151,7 +153,7 @@ func (c *company[T]) engage(ctx context.Context, d *Delivery, key string) (m *me
 	}
 	a, err := c.build(ctx, key)
 	if err != nil {
-		return nil, fmt.Errorf("building the actor of key %q: %w", key, err)
+		return nil, fmt.Errorf("building the actor of key %q: %w", key, errguard.Safe(err))
 	}
 	if a.Handle == nil {
 		return nil, fmt.Errorf("building the actor of key %q: %w", key, ErrNilHandler)
@@ -225,10 +227,10 @@ func (c *company[T]) passivate(tr *troupe[T], m *member[T]) {
 	defer cancel()
 	defer func() {
 		if r := recover(); r != nil {
-			c.log.Error("an actor's Stop panicked", zap.String("key", m.key), zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
+			c.log.Error("an actor's Stop panicked", zap.String("key", m.key), zap.String("panic", errguard.Format(r)), zap.ByteString("stack", debug.Stack()))
 		}
 	}()
 	if err := m.Stop(ctx); err != nil {
-		c.log.Error("an actor did not stop in order", zap.String("key", m.key), zap.Error(err))
+		c.log.Error("an actor did not stop in order", zap.String("key", m.key), zap.Error(errguard.Safe(err)))
 	}
 }

@@ -197,7 +197,7 @@ func await[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], a *asker[
 	case <-a.replied:
 		return nil
 	case <-ended:
-		return fail(context.Cause(ctx), "")
+		return fail(causeOf(ctx), "")
 	}
 }
 

@@ -121,7 +121,7 @@ func (in *intake[T]) awaitRoom(p *producer, full *lane[T], hash uint64) error {
 					l.hurry(w)
 				}
 			case <-p.ctx.Done():
-				return fail(context.Cause(p.ctx), fmt.Sprintf("its mailbox of %d stayed full; the event entered no mailbox", s.opts.capacity))
+				return fail(causeOf(p.ctx), fmt.Sprintf("its mailbox of %d stayed full; the event entered no mailbox", s.opts.capacity))
 			case <-stop:
 				return fail(ErrClosed, "the bus shut down while its mailbox was full")
 			}

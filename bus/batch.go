@@ -2,8 +2,9 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"time"
+
+	"github.com/shardbus/shardbus/internal/errguard"
 )
 
 // batchChunk is how many events of a batch enter under one hold of the intake's
@@ -85,7 +86,7 @@ func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
 			continue
 		}
 		in.commitAll()
-		if err = in.awaitRoom(&b.p, full, b.hashes[n]); errors.Is(err, ErrMailboxFull) {
+		if err = in.awaitRoom(&b.p, full, b.hashes[n]); errguard.Is(err, ErrMailboxFull) {
 			b.failed = append(b.failed, IndexedError{Index: start + n, Err: err})
 			n++
 		} else if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/shardbus/shardbus/internal/errguard"
 	"github.com/shardbus/shardbus/internal/inspect"
 	"github.com/shardbus/shardbus/supervisor"
 	"github.com/shardbus/shardbus/transport"
@@ -157,7 +158,7 @@ func (b *Bus) serveTransport() error {
 		MaxRestarts: supervisor.Unlimited, // an outage of the broker must not end the bus
 		OnEvent: func(e supervisor.Event) {
 			if e.Err != nil {
-				b.log.Warn("transport", zap.Stringer("event", e.Kind), zap.String("path", e.Path), zap.Error(e.Err))
+				b.log.Warn("transport", zap.Stringer("event", e.Kind), zap.String("path", e.Path), zap.Error(errguard.Safe(e.Err)))
 			}
 		},
 	}, child)
@@ -176,7 +177,7 @@ func (b *Bus) serveTransport() error {
 			defer claimer.Release()
 		}
 		if b.served = root.Serve(b.work); b.served != nil {
-			b.log.Error("the transport did not end in order", zap.Error(b.served))
+			b.log.Error("the transport did not end in order", zap.Error(errguard.Safe(b.served)))
 		}
 	})
 	return nil
@@ -187,7 +188,7 @@ func (b *Bus) serveTransport() error {
 func (b *Bus) tidy(f func(ctx context.Context) error) {
 	b.goWork(func() {
 		if err := f(b.work); err != nil && b.work.Err() == nil {
-			b.log.Warn("the transport did not unsubscribe", zap.Error(err))
+			b.log.Warn("the transport did not unsubscribe", zap.Error(errguard.Safe(err)))
 		}
 	})
 }
@@ -263,7 +264,7 @@ func (n *notifier) wait(ctx context.Context, cond func() bool) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return causeOf(ctx)
 		}
 	}
 }

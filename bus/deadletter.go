@@ -2,12 +2,13 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/shardbus/shardbus/internal/errguard"
 )
 
 // Letter is a dead letter: an event that was given up, and why.
@@ -70,7 +71,7 @@ func (s *Subscription) keepDeadLetter(ctx context.Context, letter Letter) {
 func (s *Subscription) callback(name string, f func()) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.log().Error(name+" panicked", zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
+			s.log().Error(name+" panicked", zap.String("panic", errguard.Format(r)), zap.ByteString("stack", debug.Stack()))
 		}
 	}()
 	f()
@@ -109,8 +110,7 @@ func (s *Subscription) Replay(ctx context.Context, match func(Letter) bool) (int
 		}
 		if err := s.engine.replay(ctx, l.Delivery); err != nil {
 			s.putBack(l)
-			var e *Error
-			if errors.As(err, &e) {
+			if e, ok := errguard.As[*Error](err); ok {
 				err = &Error{Op: "replay", Topic: s.info.name, Subscription: s.name, Err: e.Err,
 					Detail: fmt.Sprintf("%d of %d dead letters offered", n, len(letters))}
 			}

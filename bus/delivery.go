@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/codec"
+	"github.com/shardbus/shardbus/internal/errguard"
 	"github.com/shardbus/shardbus/transport"
 )
 
@@ -149,7 +150,7 @@ func (d *Delivery) Decode(c codec.Codec) error {
 	}
 	if err := c.Decode(d.head.env.Payload, d.value); err != nil {
 		d.info.reset(d.value) // a half-filled value is no value
-		return DeadLetter(&Error{Op: "decode", Topic: d.info.name, Subscription: d.sub, Err: err})
+		return DeadLetter(&Error{Op: "decode", Topic: d.info.name, Subscription: d.sub, Err: errguard.Safe(err)})
 	}
 	d.encoded = false
 	return nil

@@ -1,10 +1,12 @@
 package bus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/shardbus/shardbus/internal/errguard"
 	"github.com/shardbus/shardbus/router"
 )
 
@@ -38,6 +40,11 @@ var (
 	// ErrGoexit: a handler ended its goroutine with runtime.Goexit, as
 	// testing.T.FailNow does.
 	ErrGoexit = errors.New("handler called runtime.Goexit")
+	// ErrInvalidError: an error was returned whose own methods panic, end the goroutine,
+	// or describe a chain of causes without end. A nil pointer that is returned as an
+	// error is the usual case. It counts as a failure like any other; what Unwrap, Is
+	// and As could tell is still found in the error that stands for it.
+	ErrInvalidError = errguard.ErrBroken
 	// ErrForeignBatchError: a batch handler returned a BatchError that is not about
 	// its batch.
 	ErrForeignBatchError = errors.New("BatchError of another batch")
@@ -46,6 +53,17 @@ var (
 	// ErrWrongType: an event was asked for as another type than its topic's.
 	ErrWrongType = errors.New("wrong event type")
 )
+
+// The errors of this package ask those that they wrap through errguard.
+var (
+	_ = errguard.Own[*Error]()
+	_ = errguard.Own[*BatchError]()
+	_ = errguard.Own[*PanicError]()
+	_ = errguard.Own[*Verdict]()
+)
+
+// causeOf is why ctx ended; the cause may be a user's error.
+func causeOf(ctx context.Context) error { return errguard.Safe(context.Cause(ctx)) }
 
 // Error is an operation of a bus that failed, and where. Context errors and the
 // Err… values of this package are found behind it with errors.Is.
@@ -68,7 +86,7 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, ": subscription %s", e.Subscription)
 	}
 	if e.Err != nil {
-		fmt.Fprintf(&b, ": %v", e.Err)
+		fmt.Fprintf(&b, ": %s", errguard.Text(e.Err))
 	}
 	if e.Detail != "" {
 		fmt.Fprintf(&b, ": %s", e.Detail)
@@ -109,8 +127,8 @@ func (e *BatchError) Error() string {
 		return fmt.Sprintf("bus: %s: 0%s events failed", what, of)
 	}
 	first := e.Failed[0]
-	return fmt.Sprintf("bus: %s: %d%s events failed, the first at index %d: %v",
-		what, len(e.Failed), of, first.Index, first.Err)
+	return fmt.Sprintf("bus: %s: %d%s events failed, the first at index %d: %s",
+		what, len(e.Failed), of, first.Index, errguard.Text(first.Err))
 }
 
 // Unwrap gives errors.Is and errors.As every cause.
@@ -129,7 +147,7 @@ type PanicError struct {
 	Stack []byte // the goroutine's stack, the panicking frame included
 }
 
-func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+func (e *PanicError) Error() string { return "panic: " + errguard.Format(e.Value) }
 
 // Unwrap is the panic's value if that was an error.
 func (e *PanicError) Unwrap() error {

@@ -7,6 +7,8 @@ import (
 	"math"
 	"runtime/debug"
 	"time"
+
+	"github.com/shardbus/shardbus/internal/errguard"
 )
 
 // lot is the batch that a lane of a SubscribeBatch has in hand, or is about to take.
@@ -429,12 +431,12 @@ func (b *lot[T]) handle(ctx context.Context) {
 	if len(b.messages) == 0 {
 		return
 	}
-	defer func() { // for the handler's panic, and for one of its error's methods
+	defer func() { // for the handler's panic
 		if r := recover(); r != nil {
 			b.failAll(&PanicError{Value: r, Stack: debug.Stack()})
 		}
 	}()
-	err := b.lane.sub.batch(ctx, b.messages)
+	err := errguard.Safe(b.lane.sub.batch(ctx, b.messages))
 	if err == nil {
 		return
 	}
@@ -453,7 +455,7 @@ func (b *lot[T]) handle(ctx context.Context) {
 	failed := make(map[int]error, len(be.Failed))
 	for _, f := range be.Failed {
 		if failed[f.Index] == nil {
-			failed[f.Index] = f.Err
+			failed[f.Index] = errguard.Safe(f.Err)
 			if f.Err == nil {
 				failed[f.Index] = errNamed
 			}

@@ -3,6 +3,8 @@ package bus
 import (
 	"context"
 	"runtime/debug"
+
+	"github.com/shardbus/shardbus/internal/errguard"
 )
 
 // Handler runs one attempt at a delivery. nil acknowledges it, an error fails
@@ -29,13 +31,15 @@ func chain(h Handler, middleware []Middleware) Handler {
 	return h
 }
 
-// guard makes a panic of h an error of h, so that the middleware around it
-// (Retry, Logging) sees a failed attempt like any other.
+// guard makes a panic of h an error of h, and its errors safe to be asked, so that the
+// middleware around it (Retry, Logging) sees a failed attempt like any other.
 func guard(h Handler) Handler {
 	return func(ctx context.Context, d *Delivery) (err error) {
 		returned := false
 		defer rescue(&returned, &err)
-		err = h(ctx, d)
+		if err = h(ctx, d); err != nil {
+			err = errguard.Safe(err)
+		}
 		returned = true
 		return err
 	}
@@ -74,6 +78,9 @@ func eventHandler[T any](h func(ctx context.Context, event T) error, guarded boo
 		}
 		if err == nil {
 			err = h(ctx, *d.value.(*T))
+		}
+		if err != nil {
+			err = errguard.Safe(err)
 		}
 		returned = true
 		return err

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/shardbus/shardbus/internal/errguard"
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
 )
@@ -170,17 +171,17 @@ func (t *Topic[T]) sendError(err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, transport.ErrClosed) {
+	if errguard.Is(err, transport.ErrClosed) {
 		err = errors.Join(ErrClosed, err)
 	}
-	return &Error{Op: "publish", Topic: t.info.name, Err: err}
+	return &Error{Op: "publish", Topic: t.info.name, Err: errguard.Safe(err)}
 }
 
 // encode makes the envelope of an event.
 func (t *Topic[T]) encode(event *T, o *publishOptions) (*transport.Envelope, error) {
 	payload, err := t.info.codec.Append(nil, event)
 	if err != nil {
-		return nil, &Error{Op: "publish", Topic: t.info.name, Err: err, Detail: "nothing was published"}
+		return nil, &Error{Op: "publish", Topic: t.info.name, Err: errguard.Safe(err), Detail: "nothing was published"}
 	}
 	seq := t.sent.Add(1)
 	env := &transport.Envelope{

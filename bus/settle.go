@@ -1,9 +1,9 @@
 package bus
 
 import (
-	"errors"
-	"runtime/debug"
 	"time"
+
+	"github.com/shardbus/shardbus/internal/errguard"
 )
 
 // judgment is what a failed attempt leads to.
@@ -21,23 +21,16 @@ type judgment struct {
 }
 
 // judge finds the verdict in err, or makes one: without a valid one the delivery
-// is a dead letter. The methods of err are user code: an error that panics when
-// it is asked (a typed nil, mostly) is a dead letter too.
+// is a dead letter. What is kept of err is safe to be asked: its methods are user code.
 func judge(err error) (j judgment) {
-	defer func() {
-		if r := recover(); r != nil {
-			pe := &PanicError{Value: r, Stack: debug.Stack()}
-			j = judgment{act: ActDeadLetter, err: pe, cause: pe, stack: pe.Stack}
-		}
-	}()
+	err = errguard.Safe(err)
 	j = judgment{act: ActDeadLetter, err: err, cause: err}
-	var pe *PanicError
-	if errors.As(err, &pe) && pe != nil {
+	if pe, ok := errguard.As[*PanicError](err); ok {
 		j.stack, j.panicked, j.thrown = pe.Stack, true, pe
 	}
-	j.panicked = j.panicked || errors.Is(err, ErrGoexit)
+	j.panicked = j.panicked || errguard.Is(err, ErrGoexit)
 	if v, ok := VerdictOf(err); ok && v.Action >= ActRetry && v.Action <= ActDiscard {
-		j.act, j.after, j.err = v.Action, max(0, v.After), v.Err
+		j.act, j.after, j.err = v.Action, max(0, v.After), errguard.Safe(v.Err)
 	}
 	return j
 }

@@ -76,7 +76,7 @@ func (b *Bus) Close() error {
 		select {
 		case <-s.Done():
 		case <-ctx.Done():
-			return &Error{Op: "close", Err: context.Cause(ctx), Detail: stillRunning(subs)}
+			return &Error{Op: "close", Err: causeOf(ctx), Detail: stillRunning(subs)}
 		}
 	}
 	// The transport's own grace, which is as long, ends first.
@@ -132,7 +132,7 @@ func (b *Bus) awaitWork(ctx context.Context) error {
 	case <-ended:
 		return b.served
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return causeOf(ctx)
 	}
 }
 

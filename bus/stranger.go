@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/shardbus/shardbus/internal/errguard"
 	"github.com/shardbus/shardbus/internal/mailbox"
 	"github.com/shardbus/shardbus/transport"
 )
@@ -74,7 +75,7 @@ func (in *intake[T]) introduce() {
 func (in *intake[T]) keyOf(env *transport.Envelope) (key string) {
 	defer func() {
 		if r := recover(); r != nil {
-			in.bus.log.Warn("a payload's key could not be found", zap.String("topic", env.Topic), zap.Any("panic", r))
+			in.bus.log.Warn("a payload's key could not be found", zap.String("topic", env.Topic), zap.String("panic", errguard.Format(r)))
 		}
 	}()
 	var v T

@@ -243,7 +243,7 @@ func (s *subscription[T]) leave(ctx context.Context) error {
 		defer func() { <-t.link }()
 	case <-ctx.Done():
 		s.detach()
-		return context.Cause(ctx)
+		return causeOf(ctx)
 	}
 	if left, was := s.remove(); left > 0 || !was {
 		return nil
@@ -279,7 +279,7 @@ func (t *Topic[T]) unsubscribeUnused(ctx context.Context) error {
 	case t.link <- struct{}{}:
 		defer func() { <-t.link }()
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return causeOf(ctx)
 	}
 	if len(t.subscriptions()) > 0 {
 		return nil

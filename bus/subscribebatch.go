@@ -2,7 +2,8 @@ package bus
 
 import (
 	"context"
-	"errors"
+
+	"github.com/shardbus/shardbus/internal/errguard"
 )
 
 // batchHandler is the handler of SubscribeBatch.
@@ -66,23 +67,24 @@ func (t *Topic[T]) SubscribeBatch(ctx context.Context, name string, h func(ctx c
 // verdict's cause or a panic's value. One that is joined with something else says
 // nothing clear, and counts as one that names no event.
 func batchErrorIn(err error) *BatchError {
-	for err != nil {
-		switch e := err.(type) { //nolint:errorlint // a walk down the chain, which some types end
-		case *BatchError:
-			return e
+	joined := false
+	be, ok := errguard.AsOutside[*BatchError](err, func(err error) (skip bool) {
+		switch err.(type) { //nolint:errorlint // a walk down the chain, which some types end
 		case *Verdict, *PanicError:
-			return nil
-		case interface{ Unwrap() error }:
-			err = e.Unwrap()
-		default:
-			var joined *BatchError
-			if errors.As(err, &joined) {
-				return &BatchError{}
-			}
-			return nil
+			return true
+		case *BatchError:
+		case interface{ Unwrap() []error }:
+			joined = true
 		}
+		return false
+	})
+	switch {
+	case !ok:
+		return nil
+	case joined:
+		return &BatchError{}
 	}
-	return nil
+	return be
 }
 
 // fits tells whether e can be about a batch of n events.

@@ -230,7 +230,7 @@ func (t *Topic[T]) attach(ctx context.Context, s *subscription[T]) error {
 	case t.link <- struct{}{}:
 		defer func() { <-t.link }()
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return causeOf(ctx)
 	}
 	if err := t.intake.add(s); err != nil {
 		return err
@@ -376,7 +376,7 @@ func (s *Subscription) awaitEnd(ctx context.Context) error {
 	case <-s.Done():
 		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return causeOf(ctx)
 	}
 }
 

@@ -1,9 +1,10 @@
 package bus
 
 import (
-	"errors"
 	"fmt"
 	"time"
+
+	"github.com/shardbus/shardbus/internal/errguard"
 )
 
 // Action is what becomes of a delivery after an attempt.
@@ -51,7 +52,7 @@ func (v *Verdict) Error() string {
 	default: // the others have no delay
 	}
 	if v.Err != nil {
-		text = fmt.Sprintf("%s: %v", text, v.Err)
+		text += ": " + errguard.Text(v.Err)
 	}
 	return text
 }
@@ -75,20 +76,17 @@ func DeadLetter(err error) error { return &Verdict{Action: ActDeadLetter, Err: e
 // discarded.
 func Discard(err error) error { return &Verdict{Action: ActDiscard, Err: err} }
 
-// VerdictOf finds the verdict in err's chain. Middleware uses it to leave alone
-// what was already decided further in.
+// VerdictOf finds the verdict in err's chain, but for one that was given to panic.
+// Middleware uses it to leave alone what was already decided further in. Whatever the
+// methods of err do, it returns: see [ErrInvalidError].
 func VerdictOf(err error) (*Verdict, bool) {
 	if err == nil {
 		return nil, false
 	}
-	var v *Verdict
-	if !errors.As(err, &v) || v == nil {
-		return nil, false
-	}
-	var pe *PanicError
-	var thrown *Verdict
-	if errors.As(err, &pe) && errors.As(pe.Unwrap(), &thrown) && thrown == v {
-		return nil, false
-	}
-	return v, true
+	return errguard.AsOutside[*Verdict](err, isPanic)
+}
+
+func isPanic(err error) bool {
+	_, ok := err.(*PanicError) //nolint:errorlint // the error itself, for a walk down the chain
+	return ok
 }

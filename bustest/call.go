@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/internal/errguard"
 )
 
 // CallOption configures one [Call].
@@ -165,7 +166,7 @@ func (o *Outcome) judge(sub *bus.Subscription) {
 		if n := len(o.Attempts); n > 0 {
 			o.Err = o.Attempts[n-1].Err
 			if v, ok := bus.VerdictOf(o.Err); ok {
-				o.Err = v.Err
+				o.Err = errguard.Safe(v.Err)
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/internal/errguard"
 )
 
 // attempt is one call of a subscription's middleware and handler.
@@ -22,7 +23,7 @@ type attempt struct {
 func (b *Bus) record(next bus.Handler) bus.Handler {
 	return func(ctx context.Context, d *bus.Delivery) error {
 		n, began := b.begun.Add(1), time.Now()
-		err := b.labelled(ctx, d, next)
+		err := errguard.Safe(b.labelled(ctx, d, next))
 		a := attempt{n: n, d: d.Clone(), err: err, began: began, took: time.Since(began)}
 		b.mu.Lock()
 		b.mu.attempts = append(b.mu.attempts, a)

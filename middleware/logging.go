@@ -2,8 +2,6 @@ package middleware
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -11,6 +9,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/internal/errguard"
 )
 
 const (
@@ -107,7 +106,7 @@ func judge(err error) judgement {
 		}
 	}
 	if cause != nil {
-		j.cause = cause.Error()
+		j.cause = errguard.Text(cause)
 	}
 	if len(j.cause) > longestCause {
 		j.cause = strings.Clone(j.cause[:longestCause])
@@ -133,7 +132,7 @@ func describe(d *bus.Delivery) []zap.Field {
 func keyOf(d *bus.Delivery) (key string) {
 	defer func() {
 		if r := recover(); r != nil {
-			key = fmt.Sprintf("!panic: %v", r)
+			key = "!panic: " + errguard.Format(r)
 		}
 	}()
 	return d.Key()
@@ -145,9 +144,8 @@ func describeFailure(d *bus.Delivery, err error, j judgement) []zap.Field {
 	if j.after > 0 {
 		fields = append(fields, zap.Duration("after", j.after))
 	}
-	fields = append(fields, zap.Error(err))
-	var pe *bus.PanicError
-	if errors.As(err, &pe) {
+	fields = append(fields, zap.Error(errguard.Safe(err)))
+	if pe, ok := errguard.As[*bus.PanicError](err); ok {
 		fields = append(fields, zap.ByteString("stack", pe.Stack))
 	}
 	return fields

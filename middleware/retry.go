@@ -2,7 +2,6 @@ package middleware
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/internal/errguard"
 )
 
 const (
@@ -68,10 +68,12 @@ type GiveUpError struct {
 
 func (e *GiveUpError) Error() string {
 	if e.Attempts == 1 {
-		return fmt.Sprintf("gave up after 1 attempt: %v", e.Err)
+		return "gave up after 1 attempt: " + errguard.Text(e.Err)
 	}
-	return fmt.Sprintf("gave up after %d attempts: %v", e.Attempts, e.Err)
+	return fmt.Sprintf("gave up after %d attempts: %s", e.Attempts, errguard.Text(e.Err))
 }
+
+var _ = errguard.Own[*GiveUpError]()
 
 func (e *GiveUpError) Unwrap() error { return e.Err }
 
@@ -133,6 +135,7 @@ func (cfg *RetryConfig) decide(ctx context.Context, d *bus.Delivery, err error) 
 	if _, decided := bus.VerdictOf(err); decided || ended(ctx) {
 		return err
 	}
+	err = errguard.Safe(err) // If and OnGiveUp ask it, and it may be a middleware's
 	attempt := d.Attempt()
 	if (cfg.MaxAttempts < 0 || attempt < cfg.MaxAttempts) && (cfg.If == nil || cfg.If(err)) {
 		return bus.RetryAfter(cfg.delay(attempt), err)
@@ -146,7 +149,7 @@ func (cfg *RetryConfig) decide(ctx context.Context, d *bus.Delivery, err error) 
 
 // ended tells whether the subscription that ctx belongs to ends abruptly.
 func ended(ctx context.Context) bool {
-	return ctx.Err() != nil && errors.Is(context.Cause(ctx), bus.ErrClosed)
+	return ctx.Err() != nil && errguard.Is(context.Cause(ctx), bus.ErrClosed)
 }
 
 // delay is the time between the given attempt, counted from 1, and the next.

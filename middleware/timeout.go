@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/internal/errguard"
 )
 
 // ErrTimeout is in the error of an attempt that ran out of the time [Timeout]
@@ -58,10 +59,10 @@ func (c *timeoutCause) Is(target error) bool {
 func (c *timeoutCause) explain(ctx context.Context, d *bus.Delivery, err error) error {
 	ours, ok := context.Cause(ctx).(*timeoutCause) //nolint:errorlint // the cause itself, not one that wraps it
 	switch {
-	case !ok || ours != c || !errors.Is(err, context.DeadlineExceeded):
+	case !ok || ours != c || !errguard.Is(err, context.DeadlineExceeded):
 		return err
-	case errors.Is(err, error(c)): // the handler returned the cause
-		return fmt.Errorf("%s/%s: %w", d.Topic(), d.Subscription(), err)
+	case errguard.Is(err, error(c)): // the handler returned the cause
+		return fmt.Errorf("%s/%s: %w", d.Topic(), d.Subscription(), errguard.Safe(err))
 	}
-	return fmt.Errorf("%s/%s: %w: %w", d.Topic(), d.Subscription(), c, err)
+	return fmt.Errorf("%s/%s: %w: %w", d.Topic(), d.Subscription(), c, errguard.Safe(err))
 }

@@ -86,9 +86,9 @@ func (w *window) enter(key windowKey, attempt int, now time.Time) error {
 
 // leave says how the event that entered ended its attempt.
 func (w *window) leave(key windowKey, attempt int, err error, now time.Time) {
+	v, decided := bus.VerdictOf(err) // asks err's methods: not under the lock
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	v, decided := bus.VerdictOf(err)
 	switch {
 	case err == nil:
 		w.rememberLocked(key, now)

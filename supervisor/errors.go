@@ -5,6 +5,16 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/shardbus/shardbus/internal/errguard"
+)
+
+// The errors of this package ask those that they wrap through errguard.
+var (
+	_ = errguard.Own[*PanicError]()
+	_ = errguard.Own[*TooManyRestarts]()
+	_ = errguard.Own[*EscalateError]()
+	_ = errguard.Own[*AbandonedError]()
 )
 
 // What a child's Serve may return (as it is or wrapped).
@@ -65,7 +75,7 @@ type PanicError struct {
 }
 
 // Error returns the panic value, without the stack.
-func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+func (e *PanicError) Error() string { return "panic: " + errguard.Format(e.Value) }
 
 // Unwrap returns the panic value if it is an error.
 func (e *PanicError) Unwrap() error {
@@ -129,7 +139,7 @@ func (e *AbandonedError) Error() string {
 	}
 	text := "supervisor: abandoned, still running: " + strings.Join(names, ", ")
 	if e.Err != nil {
-		text += ": " + e.Err.Error()
+		text += ": " + errguard.Text(e.Err)
 	}
 	return text
 }
@@ -141,7 +151,7 @@ func reason(err error) string {
 	if err == nil {
 		return "returned nil"
 	}
-	return err.Error()
+	return errguard.Text(err)
 }
 
 // outcome is how a child's Serve ended, as far as decisions go.
@@ -171,20 +181,11 @@ func judge(err error) outcome {
 // package: what a supervisor below reports about its own children, and what a
 // child panicked with, are no verdicts for the supervisor above.
 func says(err, verdict error) bool {
-	if err == verdict { //nolint:errorlint // this is the walk that errors.Is does
-		return true
-	}
-	switch e := err.(type) { //nolint:errorlint // as above
-	case *EscalateError, *TooManyRestarts, *AbandonedError, *PanicError:
-		return false
-	case interface{ Unwrap() error }:
-		return says(e.Unwrap(), verdict)
-	case interface{ Unwrap() []error }:
-		for _, inner := range e.Unwrap() {
-			if says(inner, verdict) {
-				return true
-			}
+	return errguard.IsOutside(err, verdict, func(err error) (skip bool) {
+		switch err.(type) { //nolint:errorlint // the error itself, for a walk down the chain
+		case *EscalateError, *TooManyRestarts, *AbandonedError, *PanicError:
+			return true
 		}
-	}
-	return false
+		return false
+	})
 }

@@ -2,8 +2,9 @@ package supervisor
 
 import (
 	"context"
-	"errors"
 	"runtime/debug"
+
+	"github.com/shardbus/shardbus/internal/errguard"
 )
 
 // runKey finds the run that a context belongs to.
@@ -82,13 +83,13 @@ func (s *Supervisor) run(ctx context.Context, r *run, cancel context.CancelCause
 		cancel(errEnded) // whatever the child left behind under its context
 		s.exited(r, out, err)
 	}()
-	err = r.child.node.rule.Serve(ctx)
+	err = errguard.Safe(r.child.node.rule.Serve(ctx))
 	returned = true
 }
 
 func (s *Supervisor) exited(r *run, out outcome, err error) {
 	in := input{what: inExit, node: &r.child.node, incarnation: r.incarnation, out: out, err: err}
-	if left := (*AbandonedError)(nil); errors.As(err, &left) {
+	if left, ok := errguard.As[*AbandonedError](err); ok {
 		for _, path := range left.Paths {
 			in.left = append(in.left, r.child.node.rule.Name+"/"+path)
 		}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/shardbus/shardbus/internal/errguard"
 )
 
 // State is the state of one node of a [Tree].
@@ -136,7 +138,7 @@ func readable(d time.Duration) time.Duration {
 // oneLine is the text of err, cut to what fits a line.
 func oneLine(err error) string {
 	const limit = 120
-	text := []rune(err.Error())
+	text := []rune(errguard.Text(err))
 	if len(text) > limit {
 		text = append(text[:limit-1], '…')
 	}
