@@ -64,7 +64,7 @@ func (t *Topic[T]) Spawn(ctx context.Context, name string, build func(ctx contex
 		grace: t.bus.cfg.Grace, base: context.WithoutCancel(ctx),
 		log: t.bus.log.With(zap.String("topic", t.info.name), zap.String("subscription", name)),
 	}
-	return t.subscribe(ctx, name, c.handle, o, special[T]{attendant: c})
+	return t.subscribe(ctx, name, c.handle, o, special[T]{attendant: c, given: build})
 }
 
 // company is the actors of a subscription.

@@ -33,9 +33,17 @@ type Delivery struct {
 	encoded bool // *T is still zero and the payload stands in head.env
 	info    *topicInfo
 	sub     string
-	lane    int // its number
+	lane    int32 // its number
+	place   int32 // in batch
 	batch   batchOf
-	place   int // in batch
+	check   *checkedAttempt // nil without Config.Debug
+}
+
+// used notes a call of a method for Config.Debug. Without that it costs a look.
+func (d *Delivery) used(method string) {
+	if d.check != nil {
+		d.check.used(method)
+	}
 }
 
 // batchOf is a batch that deliveries enter at the end of their chains; nil for
@@ -45,14 +53,21 @@ type batchOf interface {
 }
 
 // Topic is the name of the event's topic.
-func (d *Delivery) Topic() string { return d.info.name }
+func (d *Delivery) Topic() string {
+	d.used("Delivery.Topic")
+	return d.info.name
+}
 
 // Subscription is the name of the subscription that handles it.
-func (d *Delivery) Subscription() string { return d.sub }
+func (d *Delivery) Subscription() string {
+	d.used("Delivery.Subscription")
+	return d.sub
+}
 
 // Partition is the partition the event came by; 0 in-process and where the
 // topic is not partitioned.
 func (d *Delivery) Partition() int {
+	d.used("Delivery.Partition")
 	if d.head.env == nil {
 		return 0
 	}
@@ -60,10 +75,14 @@ func (d *Delivery) Partition() int {
 }
 
 // Attempt counts the starts of the handler for this event from 1.
-func (d *Delivery) Attempt() int { return d.attempt }
+func (d *Delivery) Attempt() int {
+	d.used("Delivery.Attempt")
+	return d.attempt
+}
 
 // ID identifies the event.
 func (d *Delivery) ID() MessageID {
+	d.used("Delivery.ID")
 	switch {
 	case d.head.env != nil && d.head.env.ID != "":
 		return MessageID{scope: d.head.env.ID}
@@ -75,6 +94,7 @@ func (d *Delivery) ID() MessageID {
 
 // Key is the event's ordering key; empty when it has none.
 func (d *Delivery) Key() string {
+	d.used("Delivery.Key")
 	if d.head.seq == 0 && d.head.env != nil && (d.encoded || d.head.env.Key != "") {
 		return d.head.env.Key
 	}
@@ -86,6 +106,7 @@ func (d *Delivery) Key() string {
 
 // Time is when the event was published; zero when that is unknown.
 func (d *Delivery) Time() time.Time {
+	d.used("Delivery.Time")
 	switch {
 	case d.head.at != 0:
 		return time.Unix(0, d.head.at)
@@ -97,6 +118,7 @@ func (d *Delivery) Time() time.Time {
 
 // Metadata are the event's headers; nil when there are none. Don't change it.
 func (d *Delivery) Metadata() Metadata {
+	d.used("Delivery.Metadata")
 	if d.head.env == nil {
 		return nil
 	}
@@ -106,6 +128,7 @@ func (d *Delivery) Metadata() Metadata {
 // Publisher is the incarnation of the bus that published the event; empty when
 // a stranger did.
 func (d *Delivery) Publisher() string {
+	d.used("Delivery.Publisher")
 	if d.head.seq != 0 {
 		return d.info.publisher
 	}
@@ -117,11 +140,15 @@ func (d *Delivery) Publisher() string {
 
 // Encoded tells whether the event is still bytes: true for an event off a
 // transport until Decode, or the Codec middleware, has run in this attempt.
-func (d *Delivery) Encoded() bool { return d.encoded }
+func (d *Delivery) Encoded() bool {
+	d.used("Delivery.Encoded")
+	return d.encoded
+}
 
 // Payload is the encoded event as it came off the transport, and whether there
 // is one: an event handed over in-process never was encoded. Don't change it.
 func (d *Delivery) Payload() ([]byte, bool) {
+	d.used("Delivery.Payload")
 	if d.head.seq != 0 || d.head.env == nil {
 		return nil, false
 	}
@@ -131,6 +158,7 @@ func (d *Delivery) Payload() ([]byte, bool) {
 // ContentType is the media type of the payload; empty when unknown or when
 // there is no payload.
 func (d *Delivery) ContentType() string {
+	d.used("Delivery.ContentType")
 	if d.head.env == nil {
 		return ""
 	}
@@ -142,6 +170,7 @@ func (d *Delivery) ContentType() string {
 // never was encoded. The error is a [DeadLetter] verdict: another attempt would
 // not help. The engine calls it before the handler if no middleware did.
 func (d *Delivery) Decode(c codec.Codec) error {
+	d.used("Delivery.Decode")
 	if !d.encoded {
 		return nil
 	}
@@ -153,16 +182,20 @@ func (d *Delivery) Decode(c codec.Codec) error {
 		return DeadLetter(&Error{Op: "decode", Topic: d.info.name, Subscription: d.sub, Err: errguard.Safe(err)})
 	}
 	d.encoded = false
+	if d.check != nil {
+		d.check.wasDecoded()
+	}
 	return nil
 }
 
 // Clone is a copy of d as it is now that is safe to keep, as a test or an archive
 // does. What the event points to is shared with the original.
 func (d *Delivery) Clone() *Delivery {
+	d.used("Delivery.Clone")
 	own, head, value := *d, *d.head, reflect.New(d.info.typ)
 	value.Elem().Set(reflect.ValueOf(d.value).Elem())
 	own.head, own.value = &head, value.Interface()
-	own.batch, own.place = nil, 0
+	own.batch, own.place, own.check = nil, 0, nil
 	return &own
 }
 
@@ -171,6 +204,7 @@ func (d *Delivery) Clone() *Delivery {
 // what it points to. Nothing is boxed or copied; the pointer is valid as long
 // as d is.
 func Value[T any](d *Delivery) (*T, bool) {
+	d.used("bus.Value")
 	v, ok := d.value.(*T)
 	if !ok || d.encoded {
 		return nil, false

@@ -18,6 +18,10 @@ type watcher struct{ list[string] }
 
 func (w *watcher) Subscribed(sub any) { w.add(sub.(*bus.Subscription).Name()) }
 
+func (w *watcher) Misused(topic, subscription, what string) {
+	w.add(topic + "/" + subscription + ": " + what)
+}
+
 func TestInspect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, err := bus.New(bus.Config{Transport: memory.NewBroker().Connect(), Grace: time.Second})

@@ -127,7 +127,7 @@ func newLane[T any](s *subscription[T], index int, log *mailbox.Log[cell[T]]) *l
 	l.run, l.node.taken = l.work, l.taken
 	l.wait.wakeAt.Store(noWaiter)
 	l.ctx = &laneContext{Context: s.context(), node: &l.node}
-	l.d.info, l.d.sub, l.d.lane = s.info, s.name, index
+	l.d.info, l.d.sub, l.d.lane = s.info, s.name, int32(index)
 	if s.batch != nil {
 		l.lot = &lot[T]{lane: l}
 	}

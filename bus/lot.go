@@ -284,7 +284,7 @@ func (b *lot[T]) open() {
 		c := &it.cell
 		it.d = b.lane.d
 		it.d.head, it.d.value, it.d.attempt = &c.head, &c.v, it.attempt
-		it.d.batch, it.d.place = b, i
+		it.d.batch, it.d.place = b, int32(i)
 		if it.d.encoded = c.seq == 0; it.d.encoded {
 			var zero T
 			c.v = zero // what the last attempt decoded
@@ -315,7 +315,7 @@ func (b *lot[T]) run() {
 	b.handled = false
 	start := time.Now()
 	ctx := b.lane.ctx
-	if !b.lane.sub.plain {
+	if s := b.lane.sub; !s.plain || s.bus.cfg.Debug {
 		b.attemptFrom(ctx, 0)
 	} else {
 		for i := range b.items {
@@ -400,7 +400,7 @@ func (b *lot[T]) enter(ctx context.Context, d *Delivery) error {
 	if err := b.admitAs(it, d); err != nil {
 		return err
 	}
-	b.attemptFrom(ctx, d.place+1)
+	b.attemptFrom(ctx, int(d.place)+1)
 	return it.result
 }
 

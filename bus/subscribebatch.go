@@ -60,7 +60,7 @@ func (t *Topic[T]) SubscribeBatch(ctx context.Context, name string, h func(ctx c
 		}
 		return h(ctx, []Message[T]{m})
 	}
-	return t.subscribe(ctx, name, end, o, special[T]{batch: h})
+	return t.subscribe(ctx, name, end, o, special[T]{batch: h, given: h})
 }
 
 // batchErrorIn is the BatchError that err is or wraps, or nil: not one that is a

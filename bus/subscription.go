@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -107,6 +108,7 @@ type special[T any] struct {
 	attendant attendant       // of actors
 	batch     batchHandler[T] // of batches
 	guarded   bool            // the handler is, where there is middleware
+	given     any             // the function of the user that handles; for Config.Debug
 }
 
 // attendant looks after what a handler keeps for each lane: actors. The lane's
@@ -134,7 +136,7 @@ func (t *Topic[T]) Subscribe(ctx context.Context, name string, h func(ctx contex
 	if err != nil {
 		return nil, t.subscribeError(name, err)
 	}
-	return t.subscribe(ctx, name, eventHandler(h, !t.plain(o)), o, special[T]{guarded: true})
+	return t.subscribe(ctx, name, eventHandler(h, !t.plain(o)), o, special[T]{guarded: true, given: h})
 }
 
 // SubscribeMessage is Subscribe for a handler that wants to know more of an
@@ -154,7 +156,7 @@ func (t *Topic[T]) SubscribeMessage(ctx context.Context, name string, h func(ctx
 			}
 		}
 		return h(ctx, message(d, *d.value.(*T)))
-	}, o, special[T]{})
+	}, o, special[T]{given: h})
 }
 
 // given says what a Subscribe was not given that it needs.
@@ -199,7 +201,11 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 	if !s.plain && !sp.guarded {
 		h = guard(h)
 	}
-	s.handler = chain(chain(h, o.use), t.bus.cfg.Use)
+	if t.bus.cfg.Debug {
+		s.handler = s.checked(h, sp.given, slices.Concat(t.bus.cfg.Use, o.use))
+	} else {
+		s.handler = chain(chain(h, o.use), t.bus.cfg.Use)
+	}
 	if _, s.asked = any(new(T)).(request); s.asked {
 		s.handler = replies(s.handler)
 		s.plain = false

@@ -6,8 +6,8 @@
 // [RequirePublished], [Handled], [DeadLettered] and their like look at them typed,
 // [WaitIdle], [WaitHandled] and [WaitPublished] wait for them. When the test is
 // over the bus is closed, and the test fails if anything of it is left running, if
-// a ledger does not balance, or if there is a dead letter that the test did not
-// look at.
+// a ledger does not balance, if there is a dead letter that the test did not look at,
+// or if middleware or a handler used an event as it must not.
 //
 // [Bus.DropNext], [Bus.Disconnect], [Sever] and others do to a bus what brokers and
 // networks do. [Call] runs one event through a handler and its middleware,
@@ -47,6 +47,7 @@ type Bus struct {
 		published []*transport.Envelope // in order
 		attempts  []attempt             // that have ended
 		subs      []*bus.Subscription   // in order of Subscribe
+		misuses   []string
 		expected  map[*bus.Delivery]struct{}
 	}
 }
@@ -59,7 +60,9 @@ type Bus struct {
 //   - if a ledger does not balance: a subscription's, or the numbers of what arrived
 //     and what gaps tell, see [AllowUnbalanced];
 //   - if a dead letter is left that no function of this package has returned, see
-//     [AllowDeadLetters].
+//     [AllowDeadLetters];
+//   - if middleware or a handler misused what it was given, as bus.Config.Debug says,
+//     which is on: see [AllowMisuse], [WithoutDebug].
 func New(t testing.TB, opts ...Option) *Bus {
 	t.Helper()
 	b := &Bus{t: t}
@@ -90,7 +93,7 @@ func New(t testing.TB, opts ...Option) *Bus {
 	if cfg.Grace == 0 {
 		cfg.Grace = b.patience() // on a machine that is busy with other tests
 	}
-	cfg.Transport = b.link
+	cfg.Transport, cfg.Debug = b.link, !b.opts.unchecked
 	cfg.Use = append([]bus.Middleware{b.record}, cfg.Use...)
 	inner, err := bus.New(cfg)
 	if err != nil {
@@ -113,6 +116,13 @@ func (b watcher) Subscribed(sub any) {
 	b.mu.subs = append(b.mu.subs, sub.(*bus.Subscription))
 	b.mu.Unlock()
 	b.link.hub.notify()
+}
+
+// Misused keeps a report for the clean-up.
+func (b watcher) Misused(topic, subscription, what string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.misuses = append(b.mu.misuses, topic+"/"+subscription+": "+what)
 }
 
 // Subscriptions lists the bus's subscriptions, those that have ended included, in

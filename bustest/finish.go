@@ -2,6 +2,7 @@ package bustest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/shardbus/shardbus/bus"
@@ -33,6 +34,18 @@ func (b *Bus) finish() {
 	for _, what := range letters {
 		b.t.Errorf("bustest: %s", what)
 	}
+	if !b.opts.misuse {
+		for _, what := range b.misuses() {
+			b.t.Errorf("bustest: %s (AllowMisuse accepts it)", what)
+		}
+	}
+}
+
+// misuses are the reports of bus.Config.Debug.
+func (b *Bus) misuses() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.mu.misuses)
 }
 
 // unbalanced says which ledgers don't add up once the bus is closed.

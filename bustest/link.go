@@ -54,9 +54,35 @@ func newLink(h *hub, b *Bus) *link {
 	return l
 }
 
-// Publish records each envelope before it delivers it: who saw an event handled
-// finds it published. What is refused is taken off again.
+// Capabilities are those of the broker, with the limit of [MaxPayload].
+func (l *link) Capabilities() transport.Capabilities {
+	c := l.Transport.Capabilities()
+	switch n := l.bus.opts.maxPayload; {
+	case n == 0:
+		c.MaxPayload = transport.DefaultMaxPayload
+	case n > 0:
+		c.MaxPayload = n
+	}
+	return c
+}
+
+// Publish refuses what is too large, and publishes the rest.
 func (l *link) Publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
+	can := l.Capabilities()
+	start := 0 // of the envelopes that are small enough, and not yet published
+	for i, env := range envs {
+		if err := can.CheckPayload(env.Payload); err != nil {
+			l.publish(ctx, envs[start:i], results[start:i])
+			results[i] = transport.Result{Err: fmt.Errorf("bustest: publish to %q: %w", env.Topic, err)}
+			start = i + 1
+		}
+	}
+	l.publish(ctx, envs[start:], results[start:])
+}
+
+// publish records each envelope before it delivers it: who saw an event handled
+// finds it published. What is refused is taken off again.
+func (l *link) publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
 	l.bus.keep(envs)
 	l.hub.mu.Lock()
 	plain := len(l.faults) == 0 && l.reachableLocked() == nil

@@ -17,11 +17,14 @@ type options struct {
 	letters    bool
 	goroutines bool
 	unbalanced bool
+	misuse     bool
+	unchecked  bool // WithoutDebug
+	maxPayload int  // 0 is the default, less none
 }
 
 // Config gives the bus a configuration, for middleware of the bus, a logger,
 // bounds. Its Transport must be nil. Without a Logger the bus logs to the test;
-// without a Grace it is that of [Patience].
+// without a Grace it is that of [Patience]; Debug is on, see [WithoutDebug].
 func Config(cfg bus.Config) Option { return func(o *options) { o.config = cfg } }
 
 // SharedWith puts the bus on the broker of another, as two processes share a
@@ -48,3 +51,22 @@ func AllowGoroutines() Option { return func(o *options) { o.goroutines = true } 
 // AllowUnbalanced accepts ledgers that don't balance. Only a defect of a
 // transport or of the engine makes one; this is to go on in spite of it.
 func AllowUnbalanced() Option { return func(o *options) { o.unbalanced = true } }
+
+// AllowMisuse accepts what bus.Config.Debug reports: middleware that calls next twice, a
+// Delivery that is used too late. The log has the reports nevertheless.
+func AllowMisuse() Option { return func(o *options) { o.misuse = true } }
+
+// WithoutDebug leaves bus.Config.Debug off: nobody looks at how middleware and handlers
+// use what they are given. It is for tests that measure, or whose events are large.
+func WithoutDebug() Option { return func(o *options) { o.unchecked = true } }
+
+// MaxPayload is the largest payload that the bus publishes, in bytes: the Publish of a
+// larger one fails with transport.ErrTooLarge, as on Redis. Default 1 MiB, which is
+// that of transport/redis; there it is Config.MaxPayload. Less than 1 is no limit.
+func MaxPayload(n int) Option {
+	return func(o *options) {
+		if o.maxPayload = n; n < 1 {
+			o.maxPayload = -1
+		}
+	}
+}

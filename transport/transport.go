@@ -12,6 +12,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // Errors that transports return, wrapped with where it happened.
@@ -123,4 +124,17 @@ type Capabilities struct {
 	Name string
 	// MaxPayload is the largest payload in bytes; 0 means no limit.
 	MaxPayload int
+}
+
+// DefaultMaxPayload is the MaxPayload of a transport to a server, where nothing else is
+// configured: 1 MiB.
+const DefaultMaxPayload = 1 << 20
+
+// CheckPayload says whether a payload is small enough for MaxPayload. The error wraps
+// ErrTooLarge.
+func (c Capabilities) CheckPayload(payload []byte) error {
+	if c.MaxPayload > 0 && len(payload) > c.MaxPayload {
+		return fmt.Errorf("%w: the payload has %d bytes, MaxPayload is %d", ErrTooLarge, len(payload), c.MaxPayload)
+	}
+	return nil
 }

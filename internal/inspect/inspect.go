@@ -6,6 +6,8 @@ package inspect
 type Watcher interface {
 	// Subscribed is called with each new *bus.Subscription, when it is live.
 	Subscribed(sub any)
+	// Misused is called with each report of Config.Debug, from any goroutine.
+	Misused(topic, subscription, what string)
 }
 
 // Bus is what a bus shows. All methods are safe for concurrent use, save Watch.

@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport"
 	"go.uber.org/zap"
 )
 
 // Defaults of [Config].
 const (
-	DefaultMaxPayload     = 1 << 20
+	DefaultMaxPayload     = transport.DefaultMaxPayload
 	DefaultPublishTimeout = 15 * time.Second
 	DefaultCommandTimeout = time.Second
 	DefaultQueueEvents    = 8192

@@ -96,9 +96,8 @@ func (t *Transport) write(ctx context.Context, w *writer, c *call, queued bool) 
 
 // route checks an envelope and returns where it goes.
 func (t *Transport) route(env *transport.Envelope) (route, error) {
-	if len(env.Payload) > t.cfg.MaxPayload {
-		return route{}, fmt.Errorf("redis: publish to %q: %w: the payload has %d bytes, Config.MaxPayload is %d",
-			env.Topic, transport.ErrTooLarge, len(env.Payload), t.cfg.MaxPayload)
+	if err := t.Capabilities().CheckPayload(env.Payload); err != nil {
+		return route{}, fmt.Errorf("redis: publish to %q: %w", env.Topic, err)
 	}
 	to, err := t.routes.of(env)
 	if err != nil {
