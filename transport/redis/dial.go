@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/rueidis"
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
 // Names of our connections in CLIENT LIST.
@@ -27,16 +29,12 @@ const (
 	ringScale   = 4 // slots for pipelines, not for commands; each of our connections has one or two in flight
 )
 
-// option returns how to reach one node.
-func (c *Config) option(addr, name string) rueidis.ClientOption {
+// option returns how rueidis reaches one node, but for who dials.
+func (c *Config) option(addr string) rueidis.ClientOption {
 	return rueidis.ClientOption{
-		InitAddress:         []string{addr},
-		Username:            c.Username,
-		Password:            c.Password,
+		InitAddress:         []string{addr}, // neither user nor name: handshake has told them
 		TLSConfig:           c.TLS,
-		ClientName:          name,
 		Dialer:              net.Dialer{Timeout: c.CommandTimeout, KeepAlive: noKeepAlive},
-		DialCtxFn:           c.connect,
 		ConnWriteTimeout:    c.CommandTimeout,
 		ForceSingleClient:   true,
 		PipelineMultiplex:   -1,
@@ -71,32 +69,109 @@ func (c *Config) connect(ctx context.Context, addr string, d *net.Dialer, secure
 	return tls.Client(conn, secure), nil
 }
 
-// dial returns a client with one connection to the node. When that is lost the client makes another; ctx bounds its life.
+// dialer makes the connections of a client of rueidis.
+type dialer struct {
+	cfg    *Config
+	ctx    context.Context // bounds dialling; rueidis has none of ours
+	name   string
+	limits resp.Limits
+	login  *openLogin // nil: there is nothing to keep logged in
+	barred atomic.Bool
+	made   atomic.Pointer[socket] // the last
+}
+
+// dial is what rueidis calls.
+func (d *dialer) dial(_ context.Context, addr string, n *net.Dialer, secure *tls.Config) (net.Conn, error) {
+	if d.barred.Load() {
+		return nil, errNotYet
+	}
+	ctx, cancel := context.WithTimeout(d.ctx, d.patience())
+	defer cancel()
+	who, err := d.cfg.login(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := d.cfg.connect(ctx, addr, n, secure)
+	if err != nil {
+		return nil, err
+	}
+	told, err := d.cfg.handshake(ctx, conn, who, d.name)
+	if err != nil {
+		_ = withoutTLS(conn).Close() // the reason is told already
+		return nil, err
+	}
+	if d.login != nil {
+		d.login.l.schedule(d.login, who.Renew)
+	}
+	s := &socket{Conn: newGuard(conn, told, d.limits), told: told}
+	d.made.Store(s)
+	return s, nil
+}
+
+// patience is how long making a connection may take.
+func (d *dialer) patience() time.Duration {
+	if d.cfg.Credentials != nil {
+		return d.cfg.CommandTimeout + credentialsTimeout
+	}
+	return d.cfg.CommandTimeout
+}
+
+// hangUp closes the connection at once: rueidis gives a silent server a second to say something more.
+func (d *dialer) hangUp() {
+	if s := d.made.Load(); s != nil {
+		_ = s.Close() // it is of no use any more
+	}
+}
+
+// withoutTLS is the connection below: TLS says goodbye before it closes, and waits for a server that hangs.
+func withoutTLS(conn net.Conn) net.Conn {
+	if secure, ok := conn.(*tls.Conn); ok {
+		return secure.NetConn()
+	}
+	return conn
+}
+
+func (c *Config) newDialer(ctx context.Context, addr, name string) *dialer {
+	d := &dialer{cfg: c, ctx: ctx, name: name, limits: resp.Limits{Bulk: maxTold, Elements: maxElements}}
+	if c.Credentials != nil {
+		d.login = c.newLogin(addr)
+	}
+	return d
+}
+
+// dial returns a client with one connection to the node. When that is lost the client makes another; ctx bounds its life:
+// when it ends, what waits for an answer fails.
 func (c *Config) dial(ctx context.Context, addr, name string) (rueidis.Client, error) {
-	option := c.option(addr, name)
-	kept := c.authenticate(ctx, &option, addr)
+	option, d := c.option(addr), c.newDialer(ctx, addr, name)
+	option.DialCtxFn = d.dial
 	client, err := rueidis.NewClient(option)
 	if err != nil {
+		d.hangUp()
 		if client != nil {
 			client.Close()
 		}
 		return nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
 	}
-	if kept == nil {
-		return client, nil
+	k := keptClient{Client: client, dialer: d, release: func() {}, ended: context.AfterFunc(ctx, d.hangUp)}
+	if d.login != nil {
+		k.release = d.login.keep(client)
 	}
-	return keptClient{Client: client, release: kept.keep(client)}, nil
+	return k, nil
 }
 
-// keptClient is a client that is kept logged in.
+// keptClient is a client that hangs up at once, and is kept logged in.
 type keptClient struct {
 	rueidis.Client
+	dialer  *dialer
 	release func()
+	ended   func() bool // its context is not waited for any more
 }
 
 // Close closes the client.
 func (k keptClient) Close() {
+	k.ended()
 	k.release()
+	k.dialer.hangUp()
 	k.Client.Close()
 }
 
@@ -107,22 +182,10 @@ var errNotYet = errors.New("redis: only the dedicated connection is dialled")
 // connection beside its dedicated ones; its dialling is refused, which rueidis allows for single clients. closeAll does
 // not wait for the server, which may be silent.
 func (c *Config) dialDedicated(ctx context.Context, addr, name string) (conn rueidis.DedicatedClient, s *socket, closeAll func(), err error) {
-	option := c.option(addr, name)
-	kept := c.authenticate(ctx, &option, addr)
-	var dedicated atomic.Bool
-	var made atomic.Pointer[socket]
-	option.DialCtxFn = func(ctx context.Context, addr string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
-		if !dedicated.Load() {
-			return nil, errNotYet
-		}
-		conn, err := c.connect(ctx, addr, d, secure)
-		if err != nil {
-			return nil, err
-		}
-		s := &socket{Conn: conn}
-		made.Store(s)
-		return s, nil
-	}
+	option, d := c.option(addr), c.newDialer(ctx, addr, name)
+	d.limits = c.messageLimits()
+	d.barred.Store(true)
+	option.DialCtxFn = d.dial
 	client, err := rueidis.NewClient(option)
 	if client == nil || !errors.Is(err, errNotYet) {
 		if client != nil {
@@ -130,31 +193,28 @@ func (c *Config) dialDedicated(ctx context.Context, addr, name string) (conn rue
 		}
 		return nil, nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, err)
 	}
-	dedicated.Store(true)
+	d.barred.Store(false)
 	conn, _ = client.Dedicate()
+	release := func() {}
 	closeAll = func() {
-		if s := made.Load(); s != nil {
-			_ = s.Close() // rueidis gives a silent server a second to say something more
-		}
+		release()
+		d.hangUp()
 		conn.Close()
 		client.Close()
 	}
-	limit := c.CommandTimeout
-	if c.Credentials != nil {
-		limit += credentialsTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, d.patience())
 	defer cancel()
 	if err := conn.Do(ctx, conn.B().Ping().Build()).Error(); err != nil {
 		closeAll()
 		return nil, nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
 	}
-	if kept == nil {
-		return conn, made.Load(), closeAll, nil
+	s = d.made.Load()
+	switch {
+	case d.login == nil:
+	case s.told.resp3:
+		release = d.login.keep(conn)
+	default: // a subscriber's connection may not send AUTH: the next one logs in
+		release = d.login.keepBy(func(context.Context, ...string) error { return s.Close() })
 	}
-	release, end := kept.keep(conn), closeAll
-	return conn, made.Load(), func() {
-		release()
-		end()
-	}, nil
+	return conn, s, closeAll, nil
 }

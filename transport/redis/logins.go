@@ -38,24 +38,6 @@ func newLogins() *logins {
 	return &logins{wake: make(chan struct{}, 1), open: make(map[*openLogin]struct{})}
 }
 
-// authenticate makes each connection of an option ask Config.Credentials. What it returns is to be kept when the first
-// was made; nil if there is nothing to keep. ctx bounds the life of the connections.
-func (c *Config) authenticate(ctx context.Context, option *rueidis.ClientOption, addr string) *openLogin {
-	if c.Credentials == nil {
-		return nil
-	}
-	o := c.newLogin(addr)
-	option.AuthCredentialsFn = func(rueidis.AuthCredentialsContext) (rueidis.AuthCredentials, error) {
-		who, err := c.login(ctx, addr)
-		if err == nil {
-			o.l.schedule(o, who.Renew)
-		}
-		// Renewing is ours: when that fails, rueidis ends the connection.
-		return rueidis.AuthCredentials{Username: who.Username, Password: who.Password}, err
-	}
-	return o
-}
-
 // newLogin returns what keeps a connection to addr logged in.
 func (c *Config) newLogin(addr string) *openLogin {
 	l := c.logins

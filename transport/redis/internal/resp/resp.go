@@ -1,5 +1,5 @@
-// Package resp is the little of Redis' protocol that a publisher speaks: it writes commands, and reads the replies of
-// RESP2 that are no arrays. It does no I/O.
+// Package resp is what is needed of Redis' protocol. A publisher writes commands and reads the replies of RESP2 with it;
+// Scanner watches over what other clients read. It does no I/O.
 package resp
 
 import (
@@ -18,6 +18,7 @@ const (
 	Text                // Text; a status or a string
 	Nil                 // no string
 	Failure             // Text says why
+	List                // Text is the array as it arrived, see Words
 )
 
 // Reply is what a server answers to one command.
@@ -75,7 +76,8 @@ func header(dst []byte, mark byte, n int) []byte {
 // Bounds of a reply. No server comes near them in answer to what a publisher asks.
 const (
 	maxLine = 64 << 10
-	maxText = 16 << 20
+	maxText = 1 << 20
+	maxList = 1 << 10 // elements
 )
 
 // ErrProtocol is what Read's errors wrap: what arrives is no reply that is understood.
@@ -118,6 +120,17 @@ func Read(buf []byte) (r Reply, n int, err error) {
 			return r, 0, fmt.Errorf("%w: a string that does not end", ErrProtocol)
 		}
 		return Reply{Kind: Text, Text: string(text[:size])}, n + all, nil
+	case '*':
+		n, done, err := NewScanner(Limits{Bulk: maxText, Elements: maxList}).Next(buf)
+		switch {
+		case err != nil:
+			return r, 0, err
+		case !done && len(buf) > maxText:
+			return r, 0, fmt.Errorf("%w: an array of more than %d bytes", ErrProtocol, maxText)
+		case !done:
+			return r, 0, nil
+		}
+		return Reply{Kind: List, Text: string(buf[:n])}, n, nil
 	}
 	return r, 0, fmt.Errorf("%w: it begins with %q", ErrProtocol, buf[0])
 }

@@ -28,6 +28,7 @@ func TestRead(t *testing.T) {
 		{"$0\r\n\r\n", Reply{Kind: Text}},
 		{"$5\r\na\r\nbc\r\n", Reply{Kind: Text, Text: "a\r\nbc"}},
 		{"$-1\r\n", Reply{Kind: Nil}},
+		{"*2\r\n$1\r\na\r\n*1\r\n:7\r\n", Reply{Kind: List, Text: "*2\r\n$1\r\na\r\n*1\r\n:7\r\n"}},
 	} {
 		for cut := range len(c.in) {
 			if _, n, err := Read([]byte(c.in[:cut])); n != 0 || err != nil {
@@ -49,7 +50,7 @@ func TestRead(t *testing.T) {
 
 func TestReadRefuses(t *testing.T) {
 	for _, in := range []string{
-		"*1\r\n", "\r\n", "\n", ":\r\n", ":1x\r\n", ":1\n", "$x\r\n", "$-2\r\n", "$99999999999\r\n", "$1\r\nxyz", "HTTP/1.1 400\r\n",
+		"*-2\r\n", "*99999999\r\n", strings.Repeat("*1\r\n", 17), "*1\r\n>1\r\n", "|1\r\n", "$2000000\r\n", "\r\n", "\n", ":\r\n", ":1x\r\n", ":1\n", "$x\r\n", "$-2\r\n", "$99999999999\r\n", "$1\r\nxyz", "HTTP/1.1 400\r\n",
 		":99999999999999999999\r\n", "+" + strings.Repeat("x", maxLine) + "\r\n", strings.Repeat("x", maxLine+1),
 	} {
 		if r, n, err := Read([]byte(in)); !errors.Is(err, ErrProtocol) {
@@ -60,7 +61,7 @@ func TestReadRefuses(t *testing.T) {
 
 // FuzzRead: whatever arrives, a reply lies within it, and what is read of it does not depend on what follows.
 func FuzzRead(f *testing.F) {
-	for _, in := range []string{":1\r\n", "+OK\r\n", "-ERR\r\n", "$3\r\nabc\r\n", "$-1\r\n", ":1\r\n:2\r\n", "$3\r\nab", "*0\r\n"} {
+	for _, in := range []string{":1\r\n", "+OK\r\n", "-ERR\r\n", "$3\r\nabc\r\n", "$-1\r\n", ":1\r\n:2\r\n", "$3\r\nab", "*0\r\n", "*2\r\n:1\r\n*1\r\n$1\r\na\r\n"} {
 		f.Add([]byte(in))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {

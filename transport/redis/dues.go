@@ -1,0 +1,128 @@
+package redis
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
+)
+
+// dues is what a server is yet to answer on one connection of rueidis, in order. It is pure. It knows what rueidis takes for
+// granted: each command has one reply; a subscription has a push for each channel in place of it, or an error; rueidis sends
+// a PING behind each end of a subscription, and takes the PONG for the answer, since how many pushes there are is not known.
+// What is not so ends the process, not the connection, if rueidis sees it.
+type dues struct {
+	queue []due
+	skip  int  // pushes that belong to a subscription whose first has come
+	unsub bool // the last command was the end of a subscription
+}
+
+// due is what is to come for one command.
+type due struct {
+	kind     dueKind
+	channels int // of a subscription
+}
+
+type dueKind uint8
+
+const (
+	dueReply dueKind = iota
+	dueSubscribed
+	dueUnsubscribed
+	duePong // behind dueUnsubscribed
+)
+
+// subscribing reports whether a word says that a subscription begins.
+func subscribing(word []byte) bool {
+	return bytes.EqualFold(word, []byte("ssubscribe")) || bytes.EqualFold(word, []byte("subscribe")) || bytes.EqualFold(word, []byte("psubscribe"))
+}
+
+// unsubscribing reports whether a word says that a subscription ends.
+func unsubscribing(word []byte) bool {
+	return bytes.EqualFold(word, []byte("sunsubscribe")) || bytes.EqualFold(word, []byte("unsubscribe")) || bytes.EqualFold(word, []byte("punsubscribe"))
+}
+
+// asked takes in a command.
+func (d *dues) asked(command *resp.Message) {
+	next := due{kind: dueReply}
+	switch name := command.Head(); {
+	case subscribing(name):
+		next = due{kind: dueSubscribed, channels: command.N - 1}
+	case unsubscribing(name):
+		next.kind = dueUnsubscribed
+	case d.unsub:
+		next.kind = duePong
+	}
+	d.unsub = next.kind == dueUnsubscribed
+	d.queue = append(d.queue, next)
+}
+
+// first returns what comes next.
+func (d *dues) first() (next due, is bool) {
+	if len(d.queue) == 0 {
+		return due{}, false
+	}
+	return d.queue[0], true
+}
+
+func (d *dues) pop() { d.queue = d.queue[:copy(d.queue, d.queue[1:])] }
+
+// arrived takes in a message that is no event. An error says that it must not be handed on.
+func (d *dues) arrived(m *resp.Message) error {
+	next, is := d.first()
+	switch {
+	case m.Type == '>' && unsubscribing(m.Head()):
+		if d.skip > 0 {
+			return fmt.Errorf("%w: the end of a subscription among the confirmations of others", errUnasked)
+		}
+		return nil // it says so unasked, too, when a slot moves
+	case m.Type == '>' && subscribing(m.Head()):
+		switch {
+		case d.skip > 0:
+			d.skip--
+		case next.kind == dueSubscribed:
+			d.skip = max(0, next.channels-1)
+			d.pop()
+		default:
+			return fmt.Errorf("%w: a subscription was confirmed", errUnasked)
+		}
+		return nil
+	case m.Type == '>':
+		return nil
+	case !is:
+		return fmt.Errorf("%w: %q", errUnasked, m.Head())
+	}
+	wrong := fmt.Errorf("%w: %q in answer to a subscription", errUnasked, m.Head())
+	switch next.kind {
+	case dueSubscribed:
+		if m.Type != '-' || string(m.Head()) == "QUEUED" {
+			return wrong
+		}
+	case dueUnsubscribed:
+		switch {
+		case pong(m):
+			d.pop() // that of the PING, too
+		case m.Type != '-' || string(m.Head()) == "QUEUED":
+			return wrong
+		}
+	case duePong:
+		if !pong(m) {
+			return wrong
+		}
+	case dueReply:
+	}
+	d.pop()
+	return nil
+}
+
+// pong reports whether rueidis takes a message for the answer to a PING behind the end of a subscription.
+func pong(m *resp.Message) bool {
+	switch head := m.Head(); m.Type {
+	case '*', '~', '%':
+		return string(head) == "pong"
+	case '-':
+		return bytes.HasPrefix(head, []byte("LOADING")) || bytes.HasPrefix(head, []byte("BUSY")) || bytes.Contains(head, []byte("'ping'"))
+	default:
+		return string(head) == "PONG"
+	}
+}

@@ -1,0 +1,158 @@
+package redis
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
+)
+
+// serverHello is what a server says of itself in answer to HELLO. It needs no permission.
+type serverHello struct {
+	resp3 bool // it speaks RESP3; else RESP2 only
+
+	// Empty where it does not say: with RESP2 only.
+	version, mode, role string
+}
+
+// noRESP3 reports whether an answer to HELLO says that the server speaks RESP2 only: it is one, a proxy, or has no such
+// command under that name.
+func noRESP3(reply string) bool {
+	lower := strings.ToLower(reply)
+	return strings.HasPrefix(reply, "NOPROTO") || strings.HasPrefix(lower, "err unknown command") || strings.HasPrefix(lower, "err unsupported") ||
+		strings.Contains(lower, "unknown command")
+}
+
+// handshake logs a new connection in, names it, and asks for RESP3. It takes Config.CommandTimeout at most, or until ctx
+// ends.
+func (c *Config) handshake(ctx context.Context, conn net.Conn, who Credentials, name string) (serverHello, error) {
+	if err := conn.SetDeadline(time.Now().Add(c.CommandTimeout)); err != nil {
+		return serverHello{}, err
+	}
+	release := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // fails only when the connection has
+	told, err := greetServer(conn, who, name)
+	switch {
+	case !release():
+		return serverHello{}, cmp.Or(context.Cause(ctx), err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return serverHello{}, context.DeadlineExceeded
+	case err != nil:
+		return serverHello{}, err
+	}
+	return told, conn.SetDeadline(time.Time{})
+}
+
+func greetServer(conn net.Conn, who Credentials, name string) (serverHello, error) {
+	hello := []string{"HELLO", "3"}
+	if who.Password != "" {
+		hello = append(hello, "AUTH", cmp.Or(who.Username, defaultUser), who.Password)
+	}
+	replies, err := exchange(conn, resp.Append(nil, append(hello, "SETNAME", name)...), 1)
+	if err != nil {
+		return serverHello{}, err
+	}
+	if failure := failureOf(replies[0]); failure == nil {
+		return helloOf(resp.Words(replies[0])), nil
+	} else if !noRESP3(string(*failure)) {
+		return serverHello{}, *failure
+	}
+	var commands []byte
+	want := 1
+	if who.Password != "" {
+		login := []string{"AUTH", who.Password}
+		if who.Username != "" {
+			login = []string{"AUTH", who.Username, who.Password}
+		}
+		commands = resp.Append(commands, login...)
+		want++
+	}
+	commands = resp.Append(commands, "CLIENT", "SETNAME", name)
+	if replies, err = exchange(conn, commands, want); err != nil {
+		return serverHello{}, err
+	}
+	for i, reply := range replies {
+		if failure := failureOf(reply); failure != nil && (i < want-1 || !unnameable(*failure)) {
+			return serverHello{}, *failure
+		}
+	}
+	return serverHello{}, nil
+}
+
+// helloOf reads the answer to HELLO.
+func helloOf(words []string) serverHello {
+	told := serverHello{}
+	for i := 0; i+1 < len(words); i += 2 {
+		switch value := words[i+1]; words[i] {
+		case "proto":
+			told.resp3 = value == "3"
+		case "version":
+			told.version = value
+		case "mode":
+			told.mode = value
+		case "role":
+			told.role = value
+		}
+	}
+	return told
+}
+
+// failureOf returns what is wrong with a reply as it arrived; nil if nothing is.
+func failureOf(reply []byte) *resp.Error {
+	if reply[0] != '-' {
+		return nil
+	}
+	failure := resp.Error(strings.TrimSpace(string(reply[1:])))
+	return &failure
+}
+
+// exchange writes commands and reads so many replies, and nothing beyond: the connection says nothing unasked yet.
+func exchange(conn net.Conn, commands []byte, want int) (replies [][]byte, err error) {
+	if _, err := conn.Write(commands); err != nil {
+		return nil, err
+	}
+	const enough = 64 << 10
+	scanner := resp.NewScanner(resp.Limits{Bulk: enough, Elements: 1 << 10})
+	buf := make([]byte, 0, 1<<10)
+	at, begin := 0, 0 // what of buf was scanned, and where the reply begins that is being read
+	for len(replies) < want {
+		if len(buf) == enough {
+			return nil, fmt.Errorf("redis: %w: %d bytes in answer to a login", resp.ErrProtocol, len(buf))
+		}
+		if len(buf) == cap(buf) {
+			buf = append(make([]byte, 0, 2*cap(buf)), buf...)
+		}
+		n, err := conn.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		for at < len(buf) && len(replies) < want {
+			took, done, err := scanner.Next(buf[at:])
+			if err != nil {
+				return nil, fmt.Errorf("redis: what the server sends is not Redis' protocol: %w", err)
+			}
+			if at += took; done {
+				replies, begin = append(replies, buf[begin:at:at]), at
+			}
+		}
+		if err != nil && len(replies) < want {
+			return nil, endOf(err)
+		}
+	}
+	if at < len(buf) {
+		return nil, errUnasked
+	}
+	return replies, nil
+}
+
+// endOf is what an error of reading says.
+func endOf(err error) error {
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("the server closed the connection: %w", err)
+	}
+	return err
+}
