@@ -58,7 +58,10 @@ func (c *Config) findServers(ctx context.Context) (discovery, error) {
 		if err == nil {
 			return found, nil
 		}
-		if errors.Is(err, ErrTooOld) || isRefusal(err) || ctx.Err() != nil {
+		if ended := ctx.Err(); ended != nil {
+			return discovery{}, fmt.Errorf("redis: open: %w: %w", ended, err)
+		}
+		if errors.Is(err, ErrTooOld) || isRefusal(err) {
 			return discovery{}, err
 		}
 		failures = append(failures, err)

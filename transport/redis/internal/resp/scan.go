@@ -3,6 +3,7 @@ package resp
 import (
 	"bytes"
 	"fmt"
+	"strings"
 )
 
 // Limits bound what one message of a server may be. They exist for clients that trust a length and allocate it.
@@ -144,6 +145,9 @@ func (s *Scanner) readLine(buf []byte) (line []byte, n int, err error) {
 		s.kept += copy(s.line[s.kept:], buf)
 		s.lineLen += n
 		s.last = buf[n-1]
+		if short := s.line[:min(s.kept, s.lineLen)]; !begins(short) {
+			return nil, n, fmt.Errorf("%w: %q", ErrProtocol, short)
+		}
 		return nil, n, nil
 	}
 	if at > 0 {
@@ -159,6 +163,18 @@ func (s *Scanner) readLine(buf []byte) (line []byte, n int, err error) {
 	line = s.line[:min(s.kept, s.lineLen+at-1)]
 	s.kept, s.lineLen, s.last = 0, 0, 0
 	return line, at + 1, nil
+}
+
+// begins reports whether a line of which so much is there may be one. Clients read values of a known length without looking
+// for the end of their line.
+func begins(line []byte) bool {
+	switch line[0] {
+	case '_':
+		return strings.HasPrefix("_"+end, string(line))
+	case '#':
+		return strings.HasPrefix("#t"+end, string(line)) || strings.HasPrefix("#f"+end, string(line))
+	}
+	return true
 }
 
 // begin takes in a line, and reports whether that is all of a value.

@@ -59,7 +59,7 @@ func TestScannerRefuses(t *testing.T) {
 		"$-2\r\n", "$101\r\n", "$2147483648\r\n", "$9223372036854775807\r\n", "$99999999999999999999\r\n", "$?\r\n", "$x\r\n", "$\r\n", "$1\r\nabc",
 		"*-2\r\n", "*21\r\n", "*2147483648\r\n", "*?\r\n", "%-1\r\n", "%11\r\n", "%4611686018427387904\r\n", "%9223372036854775807\r\n", "~-1\r\n", ">-1\r\n", ">21\r\n",
 		"*10\r\n*10\r\n*1\r\n", strings.Repeat("*1\r\n", maxDepth+1), "*1\r\n>1\r\n", "|1\r\n+a\r\n+b\r\n", ";4\r\n", ".\r\n", "!-1\r\n", "=-1\r\n",
-		"#x\r\n", "_x\r\n", ":\r\n", ":1.5\r\n", "\r\n", "\n", "+\n", "+a\n", "HTTP/1.1 200 OK\r\n", "\x16\x03\x01\r\n", "+" + strings.Repeat("x", maxLine),
+		"#x\r\n", "#tx\r\n", "_x\r\n", ":\r\n", ":1.5\r\n", "\r\n", "\n", "+\n", "+a\n", "HTTP/1.1 200 OK\r\n", "\x16\x03\x01\r\n", "+" + strings.Repeat("x", maxLine),
 	} {
 		for _, size := range []int{1, 2, len(in)} {
 			if got, _, err := scanAll([]byte(in), size); !errors.Is(err, ErrProtocol) {
@@ -80,6 +80,15 @@ func TestWords(t *testing.T) {
 	} {
 		if got := Words([]byte(in)); !slices.Equal(got, want) {
 			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
+// TestScannerPieces: what a client reads without looking for the end of its line is refused as soon as it is wrong.
+func TestScannerPieces(t *testing.T) {
+	for _, in := range []string{"#x", "#tx", "#f\rx", "_x", "_\rx", "$1\r\nax", "$1\r\na\rx"} {
+		if _, _, err := scanAll([]byte(in), 1); !errors.Is(err, ErrProtocol) {
+			t.Errorf("%q: %v", in, err)
 		}
 	}
 }
