@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -36,13 +37,24 @@ func TestRESP2(t *testing.T) {
 	}
 	before := subscriber()
 	const events = 200
-	for i := range events { // a probe is due after each two, and a PING now and then
-		time.Sleep(10 * time.Millisecond)
+	for i := range events {
 		if res := n.publish(t.Context(), transport.Envelope{Topic: "orders", Publisher: "p", ID: fmt.Sprint(i), Payload: []byte(`"` + strings.Repeat("x", i*300) + `"`)}); res.Err != nil {
 			t.Fatal(res.Err)
 		}
 	}
 	n.await(t, "the events", func() bool { return len(n.events) == events })
+	eventually(t, "a hundred probes", func() error {
+		stats, err := s.Do(t.Context(), "INFO", "commandstats")
+		if err != nil {
+			return err
+		}
+		_, after, _ := strings.Cut(stats.(string), "cmdstat_spublish:calls=")
+		calls, _, _ := strings.Cut(after, ",")
+		if n, err := strconv.Atoi(calls); err != nil || n < events+100 {
+			return fmt.Errorf("%s calls of SPUBLISH", calls)
+		}
+		return nil
+	})
 	if after := subscriber(); after != before || before == "none" {
 		t.Errorf("the subscriber's connection is %s, it was %s", after, before)
 	}
