@@ -7,7 +7,15 @@ import (
 	"github.com/shardbus/shardbus/supervisor"
 )
 
-func init() { inspect.Of = inspectable }
+func init() {
+	inspect.Of = inspectable
+	inspect.BatchOf = func(delivery any) any {
+		if d, ok := delivery.(*Delivery); ok && d.batch != nil {
+			return d.batch
+		}
+		return nil
+	}
+}
 
 // inspectable is the view of a *Bus, or the bus of a *Subscription.
 func inspectable(v any) inspect.Bus {

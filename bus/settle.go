@@ -20,6 +20,10 @@ type judgment struct {
 	thrown   *PanicError   // the panic, if it was one
 }
 
+// minDelay is the least time until another attempt. Without it an event that can't be
+// handled now, and asks for no delay, would keep a processor busy for as long as that lasts.
+const minDelay = time.Millisecond
+
 // judge finds the verdict in err, or makes one: without a valid one the delivery
 // is a dead letter. What is kept of err is safe to be asked: its methods are user code.
 func judge(err error) (j judgment) {
@@ -30,7 +34,7 @@ func judge(err error) (j judgment) {
 	}
 	j.panicked = j.panicked || errguard.Is(err, ErrGoexit)
 	if v, ok := VerdictOf(err); ok && v.Action >= ActRetry && v.Action <= ActDiscard {
-		j.act, j.after, j.err = v.Action, max(0, v.After), errguard.Safe(v.Err)
+		j.act, j.after, j.err = v.Action, max(minDelay, v.After), errguard.Safe(v.Err)
 	}
 	return j
 }

@@ -36,7 +36,8 @@ func (a Action) String() string {
 // delivery is a dead letter.
 type Verdict struct {
 	Action Action
-	// After is the delay of ActRetry and ActSnooze; negative counts as 0.
+	// After is the delay of ActRetry and ActSnooze. Below 1 ms, 0 and negative
+	// included, it counts as 1 ms.
 	After time.Duration
 	// Err is the cause; nil with ActSnooze, and where none was given.
 	Err error
@@ -60,13 +61,14 @@ func (v *Verdict) Error() string {
 func (v *Verdict) Unwrap() error { return v.Err }
 
 // RetryAfter fails the attempt because of err and has the delivery run again
-// after d. Meanwhile later events of the same key wait; others go on.
+// after d, which is 1 ms at least. Meanwhile later events of the same key wait; others go on.
 func RetryAfter(d time.Duration, err error) error {
 	return &Verdict{Action: ActRetry, After: d, Err: err}
 }
 
-// Snooze has the delivery run again after d and counts no attempt: it is for a
-// handler that can't work now, not for one that failed.
+// Snooze has the delivery run again after d, which is 1 ms at least, and counts no
+// attempt: it is for a handler that can't work now, not for one that failed. It may go
+// on for ever, so choose d with a view to what an attempt costs.
 func Snooze(d time.Duration) error { return &Verdict{Action: ActSnooze, After: d} }
 
 // DeadLetter gives the delivery up because of err, whatever Retry would do.

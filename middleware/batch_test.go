@@ -3,6 +3,7 @@ package middleware_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -102,29 +103,93 @@ func TestDedupInABatch(t *testing.T) {
 	})
 }
 
+// All events of a batch time out, or none: also where a Timeout stands twice, and when
+// events come again.
 func TestTimeoutOfABatch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b, topic := newFake(t, bustest.AllowDeadLetters())
-		begin := time.Now()
-		sub := batches(t, topic, func(ctx context.Context, _ []bus.Message[job]) error {
-			<-ctx.Done()
-			return context.Cause(ctx)
-		}, middleware.Timeout(time.Second))
-		for _, key := range []string{"a", "b"} {
-			publish(t, topic, job{Key: key})
-		}
-		bustest.WaitIdle(t, b)
-		if took := time.Since(begin); took < time.Second || took > time.Second+10*time.Millisecond {
-			t.Errorf("the batch took %v, want 1s", took)
-		}
-		letters := sub.DeadLetters()
-		if len(letters) != 2 {
-			t.Fatalf("%d dead letters, want 2", len(letters))
-		}
-		for _, l := range letters {
-			if !errors.Is(l.Err, context.DeadlineExceeded) {
-				t.Errorf("dead letter for %v", l.Err)
+	for i := range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			b, topic := newFake(t, bustest.AllowDeadLetters())
+			begin := time.Now()
+			calls := 0
+			same := middleware.Timeout(time.Second)
+			sub, err := topic.SubscribeBatch(t.Context(), "worker", func(ctx context.Context, _ []bus.Message[job]) error {
+				calls++
+				<-ctx.Done()
+				if i%2 == 0 {
+					return ctx.Err()
+				}
+				return context.Cause(ctx)
+			}, bus.Use(middleware.Dedup(middleware.DedupConfig{}), same,
+				middleware.Retry(middleware.RetryConfig{MaxAttempts: 2, InitialDelay: time.Second, Jitter: -1}), same), bus.BatchSize(80))
+			if err != nil {
+				t.Fatal(err)
 			}
+			sub.Pause()
+			for n := range 80 {
+				publish(t, topic, job{Key: fmt.Sprint("k", n%50), N: n})
+			}
+			sub.Resume()
+			bustest.WaitIdle(t, b)
+			if took := time.Since(begin); took < 3*time.Second || took > 20*time.Second {
+				t.Errorf("the batches took %v", took)
+			}
+			letters := sub.DeadLetters()
+			if len(letters) != 80 {
+				t.Fatalf("%d dead letters, want 80", len(letters))
+			}
+			for _, l := range letters {
+				if !errors.Is(l.Err, context.DeadlineExceeded) || !errors.Is(l.Err, middleware.ErrTimeout) {
+					t.Errorf("dead letter for %v", l.Err)
+				}
+			}
+		})
+	}
+}
+
+// Each batch, and each subscription, has a deadline of its own, also where one Timeout is
+// shared and contexts are handed on.
+func TestTimeoutsOfBatchesAreTheirOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, topic := newFake(t)
+		shared := middleware.Timeout(time.Second)
+		var took []time.Duration
+		measure := func(ctx context.Context) {
+			begin := time.Now()
+			select {
+			case <-ctx.Done():
+				took = append(took, time.Since(begin))
+			case <-time.After(time.Minute):
+				t.Error("no deadline")
+			}
+		}
+		inner := 0
+		sub := batches(t, topic, func(ctx context.Context, batch []bus.Message[job]) error {
+			time.Sleep(500 * time.Millisecond)
+			if inner++; inner == 1 { // its values are those of the handlers below
+				_, err := topic.SubscribeBatch(ctx, "other", func(ctx context.Context, _ []bus.Message[job]) error {
+					measure(ctx)
+					return nil
+				}, bus.Use(shared))
+				if err != nil {
+					t.Error(err)
+				}
+				publish(t, topic, job{Key: "x"})
+			}
+			time.Sleep(400 * time.Millisecond)
+			return ctx.Err()
+		}, shared)
+		publish(t, topic, job{Key: "a"})
+		publish(t, topic, job{Key: "b"})
+		synctest.Wait()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		for _, d := range took {
+			if d != time.Second {
+				t.Errorf("ended after %v, want 1s", d)
+			}
+		}
+		if st := sub.Stats(); st.Handled != 3 || len(took) != 1 {
+			t.Errorf("%v, %v", st, took)
 		}
 	})
 }

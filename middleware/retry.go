@@ -31,7 +31,7 @@ type RetryConfig struct {
 	MaxAttempts int
 
 	// InitialDelay is the time between the first attempt and the second. 0 or
-	// negative is the default, 100 ms.
+	// negative is the default, 100 ms. No delay is shorter than 1 ms, jitter included.
 	InitialDelay time.Duration
 
 	// MaxDelay bounds the delay, before jitter. 0 or negative is the default,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/shardbus/shardbus/bus"
 	"github.com/shardbus/shardbus/internal/errguard"
+	"github.com/shardbus/shardbus/internal/inspect"
 )
 
 // ErrTimeout is in the error of an attempt that ran out of the time [Timeout]
@@ -26,7 +27,10 @@ var ErrTimeout = errors.New("handler timed out")
 // error of a deadline that stands further out, or that the handler set itself,
 // is left as it is.
 //
-// It costs a context and a timer for each attempt.
+// A batch has one deadline for all its events, which begins with the first of them that
+// enters it: either all of them have timed out, or none.
+//
+// It costs a context and a timer for each attempt, or for each batch.
 func Timeout(d time.Duration) bus.Middleware {
 	if d <= 0 {
 		return func(next bus.Handler) bus.Handler { return next }
@@ -34,15 +38,47 @@ func Timeout(d time.Duration) bus.Middleware {
 	cause := &timeoutCause{after: d}
 	return func(next bus.Handler) bus.Handler {
 		return func(ctx context.Context, del *bus.Delivery) error {
+			batch := inspect.BatchOf(del)
+			if begun := cause.begunFor(ctx, batch); begun != nil {
+				return cause.explain(begun, del, next(ctx, del))
+			}
 			ctx, cancel := context.WithTimeoutCause(ctx, d, cause)
 			defer cancel()
-			err := next(ctx, del)
-			if err == nil || ctx.Err() == nil {
-				return err
+			if batch != nil {
+				ctx = &batchDeadline{Context: ctx, cause: cause, batch: batch}
 			}
-			return cause.explain(ctx, del, err)
+			return cause.explain(ctx, del, next(ctx, del))
 		}
 	}
+}
+
+// batchDeadline is the context that the first event of a batch gave the others, whose
+// chains of middleware run inside its own.
+type batchDeadline struct {
+	context.Context
+	cause *timeoutCause
+	batch any
+}
+
+func (b *batchDeadline) Value(key any) any {
+	if key == any(b.cause) {
+		return b
+	}
+	return b.Context.Value(key)
+}
+
+// begunFor is the context of the deadline that c has begun for the batch, or nil.
+// Several deadlines at one moment would not do: their timers fire one after another,
+// and a handler that returns in between has timed out for some events only.
+func (c *timeoutCause) begunFor(ctx context.Context, batch any) context.Context {
+	if batch == nil {
+		return nil
+	}
+	begun, ok := ctx.Value(c).(*batchDeadline)
+	if _, bounded := ctx.Deadline(); !ok || !bounded || begun.batch != batch {
+		return nil // a middleware in between may have cut ctx off from it
+	}
+	return begun
 }
 
 // timeoutCause is the cause of one Timeout's deadlines: by its address they are
@@ -57,6 +93,9 @@ func (c *timeoutCause) Is(target error) bool {
 
 // explain says what timed out, if err is because of that.
 func (c *timeoutCause) explain(ctx context.Context, d *bus.Delivery, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
 	ours, ok := context.Cause(ctx).(*timeoutCause) //nolint:errorlint // the cause itself, not one that wraps it
 	switch {
 	case !ok || ours != c || !errguard.Is(err, context.DeadlineExceeded):

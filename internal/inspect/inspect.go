@@ -32,3 +32,8 @@ type Bus interface {
 // else. Package bus sets it as it is initialised, since it can't be imported from
 // here.
 var Of func(v any) Bus
+
+// BatchOf is what the deliveries of a lane's batches have in common, for comparison, of
+// a *bus.Delivery in a batch that is being handled; nil for any other. Middleware uses
+// it for what a whole batch shares. Package bus sets it, too.
+var BatchOf func(delivery any) any
