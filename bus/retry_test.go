@@ -59,7 +59,7 @@ func TestVerdicts(t *testing.T) {
 		},
 		{
 			"negative delay", []error{bus.RetryAfter(-time.Hour, errAgain), bus.Snooze(-1), nil},
-			[]start{{"a1", 1, 0}, {"a1", 2, 0}, {"a1", 2, 0}},
+			[]start{{"a1", 1, 0}, {"a1", 2, time.Millisecond}, {"a1", 2, 2 * time.Millisecond}},
 			bus.Stats{Accepted: 1, Handled: 1, Failed: 1, Retried: 1, Snoozed: 1}, nil, 0,
 		},
 	} {
