@@ -19,6 +19,7 @@ const gapPeriod = 10 * time.Second
 type gapLog struct {
 	kept            []Gap  // oldest first
 	lost, uncertain uint64 // events in all gaps ever
+	unmeasured      uint64 // gaps of unknown length
 	logged          time.Time
 	gaps, events    uint64 // not logged since
 }
@@ -26,6 +27,9 @@ type gapLog struct {
 // add keeps g, as a part of the newest gap where it extends that, and reports
 // whether it is a gap of its own.
 func (gl *gapLog) add(g Gap) (fresh bool) {
+	if !g.Measured() {
+		gl.unmeasured++
+	}
 	if g.Kind == transport.Uncertain {
 		gl.uncertain += g.Count
 	} else {
@@ -60,7 +64,7 @@ func (gl *gapLog) due(now time.Time, fresh bool, count uint64) (gaps, events uin
 }
 
 // Gaps returns the last 256 gaps, oldest first; neighbouring stretches are told
-// as one.
+// as one. One that is not Measured has no length: nobody knows what is missing.
 func (s *Subscription) Gaps() []Gap {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,15 +74,15 @@ func (s *Subscription) Gaps() []Gap {
 	return append([]Gap(nil), s.mu.trouble.gaps.kept...)
 }
 
-// missing is how many events all gaps have.
-func (s *Subscription) missing() (lost, uncertain uint64) {
+// missing is how many events all gaps have, and how many gaps are of unknown length.
+func (s *Subscription) missing() (lost, uncertain, unmeasured uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mu.trouble == nil {
-		return 0, 0
+		return 0, 0, 0
 	}
 	gaps := &s.mu.trouble.gaps
-	return gaps.lost, gaps.uncertain
+	return gaps.lost, gaps.uncertain, gaps.unmeasured
 }
 
 // reportGap keeps g, logs one of a run, and tells OnGap each.

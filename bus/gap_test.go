@@ -56,7 +56,11 @@ func TestGapsAreLoggedOncePerPeriod(t *testing.T) {
 		if f := lines[1].ContextMap(); f["gapsNotLogged"] != uint64(2) || f["eventsNotLogged"] != uint64(6) {
 			t.Errorf("the second line says %v", f)
 		}
-		if st := s.Stats(); st.Lost != 9 || st.Uncertain != 3 || len(s.Gaps()) != 4 {
+		sink.Gap(bus.Gap{Topic: "n", Publisher: "d", From: 4, Kind: transport.Uncertain, Reason: transport.PublisherGone})
+		if st := s.Stats(); st.Unmeasured != 1 || len(s.Gaps()) != 5 || s.Gaps()[4].Measured() {
+			t.Errorf("%d unmeasured, gaps %v", st.Unmeasured, s.Gaps())
+		}
+		if st := s.Stats(); st.Lost != 9 || st.Uncertain != 3 || len(s.Gaps()) != 5 {
 			t.Errorf("lost %d, uncertain %d, gaps %v", st.Lost, st.Uncertain, s.Gaps())
 		}
 	})

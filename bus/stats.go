@@ -33,6 +33,10 @@ type Stats struct {
 	// stand beside the ledger: nobody accepted them, but for those that a full inbox
 	// dropped, which are in Dropped too.
 	Lost, Uncertain uint64
+	// Unmeasured is how many gaps have no length, see [transport.Gap.Measured]: a
+	// publisher ended while its events could not arrive, and nobody knows how many
+	// there were. They count for nothing in Lost and Uncertain.
+	Unmeasured uint64
 
 	// Deepest is the most events that wait in the mailbox of one lane, and HighWater
 	// the most that were ever seen to. The second is sampled: by publishers where
@@ -82,7 +86,7 @@ func (s *subscription[T]) stats() Stats {
 	if t := s.times.Load(); t != nil {
 		t.read(&st.Handling)
 	}
-	st.Lost, st.Uncertain = s.missing()
+	st.Lost, st.Uncertain, st.Unmeasured = s.missing()
 	return st
 }
 

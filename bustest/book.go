@@ -30,7 +30,7 @@ func (k *book) enter(env *transport.Envelope) {
 
 // skip notes a gap that the broker told of.
 func (k *book) skip(g transport.Gap) {
-	if g.From != 0 {
+	if g.From != 0 && g.Measured() {
 		k.turn(page{g.Topic, g.Partition, g.Publisher}, g.From, g.To)
 	}
 }

@@ -20,7 +20,8 @@ type Gap struct {
 	// From and To are the first and last missing sequence number, both
 	// included. Both are 0 when the events carried none.
 	From, To uint64
-	// Count is how many events are missing.
+	// Count is how many events are missing; 0 when nobody knows: events may be
+	// missing from number From on, and To is 0. See Measured.
 	Count uint64
 	// Since is when the first of them was noticed.
 	Since  time.Time
@@ -59,13 +60,16 @@ const (
 	// PublisherGone: the publisher did not answer in time when it was asked:
 	// it has ended, or cannot be reached.
 	PublisherGone
+	// Forgotten: there were more publishers than are remembered, so that what one
+	// sends now may be missed, or come twice.
+	Forgotten
 )
 
 var (
 	gapKinds   = [...]string{Lost: "lost", Uncertain: "uncertain"}
 	gapReasons = [...]string{
 		Unknown: "unknown", Overflow: "overflow", Disconnected: "disconnected", FailOver: "fail-over", Migration: "migration",
-		WindowExceeded: "window exceeded", PublisherGone: "publisher gone",
+		WindowExceeded: "window exceeded", PublisherGone: "publisher gone", Forgotten: "forgotten",
 	}
 )
 
@@ -88,16 +92,29 @@ func (g Gap) String() string {
 	if g.Partition > 0 {
 		where = fmt.Sprintf("%s/%d", g.Topic, g.Partition)
 	}
+	if !g.Measured() {
+		who := "some publishers"
+		if g.Publisher != "" {
+			who = fmt.Sprintf("publisher %s from %d on", g.Publisher, g.From)
+		}
+		return fmt.Sprintf("%s: events of %s %s, nobody knows how many (%s)", where, who, g.Kind, g.Reason)
+	}
 	if g.From == 0 {
 		return fmt.Sprintf("%s: %d events %s (%s)", where, g.Count, g.Kind, g.Reason)
 	}
 	return fmt.Sprintf("%s: events %d to %d of publisher %s %s (%s)", where, g.From, g.To, g.Publisher, g.Kind, g.Reason)
 }
 
+// Measured tells whether it is known how many events are missing. Where it is not,
+// none may be: a publisher has ended while its events could not arrive, and nobody
+// knows what its last one was. Then the Gap is Uncertain. Without a Publisher it
+// stands for several.
+func (g Gap) Measured() bool { return g.Count > 0 }
+
 // Extends tells whether next is the stretch right behind g, for the same
 // reason, so that the two are better told as one.
 func (g Gap) Extends(next Gap) bool {
-	return g.Topic == next.Topic && g.Partition == next.Partition && g.Publisher == next.Publisher && g.Epoch == next.Epoch &&
+	return g.Measured() && next.Measured() && g.Topic == next.Topic && g.Partition == next.Partition && g.Publisher == next.Publisher && g.Epoch == next.Epoch &&
 		g.Kind == next.Kind && g.Reason == next.Reason &&
 		(g.From == 0 && next.From == 0 || g.From != 0 && next.From == g.To+1)
 }

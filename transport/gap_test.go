@@ -39,6 +39,15 @@ func TestGapExtends(t *testing.T) {
 	if !unnumbered.Extends(transport.Gap{Topic: "n", Count: 1}) {
 		t.Error("unnumbered events don't extend unnumbered events")
 	}
+	unmeasured := transport.Gap{Topic: "n", Publisher: "p", From: 6, Kind: transport.Uncertain}
+	for name, pair := range map[string][2]transport.Gap{
+		"nothing known behind a stretch": {base, unmeasured}, "a stretch behind nothing known": {unmeasured, next},
+		"nothing known twice": {unmeasured, unmeasured}, "number 1": {unmeasured, {Topic: "n", Publisher: "p", From: 1, To: 1, Count: 1}},
+	} {
+		if pair[0].Extends(pair[1]) {
+			t.Errorf("%s extends it: %v", name, pair)
+		}
+	}
 	// Nobody knows whether number 1 is right behind an event without a number;
 	// told as one, the gap would have To 1 and no From.
 	if unnumbered.Extends(transport.Gap{Topic: "n", From: 1, To: 1, Count: 1}) {
@@ -58,6 +67,14 @@ func TestGapString(t *testing.T) {
 		{
 			transport.Gap{Topic: "n", Partition: 2, Publisher: "p", From: 3, To: 3, Count: 1, Kind: transport.Uncertain, Reason: transport.Disconnected},
 			"n/2: events 3 to 3 of publisher p uncertain (disconnected)",
+		},
+		{
+			transport.Gap{Topic: "n", Publisher: "p", From: 4, Kind: transport.Uncertain, Reason: transport.PublisherGone},
+			"n: events of publisher p from 4 on uncertain, nobody knows how many (publisher gone)",
+		},
+		{
+			transport.Gap{Topic: "n", Kind: transport.Uncertain, Reason: transport.Forgotten},
+			"n: events of some publishers uncertain, nobody knows how many (forgotten)",
 		},
 		{transport.Gap{Topic: "n", Count: 7}, "n: 7 events lost (unknown)"},
 		{transport.Gap{Topic: "n", Count: 7, Reason: transport.WindowExceeded}, "n: 7 events lost (window exceeded)"},
