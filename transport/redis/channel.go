@@ -12,12 +12,16 @@ import (
 )
 
 // tracking bounds what is remembered for each channel.
-func tracking(repair *track.Repair, maxHeld int) track.Config {
+func tracking(repair *track.Repair, maxHeld, maxPayload int) track.Config {
 	return track.Config{
 		Hold:          50 * time.Millisecond,
 		TailHold:      500 * time.Millisecond,
 		MaxHeld:       maxHeld,
 		MaxPublishers: 1024,
+		MaxFloors:     1 << 16,
+		MaxStrangers:  1 << 14,
+		Roll:          track.NewBudget(strangerBytes),
+		MaxPayload:    maxPayload,
 		Forget:        10 * time.Minute, // living publishers send watermarks more often
 		FinalForget:   time.Minute,
 		Margin:        2 * time.Second,
@@ -25,6 +29,10 @@ func tracking(repair *track.Repair, maxHeld int) track.Config {
 		Repair:        repair,
 	}
 }
+
+// strangerBytes is what is remembered of publishers that have never answered a question, in all channels together. A few
+// of each channel are known in any case.
+const strangerBytes = 64 << 20
 
 // maxHeld is how many events of one publisher wait when it is not asked for what is missing.
 const maxHeld = 1024
@@ -67,8 +75,19 @@ func (ch *channel) transport() *Transport { return ch.own.Load().t }
 func (ch *channel) begin(now time.Time) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
-	if ch.tracker == nil && ch.kind == eventChannel {
+	switch {
+	case ch.kind != eventChannel:
+	case ch.tracker == nil:
 		ch.tracker = track.New(&ch.transport().tracking, now, ch)
+	default:
+		ch.liveLocked(now)
+	}
+}
+
+// liveLocked says that nothing is lost any more.
+func (ch *channel) liveLocked(now time.Time) {
+	if ch.tracker.Live(now); ch.tracker.Holding() {
+		ch.transport().clock.watch(ch)
 	}
 }
 
@@ -140,11 +159,16 @@ func (ch *channel) watermark(now time.Time, publisher string, m track.Mark) {
 	}
 }
 
-// overflow reports n events that were dropped here and carried no sequence.
+// overflow notes that messages were dropped here, and reports n events among them that carried no sequence.
 func (ch *channel) overflow(now time.Time, n uint64) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	if ch.tracker == nil {
+		return
+	}
+	ch.tracker.Fault(transport.Overflow)
+	ch.liveLocked(now)
+	if n == 0 {
 		return
 	}
 	ch.transport().sink().Gap(transport.Gap{
@@ -163,12 +187,14 @@ func (ch *channel) expire(now time.Time) (waits bool) {
 	return ch.tracker.Holding()
 }
 
-// ask is track.Tracker.Ask.
-func (ch *channel) ask(now time.Time, n uint64, ask func(publisher string, missing seqs.Set)) {
+// ask is track.Tracker.Ask, and says of each publisher whether it has ever answered.
+func (ch *channel) ask(now time.Time, n uint64, ask func(publisher string, missing seqs.Set, answers bool)) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	if ch.tracker != nil {
-		ch.tracker.Ask(now, n, ask)
+		ch.tracker.Ask(now, n, func(publisher string, missing seqs.Set) {
+			ask(publisher, missing, ch.tracker.Answers(publisher))
+		})
 	}
 }
 
@@ -207,6 +233,6 @@ func (ch *channel) Deliver(env *transport.Envelope) { ch.transport().sink().Deli
 func (ch *channel) Gap(g track.Gap) {
 	ch.transport().sink().Gap(transport.Gap{
 		Topic: ch.topic, Partition: int(ch.partition), Publisher: g.Publisher, Epoch: g.Epoch,
-		From: g.From, To: g.To, Count: g.To - g.From + 1, Since: g.Since, Kind: g.Kind, Reason: g.Reason,
+		From: g.From, To: g.To, Count: g.Count, Since: g.Since, Kind: g.Kind, Reason: g.Reason,
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 	"go.uber.org/zap"
@@ -178,8 +177,8 @@ func (f *feed) overflow(now time.Time, name string, d drops) {
 	if ch == nil || ch.kind != eventChannel {
 		return
 	}
-	ch.fault(transport.Overflow)
-	if d.unnumbered > 0 && ch.own.Load() == f {
-		ch.overflow(now, d.unnumbered)
+	if ch.own.Load() != f {
+		d.unnumbered = 0 // they come on the channel's own connection too
 	}
+	ch.overflow(now, d.unnumbered)
 }

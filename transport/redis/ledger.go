@@ -14,9 +14,11 @@ type Ledger struct {
 	Voided uint64
 	// Missing are in gaps.
 	Missing uint64
-	// Forged are events that claimed numbers which their publisher never assigned. They were delivered without one, and
-	// count as nothing else here.
+	// Forged are events that claimed numbers which their publisher never assigned, which were delivered without one, or
+	// gave to other events, which were dropped. They count as nothing else here.
 	Forged uint64
+	// Unmeasured are gaps of unknown length: see transport.Gap.Measured.
+	Unmeasured uint64
 }
 
 // Ledger returns what became of a topic's events. It is zero if the topic is not subscribed to.
@@ -27,5 +29,6 @@ func (t *Transport) Ledger(topic transport.Topic) Ledger {
 	}
 	return Ledger{
 		Received: sum.Received, Repaired: sum.Repaired, Voided: sum.Voided, Missing: sum.Missing, Forged: sum.Forged,
+		Unmeasured: sum.Unmeasured,
 	}
 }

@@ -20,6 +20,7 @@ import (
 var (
 	askRate     = pace.Rate{PerSecond: 200, Burst: 200} // documents to one publisher
 	askRateAll  = pace.Rate{PerSecond: 2000, Burst: 2000}
+	askRateNew  = pace.Rate{PerSecond: 500, Burst: 500}           // to those together that never answered: anybody can make them up
 	answerRate  = pace.Rate{PerSecond: 32 << 20, Burst: 16 << 20} // bytes to one subscriber
 	answerTotal = pace.Rate{PerSecond: 128 << 20, Burst: 64 << 20}
 )
@@ -45,6 +46,7 @@ type repairs struct {
 	mu sync.Mutex
 	// mu guards what follows.
 	asking    pace.Buckets // questions, by publisher
+	askingNew pace.Bucket  // those to publishers that never answered
 	answering pace.Buckets // bytes, by subscriber
 	turn      int          // which node is asked through next
 }
@@ -192,18 +194,37 @@ func (r *repairs) ask(now time.Time, channels map[*channel]struct{}) {
 		return
 	}
 	n := r.question.Add(1)
-	byPublisher := make(map[string][]missing)
+	known, others := make(map[string][]missing), make(map[string][]missing)
 	for ch := range channels {
-		ch.ask(now, n, func(publisher string, numbers seqs.Set) {
-			byPublisher[publisher] = append(byPublisher[publisher], missing{ch: ch, numbers: numbers})
+		ch.ask(now, n, func(publisher string, numbers seqs.Set, answers bool) {
+			if answers {
+				known[publisher] = append(known[publisher], missing{ch: ch, numbers: numbers})
+			} else {
+				others[publisher] = append(others[publisher], missing{ch: ch, numbers: numbers})
+			}
 		})
 	}
-	for publisher, all := range byPublisher {
-		for len(all) > 0 {
-			k := min(len(all), wire.MaxAsked)
-			r.send(now, publisher, n, all[:k])
-			all = all[k:]
+	for publisher, all := range known {
+		all = append(all, others[publisher]...) // one channel may know what another does not
+		delete(others, publisher)
+		r.sendAll(now, publisher, n, all)
+	}
+	for publisher, all := range others {
+		r.mu.Lock()
+		may := r.askingNew.Take(now, askRateNew, 1)
+		r.mu.Unlock()
+		if may {
+			r.sendAll(now, publisher, n, all)
 		}
+	}
+}
+
+// sendAll sends as many questions as it takes.
+func (r *repairs) sendAll(now time.Time, publisher string, n uint64, all []missing) {
+	for len(all) > 0 {
+		k := min(len(all), wire.MaxAsked)
+		r.send(now, publisher, n, all[:k])
+		all = all[k:]
 	}
 }
 
@@ -235,9 +256,10 @@ func (r *repairs) send(now time.Time, publisher string, n uint64, all []missing)
 		return
 	}
 	c.put(letter{channel: wire.AskChannel(p.slot, publisher), doc: doc, sent: func(listeners int, err error) {
-		if err == nil {
-			tell(listeners > 0)
+		if err != nil {
+			return
 		}
+		tell(listeners > 0)
 	}})
 }
 

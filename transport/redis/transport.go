@@ -64,10 +64,10 @@ func (t *Transport) build() {
 	t.ended = sync.NewCond(&t.mu)
 	t.outbox = newOutbox(&t.cfg, t.topology)
 	t.registry = newRegistry(t, t.topology)
-	t.tracking = tracking(nil, maxHeld)
+	t.tracking = tracking(nil, maxHeld, t.cfg.MaxPayload)
 	if !t.cfg.Repair.Off {
 		t.repairs = newRepairs(t)
-		t.tracking = tracking(t.repairs.tracking(), t.cfg.Repair.HeldEvents)
+		t.tracking = tracking(t.repairs.tracking(), t.cfg.Repair.HeldEvents, t.cfg.MaxPayload)
 		t.tracking.Copies = t.cfg.Standby
 		t.outbox.newPublisher = t.repairs.listenSoon
 	}

@@ -9,6 +9,10 @@
 // With [Repair] an event behind a hole waits while the publisher is asked for what is missing: [Tracker.Ask] says what to
 // ask, [Tracker.Asked] that it was asked, [Tracker.Answer] what came of it. A number that is repaired is delivered in its
 // place, one that the publisher declares void is passed over, and one that it has forgotten is reported missing at once.
+//
+// Who may publish on a channel can claim any publisher and any number. So of a publisher that can be asked, nothing that
+// stands behind a hole is believed before the publisher has sent the first event behind the hole itself, and nothing below
+// what was delivered is ever taken as new. See trust.go. What is remembered of publishers is bounded; see roll.go.
 package track
 
 import (
@@ -28,10 +32,21 @@ type Config struct {
 	TailHold time.Duration
 	// MaxHeld is how many events of one publisher may wait. Beyond it the first do not wait any longer.
 	MaxHeld int
-	// MaxPublishers is how many publishers are known at once. For one more, the one unheard of for longest is forgotten.
+	// MaxPublishers is how many publishers are known in full at once. For one more, one that never answered a question is
+	// known by its floor alone, the one unheard of for longest; if all have answered, one that has.
 	MaxPublishers int
+	// MaxFloors is how many publishers are known by their floor alone that answered a question once, and MaxStrangers
+	// how many that never did. Beyond it half of them are forgotten, those that were heard of first.
+	MaxFloors, MaxStrangers int
+	// Roll bounds what is remembered of publishers that never answered, in all trackers that share it; nil: nothing does.
+	Roll *Budget
+	// MaxPayload is the largest payload that is delivered, in bytes. A larger one is missing. 0: any is delivered.
+	MaxPayload int
 	// Forget is how long a silent publisher is remembered, and FinalForget one that said that it had ended.
 	Forget, FinalForget time.Duration
+	// Doubt is how long after a fault a publisher that was heard of before it may be silent. Then it is asked where it
+	// stands. Zero: half a second.
+	Doubt time.Duration
 	// Margin is how much younger than the subscription a publisher's stream must be to have certainly begun after it.
 	Margin time.Duration
 	// MaxJump is how far ahead of the floor a number may be. An event beyond it is delivered as if it had none.
@@ -66,11 +81,17 @@ type Repair struct {
 // patience is how many times as long as Repair.Timeout a hole lasts at most.
 const patience = 12
 
-// Gap is a run of missing numbers, From to To, of one kind.
+// MaxName is the length of the longest name of a publisher that is tracked. What a longer one numbers is delivered as if it
+// had no number.
+const MaxName = 512
+
+// Gap is a run of missing numbers, From to To, of one kind. Count 0 means that nobody knows how many are missing, from From
+// on; without a Publisher, of whom.
 type Gap struct {
 	Publisher string
 	Epoch     uint64
 	From, To  uint64
+	Count     uint64
 	Since     time.Time
 	Kind      transport.GapKind
 	Reason    transport.GapReason
@@ -123,26 +144,39 @@ type Counts struct {
 	Voided uint64
 	// Missing were reported in gaps.
 	Missing uint64
-	// Forged were events that claimed numbers which their publisher never assigned. They were delivered without one.
+	// Forged were events that claimed numbers which their publisher never assigned, which were delivered without one, or
+	// gave to another event, which were dropped.
 	Forged uint64
+	// Unmeasured were gaps of unknown length.
+	Unmeasured uint64
 }
 
 // Add returns the sum.
 func (c Counts) Add(o Counts) Counts {
 	return Counts{
 		Received: c.Received + o.Received, Repaired: c.Repaired + o.Repaired, Voided: c.Voided + o.Voided,
-		Missing: c.Missing + o.Missing, Forged: c.Forged + o.Forged,
+		Missing: c.Missing + o.Missing, Forged: c.Forged + o.Forged, Unmeasured: c.Unmeasured + o.Unmeasured,
 	}
 }
 
-// Budget bounds what waits in several trackers together, in bytes. It may be shared by trackers that are used at once.
+// Budget bounds what is kept in several trackers together, in bytes. It may be shared by trackers that are used at once.
 type Budget struct {
 	limit int64
 	held  atomic.Int64
+	loose atomic.Int64 // of held, for publishers that never answered
 }
 
 // NewBudget returns an unspent one.
 func NewBudget(limit int) *Budget { return &Budget{limit: int64(limit)} }
 
-// Held is how much waits now.
+// Held is how much is kept now.
 func (b *Budget) Held() int { return int(b.held.Load()) }
+
+func (b *Budget) add(n int) {
+	if b != nil {
+		b.held.Add(int64(n))
+	}
+}
+
+// over reports whether more than one part in n of the limit is kept.
+func (b *Budget) over(n int64) bool { return b != nil && b.held.Load() > b.limit/n }

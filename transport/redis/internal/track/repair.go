@@ -21,22 +21,34 @@ func (t *Tracker) found(now time.Time, s *stream, bornLater bool) {
 	if !s.searching {
 		return
 	}
-	if bornLater {
-		s.searching = false
+	s.sure = true
+	switch {
+	case bornLater:
+		t.start(s, 1)
 		s.askAt = now.Add(t.delay(0))
-		return
+	case len(s.held) > 0:
+		t.start(s, s.held[0].from)
+	default: // all that it was known by was forged
+		t.strike(s)
 	}
-	if len(s.held) > 0 {
-		t.giveUp(s, transport.Unknown)
-		t.settled(now, s)
+	t.settled(now, s)
+}
+
+// start ends a search at the number with which the stream begins.
+func (t *Tracker) start(s *stream, first uint64) {
+	s.searching = false
+	s.base, s.next, s.low = first, first, first
+	if len(s.held) > 0 && s.held[0].from == first {
+		s.held[0].head = false
 	}
+	t.advance(s)
 }
 
 // schedule sees to it that a publisher of which something is missing is asked.
 func (t *Tracker) schedule(now time.Time, s *stream) {
 	switch {
 	case !s.askable:
-	case len(s.held) == 0:
+	case len(s.held) == 0 && !s.doubt:
 		s.askAt, s.tries, s.deaf = time.Time{}, 0, time.Time{}
 	case s.askAt.IsZero():
 		s.tries = 0
@@ -51,62 +63,115 @@ func (t *Tracker) delay(tries int) time.Duration {
 	return d + time.Duration(r.Random()*float64(d))
 }
 
-// Ask calls ask for each publisher that is to be asked now for numbers of this channel, with the numbers: at most
-// [seqs.MaxRanges] runs, the lowest first; none if it is to say where its stream began. n is the number of the question,
-// higher than any before. Asked must follow if the question was sent.
-func (t *Tracker) Ask(now time.Time, n uint64, ask func(publisher string, missing seqs.Set)) {
-	if t.holding == 0 || t.cfg.Repair == nil {
+// Live says that the channel is live again after what Fault reported. Publishers that do not say soon where they stand are
+// asked: one that is gone may have sent something meanwhile.
+func (t *Tracker) Live(now time.Time) {
+	t.liveAt = now
+	if t.cfg.Repair == nil || len(t.streams) == 0 {
 		return
 	}
-	for publisher, s := range t.streams {
+	wait := t.cfg.Doubt
+	if wait == 0 {
+		wait = 500 * time.Millisecond
+	}
+	t.doubtAt = now.Add(wait)
+}
+
+// raiseDoubt has those asked that have not said where they stand since a fault.
+func (t *Tracker) raiseDoubt(now time.Time) {
+	if t.doubtAt.IsZero() || now.Before(t.doubtAt) {
+		return
+	}
+	t.doubtAt = time.Time{}
+	for _, s := range t.streams {
+		if s.askable && !s.final && !s.doubt && s.checked != t.faults {
+			s.doubt, s.doubtSince = true, time.Time{}
+			t.settled(now, s)
+		}
+	}
+}
+
+// Ask calls ask for each publisher that is to be asked now for numbers of this channel, with the numbers: at most
+// [seqs.MaxRanges] runs, the lowest first; none if it is to say where its stream stands. n is the number of the question,
+// higher than any before. Asked must follow if the question was sent.
+func (t *Tracker) Ask(now time.Time, n uint64, ask func(publisher string, missing seqs.Set)) {
+	if t.cfg.Repair == nil {
+		return
+	}
+	t.raiseDoubt(now)
+	for s := range t.busy {
 		if s.askAt.IsZero() || s.askAt.After(now) {
 			continue
 		}
 		s.tries++
 		s.askAt = now.Add(t.delay(s.tries))
+		missing := s.question()
+		if len(missing) == 0 && !s.searching && !s.doubt {
+			continue
+		}
+		if s.firstN == 0 {
+			s.firstN = n
+		}
 		s.asked, s.askedN = now, n
-		if s.searching {
-			ask(publisher, nil)
-			continue
+		if !t.liveAt.IsZero() {
+			s.askedFaults = t.faults
 		}
-		missing := make(seqs.Set, 0, 2)
-		s.holes(func(from, to uint64) bool {
-			if n := len(missing); n > 0 && missing[n-1].To+1 == from { // a watermark lies between
-				missing[n-1].To = to
-			} else if n == seqs.MaxRanges {
-				return false
-			} else {
-				missing = append(missing, seqs.Range{From: from, To: to})
-			}
-			return true
-		})
-		if len(missing) == 0 {
-			continue
-		}
-		last := missing[len(missing)-1].To
-		for i := range s.held {
-			if e := &s.held[i]; e.from <= last+1 {
-				e.covered = true
-				if e.question == 0 {
-					e.question = n
-				}
-			}
-		}
-		ask(publisher, missing)
+		ask(s.publisher, missing)
 	}
+}
+
+// question returns what a publisher is asked for.
+func (s *stream) question() seqs.Set {
+	if s.searching || len(s.held) == 0 {
+		return nil
+	}
+	missing := make(seqs.Set, 0, 2)
+	s.wanted(func(from, to uint64) bool {
+		if n := len(missing); n > 0 && missing[n-1].To+1 == from { // a watermark lies between
+			missing[n-1].To = to
+		} else if n == seqs.MaxRanges {
+			return false
+		} else {
+			missing = append(missing, seqs.Range{From: from, To: to})
+		}
+		return true
+	})
+	if n := len(missing); n > 0 {
+		for i := range s.held {
+			if e := &s.held[i]; e.from <= missing[n-1].To+1 {
+				e.covered = true
+			}
+		}
+	}
+	return missing
+}
+
+// Answers reports whether a publisher has ever answered a question.
+func (t *Tracker) Answers(publisher string) bool {
+	s := t.streams[publisher]
+	return s != nil && s.confirmed
+}
+
+// InDoubt reports whether a publisher that was heard of before a fault has not been heard of since.
+func (t *Tracker) InDoubt(publisher string) bool {
+	s := t.streams[publisher]
+	return s != nil && s.doubt && s.checked != t.faults
 }
 
 // Asked says that a question was sent to where the publisher is asked, and whether anybody listened there. From the first
 // time on, what was asked for is given up after Repair.Timeout.
 func (t *Tracker) Asked(now time.Time, publisher string, heard bool) {
 	s := t.streams[publisher]
-	if s == nil || len(s.held) == 0 || !s.askable {
+	if s == nil || len(s.held) == 0 && !s.doubt || !s.askable {
 		return
 	}
 	for i := range s.held {
 		if e := &s.held[i]; e.covered && e.asked.IsZero() {
 			e.asked = now
 		}
+	}
+	if s.doubt && s.doubtSince.IsZero() {
+		s.doubtSince = now
 	}
 	switch {
 	case heard:
@@ -121,10 +186,48 @@ func (t *Tracker) Asked(now time.Time, publisher string, heard bool) {
 	}
 }
 
-// settled follows when entries of a stream that held some were taken away.
+// gone ends the doubt about a publisher: it does not say where it stands. If it was heard of before a fault, then nobody
+// knows what it sent since. Anybody can make up those that never answered: after a few, they are told of together.
+func (t *Tracker) gone(now time.Time, s *stream) {
+	before := s.checked
+	s.doubt, s.checked = false, t.faults
+	if s.final || before == t.faults {
+		return
+	}
+	if t.named.faults != t.faults {
+		t.named.faults, t.named.n = t.faults, 0
+	}
+	g := Gap{Publisher: s.publisher, Epoch: s.epoch, From: s.next, Since: now, Reason: transport.PublisherGone}
+	if !s.confirmed && s.askable {
+		switch t.named.n++; {
+		case t.named.n == maxNamed+1:
+			g.Publisher, g.Epoch, g.From = "", 0, 0
+		case t.named.n > maxNamed:
+			return
+		}
+	}
+	t.unmeasured(g)
+}
+
+// maxNamed is how many publishers that never answered are told of by name after a fault.
+const maxNamed = 16
+
+// unmeasured reports that something may be missing, and nobody knows how much.
+func (t *Tracker) unmeasured(g Gap) {
+	g.Kind = transport.Uncertain
+	t.counts.Unmeasured++
+	t.sink.Gap(g)
+}
+
+// settled follows whatever changes what a stream waits for.
 func (t *Tracker) settled(now time.Time, s *stream) {
-	if len(s.held) == 0 {
-		t.holding--
+	if t.streams[s.publisher] == s && (len(s.held) > 0 || s.doubt) {
+		if t.busy == nil {
+			t.busy = make(map[*stream]struct{})
+		}
+		t.busy[s] = struct{}{}
+	} else {
+		delete(t.busy, s)
 	}
 	t.schedule(now, s)
 }
@@ -133,48 +236,29 @@ func (t *Tracker) settled(now time.Time, s *stream) {
 // stranger answers makes a gap or settles a number that was not missing.
 func (t *Tracker) Answer(now time.Time, publisher string, a Answer) {
 	s := t.streams[publisher]
-	if s == nil || len(s.held) == 0 || !s.askable {
+	if s == nil || !s.askable || s.firstN == 0 || a.N < s.firstN || a.N > s.askedN || len(s.held) == 0 && !s.doubt {
 		return
 	}
+	t.answered(s, a.Assigned)
 	if a.Epoch != 0 {
 		s.epoch = a.Epoch
 	}
+	progress := t.refute(now, s, a)
+	s.learn(a.Assigned, a.Uncertain)
+	if t.doubted(now, s, a) {
+		progress = true
+	}
 	if s.searching {
 		if a.N == s.askedN {
-			t.found(now, s, s.asked.Add(-a.Age).After(t.live))
+			t.found(now, s, s.asked.Add(-a.Age).After(t.since()))
 		}
+		t.settled(now, s)
 		return
 	}
-	s.learn(a.Assigned, a.Uncertain)
-	t.refute(s, a)
-	progress := false
-	settle := func(kind entryKind, r seqs.Range) {
-		for _, hole := range s.within(r) {
-			progress = true
-			s.insert(t, entry{kind: kind, from: hole.From, to: hole.To, deadline: now.Add(t.cfg.Hold), since: now})
-		}
-	}
-	for _, e := range a.Events {
-		if e.Env.Publisher != publisher || e.Env.Seq == 0 || len(s.within(seqs.Range{From: e.Env.Seq, To: e.Env.Seq})) == 0 {
-			continue
-		}
-		progress = true
-		e.Env.Publisher = s.publisher
-		s.learn(e.Env.Seq, e.Uncertain)
-		s.insert(t, entry{
-			kind: anEvent, from: e.Env.Seq, to: e.Env.Seq, env: e.Env, repaired: true, deadline: now.Add(t.cfg.Hold), since: now,
-		})
-	}
-	for _, r := range a.Void {
-		settle(aVoid, r)
-	}
-	if a.Gone != 0 {
-		settle(aGone, seqs.Range{From: 1, To: a.Gone})
-	}
+	t.unsure(now, s, a)
+	progress = t.take(now, s, a) || progress
 	t.advance(s)
-	for t.tooMuch(s) {
-		t.giveUp(s, transport.Unknown)
-	}
+	t.bound(s)
 	open := false
 	for _, r := range a.Open {
 		open = open || len(s.within(r)) > 0
@@ -187,6 +271,73 @@ func (t *Tracker) Answer(now time.Time, publisher string, a Answer) {
 		s.askAt = now.Add(t.delay(0) / 2)
 	}
 	t.settled(now, s)
+}
+
+// doubted ends the doubt about a publisher that answers, and reports whether there was any. What it assigned since shows.
+func (t *Tracker) doubted(now time.Time, s *stream, a Answer) bool {
+	if !s.doubt || a.N != s.askedN {
+		return false
+	}
+	s.doubt, s.checked, s.last, s.deaf = false, s.askedFaults, now, time.Time{}
+	if a.Assigned >= s.next && !s.searching {
+		s.insert(t, entry{
+			kind: aMark, from: a.Assigned + 1, to: a.Assigned, deadline: now.Add(t.cfg.TailHold), since: now, reason: t.reason,
+		})
+	}
+	return true
+}
+
+// unsure moves the floor of a stream that seemed to begin with number 1, and is older than the channel: that was a message
+// from before, and what follows it until the next that came is of no concern.
+func (t *Tracker) unsure(now time.Time, s *stream, a Answer) {
+	if s.sure || a.N != s.askedN {
+		return
+	}
+	s.sure = true
+	if s.base != 1 || now.Add(-a.Age).After(t.live) || len(s.held) == 0 { // it may well be younger
+		return
+	}
+	if first := s.held[0].from; first > s.next {
+		s.base, s.next, s.low = first, first, first
+	}
+}
+
+// take settles what an answer tells of.
+func (t *Tracker) take(now time.Time, s *stream, a Answer) (progress bool) {
+	settle := func(kind entryKind, r seqs.Range) {
+		for _, hole := range s.within(r) {
+			progress = true
+			s.insert(t, entry{kind: kind, from: hole.From, to: hole.To, deadline: now.Add(t.cfg.Hold), since: now})
+		}
+		progress = s.accept(t, kind, r) || progress
+	}
+	for _, e := range a.Events {
+		if e.Env.Publisher != s.publisher || e.Env.Seq < s.next || e.Env.Seq > a.Assigned {
+			continue
+		}
+		known, verified := t.verify(now, s, e.Env)
+		progress = progress || verified
+		if known || !verified && len(s.within(seqs.Range{From: e.Env.Seq, To: e.Env.Seq})) == 0 {
+			continue
+		}
+		progress = true
+		e.Env.Publisher = s.publisher
+		s.learn(e.Env.Seq, e.Uncertain)
+		one := entry{
+			kind: anEvent, from: e.Env.Seq, to: e.Env.Seq, env: e.Env, repaired: true, deadline: now.Add(t.cfg.Hold), since: now,
+		}
+		if t.huge(e.Env) {
+			one.kind, one.env = aHuge, nil
+		}
+		s.insert(t, one)
+	}
+	for _, r := range a.Void {
+		settle(aVoid, r)
+	}
+	if a.Gone != 0 {
+		settle(aGone, seqs.Range{From: 1, To: a.Gone})
+	}
+	return progress
 }
 
 // within returns the holes in r that were asked for.
@@ -211,23 +362,4 @@ func (s *stream) within(r seqs.Range) (found []seqs.Range) {
 		}
 	}
 	return found
-}
-
-// refute drops what claims numbers that the publisher had not assigned when it answered, although it was known here
-// before the question. A stranger sent it.
-func (t *Tracker) refute(s *stream, a Answer) {
-	kept := s.held[:0]
-	for _, e := range s.held {
-		last := e.to
-		if e.question != 0 && e.question <= a.N && last > a.Assigned && (e.kind == anEvent && !e.repaired || e.kind == aMark) {
-			s.spend(t, -e.size())
-			t.disown(e)
-			continue
-		}
-		kept = append(kept, e)
-	}
-	clear(s.held[len(kept):])
-	if s.held = kept; len(kept) == 0 {
-		s.held = nil
-	}
 }

@@ -300,8 +300,10 @@ func TestOpenNumbersWait(t *testing.T) {
 func TestGoneEndsTheWaitAtOnce(t *testing.T) {
 	tr, l, gaps, now := hole(t)
 	now, _ = asks(t, tr, now, 1, time.Second)
-	tr.Answer(now, "p", track.Answer{N: 1, Assigned: 3, Gone: 2, Epoch: 99})
-	want := track.Gap{Publisher: "p", Epoch: 99, From: 2, To: 2, Since: time.Unix(1e6, 0), Reason: transport.WindowExceeded}
+	tr.Answer(now, "p", track.Answer{N: 1, Assigned: 3, Gone: 2, Epoch: 99, Events: []track.Event{
+		{Env: &transport.Envelope{Publisher: "p", Seq: 3}}, // what waits is what it sent
+	}})
+	want := track.Gap{Publisher: "p", Epoch: 99, From: 2, To: 2, Count: 1, Since: time.Unix(1e6, 0), Reason: transport.WindowExceeded}
 	if len(*gaps) != 1 || (*gaps)[0] != want || l.delivered != 3 {
 		t.Errorf("%+v", *gaps)
 	}
@@ -357,6 +359,8 @@ func TestForgedNumbersAreRefuted(t *testing.T) {
 	tr.Answer(now, "p", track.Answer{N: 5, Assigned: 1})
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 2}, "")
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 3}, "")
+	now, _ = asks(t, tr, now, 6, time.Second)
+	tr.Answer(now, "p", track.Answer{N: 6, Assigned: 4, Events: []track.Event{{Env: &transport.Envelope{Publisher: "p", Seq: 4}}}})
 	if !slices.Equal(sink.seqs, []uint64{1, 0, 2, 3, 4}) || len(sink.gapList) != 0 || tr.Holding() || tr.Counts().Forged != 1 {
 		t.Errorf("delivered %v, gaps %v", sink.seqs, sink.gapList)
 	}
@@ -383,17 +387,21 @@ func TestFirstContactForged(t *testing.T) {
 		now := time.Unix(1e6, 0)
 		sink := &seqList{}
 		tr := track.New(&c, now, sink)
-		tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 1 << 50}, "")
+		forged := uint64(1 << 40) // a number that somebody could have come to
+		if !with {
+			forged = 1 << 50 // nobody could
+		}
+		tr.Event(now, &transport.Envelope{Publisher: "p", Seq: forged}, "")
 		for seq := uint64(5); seq < 8; seq++ {
 			tr.Event(now, &transport.Envelope{Publisher: "p", Seq: seq}, "")
 		}
-		want := []uint64{1 << 50, 5, 6, 7}
+		want := []uint64{0, 5, 6, 7}
 		if with {
 			for n := uint64(1); n < 3; n++ {
 				now, _ = asks(t, tr, now, n, time.Second)
 				tr.Answer(now, "p", track.Answer{N: n, Assigned: 7, Age: time.Hour})
 			}
-			want = []uint64{5, 6, 7, 0}
+			want = []uint64{0, 5, 6, 7}
 		}
 		if !slices.Equal(sink.seqs, want) || len(sink.gapList) != 0 || tr.Holding() {
 			t.Errorf("delivered %v, want %v, gaps %v", sink.seqs, want, sink.gapList)
@@ -416,12 +424,13 @@ func TestBaselineBehindAssigned(t *testing.T) {
 		now = now.Add(10 * time.Millisecond)
 		tr.Ask(now, 1, func(_ string, m seqs.Set) { missing = m })
 	}
-	if !slices.Equal(sink.seqs, []uint64{43, 44}) || missing.String() != "45" || len(sink.gapList) != 0 {
+	if !slices.Equal(sink.seqs, []uint64{43, 44}) || missing.String() != "45-46" || len(sink.gapList) != 0 {
 		t.Errorf("delivered %v, asked for %v, gaps %v", sink.seqs, missing, sink.gapList)
 	}
 }
 
-// TestHeldIsBounded: beyond the bounds the first hole is given up.
+// TestHeldIsBounded: beyond the bounds the first hole is given up, if the publisher has assigned what waits, and the last
+// events have to be sent again.
 func TestHeldIsBounded(t *testing.T) {
 	size := (&transport.Envelope{Publisher: "p"}).Size()
 	for name, change := range map[string]func(c *track.Config){
@@ -434,16 +443,32 @@ func TestHeldIsBounded(t *testing.T) {
 		now := time.Unix(1e6, 0)
 		sink := &seqList{}
 		tr := track.New(&c, now, sink)
+		tr.Watermark(now, "p", track.Mark{Assigned: 40, Asked: now})
 		for seq := uint64(1); seq < 40; seq++ {
 			if seq != 2 && seq != 20 {
 				tr.Event(now, &transport.Envelope{Publisher: "p", Seq: seq}, "")
 			}
 		}
-		if len(sink.gapList) != 2 || len(sink.seqs) != 37 {
+		if len(sink.gapList) != 1 || sink.gapList[0].From != 2 || len(sink.seqs) != 1 {
 			t.Errorf("%s: delivered %v, gaps %v", name, sink.seqs, sink.gapList)
 		}
 		if c.Repair.Budget.Held() > 10*size {
 			t.Errorf("%s: %d bytes", name, c.Repair.Budget.Held())
+		}
+		p := &peer{assigned: 40, accepted: map[uint64]bool{}, limit: 3}
+		for seq := range p.assigned {
+			p.accepted[seq+1] = true
+		}
+		for n := uint64(1); n < 100; n++ {
+			now = now.Add(200 * time.Millisecond)
+			tr.Watermark(now, "p", track.Mark{Last: 40})
+			tr.Ask(now, n, func(_ string, missing seqs.Set) { tr.Answer(now, "p", p.answer(n, missing)) })
+			if c.Repair.Budget.Held() > 10*size {
+				t.Errorf("%s: %d bytes", name, c.Repair.Budget.Held())
+			}
+		}
+		if len(sink.seqs) != 39 || len(sink.gapList) != 1 {
+			t.Errorf("%s: delivered %v, gaps %v", name, sink.seqs, sink.gapList)
 		}
 		tr.End()
 		if c.Repair.Budget.Held() != 0 {
@@ -474,7 +499,7 @@ func TestSearchForTheBeginning(t *testing.T) {
 		name    string
 		age     time.Duration
 		missing string
-	}{{"born before", time.Hour, ""}, {"born after", 100 * time.Millisecond, "1-4"}, {"no answer", -1, ""}} {
+	}{{"born before", time.Hour, ""}, {"born after", 100 * time.Millisecond, "1-5"}, {"no answer", -1, ""}} {
 		cfg, _ := repairing(func() float64 { return 0 })
 		now := time.Unix(1e6, 0)
 		sink := &seqList{}

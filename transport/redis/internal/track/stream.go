@@ -1,6 +1,7 @@
 package track
 
 import (
+	"container/list"
 	"strings"
 	"time"
 
@@ -13,28 +14,44 @@ type stream struct {
 	publisher string
 	epoch     uint64 // as the publisher told; 0: it has not
 	// base is the first number that concerns this channel; next is the floor: what lies from base to below next is
-	// settled.
-	base, next uint64
-	held       []entry // in ascending order
-	bytes      int     // of held
+	// settled. While nothing is settled, base may still move down to low.
+	base, next, low uint64
+	held            []entry // in ascending order
+	bytes           int     // of held
 
 	// searching: it is not known yet whether the stream began while the channel was live. What arrives waits. Base and floor
 	// are 1 meanwhile.
 	searching bool
+	sure      bool      // the publisher, or its floor, says where the stream begins
+	bornBy    time.Time // the earliest that a watermark nobody asked for said that number 1 was assigned; zero: none did
 
 	askable bool      // the publisher is asked for what is missing
 	askAt   time.Time // when it is asked next; zero: it is not
 	tries   int       // questions since the last sign of it
 	asked   time.Time // when the last question was put together
-	askedN  uint64    // and which it was
+	firstN  uint64    // the first question, and
+	askedN  uint64    // the last
 	deaf    time.Time // since when nobody listened where it is asked; zero: somebody did
 	working time.Time // when it last answered to some purpose
+
+	confirmed bool       // it has answered a question
+	assigned  uint64     // the highest number that it said it had assigned
+	only      seqs.Range // what may be forged: these numbers are taken from answers alone
+
+	doubt      bool      // it is asked where it stands
+	doubtSince time.Time // when that question was first sent; zero: not yet
+	// checked is the tracker's count of faults when the publisher last said where it stood, askedFaults when it was asked
+	// last while the channel was live.
+	checked, askedFaults uint64
 
 	uncertain   string // the list that came with number uncertainAt
 	uncertainAt uint64
 	final       bool
-	last        time.Time // when it was heard of
+	began, last time.Time // when it was heard of first, and last
 	faults      uint64    // the tracker's count when it was heard of
+
+	listed *list.Element // in Tracker.roll
+	queued time.Time     // last, when it was put there
 }
 
 // heard notes a sign of life, and returns why something may be missing just before it.
@@ -47,9 +64,12 @@ func (s *stream) heard(now time.Time, t *Tracker) transport.GapReason {
 	return t.reason
 }
 
+// maxUncertain is the length of the longest list of uncertain numbers: that of 16 ranges of numbers of 20 digits.
+const maxUncertain = seqs.MaxRanges*(20+1+20+1) - 1
+
 // learn keeps the most recent list of uncertain numbers. A publisher only ever adds to it.
 func (s *stream) learn(seq uint64, uncertain string) {
-	if uncertain != "" && seq >= s.uncertainAt {
+	if uncertain != "" && seq >= s.uncertainAt && len(uncertain) <= maxUncertain {
 		s.uncertainAt = seq
 		if s.uncertain != uncertain {
 			s.uncertain = strings.Clone(uncertain)
@@ -57,9 +77,16 @@ func (s *stream) learn(seq uint64, uncertain string) {
 	}
 }
 
-// due is when the first hole is given up; zero if there is none, or not yet.
+// doubtPatience is how many times as long as Repair.Timeout a publisher has to say where it stands: nobody waits for it, and
+// it may have been cut off together with us.
+const doubtPatience = 2
+
+// due is when the first hole is given up, or the doubt is taken for certainty; zero if there is none, or not yet.
 func (s *stream) due(cfg *Config) time.Time {
 	if len(s.held) == 0 {
+		if s.doubt && !s.doubtSince.IsZero() {
+			return s.doubtSince.Add(doubtPatience * cfg.Repair.Timeout)
+		}
 		return time.Time{}
 	}
 	first := &s.held[0]
@@ -95,7 +122,8 @@ func (t *Tracker) report(s *stream, from, to uint64, since time.Time, reason tra
 			kind = transport.Uncertain
 		}
 		t.sink.Gap(Gap{
-			Publisher: s.publisher, Epoch: s.epoch, From: piece.From, To: piece.To, Since: since, Kind: kind, Reason: reason,
+			Publisher: s.publisher, Epoch: s.epoch, From: piece.From, To: piece.To, Count: piece.Len(), Since: since,
+			Kind: kind, Reason: reason,
 		})
 	})
 }

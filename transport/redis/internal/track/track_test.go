@@ -12,7 +12,7 @@ import (
 )
 
 var cfg = track.Config{
-	Hold: 50 * time.Millisecond, TailHold: 500 * time.Millisecond, MaxHeld: 8, MaxPublishers: 4,
+	Hold: 50 * time.Millisecond, TailHold: 500 * time.Millisecond, MaxHeld: 8, MaxPublishers: 4, MaxFloors: 64, MaxStrangers: 16,
 	Forget: time.Minute, FinalForget: time.Second, Margin: time.Second, MaxJump: 1 << 20,
 }
 
