@@ -198,6 +198,13 @@ func (ch *channel) ask(now time.Time, n uint64, ask func(publisher string, missi
 	}
 }
 
+// inDoubt is track.Tracker.InDoubt.
+func (ch *channel) inDoubt(publisher string) bool {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return ch.tracker != nil && ch.tracker.InDoubt(publisher)
+}
+
 // askedFor is track.Tracker.Asked.
 func (ch *channel) askedFor(now time.Time, publisher string, heard bool) {
 	ch.mu.Lock()

@@ -8,12 +8,15 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
-// letter is a control document on its way.
+// letter is a control document on its way, or a command.
 type letter struct {
 	channel string
 	doc     []byte
-	// sent, if not nil, is told how many listened at the node, or why it was not sent. It must not block.
-	sent func(listeners int, err error)
+	command []byte // in place of the two
+	// sent, if not nil, is told how many listened at the node, or why it was not sent; answered what a command led to. They
+	// must not block.
+	sent     func(listeners int, err error)
+	answered func(reply resp.Reply, err error)
 }
 
 // Bounds of what waits for one courier. What does not fit is asked for, or asked, again.
@@ -91,11 +94,11 @@ func (c *courier) isUp() bool {
 func (c *courier) put(l letter) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.up || len(c.queue) >= courierLetters || len(c.queue) > 0 && c.bytes+len(l.doc) > courierBytes {
+	if !c.up || len(c.queue) >= courierLetters || len(c.queue) > 0 && c.bytes+l.size() > courierBytes {
 		return false
 	}
 	c.queue = append(c.queue, l)
-	c.bytes += len(l.doc)
+	c.bytes += l.size()
 	c.signal()
 	return true
 }
@@ -113,7 +116,7 @@ func (c *courier) take() []letter {
 	defer c.mu.Unlock()
 	n, bytes := 0, 0
 	for n < len(c.queue) && n < courierBatch && bytes < batchBytes {
-		bytes += len(c.queue[n].doc)
+		bytes += c.queue[n].size()
 		n++
 	}
 	taken := c.queue[:n:n]
@@ -140,13 +143,18 @@ func (c *courier) shut() {
 	c.up, c.queue, c.bytes = false, nil, 0
 	c.mu.Unlock()
 	for _, l := range queue {
-		l.tell(0, errNoCourier)
+		l.tell(resp.Reply{}, errNoCourier)
 	}
 }
 
-func (l *letter) tell(listeners int, err error) {
-	if l.sent != nil {
-		l.sent(listeners, err)
+func (l *letter) size() int { return len(l.doc) + len(l.command) }
+
+func (l *letter) tell(reply resp.Reply, err error) {
+	switch {
+	case l.answered != nil:
+		l.answered(reply, err)
+	case l.sent != nil:
+		l.sent(int(reply.N), err)
 	}
 }
 
@@ -166,14 +174,18 @@ func (w *writer) serveLetters(ctx context.Context, c *courier) error {
 		}
 		var commands []byte
 		for _, l := range letters {
-			commands = resp.AppendPublish(commands, l.channel, l.doc)
+			if l.command != nil {
+				commands = append(commands, l.command...)
+			} else {
+				commands = resp.AppendPublish(commands, l.channel, l.doc)
+			}
 		}
 		replies, lost := w.do(commands, len(letters))
 		for i, l := range letters {
 			if i < len(replies) {
-				l.tell(int(replies[i].N), replies[i].Err())
+				l.tell(replies[i], replies[i].Err())
 			} else {
-				l.tell(0, lost)
+				l.tell(resp.Reply{}, lost)
 			}
 		}
 		if lost != nil {

@@ -259,7 +259,9 @@ func (r *repairs) send(now time.Time, publisher string, n uint64, all []missing)
 		if err != nil {
 			return
 		}
-		tell(listeners > 0)
+		if tell(listeners > 0); listeners == 0 {
+			r.seekLast(publisher, all)
+		}
 	}})
 }
 

@@ -95,7 +95,11 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 	if !t.ending.Load() {
 		return nil // only this shard ends here
 	}
-	return w.mark(t.outbox.dueMarks(l, time.Now(), true))
+	last := t.outbox.dueMarks(l, time.Now(), true)
+	if err := w.mark(last); err != nil {
+		return err
+	}
+	return w.keepLast(last)
 }
 
 // dialWriter connects a writer. With Config.Standby nobody waits for it longer than for a pipeline, while it goes on.

@@ -42,6 +42,9 @@ func WatermarkChannel(slot int) string {
 	return "{" + router.Tag(slot) + "}:shardbus:watermarks"
 }
 
+// LastKey is where the last watermark of a publisher that has ended is kept, of its channels on a slot. It lies on that slot.
+func LastKey(slot int, publisher string) string { return controlChannel(slot, publisher+":last") }
+
 // AppendWatermark appends the document of w.
 func AppendWatermark(dst []byte, w Watermark) ([]byte, error) {
 	data, err := json.Marshal(w)

@@ -1,0 +1,101 @@
+package redis
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
+	"github.com/shardbus/shardbus/transport/redis/internal/track"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
+	"go.uber.org/zap"
+)
+
+// keptLast is for how long the last watermarks of a publisher that has ended are kept.
+const keptLast = 10 * time.Minute
+
+// keepLast keeps the last watermarks of publishers that end where a subscriber finds them that was cut off meanwhile: each
+// in a key on its slot, for a while. Who may not write keys keeps none; subscribers say then that they do not know how much
+// is missing.
+func (w *writer) keepLast(marks []wire.Watermark) error {
+	if w.t.cfg.Repair.Off {
+		return nil
+	}
+	for len(marks) > 0 {
+		var commands []byte
+		n, sent := min(len(marks), batchEvents), 0
+		for _, m := range marks[:n] {
+			if !wire.IsParty(m.Publisher) { // nobody asks for it
+				continue
+			}
+			sent++
+			doc, err := wire.AppendWatermark(nil, m)
+			if err != nil {
+				return fmt.Errorf("redis: %w", err)
+			}
+			key := wire.LastKey(router.Slot(m.Streams[0].Channel), m.Publisher)
+			commands = resp.Append(commands, "SET", key, string(doc), "PX", strconv.FormatInt(keptLast.Milliseconds(), 10))
+		}
+		if marks = marks[n:]; sent == 0 {
+			continue
+		}
+		replies, err := w.do(commands, sent)
+		if err != nil {
+			return err
+		}
+		for _, reply := range replies {
+			if err := reply.Err(); err != nil {
+				w.t.log.Debug("redis: a last watermark is not kept", zap.String("addr", w.addr), zap.Error(err))
+				return nil // the others fare no better
+			}
+		}
+	}
+	return nil
+}
+
+// seekLast looks for the last watermark of a publisher that nobody hears, on the slots of channels where it is in doubt
+// what it sent.
+func (r *repairs) seekLast(publisher string, all []missing) {
+	sought := make(map[uint16]bool)
+	for _, m := range all {
+		if slot := m.ch.slot; !sought[slot] && m.ch.inDoubt(publisher) {
+			sought[slot] = true
+			r.seekLastAt(int(slot), publisher)
+		}
+	}
+}
+
+func (r *repairs) seekLastAt(slot int, publisher string) {
+	owner, known := r.t.topology.snapshot.Load().Primary(slot)
+	if !known {
+		return
+	}
+	get := letter{command: resp.Append(nil, "GET", wire.LastKey(slot, publisher))}
+	get.answered = func(reply resp.Reply, err error) {
+		switch {
+		case err != nil:
+			r.t.log.Debug("redis: last watermark not read", zap.String("publisher", publisher), zap.Error(err))
+		case reply.Kind == resp.Text:
+			r.foundLast(publisher, reply.Text)
+		}
+	}
+	r.t.couriers.at(owner.Addr).put(get) // if there is no room: it is looked for again
+}
+
+// foundLast takes in the last watermark of a publisher.
+func (r *repairs) foundLast(publisher, text string) {
+	w, err := wire.DecodeWatermark(text)
+	if err != nil || w.Publisher != publisher || !w.Final {
+		r.t.log.Debug("redis: a last watermark that is none", zap.String("publisher", publisher), zap.Error(err))
+		return
+	}
+	now := time.Now()
+	for _, m := range w.Streams {
+		if ch := r.t.registry.events(m.Channel); ch != nil {
+			ch.watermark(now, publisher, track.Mark{
+				Last: m.Last, Age: time.Duration(m.AgeMillis) * time.Millisecond, Uncertain: m.Uncertain, Final: true, Epoch: m.Epoch, Copy: true,
+			})
+		}
+	}
+}
