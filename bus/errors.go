@@ -48,8 +48,9 @@ var (
 	// ErrForeignBatchError: a batch handler returned a BatchError that is not about
 	// its batch.
 	ErrForeignBatchError = errors.New("BatchError of another batch")
-	// ErrGroupNeedsDurable: a Group was asked for on a bus with a transport.
-	ErrGroupNeedsDurable = errors.New("groups across processes need a durable topic")
+	// ErrGroupTransport: a Group was asked for on a bus with a transport. Groups work
+	// within one process.
+	ErrGroupTransport = errors.New("a Group works within one process, and this bus has a transport")
 	// ErrWrongType: an event was asked for as another type than its topic's.
 	ErrWrongType = errors.New("wrong event type")
 )

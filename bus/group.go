@@ -45,7 +45,7 @@ type group[T any] struct {
 // one starts an event of it. Until then such events wait as parked, and KeepLatest
 // replaces none that wait.
 //
-// On a bus with a transport it is ErrGroupNeedsDurable.
+// A group is within one process: on a bus with a transport it is ErrGroupTransport.
 func Group(name string) GroupOption {
 	return groupOption(func(o *subscribeOptions) { o.group, o.grouped = name, true })
 }

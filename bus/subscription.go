@@ -179,7 +179,7 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 		return nil, t.subscribeError(name, err)
 	}
 	if o.grouped && t.bus.transport != nil {
-		return nil, t.subscribeError(name, fmt.Errorf("%w: Group works within one process", ErrGroupNeedsDurable))
+		return nil, t.subscribeError(name, ErrGroupTransport)
 	}
 	if o.policy == KeepLatest && t.cfg.Key == nil {
 		return nil, t.subscribeError(name, fmt.Errorf("%w: the policy KeepLatest needs TopicConfig.Key", ErrNoKey))

@@ -7,9 +7,8 @@ import (
 	"strings"
 )
 
-// MaxPartitions is the largest number of partitions of a topic. Each costs a channel, a sequence and, if durable, a
-// stream. Up to Slots the partitions would still lie on distinct slots; the cap is lower because it can be raised
-// later, but never lowered.
+// MaxPartitions is the largest number of partitions of a topic. Each costs a channel and a sequence. Up to Slots the
+// partitions would still lie on distinct slots; the cap is lower because it can be raised later, but never lowered.
 const MaxPartitions = 4096
 
 // ErrInvalidPlacement is wrapped by what [Placement.Validate] returns.

@@ -95,7 +95,7 @@ func (r Report) String() string {
 
 // Check looks at the servers that config names, and at what these know of, and reports what is wrong with them for a
 // transport, or will be when something fails: versions, the cluster's state and coverage, replicas, buffers, memory,
-// persistence, clocks, permissions. With topics it also tries whether they may be subscribed to and published to.
+// clocks, permissions. With topics it also tries whether they may be subscribed to and published to.
 //
 // It changes nothing, and publishes to a channel only that nobody listens to. What it needs beside what a transport
 // needs is "+config|get +time +cluster|info +acl|whoami +acl|dryrun"; what it may not look at is a [Note]. A server that

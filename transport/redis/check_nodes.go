@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -10,15 +11,16 @@ import (
 
 // lookedUp are the settings that rules look at.
 var lookedUp = []string{
-	"appendfsync", "appendonly", "client-output-buffer-limit", "cluster-allow-pubsubshard-when-down",
-	"cluster-link-sendbuf-limit", "cluster-node-timeout", "maxclients", "maxmemory", "maxmemory-clients",
-	"maxmemory-policy", "save",
+	"client-output-buffer-limit", "client-query-buffer-limit", "cluster-allow-pubsubshard-when-down",
+	"cluster-link-sendbuf-limit", "cluster-node-timeout", "io-threads", "maxclients", "maxmemory", "maxmemory-clients",
+	"min-io-threads-avoid-copy-reply", "min-string-size-avoid-copy-reply", "min-string-size-avoid-copy-reply-threaded",
+	"proto-max-bulk-len",
 }
 
 // nodeRules judge one server each.
 var nodeRules = []func(*survey, *nodeFacts) []Finding{
-	ruleReachable, ruleVersion, ruleSettings, rulePermissions, ruleHidden, ruleReplicaLink, ruleOutputBuffers,
-	rulePubsubWhenDown, ruleLinkBuffer, ruleNodeTimeout, ruleMemory, ruleClientMemory, ruleClients, rulePersistence, ruleWrites,
+	ruleReachable, ruleVersion, ruleSettings, rulePermissions, ruleHidden, ruleReplicaLink, ruleOutputBuffers, ruleUncountedBuffers,
+	ruleRequestLimits, rulePubsubWhenDown, ruleLinkBuffer, ruleNodeTimeout, ruleMemory, ruleClientMemory, ruleClients,
 }
 
 // only is a list of one finding.
@@ -56,11 +58,7 @@ func ruleVersion(_ *survey, n *nodeFacts) []Finding {
 	if n.err != nil {
 		return nil
 	}
-	text := n.info["redis_version"]
-	if valkey := n.info["valkey_version"]; valkey != "" {
-		text = valkey
-	}
-	if err := checkVersion(n.addr, text); err != nil {
+	if err := checkVersion(n.addr, cmp.Or(n.info["valkey_version"], n.info["redis_version"])); err != nil {
 		return only(Error, n.addr, "version", err.Error(), "nothing works: sharded Pub/Sub came with 7.0", "run Redis 7.0 or later")
 	}
 	return nil
@@ -71,7 +69,7 @@ func ruleSettings(_ *survey, n *nodeFacts) []Finding {
 		return nil
 	}
 	return only(Note, n.addr, "settings", fmt.Sprintf("CONFIG GET: %v", n.configErr),
-		"buffers, memory, persistence and behaviour when the cluster is down were not looked at", "for a check, allow +config|get")
+		"buffers, memory, limits and behaviour when the cluster is down were not looked at", "for a check, allow +config|get")
 }
 
 func rulePermissions(s *survey, n *nodeFacts) (findings []Finding) {
@@ -130,40 +128,6 @@ func ruleReplicaLink(_ *survey, n *nodeFacts) []Finding {
 		"when the primary dies, it is not promoted, or with old data", "see its log; masterauth and masteruser must be what the primary wants")
 }
 
-// A pubsub limit below this is reached by a burst that a healthy subscriber has not read yet.
-const smallBuffer = 8 << 20
-
-func ruleOutputBuffers(s *survey, n *nodeFacts) []Finding {
-	words := strings.Fields(n.config["client-output-buffer-limit"])
-	for i := 0; i+3 < len(words); i += 4 {
-		if words[i] != "pubsub" {
-			continue
-		}
-		hard, err := strconv.ParseInt(words[i+1], 10, 64)
-		soft, err2 := strconv.ParseInt(words[i+2], 10, 64)
-		if err != nil || err2 != nil {
-			return nil
-		}
-		limit := hard
-		if soft > 0 && (hard == 0 || soft < hard) && words[i+3] == "0" {
-			limit = soft // it acts at once
-		}
-		set := fmt.Sprintf("client-output-buffer-limit pubsub %s %s %s", words[i+1], words[i+2], words[i+3])
-		const remedy = `CONFIG SET client-output-buffer-limit "pubsub 64mb 32mb 60", and in redis.conf`
-		largest := int64(s.cfg.MaxPayload)*4/3 + 4096
-		switch {
-		case limit == 0 && soft == 0:
-			return only(Warning, n.addr, "buffers", set+": no limit", "a subscriber that hangs takes the server's memory until it fails, for everybody", remedy)
-		case limit > 0 && limit < largest:
-			return only(Error, n.addr, "buffers", set+fmt.Sprintf(": less than one event of Config.MaxPayload takes (%d bytes)", largest),
-				"such an event disconnects every subscriber of its shard, each time", remedy+"; or lower Config.MaxPayload")
-		case limit > 0 && limit < smallBuffer:
-			return only(Warning, n.addr, "buffers", set+": small", "a burst disconnects subscribers that are well; what they miss meanwhile is a gap, or repaired", remedy)
-		}
-	}
-	return nil
-}
-
 func rulePubsubWhenDown(_ *survey, n *nodeFacts) []Finding {
 	if n.view == nil || n.config["cluster-allow-pubsubshard-when-down"] != "yes" {
 		return nil
@@ -195,65 +159,4 @@ func ruleNodeTimeout(s *survey, n *nodeFacts) []Finding {
 	return only(Note, n.addr, "fail-over", fmt.Sprintf("cluster-node-timeout is %v", timeout),
 		fmt.Sprintf("replacing a primary that died takes up to about %v; a Publish gives up after Config.PublishTimeout, %v", 2*timeout, s.cfg.PublishTimeout),
 		"CONFIG SET cluster-node-timeout 5000, or raise Config.PublishTimeout")
-}
-
-func ruleMemory(_ *survey, n *nodeFacts) []Finding {
-	limit, ok := n.number("maxmemory")
-	if !ok {
-		return nil
-	}
-	policy := n.config["maxmemory-policy"]
-	used, err := strconv.ParseInt(n.info["used_memory"], 10, 64)
-	switch {
-	case strings.HasPrefix(policy, "allkeys-") && limit > 0:
-		return only(Warning, n.addr, "memory", "maxmemory-policy is "+policy,
-			"under pressure the server deletes whole keys, the logs of durable topics among them; ephemeral topics keep no keys",
-			"CONFIG SET maxmemory-policy noeviction, and use other servers for a cache")
-	case limit > 0 && err == nil && used > limit/10*9:
-		return only(Warning, n.addr, "memory", fmt.Sprintf("%d of maxmemory %d bytes are used", used, limit),
-			"beyond it, writes are refused (OOM): durable topics fail; ephemeral ones go on", "raise maxmemory, trim, or add shards")
-	case limit == 0:
-		return only(Note, n.addr, "memory", "maxmemory is 0: no limit",
-			"the kernel kills the server when the machine has no more, which is a fail-over at best", "CONFIG SET maxmemory to what the machine can spare")
-	}
-	return nil
-}
-
-func ruleClientMemory(_ *survey, n *nodeFacts) []Finding {
-	limit := n.config["maxmemory-clients"]
-	if limit == "" || limit == "0" {
-		return nil
-	}
-	return only(Note, n.addr, "memory", "maxmemory-clients is "+limit,
-		"under pressure the server disconnects the clients with the largest buffers, subscribers first; they come back, and what they missed is a gap, or repaired",
-		"keep it well above what the subscribers' output buffers may take")
-}
-
-func ruleClients(_ *survey, n *nodeFacts) []Finding {
-	limit, ok := n.number("maxclients")
-	connected, err := strconv.ParseInt(n.info["connected_clients"], 10, 64)
-	if !ok || err != nil || connected < limit/10*8 {
-		return nil
-	}
-	return only(Warning, n.addr, "clients", fmt.Sprintf("%d of maxclients %d are connected", connected, limit),
-		"beyond it nobody can connect, and who lost a connection stays away; each transport needs 3 at a primary, 1 at a replica", "raise maxclients, and the limit of open files")
-}
-
-func rulePersistence(_ *survey, n *nodeFacts) []Finding {
-	if n.config == nil || n.config["appendonly"] != "no" || n.config["save"] != "" {
-		return nil
-	}
-	return only(Note, n.addr, "persistence", "neither appendonly nor save is on",
-		"after a restart its keys are gone, the logs of durable topics among them; a primary that restarts quickly empties its replicas, too. Ephemeral topics keep no keys",
-		"CONFIG SET appendonly yes, if there are durable topics")
-}
-
-func ruleWrites(_ *survey, n *nodeFacts) (findings []Finding) {
-	for _, what := range []string{"rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status"} {
-		if n.info[what] == "err" {
-			findings = append(findings, only(Warning, n.addr, "persistence", what+" is err",
-				"it may refuse writes (MISCONF): durable topics fail then; ephemeral ones go on", "see its log: is the disk full?")...)
-		}
-	}
-	return findings
 }

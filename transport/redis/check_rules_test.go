@@ -15,8 +15,9 @@ func healthy(addr string) *nodeFacts {
 		addr: addr,
 		info: map[string]string{"redis_version": "7.0.15", "role": "master", "used_memory": "1000", "connected_clients": "3"},
 		config: map[string]string{
-			"client-output-buffer-limit": "normal 0 0 0 slave 1 1 1 pubsub 33554432 8388608 60", "appendonly": "yes", "save": "",
-			"maxmemory": "1000000", "maxmemory-policy": "noeviction", "maxmemory-clients": "0", "maxclients": "10000",
+			"client-output-buffer-limit": "normal 0 0 0 slave 1 1 1 pubsub 33554432 8388608 60",
+			"client-query-buffer-limit":  "1073741824", "proto-max-bulk-len": "536870912", "io-threads": "1",
+			"maxmemory": "1000000", "maxmemory-clients": "0", "maxclients": "10000",
 			"cluster-allow-pubsubshard-when-down": "no", "cluster-link-sendbuf-limit": "0", "cluster-node-timeout": "5000",
 		},
 		clockSeen: true, clockErr: time.Millisecond,
@@ -60,19 +61,35 @@ func TestCheckRules(t *testing.T) {
 			s.nodes[0].err, s.nodes[0].view, s.nodes[0].info = errors.New("i/o timeout"), nil, nil
 		}, Error, node(1).Addr, "i/o timeout"},
 		{"mixed", func(s *survey) { s.nodes[0].info["redis_version"] = "7.0.1" }, Note, "", "7.0.1"},
+		{"mixed Valkeys", func(s *survey) {
+			for i, n := range s.nodes {
+				n.info["redis_version"], n.info["valkey_version"] = "7.2.4", "9.1.2"
+				if i == 0 {
+					n.info["valkey_version"] = "8.1.1"
+				}
+			}
+		}, Note, "", "Valkey 8.1.1:[10.0.0.1:6379] Valkey 9.1.2:[10.0.0.2:6379"},
+		{"Redis and Valkey", func(s *survey) {
+			s.nodes[0].info["redis_version"], s.nodes[0].info["valkey_version"] = "7.0.15", "7.0.15"
+		}, Note, "", "Valkey 7.0.15:[10.0.0.1:6379]"},
+		{"an old Valkey", func(s *survey) { s.nodes[0].info["valkey_version"] = "6.9.9" }, Error, node(1).Addr, "6.9.9"},
+		{"payloads do not count", func(s *survey) { s.nodes[0].copyAvoidance("1", "16384", "65536", "7") }, Warning, node(1).Addr, "min-string-size-avoid-copy-reply is 16384: payloads from there on"},
+		{"with threads", func(s *survey) { s.nodes[0].copyAvoidance("2", "0", "65536", "7") }, Warning, node(1).Addr, "min-string-size-avoid-copy-reply-threaded is 65536 and io-threads 2"},
+		{"with many threads", func(s *survey) { s.nodes[0].copyAvoidance("7", "0", "0", "7") }, Warning, node(1).Addr, "min-io-threads-avoid-copy-reply is 7 and io-threads 7: no payload"},
+		{"no large requests", func(s *survey) { s.nodes[0].config["proto-max-bulk-len"] = "1048576" }, Error, node(1).Addr, "proto-max-bulk-len is 1048576: less than one event of Config.MaxPayload takes (1402197 bytes)"},
+		{"no large queries", func(s *survey) { s.nodes[0].config["client-query-buffer-limit"] = "1048576" }, Error, node(1).Addr, "client-query-buffer-limit is 1048576: less"},
 		{"drops channels", func(s *survey) {
 			for _, n := range s.nodes {
 				n.info["redis_version"] = "7.2.2"
 			}
 		}, Note, "", "7.2.2 and later: 10.0.0.1:6379, 10.0.0.2:6379"},
 		{"replica adrift", func(s *survey) { s.nodes[4].info["master_link_status"] = "down" }, Warning, node(5).Addr, "not linked"},
-		{"disk full", func(s *survey) { s.nodes[0].info["rdb_last_bgsave_status"] = "err" }, Warning, node(1).Addr, "rdb_last_bgsave_status"},
 		{"clock of all", func(s *survey) {
 			for _, n := range s.nodes {
 				n.clock = -time.Minute
 			}
-		}, Warning, node(1).Addr, "-1m0s from ours"},
-		{"clocks apart", func(s *survey) { s.nodes[0].clock, s.nodes[5].clock = -600*time.Millisecond, 600*time.Millisecond }, Warning, "",
+		}, Note, node(1).Addr, "-1m0s from ours"},
+		{"clocks apart", func(s *survey) { s.nodes[0].clock, s.nodes[5].clock = -600*time.Millisecond, 600*time.Millisecond }, Note, "",
 			"the clock of 10.0.0.6:6379 is 1.2s ahead of that of 10.0.0.1:6379"},
 		{"behind", func(s *survey) { s.nodes[5].view.claims[0].primary, s.nodes[5].view.claims[0].epoch = node(4), 0 }, Warning, node(6).Addr, "as 0-5460"},
 		{"one host", func(s *survey) {
@@ -103,6 +120,67 @@ func TestCheckRules(t *testing.T) {
 				}
 			}
 			t.Errorf("no %v at %q with %q in: %s", c.severity, c.node, c.words, s.report())
+		})
+	}
+}
+
+// copyAvoidance has it be a Valkey 9.1 with these settings.
+func (n *nodeFacts) copyAvoidance(threads, size, threaded, minThreads string) {
+	n.config["io-threads"], n.config["min-string-size-avoid-copy-reply"] = threads, size
+	n.config["min-string-size-avoid-copy-reply-threaded"], n.config["min-io-threads-avoid-copy-reply"] = threaded, minThreads
+}
+
+// TestCheckSaysNothing: settings that look like trouble and are none.
+func TestCheckSaysNothing(t *testing.T) {
+	for name, set := range map[string]func(*nodeFacts){
+		"payloads count":               func(n *nodeFacts) { n.copyAvoidance("1", "0", "65536", "7") },
+		"beyond what we send":          func(n *nodeFacts) { n.copyAvoidance("1", "2000000", "65536", "7") },
+		"payloads count, with threads": func(n *nodeFacts) { n.copyAvoidance("4", "16384", "0", "7") },
+		"and however many there are":   func(n *nodeFacts) { n.copyAvoidance("16", "16384", "0", "0") },
+		"just enough":                  func(n *nodeFacts) { n.config["proto-max-bulk-len"] = "1402197" },
+		"keys that may go":             func(n *nodeFacts) { n.config["maxmemory-policy"], n.info["used_memory"] = "allkeys-lru", "999999" },
+		"snapshots that fail":          func(n *nodeFacts) { n.info["rdb_last_bgsave_status"] = "err" },
+	} {
+		s := whole()
+		for _, n := range s.nodes {
+			set(n)
+		}
+		if r := s.report(); len(r.Findings) > 0 {
+			t.Errorf("%s: %s", name, r)
+		}
+	}
+}
+
+// TestCheckRoles: of several addresses without a cluster and without sentinels, one may be a primary.
+func TestCheckRoles(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		roles    []string
+		severity Severity
+		words    []string // one finding each
+	}{
+		{"a primary", []string{"master"}, 0, nil},
+		{"a primary and its replica", []string{"master", "slave"}, Warning, []string{"it is a replica, of 10.0.0.9:6379"}},
+		{"replicas", []string{"slave", "slave"}, Error, []string{"no primary is among the addresses", "no primary is among the addresses"}},
+		{"two primaries", []string{"master", "slave", "master"}, Error, []string{"several of the addresses are primaries, and no cluster: 10.0.0.1:6379, 10.0.0.3:6379", "it is a replica"}},
+		{"a server that does not say", []string{""}, 0, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := &survey{cfg: &Config{MaxPayload: 1 << 20}}
+			for i, role := range c.roles {
+				n := healthy(node(i + 1).Addr)
+				n.info["role"], n.info["master_host"], n.info["master_port"], n.info["master_link_status"] = role, "10.0.0.9", "6379", "up"
+				s.nodes = append(s.nodes, n)
+			}
+			r := s.report()
+			if len(r.Findings) != len(c.words) || r.Worst() != c.severity {
+				t.Fatalf("%s", r)
+			}
+			for i, words := range c.words {
+				if f := r.Findings[i]; f.Subject != "role" || !strings.Contains(f.Problem, words) {
+					t.Errorf("%s, want %q", f, words)
+				}
+			}
 		})
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 // surveyRules judge the deployment as a whole.
 var surveyRules = []func(*survey) []Finding{
-	ruleVersions, ruleCluster, ruleCoverage, ruleViews, ruleFailing, ruleMigrations, ruleShards, ruleHandOver, ruleClocks, ruleSentinels, ruleSentinelViews,
+	ruleVersions, ruleCluster, ruleCoverage, ruleViews, ruleFailing, ruleMigrations, ruleShards, ruleStandaloneRoles, ruleHandOver, ruleClocks, ruleSentinels, ruleSentinelViews,
 }
 
 // kind returns what the servers are; empty if none answered.
@@ -59,10 +59,22 @@ func (s *survey) all(cond func(*nodeFacts) bool) string {
 	return strings.Join(addrs, ", ")
 }
 
+// runs returns what a server runs, as "Redis 7.2.4"; empty if it does not say. Every Valkey says that its redis_version is
+// 7.2.4.
+func (n *nodeFacts) runs() string {
+	if v := n.info["valkey_version"]; v != "" {
+		return "Valkey " + v
+	}
+	if v := n.info["redis_version"]; v != "" {
+		return "Redis " + v
+	}
+	return ""
+}
+
 func ruleVersions(s *survey) []Finding {
 	versions := make(map[string][]string)
 	for _, n := range s.nodes {
-		if v := n.info["redis_version"]; v != "" {
+		if v := n.runs(); v != "" {
 			versions[v] = append(versions[v], n.addr)
 		}
 	}
@@ -167,7 +179,7 @@ func ruleMigrations(s *survey) []Finding {
 		return nil
 	}
 	return only(Note, "", "migration", "slots are on their way at "+who,
-		"nothing, while it goes on; one that was left half-way lets durable topics on these slots fail with TRYAGAIN", "if nobody moves slots now: redis-cli --cluster fix")
+		"nothing: until it has moved, a slot's events are at its old owner", "if nobody moves slots now, it was left half-way: redis-cli --cluster fix")
 }
 
 // majorityOf is how few primaries can elect a successor of one of them.
@@ -207,6 +219,34 @@ func ruleShards(s *survey) (findings []Finding) {
 	return findings
 }
 
+// ruleStandaloneRoles judges addresses without a cluster and without sentinels. Nobody else tells us which of them is the
+// primary, and what is published at one server reaches nobody at another.
+func ruleStandaloneRoles(s *survey) (findings []Finding) {
+	if s.kind() != "standalone" {
+		return nil
+	}
+	primaries := s.all((*nodeFacts).isPrimary)
+	for _, n := range s.nodes {
+		if n.err != nil || n.info["role"] != "slave" {
+			continue
+		}
+		of := net.JoinHostPort(n.info["master_host"], n.info["master_port"])
+		if primaries == "" {
+			findings = append(findings, only(Error, n.addr, "role", "it is a replica, of "+of+", and no primary is among the addresses",
+				"what is published at a replica reaches nobody at the primary", "name the primary in Config.Addrs; or use Config.Sentinel, which finds it after a fail-over, too")...)
+			continue
+		}
+		findings = append(findings, only(Warning, n.addr, "role", "it is a replica, of "+of,
+			"it serves nothing while it is one; with several addresses and no sentinels nobody says which server is the primary while a fail-over goes on",
+			"take it out of Config.Addrs; or use Config.Sentinel")...)
+	}
+	if strings.Contains(primaries, ", ") {
+		findings = append(findings, only(Error, "", "role", "several of the addresses are primaries, and no cluster: "+primaries,
+			"each process takes the first that answers it, and what is published at one reaches nobody at the others", "name one server only, at all its addresses; or make them a cluster")...)
+	}
+	return findings
+}
+
 // skewed is by how much clocks may differ before it is told.
 const skewed = time.Second
 
@@ -217,8 +257,8 @@ func ruleClocks(s *survey) (findings []Finding) {
 			continue
 		}
 		if off := n.clock.Abs() - n.clockErr; off >= skewed {
-			findings = append(findings, only(Warning, n.addr, "clocks", fmt.Sprintf("its clock is %v from ours", n.clock.Round(time.Millisecond)),
-				"times of events from here do not compare with times there, and what is to end after a while ends at another time", "run NTP on both")...)
+			findings = append(findings, only(Note, n.addr, "clocks", fmt.Sprintf("its clock is %v from ours", n.clock.Round(time.Millisecond)),
+				"nothing that a transport does depends on it; an event's time is that of its publisher's clock, and what the server logs does not compare with ours", "run NTP on both")...)
 		}
 		if first == nil || n.clock < first.clock {
 			first = n
@@ -228,8 +268,8 @@ func ruleClocks(s *survey) (findings []Finding) {
 		}
 	}
 	if first != nil && last.clock-first.clock-last.clockErr-first.clockErr >= skewed {
-		findings = append(findings, only(Warning, "", "clocks", fmt.Sprintf("the clock of %s is %v ahead of that of %s", last.addr, (last.clock-first.clock).Round(time.Millisecond), first.addr),
-			"after a fail-over from the one to the other, IDs of streams go back or stand still, and leases end early or late", "run NTP on all nodes")...)
+		findings = append(findings, only(Note, "", "clocks", fmt.Sprintf("the clock of %s is %v ahead of that of %s", last.addr, (last.clock-first.clock).Round(time.Millisecond), first.addr),
+			"nothing that a transport does depends on it; what the servers log does not compare", "run NTP on all nodes")...)
 	}
 	return findings
 }

@@ -204,7 +204,7 @@ func (c *Config) dialDedicated(ctx context.Context, addr, name string) (conn rue
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.patience())
 	defer cancel()
-	if err := conn.Do(ctx, conn.B().Ping().Build()).Error(); err != nil {
+	if err := conn.Do(ctx, conn.B().Ping().Build()).Error(); err != nil && !servesPubSub(err) {
 		closeAll()
 		return nil, nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
 	}

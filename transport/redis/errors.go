@@ -70,6 +70,14 @@ func judge(err error) verdict {
 	return forbidden
 }
 
+// servesPubSub reports whether an answer to PING is that of a server that is of use all the same. One that cannot save its
+// snapshots refuses what writes, and PING; so does a replica without its primary (replica-serve-stale-data no). Neither
+// refuses Pub/Sub.
+func servesPubSub(err error) bool {
+	reply, ok := replied(err)
+	return ok && (strings.HasPrefix(reply, "MISCONF ") || strings.HasPrefix(reply, "MASTERDOWN "))
+}
+
 // movedTo returns the address in a MOVED error from the node at addr.
 func movedTo(err error, addr string) (string, bool) {
 	reply, ok := replied(err)

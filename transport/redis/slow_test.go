@@ -103,6 +103,7 @@ func TestSlowSubscriberIsWarned(t *testing.T) {
 // on an idle machine), and what it missed is repaired or told.
 func TestOutputBufferLimit(t *testing.T) {
 	s := redistest.Standalone(t, redistest.Config{Directives: []string{"client-output-buffer-limit pubsub 1mb 0 0"}})
+	countPayloads(t, s)
 	var mu sync.Mutex
 	gate := make(chan struct{})
 	close(gate)
