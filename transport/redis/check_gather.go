@@ -28,6 +28,7 @@ type nodeFacts struct {
 	addr string
 	err  error // why it cannot be looked at; nil: it answers
 
+	told      serverHello // of HELLO
 	info      map[string]string
 	config    map[string]string // of CONFIG GET
 	configErr error
@@ -193,7 +194,7 @@ func (f *sentinelFacts) look(ctx context.Context, reach *Config, primary string)
 
 // look asks one server everything.
 func (c *Config) look(ctx context.Context, n *nodeFacts, channels []string) {
-	conn, _, closeConn, err := c.dialDedicated(ctx, n.addr, nameOpen)
+	conn, s, closeConn, err := c.dialDedicated(ctx, n.addr, nameOpen)
 	if err != nil {
 		n.err = err
 		return
@@ -206,7 +207,7 @@ func (c *Config) look(ctx context.Context, n *nodeFacts, channels []string) {
 		n.err = fmt.Errorf("redis: INFO on %s: %w", n.addr, c.explainChannel(err, ""))
 		return
 	}
-	n.info = fields(text)
+	n.info, n.told = fields(text), s.told
 	if n.info["redis_mode"] == "sentinel" {
 		n.err = fmt.Errorf("redis: %s is a Sentinel: name it in Config.Sentinel.Addrs", n.addr)
 		return

@@ -19,7 +19,7 @@ var lookedUp = []string{
 
 // nodeRules judge one server each.
 var nodeRules = []func(*survey, *nodeFacts) []Finding{
-	ruleReachable, ruleVersion, ruleSettings, rulePermissions, ruleHidden, ruleReplicaLink, ruleOutputBuffers, ruleUncountedBuffers,
+	ruleReachable, ruleVersion, ruleProtocol, ruleSettings, rulePermissions, ruleHidden, ruleReplicaLink, ruleOutputBuffers, ruleUncountedBuffers,
 	ruleRequestLimits, rulePubsubWhenDown, ruleLinkBuffer, ruleNodeTimeout, ruleMemory, ruleClientMemory, ruleClients,
 }
 
@@ -62,6 +62,18 @@ func ruleVersion(_ *survey, n *nodeFacts) []Finding {
 		return only(Error, n.addr, "version", err.Error(), "nothing works: sharded Pub/Sub came with 7.0", "run Redis 7.0 or later")
 	}
 	return nil
+}
+
+func ruleProtocol(s *survey, n *nodeFacts) []Finding {
+	if n.err != nil || n.told.resp3 {
+		return nil
+	}
+	means := "it works; what arrives on subscriptions is told from answers by its form"
+	if s.cfg.Credentials != nil {
+		means += ". A subscriber's connection cannot log in again: at Credentials.Renew it is made anew, and what was published meanwhile is repaired, or a gap"
+	}
+	return only(Note, n.addr, "protocol", "it speaks RESP2 only: HELLO 3 is refused", means,
+		"let the command HELLO be; if a proxy stands before the server, use one that speaks RESP3, or none")
 }
 
 func ruleSettings(_ *survey, n *nodeFacts) []Finding {

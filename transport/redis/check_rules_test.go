@@ -12,7 +12,7 @@ import (
 // healthy is a server about which there is nothing to say.
 func healthy(addr string) *nodeFacts {
 	return &nodeFacts{
-		addr: addr,
+		addr: addr, told: serverHello{resp3: true},
 		info: map[string]string{"redis_version": "7.0.15", "role": "master", "used_memory": "1000", "connected_clients": "3"},
 		config: map[string]string{
 			"client-output-buffer-limit": "normal 0 0 0 slave 1 1 1 pubsub 33554432 8388608 60",
@@ -73,6 +73,7 @@ func TestCheckRules(t *testing.T) {
 			s.nodes[0].info["redis_version"], s.nodes[0].info["valkey_version"] = "7.0.15", "7.0.15"
 		}, Note, "", "Valkey 7.0.15:[10.0.0.1:6379]"},
 		{"an old Valkey", func(s *survey) { s.nodes[0].info["valkey_version"] = "6.9.9" }, Error, node(1).Addr, "6.9.9"},
+		{"RESP2", func(s *survey) { s.nodes[0].told = serverHello{} }, Note, node(1).Addr, "it speaks RESP2 only"},
 		{"payloads do not count", func(s *survey) { s.nodes[0].copyAvoidance("1", "16384", "65536", "7") }, Warning, node(1).Addr, "min-string-size-avoid-copy-reply is 16384: payloads from there on"},
 		{"with threads", func(s *survey) { s.nodes[0].copyAvoidance("2", "0", "65536", "7") }, Warning, node(1).Addr, "min-string-size-avoid-copy-reply-threaded is 65536 and io-threads 2"},
 		{"with many threads", func(s *survey) { s.nodes[0].copyAvoidance("7", "0", "0", "7") }, Warning, node(1).Addr, "min-io-threads-avoid-copy-reply is 7 and io-threads 7: no payload"},

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"pgregory.net/rapid"
 )
 
@@ -110,6 +111,21 @@ func TestRedirection(t *testing.T) {
 	} {
 		if got, _ := redirection(c.text, "here:1"); got != c.want {
 			t.Errorf("%q: %q, want %q", c.text, got, c.want)
+		}
+	}
+}
+
+// TestServesPubSub: which answers to PING are those of a server that is of use.
+func TestServesPubSub(t *testing.T) {
+	for text, want := range map[string]bool{
+		"MISCONF Redis is configured to save RDB snapshots": true, "MASTERDOWN Link with MASTER is down": true,
+		"LOADING Redis is loading the dataset in memory": false, "NOAUTH Authentication required.": false, "NOPERM User x": false, "BUSY": false,
+	} {
+		if got := servesPubSub(fmt.Errorf("%w", resp.Error(text))); got {
+			t.Errorf("%q, wrapped: %v", text, got) // only what came off the connection counts
+		}
+		if got := servesPubSub(resp.Error(text)); got != want {
+			t.Errorf("%q: %v", text, got)
 		}
 	}
 }

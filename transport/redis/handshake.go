@@ -30,6 +30,12 @@ func noRESP3(reply string) bool {
 		strings.Contains(lower, "unknown command")
 }
 
+// hidesHello reports whether an answer to HELLO with a login is that of a server that has no such command, and tells nobody
+// what it has before the login, as Valkey 9 does. A login that is wrong is answered with WRONGPASS, to AUTH too.
+func hidesHello(reply string, who Credentials) bool {
+	return who.Password != "" && strings.HasPrefix(reply, "NOAUTH")
+}
+
 // handshake logs a new connection in, names it, and asks for RESP3. It takes Config.CommandTimeout at most, or until ctx
 // ends.
 func (c *Config) handshake(ctx context.Context, conn net.Conn, who Credentials, name string) (serverHello, error) {
@@ -60,7 +66,7 @@ func greetServer(conn net.Conn, who Credentials, name string) (serverHello, erro
 	}
 	if failure := failureOf(replies[0]); failure == nil {
 		return helloOf(resp.Words(replies[0])), nil
-	} else if !noRESP3(string(*failure)) {
+	} else if refused := string(*failure); !noRESP3(refused) && !hidesHello(refused, who) {
 		return serverHello{}, *failure
 	}
 	var commands []byte

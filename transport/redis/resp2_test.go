@@ -21,6 +21,9 @@ func TestRESP2(t *testing.T) {
 	t.Parallel()
 	s := redistest.Standalone(t, redistest.Config{Password: "secret", Directives: []string{`rename-command HELLO ""`}})
 	cfg := redis.Config{Addrs: []string{s.Addr()}, Password: "secret", ProbeInterval: 20 * time.Millisecond}
+	if err := finds(check(t, cfg), redis.Note, s.Addr(), "protocol", "RESP2 only"); err != nil {
+		t.Error(err)
+	}
 	n := serve(t, cfg)
 	n.subscribe(t, transport.Topic{Name: "orders"}, transport.Topic{Name: "parts", Partitions: 8})
 	subscriber := func() string {
