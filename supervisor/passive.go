@@ -3,7 +3,6 @@ package supervisor
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -18,6 +17,7 @@ import (
 // Its methods may be called from several goroutines at once.
 type Passive struct {
 	spec Spec
+	luck luck
 
 	mu     sync.Mutex
 	state  state
@@ -61,10 +61,7 @@ func NewPassive(spec Spec) (*Passive, error) {
 	if err != nil {
 		return nil, err
 	}
-	if spec.Rand == nil {
-		spec.Rand = rand.Float64
-	}
-	return &Passive{spec: spec, state: newState(spec)}, nil
+	return &Passive{spec: spec, luck: luck{rand: spec.Rand}, state: newState(spec)}, nil
 }
 
 // Add lists a worker, as running since now, until Remove. It fails with
@@ -106,6 +103,7 @@ func (p *Passive) Remove(now time.Time, name string) {
 // run for Backoff.ResetAfter without failing again. Times must not go backwards
 // by more than clocks do.
 func (p *Passive) Failed(now time.Time, name string, err error) Decision {
+	roll := p.luck.draw()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.catchUpLocked(now)
@@ -127,7 +125,7 @@ func (p *Passive) Failed(now time.Time, name string, err error) Decision {
 	}
 	p.stepLocked(input{
 		what: inExit, now: now, node: &n.node, incarnation: n.node.incarnation,
-		out: out, err: err, roll: luck(p.spec.Rand),
+		out: out, err: err, roll: roll,
 	})
 	if !n.added {
 		p.guests = append(p.guests, guest{name, now})

@@ -94,21 +94,10 @@ func (s *Supervisor) exited(r *run, out outcome, err error) {
 			in.left = append(in.left, r.child.node.rule.Name+"/"+path)
 		}
 	}
+	in.roll = s.luck.draw()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	in.roll = luck(s.spec.Rand)
 	s.applyLocked(in)
-}
-
-// luck draws for jitter. A source that panics or is out of range is worth no more
-// than a delay in the middle.
-func luck(rand func() float64) (roll float64) {
-	defer func() {
-		if recover() != nil || !(roll >= 0 && roll < 1) {
-			roll = 0.5
-		}
-	}()
-	return rand()
 }
 
 // dropLocked forgets a child, except that a Temporary one which was given to New

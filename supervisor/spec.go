@@ -93,7 +93,8 @@ type Spec struct {
 	OnEvent func(Event)
 
 	// Rand draws from [0, 1) for jitter; calls never overlap, and it must not
-	// block or call the supervisor. Nil: math/rand/v2.
+	// block. It runs under no lock of the supervisor. One that panics or ends its goroutine
+	// counts as 0.5. Nil: math/rand/v2.
 	Rand func() float64
 }
 

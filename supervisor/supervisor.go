@@ -3,7 +3,6 @@ package supervisor
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -15,11 +14,12 @@ type Supervisor struct {
 	spec     Spec
 	step     func(*state, input) []action // a field so that tests can break it
 	notifier notifier
+	luck     luck
 	poke     chan struct{} // tells Serve's loop of an earlier alarm; capacity 1
 
 	// Lock order: the mu of a supervisor below, that of the one above it, then
 	// notifier.mu. What is done under mu never blocks and calls no code of the user
-	// but Spec.Rand and the methods of Serve's context.
+	// but the methods of Serve's context.
 	mu       sync.Mutex
 	state    state
 	children map[string]*child
@@ -52,13 +52,11 @@ func New(spec Spec, children ...Child) (*Supervisor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if spec.Rand == nil {
-		spec.Rand = rand.Float64
-	}
 	s := &Supervisor{
 		spec:     spec,
 		step:     step,
 		notifier: notifier{hook: spec.OnEvent},
+		luck:     luck{rand: spec.Rand},
 		poke:     make(chan struct{}, 1),
 		path:     spec.Name,
 		children: make(map[string]*child, len(children)),
