@@ -10,6 +10,8 @@ import (
 	"net"
 	"time"
 
+	"github.com/shardbus/shardbus/internal/logguard"
+	"github.com/shardbus/shardbus/internal/usercode"
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
 	"go.uber.org/zap"
@@ -43,8 +45,10 @@ type Config struct {
 	Username, Password string
 
 	// Credentials, if not nil, is asked in place of Username and Password whenever a connection is made to the server
-	// at addr, and whenever one is to log in again. It may be called at any time and concurrently; its context ends after
-	// 10 s. When it fails, a new connection is tried again later and an open one stays as it is.
+	// at addr, and whenever one is to log in again. It may be called at any time and concurrently, on a goroutine of its own;
+	// its context ends after 10 s. When it fails, panics or ends its goroutine, a new connection is tried again later and an
+	// open one stays as it is. One that does not return although its context has ended is not called for that address again
+	// until it has.
 	Credentials func(ctx context.Context, addr string) (Credentials, error)
 
 	// TLS, if not nil, makes every connection to a server TLS. Each certificate must name the host of the address that
@@ -53,7 +57,10 @@ type Config struct {
 	TLS *tls.Config
 
 	// Dial makes the connections in place of TCP: through a proxy, or to a fake in tests. Under TLS it makes what that
-	// runs over. Nil: TCP.
+	// runs over. Nil: TCP. It is called on a goroutine of its own, with a context that ends after CommandTimeout and bounds
+	// the dialling only. A Dial that panics or ends its goroutine is a connection that failed, and so is a panic in a method of
+	// the connection it returns; one that does not return although its context has ended is not called for that address again
+	// until it has. The same holds for functions of TLS.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 
 	// Logger gets what an operator should know: shards that come and go, connections that fail. Nil: silent.
@@ -108,7 +115,8 @@ type Config struct {
 	// Repair configures how lost events are healed. The zero value is right for most.
 	Repair Repair
 
-	logins *logins // of the transport; nil: connections are too short-lived to be kept logged in
+	calls  *usercode.Calls // of Dial, Credentials and what TLS calls, those that never returned
+	logins *logins         // of the transport; nil: connections are too short-lived to be kept logged in
 }
 
 // resolved returns the config with its defaults, or what is wrong with it.
@@ -142,9 +150,8 @@ func (c Config) resolved() (Config, error) {
 	case c.Standby && c.Sentinel.used():
 		return c, fmt.Errorf("redis: Config.Sentinel is set: %w", errStandbyNowhere)
 	}
-	if c.Logger == nil {
-		c.Logger = zap.NewNop()
-	}
+	c.Logger = logguard.Wrap(c.Logger)
+	c.calls = new(usercode.Calls)
 	for _, n := range []struct {
 		name          string
 		value         *int

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/shardbus/shardbus/internal/usercode"
 )
 
 // Credentials are what one connection logs in with.
@@ -30,7 +32,8 @@ func (c *Config) login(ctx context.Context, addr string) (Credentials, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, credentialsTimeout)
 	defer cancel()
-	who, err := c.Credentials(ctx, addr)
+	who, err := usercode.Do(ctx, c.calls, "credentials for "+addr, "Config.Credentials",
+		func(ctx context.Context) (Credentials, error) { return c.Credentials(ctx, addr) }, nil)
 	switch {
 	case err != nil:
 		return Credentials{}, fmt.Errorf("Config.Credentials: %w", err)

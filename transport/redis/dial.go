@@ -48,27 +48,6 @@ func (c *Config) option(addr string) rueidis.ClientOption {
 	}
 }
 
-// connect makes a connection; secure is nil without TLS.
-func (c *Config) connect(ctx context.Context, addr string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
-	switch {
-	case c.Dial == nil && secure == nil:
-		return d.DialContext(ctx, "tcp", addr)
-	case c.Dial == nil:
-		return (&tls.Dialer{NetDialer: d, Config: secure}).DialContext(ctx, "tcp", addr)
-	}
-	conn, err := c.Dial(ctx, addr)
-	if err != nil || secure == nil {
-		return conn, err
-	}
-	if secure.ServerName == "" { // as tls.Dialer does
-		secure = secure.Clone()
-		if secure.ServerName, _, err = net.SplitHostPort(addr); err != nil {
-			return nil, errors.Join(err, conn.Close())
-		}
-	}
-	return tls.Client(conn, secure), nil
-}
-
 // dialer makes the connections of a client of rueidis.
 type dialer struct {
 	cfg    *Config

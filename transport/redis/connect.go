@@ -1,0 +1,140 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/shardbus/shardbus/internal/usercode"
+)
+
+// connect makes a connection; secure is nil without TLS. Config.Dial and the functions of a tls.Config are user code, and
+// so may be a connection's methods: what one of them does wrong is an error of this connection alone.
+func (c *Config) connect(ctx context.Context, addr string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
+	if c.Dial == nil && secure == nil {
+		return d.DialContext(ctx, "tcp", addr)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.CommandTimeout)
+	defer cancel()
+	what := "Config.Dial"
+	if c.Dial == nil {
+		what = "Config.TLS"
+	}
+	return usercode.Do(ctx, c.calls, "connection to "+addr, what, func(ctx context.Context) (net.Conn, error) {
+		if c.Dial == nil {
+			return (&tls.Dialer{NetDialer: d, Config: secure}).DialContext(ctx, "tcp", addr)
+		}
+		conn, err := c.Dial(ctx, addr)
+		switch {
+		case err != nil:
+			return nil, err
+		case conn == nil:
+			return nil, errors.New("Config.Dial returned neither a connection nor an error")
+		}
+		conn = guarded(conn)
+		if secure == nil {
+			return conn, nil
+		}
+		return tlsHandshake(ctx, conn, addr, secure)
+	}, func(conn net.Conn) { _ = conn.Close() }) // it came too late: nobody is there for an error
+}
+
+// tlsHandshake makes conn a TLS connection, now: what the handshake calls shall not run where the library needs the goroutine.
+func tlsHandshake(ctx context.Context, conn net.Conn, addr string, secure *tls.Config) (net.Conn, error) {
+	if secure.ServerName == "" { // as tls.Dialer does
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		secure = secure.Clone()
+		secure.ServerName = host
+	}
+	made, ended := tls.Client(conn, secure), false
+	defer func() {
+		if !ended { // a function of secure panicked or ended the goroutine
+			_ = conn.Close()
+		}
+	}()
+	err := made.HandshakeContext(ctx)
+	ended = true
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return made, nil
+}
+
+// guarded returns a connection that Config.Dial made as one whose reading, writing and closing cannot panic. Those of the
+// standard library are what they are.
+func guarded(conn net.Conn) net.Conn {
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn, *tls.Conn:
+		return conn
+	}
+	return &guardedConn{Conn: conn}
+}
+
+// guardedConn turns a panic in a method of a connection into an error. One that ends its goroutine cannot be kept from it:
+// the connection is closed then, which whoever is at its other methods sees.
+type guardedConn struct{ net.Conn }
+
+func (g *guardedConn) Read(p []byte) (n int, err error) {
+	err = g.call("Read", func() error {
+		var err error
+		n, err = g.Conn.Read(p)
+		return err
+	})
+	return g.moved("Read", n, len(p), err)
+}
+
+func (g *guardedConn) Write(p []byte) (n int, err error) {
+	err = g.call("Write", func() error {
+		var err error
+		n, err = g.Conn.Write(p)
+		return err
+	})
+	return g.moved("Write", n, len(p), err)
+}
+
+// moved refuses a count that no Read or Write can have.
+func (g *guardedConn) moved(method string, n, of int, err error) (int, error) {
+	if n < 0 || n > of {
+		return 0, errors.Join(fmt.Errorf("the connection of Config.Dial: %s returned %d of %d bytes", method, n, of), err)
+	}
+	return n, err
+}
+
+func (g *guardedConn) SetDeadline(t time.Time) error {
+	return g.call("SetDeadline", func() error { return g.Conn.SetDeadline(t) })
+}
+
+func (g *guardedConn) SetReadDeadline(t time.Time) error {
+	return g.call("SetReadDeadline", func() error { return g.Conn.SetReadDeadline(t) })
+}
+
+func (g *guardedConn) SetWriteDeadline(t time.Time) error {
+	return g.call("SetWriteDeadline", func() error { return g.Conn.SetWriteDeadline(t) })
+}
+
+func (g *guardedConn) Close() error { return g.call("Close", g.Conn.Close) }
+
+// call runs f, which is a method of the connection.
+func (g *guardedConn) call(method string, f func() error) (err error) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the connection of Config.Dial: %s panicked: %v", method, r)
+		}
+		if method != "Close" {
+			err = errors.Join(err, g.Close())
+		}
+	}()
+	err = f()
+	returned = true
+	return err
+}
