@@ -38,7 +38,7 @@ type stage struct {
 }
 
 // checked is chain with a checker between all stages.
-func (s *Subscription) checked(h Handler, handler any, middleware []Middleware) Handler {
+func (s *Subscription) checked(h Handler, handler any, middleware []Middleware, ofBus int) (Handler, error) {
 	c := &checker{sub: s, stages: make([]stage, len(middleware)+1)}
 	between := make([]Middleware, len(middleware))
 	for i, m := range middleware {
@@ -52,7 +52,11 @@ func (s *Subscription) checked(h Handler, handler any, middleware []Middleware) 
 	}
 	last := len(middleware)
 	c.stages[last].name = "handler " + functionName(handler)
-	return c.attempts(chain(c.stage(last, h), between))
+	outermost, err := chain(c.stage(last, h), between, ofBus)
+	if err != nil {
+		return nil, err
+	}
+	return c.attempts(outermost), nil
 }
 
 // functionName says which function f is, and where it stands.

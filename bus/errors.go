@@ -22,7 +22,7 @@ var (
 	// ErrTopicConflict: the bus has a topic of that name with another event
 	// type or another configuration.
 	ErrTopicConflict = errors.New("topic conflict")
-	// ErrNilHandler: Subscribe was given no handler.
+	// ErrNilHandler: Subscribe was given no handler, or a middleware made none of it.
 	ErrNilHandler = errors.New("handler is nil")
 	// ErrNilContext: a function that looks at its context was given none.
 	ErrNilContext = errors.New("context is nil")

@@ -291,3 +291,33 @@ func TestPublishThatCannotEncode(t *testing.T) {
 		t.Errorf("%d events came", n)
 	}
 }
+
+// A middleware that returns no handler is found when it is used, not by the first event.
+func TestMiddlewareThatReturnsNil(t *testing.T) {
+	none := func(bus.Handler) bus.Handler { return nil }
+	for name, tc := range map[string]struct {
+		bus, sub []bus.Middleware
+		want     string
+	}{
+		"of a subscription":           {nil, []bus.Middleware{passThrough, none}, "the middleware at index 1 of Use returned none"},
+		"of the bus":                  {[]bus.Middleware{none, passThrough}, nil, "the middleware at index 0 of Config.Use returned none"},
+		"of a subscription, in Debug": {[]bus.Middleware{passThrough}, []bus.Middleware{passThrough, none}, "the middleware at index 1 of Use returned none"},
+		"of the bus, in Debug":        {[]bus.Middleware{none}, nil, "the middleware at index 0 of Config.Use returned none"},
+	} {
+		b := newBus(t, bus.Config{Use: tc.bus, Debug: strings.HasSuffix(name, "in Debug")})
+		topic := newTopic(t, b, bus.TopicConfig[int]{Name: "n", Key: func(int) string { return "k" }})
+		_, err := topic.Subscribe(t.Context(), "s", ignore[int], bus.Use(tc.sub...))
+		requireError(t, err, bus.ErrNilHandler, tc.want)
+		_, err = topic.SubscribeMessage(t.Context(), "s", func(context.Context, bus.Message[int]) error { return nil }, bus.Use(tc.sub...))
+		requireError(t, err, bus.ErrNilHandler, tc.want)
+		_, err = topic.SubscribeBatch(t.Context(), "s", func(context.Context, []bus.Message[int]) error { return nil }, bus.Use(tc.sub...))
+		requireError(t, err, bus.ErrNilHandler, tc.want)
+		_, err = topic.Spawn(t.Context(), "s", func(context.Context, string) (bus.Actor[int], error) {
+			return bus.Actor[int]{}, nil
+		}, bus.Use(tc.sub...))
+		requireError(t, err, bus.ErrNilHandler, tc.want)
+		if _, err := topic.Subscribe(t.Context(), "s", ignore[int]); tc.bus == nil && err != nil {
+			t.Errorf("%s: the name is not free: %v", name, err)
+		}
+	}
+}

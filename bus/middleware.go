@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"fmt"
 	"runtime/debug"
 
 	"github.com/shardbus/shardbus/internal/errguard"
@@ -16,19 +17,27 @@ import (
 type Handler func(ctx context.Context, d *Delivery) error
 
 // Middleware wraps a handler. It is called once for each subscription, when
-// that is made; the Handler it returns is called from all lanes of the
-// subscription at once.
+// that is made, on the goroutine of Subscribe; the Handler it returns is called
+// from all lanes of the subscription at once. One that returns nil has Subscribe
+// fail with ErrNilHandler.
 //
 // A middleware must not sleep: a delay is a verdict ([RetryAfter], [Snooze]),
 // and the engine sets the key aside while others go on.
 type Middleware func(next Handler) Handler
 
-// chain composes the middleware around h, the first one outermost.
-func chain(h Handler, middleware []Middleware) Handler {
+// chain composes the middleware around h, the first one outermost. The first ofBus of them are
+// Config.Use, and the others Use, as an error says of one that returned no handler.
+func chain(h Handler, middleware []Middleware, ofBus int) (Handler, error) {
 	for i := len(middleware) - 1; i >= 0; i-- {
-		h = middleware[i](h)
+		if h = middleware[i](h); h != nil {
+			continue
+		}
+		if i < ofBus {
+			return nil, fmt.Errorf("%w: the middleware at index %d of Config.Use returned none", ErrNilHandler, i)
+		}
+		return nil, fmt.Errorf("%w: the middleware at index %d of Use returned none", ErrNilHandler, i-ofBus)
 	}
-	return h
+	return h, nil
 }
 
 // guard makes a panic of h an error of h, and its errors safe to be asked, so that the

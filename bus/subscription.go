@@ -201,10 +201,15 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 	if !s.plain && !sp.guarded {
 		h = guard(h)
 	}
+	all, ofBus := slices.Concat(t.bus.cfg.Use, o.use), len(t.bus.cfg.Use)
+	var err error
 	if t.bus.cfg.Debug {
-		s.handler = s.checked(h, sp.given, slices.Concat(t.bus.cfg.Use, o.use))
+		s.handler, err = s.checked(h, sp.given, all, ofBus)
 	} else {
-		s.handler = chain(chain(h, o.use), t.bus.cfg.Use)
+		s.handler, err = chain(h, all, ofBus)
+	}
+	if err != nil {
+		return nil, t.subscribeError(name, err)
 	}
 	if _, s.asked = any(new(T)).(request); s.asked {
 		s.handler = replies(s.handler)

@@ -27,6 +27,10 @@ var ErrTimeout = errors.New("handler timed out")
 // error of a deadline that stands further out, or that the handler set itself,
 // is left as it is.
 //
+// A handler that ignores its context runs on. Timeout's error then says for how long it
+// did, if that was a tenth of d, and 100 ms, or more. While it runs, and where it returns
+// nil or an error of its own in the end, bus.Config.SlowHandler tells of it.
+//
 // A batch has one deadline for all its events, which begins with the first of them that
 // enters it: either all of them have timed out, or none.
 //
@@ -101,7 +105,19 @@ func (c *timeoutCause) explain(ctx context.Context, d *bus.Delivery, err error) 
 	case !ok || ours != c || !errguard.Is(err, context.DeadlineExceeded):
 		return err
 	case errguard.Is(err, error(c)): // the handler returned the cause
-		return fmt.Errorf("%s/%s: %w", d.Topic(), d.Subscription(), errguard.Safe(err))
+		return fmt.Errorf("%s/%s: %w%s", d.Topic(), d.Subscription(), errguard.Safe(err), c.ranOn(ctx))
 	}
-	return fmt.Errorf("%s/%s: %w: %w", d.Topic(), d.Subscription(), c, errguard.Safe(err))
+	return fmt.Errorf("%s/%s: %w%s: %w", d.Topic(), d.Subscription(), c, c.ranOn(ctx), errguard.Safe(err))
+}
+
+// promptEnough is how late a handler that obeys may come back on a busy machine.
+const promptEnough = 100 * time.Millisecond
+
+// ranOn says how long a handler ignored the deadline of ctx; "" if it did not.
+func (c *timeoutCause) ranOn(ctx context.Context) string {
+	deadline, _ := ctx.Deadline()
+	if over := time.Since(deadline); over >= max(c.after/10, promptEnough) {
+		return fmt.Sprintf(", and the handler ignored that for %v", over.Round(time.Millisecond))
+	}
+	return ""
 }

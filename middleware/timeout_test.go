@@ -72,6 +72,18 @@ func TestTimeout(t *testing.T) {
 			is:    []error{middleware.ErrTimeout, context.DeadlineExceeded},
 			after: time.Second,
 		},
+		"the context's error, late": {
+			h:     func(ctx context.Context) error { time.Sleep(3 * time.Second); return ctx.Err() },
+			want:  "jobs/handler: handler timed out after 1s, and the handler ignored that for 2s: context deadline exceeded",
+			is:    []error{middleware.ErrTimeout, context.DeadlineExceeded},
+			after: 3 * time.Second,
+		},
+		"the context's cause, late": {
+			h:     func(ctx context.Context) error { time.Sleep(3 * time.Second); return context.Cause(ctx) },
+			want:  "jobs/handler: handler timed out after 1s, and the handler ignored that for 2s",
+			is:    []error{middleware.ErrTimeout, context.DeadlineExceeded},
+			after: 3 * time.Second,
+		},
 		"another error after the deadline": {
 			h:     func(context.Context) error { time.Sleep(2 * time.Second); return errBusy },
 			want:  "busy",
