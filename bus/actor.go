@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/shardbus/shardbus/internal/errguard"
+	"github.com/shardbus/shardbus/internal/usercode"
 )
 
 // Actor is the behaviour of one key: what Handle and Stop close over is its
@@ -227,7 +228,7 @@ func (c *company[T]) passivate(tr *troupe[T], m *member[T]) {
 	defer cancel()
 	defer func() {
 		if r := recover(); r != nil {
-			c.log.Error("an actor's Stop panicked", zap.String("key", m.key), zap.String("panic", errguard.Format(r)), zap.ByteString("stack", debug.Stack()))
+			reportTo(c.log.With(zap.String("key", m.key)), "an actor's Stop", &usercode.PanicError{Value: r, Stack: debug.Stack()})
 		}
 	}()
 	if err := m.Stop(ctx); err != nil {

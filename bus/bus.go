@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/shardbus/shardbus/internal/errguard"
 	"github.com/shardbus/shardbus/internal/inspect"
+	"github.com/shardbus/shardbus/internal/logguard"
+	"github.com/shardbus/shardbus/internal/usercode"
 	"github.com/shardbus/shardbus/supervisor"
 	"github.com/shardbus/shardbus/transport"
 )
@@ -26,7 +29,10 @@ type Config struct {
 	Transport transport.Transport
 
 	// Logger is told what nobody's code is told: dead letters without a
-	// callback, drops, gaps, stopped subscriptions. nil, the default, is silent.
+	// callback, drops, gaps, stopped subscriptions. nil, the default, is silent. Its
+	// cores and hooks run on goroutines of their own: a panic or runtime.Goexit of one
+	// is reported where the logger reports errors of writing, and harms nothing else.
+	// The bus waits for each line, partly under locks: a core must not block for long.
 	Logger *zap.Logger
 
 	// Use is middleware around every handler of the bus, the first outermost,
@@ -98,12 +104,14 @@ type Bus struct {
 	stopWork context.CancelFunc
 	working  sync.WaitGroup
 	workers  atomic.Int64 // what working waits for
+	tellers  atomic.Int64 // those of workers that call OnGap
 	served   error        // how the transport ended; to be read after working
 	watcher  inspect.Watcher
 
 	mu struct {
 		sync.Mutex
 		topicCount int
+		silent     bool                       // the transport has ended: no gap is told any more
 		ending     map[*Subscription]struct{} // left their topic, lanes not ended yet
 	}
 }
@@ -132,14 +140,11 @@ func New(cfg Config) (*Bus, error) {
 		}
 	}
 	b := &Bus{
-		cfg: cfg, id: newIncarnation(), log: cfg.Logger, transport: cfg.Transport,
+		cfg: cfg, id: newIncarnation(), log: logguard.Wrap(cfg.Logger), transport: cfg.Transport,
 		draining: make(chan struct{}), closed: make(chan struct{}),
 	}
 	b.crew.init()
 	b.mu.ending = make(map[*Subscription]struct{})
-	if b.log == nil {
-		b.log = zap.NewNop()
-	}
 	b.work, b.stopWork = context.WithCancel(context.Background()) // ends with the bus: it has no parent
 	if b.transport != nil {
 		if err := b.serveTransport(); err != nil {
@@ -191,21 +196,41 @@ func (b *Bus) serveTransport() error {
 		}
 	}
 	b.root = root
-	b.spawn(func() {
+	b.spawn("the transport's end", func() {
 		if ok {
 			defer claimer.Release()
 		}
 		if b.served = root.Serve(b.work); b.served != nil {
 			b.log.Error("the transport did not end in order", zap.Error(errguard.Safe(b.served)))
 		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.mu.silent = true
 	})
 	return nil
+}
+
+// goTell runs f, which tells of gaps, on a goroutine that Shutdown and Close wait for, unless the
+// transport has ended. Until then its own goroutine is waited for, and so working is not 0.
+func (b *Bus) goTell(f func()) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mu.silent || b.root == nil {
+		return false
+	}
+	b.tellers.Add(1)
+	b.spawn("OnGap", func() {
+		defer b.settled.notify() // after tellers
+		defer b.tellers.Add(-1)
+		f()
+	})
+	return true
 }
 
 // tidy runs f, which ends with its context, beside everything else; Shutdown
 // and Close wait for it.
 func (b *Bus) tidy(f func(ctx context.Context) error) {
-	b.goWork(func() {
+	b.goWork("unsubscribing", func() {
 		if err := f(b.work); err != nil && b.work.Err() == nil {
 			b.log.Warn("the transport did not unsubscribe", zap.Error(errguard.Safe(err)))
 		}
@@ -214,22 +239,35 @@ func (b *Bus) tidy(f func(ctx context.Context) error) {
 
 // goWork runs f, which ends by itself, unless the bus has ended; Shutdown and
 // Close wait for it.
-func (b *Bus) goWork(f func()) bool {
+func (b *Bus) goWork(what string, f func()) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.work.Err() != nil {
 		return false
 	}
-	b.spawn(f)
+	b.spawn(what, f)
 	return true
 }
 
-// spawn runs f on a goroutine that is counted and waited for.
-func (b *Bus) spawn(f func()) {
+// spawn runs f on a goroutine that is counted and waited for. The methods of a transport, which f
+// may call, are user code: what they do to the goroutine is logged.
+func (b *Bus) spawn(what string, f func()) {
 	b.workers.Add(1)
 	b.working.Go(func() {
 		defer b.workers.Add(-1)
+		returned := false
+		defer func() {
+			if returned {
+				return
+			}
+			err := fmt.Errorf("%s: %w", what, usercode.ErrGoexit)
+			if r := recover(); r != nil {
+				err = &usercode.PanicError{What: what, Value: r, Stack: debug.Stack()}
+			}
+			reportTo(b.log, what, err)
+		}()
 		f()
+		returned = true
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/shardbus/shardbus/internal/errguard"
+	"github.com/shardbus/shardbus/internal/usercode"
 )
 
 // Letter is a dead letter: an event that was given up, and why.
@@ -71,10 +72,26 @@ func (s *Subscription) keepDeadLetter(ctx context.Context, letter Letter) {
 func (s *Subscription) callback(name string, f func()) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.log().Error(name+" panicked", zap.String("panic", errguard.Format(r)), zap.ByteString("stack", debug.Stack()))
+			s.report(name, &usercode.PanicError{What: name, Value: r, Stack: debug.Stack()})
 		}
 	}()
 	f()
+}
+
+// report logs that a user's function panicked or ended its goroutine.
+func (s *Subscription) report(name string, err error) {
+	if err != nil {
+		reportTo(s.log(), name, err)
+	}
+}
+
+// reportTo logs what became of a user's function that did not return, with its own frames only.
+func reportTo(log *zap.Logger, name string, err error) {
+	if pe, ok := errguard.As[*usercode.PanicError](err); ok {
+		log.Error(name+" panicked", zap.String("panic", errguard.Format(pe.Value)), zap.String("stack", usercode.UserFrames(pe.Stack)))
+		return
+	}
+	log.Error(name+" did not return", zap.Error(err))
 }
 
 // DeadLetters returns the last 1,000 events this subscription gave up and did

@@ -85,7 +85,8 @@ func (s *Subscription) missing() (lost, uncertain, unmeasured uint64) {
 	return gaps.lost, gaps.uncertain, gaps.unmeasured
 }
 
-// reportGap keeps g, logs one of a run, and tells OnGap each.
+// reportGap keeps g, logs one of a run, and has OnGap told each. It may be called under locks of
+// the transport: it runs no code of the user's but the logger's.
 func (s *Subscription) reportGap(g Gap) {
 	now := time.Now()
 	s.mu.Lock()
@@ -99,9 +100,7 @@ func (s *Subscription) reportGap(g Gap) {
 		}
 		s.log().Warn("events are missing", fields...)
 	}
-	if f := s.opts.onGap; f != nil {
-		s.callback("OnGap", func() { f(g) })
-	}
+	s.tellGap(g)
 }
 
 // reportOverflow reports that env found the inbox full.

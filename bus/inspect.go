@@ -33,7 +33,7 @@ type inspected struct{ b *Bus }
 
 func (i inspected) Watch(w inspect.Watcher)  { i.b.watcher = w }
 func (i inspected) Watcher() inspect.Watcher { return i.b.watcher }
-func (i inspected) Quiet() bool              { return i.b.quiet() }
+func (i inspected) Quiet() bool              { return i.b.quiet() && i.b.tellers.Load() == 0 }
 
 // Changed is closed by the next notify.
 func (i inspected) Changed() (<-chan struct{}, func()) {
@@ -54,7 +54,7 @@ func (i inspected) Goroutines() []string {
 		}
 	}
 	if n := i.b.workers.Load(); n > 0 {
-		names = append(names, fmt.Sprintf("%d of the transport and the tidying after subscriptions", n))
+		names = append(names, fmt.Sprintf("%d of the transport, OnGap and the tidying after subscriptions", n))
 	}
 	return names
 }

@@ -68,7 +68,7 @@ func newDelivery[T any](cfg TopicConfig[T], c *cell[T], o deliveryOptions) *Deli
 	if cfg.Codec == nil {
 		cfg.Codec = codec.JSON
 	}
-	info := newTopicInfo(cfg, "test", "test.1")
+	info := newTopicInfo(cfg, cfg.Codec.Name(), "test", "test.1")
 	return &Delivery{head: &c.head, value: &c.v, info: info, sub: o.subscription, attempt: o.attempt}
 }
 

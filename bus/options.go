@@ -160,8 +160,15 @@ func OnDeadLetter(f func(ctx context.Context, l Letter)) Option {
 	return option(func(o *subscribeOptions) { o.onDeadLetter = f })
 }
 
-// OnGap has f called for each gap as it is found. It must not block: it runs
-// where the gap was found. A panic of f is logged.
+// OnGap has f called for each gap, one at a time and in the order in which they were found, on a
+// goroutine of the bus that holds no lock: f may block, ask the transport, publish, subscribe. A gap
+// that continues the one before it while that waits is told as one with it. Where more than 1,024
+// wait, those beyond are told as one gap for each partition, kind and reason, whose Count is right and
+// whose Publisher, Epoch, From and To are zero; none is left out. [Subscription.Gaps] and Stats know
+// each gap before f does. A panic or runtime.Goexit of f is logged, and f is called for the next gap.
+//
+// Drain, Shutdown and Close wait, within their own bounds, until every gap was told; so f must not
+// wait for them. What a transport reports after its Serve has returned is not told.
 func OnGap(f func(Gap)) Option {
 	return option(func(o *subscribeOptions) { o.onGap = f })
 }

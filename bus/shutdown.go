@@ -55,7 +55,7 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		return &Error{Op: "shutdown", Err: err, Detail: "everything was handled, but the transport has not ended"}
+		return &Error{Op: "shutdown", Err: err, Detail: "everything was handled, but " + b.stillWorking()}
 	}
 	left := describePending(subs)
 	b.end()
@@ -83,7 +83,7 @@ func (b *Bus) Close() error {
 	ctx, cancelWork := context.WithTimeoutCause(context.WithoutCancel(ctx), b.cfg.Grace+2*supervisor.HookGrace, errGrace)
 	defer cancelWork()
 	if err := b.awaitWork(ctx); err != nil {
-		return &Error{Op: "close", Err: err, Detail: "the transport has not ended"}
+		return &Error{Op: "close", Err: err, Detail: b.stillWorking()}
 	}
 	return nil
 }
@@ -134,6 +134,14 @@ func (b *Bus) awaitWork(ctx context.Context) error {
 	case <-ctx.Done():
 		return causeOf(ctx)
 	}
+}
+
+// stillWorking says what awaitWork waited for in vain.
+func (b *Bus) stillWorking() string {
+	if n := b.tellers.Load(); n > 0 {
+		return fmt.Sprintf("OnGap of %d subscriptions has not been told of every gap, or has not returned", n)
+	}
+	return "the transport has not ended"
 }
 
 // quiet tells whether nothing is pending on the whole bus. With every intake

@@ -8,6 +8,7 @@ import (
 
 	"github.com/shardbus/shardbus/internal/errguard"
 	"github.com/shardbus/shardbus/internal/mailbox"
+	"github.com/shardbus/shardbus/internal/usercode"
 	"github.com/shardbus/shardbus/transport"
 )
 
@@ -42,21 +43,28 @@ func (in *intake[T]) welcome(env *transport.Envelope) (queued bool) {
 	st.queue.Push(&env)
 	st.bytes += size
 	if !st.working {
-		st.working = in.bus.goWork(in.introduce)
+		st.working = in.bus.goWork("finding keys of bare payloads", in.introduce)
 	}
 	return true
 }
 
 // introduce finds the key of each stranger and lets it enter.
 func (in *intake[T]) introduce() {
+	var env *transport.Envelope
+	returned := false
+	defer func() {
+		if !returned {
+			in.introduceAgain(env)
+		}
+	}()
 	for {
-		var env *transport.Envelope
 		in.mu.Lock()
 		st := in.mu.strangers
 		if !st.queue.Pop(&env) {
 			st.working = false
 			in.mu.Unlock()
 			in.bus.settled.notify()
+			returned = true
 			return
 		}
 		st.bytes -= env.Size()
@@ -68,6 +76,16 @@ func (in *intake[T]) introduce() {
 		}
 		in.enter(env)
 	}
+}
+
+// introduceAgain goes on after the Key or the codec ended the goroutine while it had env: that enters
+// without a key, so that the lane that gets it meets the same, as a failed attempt.
+func (in *intake[T]) introduceAgain(env *transport.Envelope) {
+	in.bus.log.Warn("a payload's key could not be found", zap.String("topic", env.Topic), zap.Error(usercode.ErrGoexit))
+	in.enter(env)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.mu.strangers.working = in.bus.goWork("finding keys of bare payloads", in.introduce)
 }
 
 // keyOf decodes env to find its key; "" when that can't be done: then the lane

@@ -51,6 +51,7 @@ type trouble struct {
 	err     error // why it ended
 	letters deadLetters
 	gaps    gapLog
+	teller  *gapTeller          // of OnGap; made for the first gap
 	panics  *supervisor.Passive // counts panics; made for the first
 }
 
@@ -368,6 +369,9 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	}
 	if n := s.Stats().Abandoned; n > 0 {
 		return fail(errors.Join(ErrClosed, s.Err()), fmt.Sprintf("it was ended meanwhile and abandoned %d events", n))
+	}
+	if err := s.bus.settled.wait(ctx, s.gapsTold); err != nil {
+		return fail(err, "everything accepted was handled, but OnGap has not been told of every gap")
 	}
 	if leaveErr != nil {
 		return fail(leaveErr, "everything accepted was handled, but the transport did not unsubscribe")

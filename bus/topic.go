@@ -61,6 +61,7 @@ type topicInfo struct {
 	publisher  string // the bus's incarnation
 	idScope    string // publisher and topic: IDs are unique on the bus
 	codec      codec.Codec
+	codecName  string
 	key        func(v any) string // v is a *T; nil when the topic has no key
 	reset      func(v any)        // zeroes *T
 }
@@ -93,6 +94,7 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	if err := validTopicConfig(cfg); err != nil {
 		return fail(err, "")
 	}
+	codecName := cfg.Codec.Name() // user code, and so not under the lock
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.state.Load() != stateOpen {
@@ -104,13 +106,13 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 			return fail(ErrTopicConflict, fmt.Sprintf("it carries %v here, and %v is asked for",
 				h.(topicHandle).topicInfo().typ, reflect.TypeFor[T]()))
 		}
-		if what := t.cfg.differs(cfg); what != "" {
+		if what := t.cfg.differs(cfg, t.info.codecName, codecName); what != "" {
 			return fail(ErrTopicConflict, what)
 		}
 		return t, nil
 	}
 	b.mu.topicCount++
-	t := &Topic[T]{bus: b, cfg: cfg, info: newTopicInfo(cfg, b.id, fmt.Sprintf("%s.%d", b.id, b.mu.topicCount))}
+	t := &Topic[T]{bus: b, cfg: cfg, info: newTopicInfo(cfg, codecName, b.id, fmt.Sprintf("%s.%d", b.id, b.mu.topicCount))}
 	t.intake.topic, t.intake.bus, t.intake.stamp = t, b, cfg.Stamp
 	t.intake.changed() // there is no log yet
 	t.keeps = hasPointers(reflect.TypeFor[T]())
@@ -143,7 +145,7 @@ func hasPointers(t reflect.Type) bool {
 }
 
 // newTopicInfo erases T.
-func newTopicInfo[T any](cfg TopicConfig[T], publisher, idScope string) *topicInfo {
+func newTopicInfo[T any](cfg TopicConfig[T], codecName, publisher, idScope string) *topicInfo {
 	info := &topicInfo{
 		name:       cfg.Name,
 		typ:        reflect.TypeFor[T](),
@@ -151,6 +153,7 @@ func newTopicInfo[T any](cfg TopicConfig[T], publisher, idScope string) *topicIn
 		publisher:  publisher,
 		idScope:    idScope,
 		codec:      cfg.Codec,
+		codecName:  codecName,
 		reset:      func(v any) { var zero T; *v.(*T) = zero },
 	}
 	if cfg.Key != nil {
@@ -171,12 +174,12 @@ func validTopicConfig[T any](cfg TopicConfig[T]) error {
 
 // differs says in what two configurations of one topic differ; "" if in nothing
 // that can be compared.
-func (cfg TopicConfig[T]) differs(other TopicConfig[T]) string {
+func (cfg TopicConfig[T]) differs(other TopicConfig[T], codecHere, codecOther string) string {
 	switch {
 	case (cfg.Key == nil) != (other.Key == nil):
 		return "it has a Key in one configuration and none in the other"
-	case cfg.Codec.Name() != other.Codec.Name():
-		return fmt.Sprintf("its Codec is %s here, and %s is asked for", cfg.Codec.Name(), other.Codec.Name())
+	case codecHere != codecOther:
+		return fmt.Sprintf("its Codec is %s here, and %s is asked for", codecHere, codecOther)
 	case cfg.Partitions != other.Partitions:
 		return fmt.Sprintf("its Partitions are %d here, and %d are asked for", cfg.Partitions, other.Partitions)
 	case cfg.Stamp != other.Stamp:

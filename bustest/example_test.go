@@ -239,6 +239,7 @@ func ExampleBus_Disconnect() {
 	err := PlaceOrder(t.Context(), billing.Bus, Order{ID: "o-2", Cents: 1})
 	fmt.Println(errors.Is(err, bustest.ErrDisconnected))
 	billing.Reconnect()
+	bustest.WaitIdle(t, billing)
 	// Output:
 	// true
 	// missed: 1 disconnected

@@ -94,10 +94,13 @@ type Claimer interface {
 }
 
 // Sink is the bus as a transport sees it. Its methods never block, do not call
-// the transport, and may be called from any goroutine; the transport calls
-// Deliver in the order of each publisher's sequence on a topic and partition,
-// and tells of each number once, by either method; of one that the broker never
-// accepted perhaps by neither.
+// the transport, run no code of the bus's user but its logger's, and may be called
+// from any goroutine: so a transport may hold locks of its own meanwhile. What a
+// user is told of an event or a Gap runs on goroutines of the bus, and may call the
+// transport. The transport calls Deliver in the order of each publisher's sequence
+// on a topic and partition, and tells of each number once, by either method; of
+// one that the broker never accepted perhaps by neither. It calls neither after
+// Serve has returned.
 type Sink interface {
 	// Deliver hands over an envelope, which nobody may change any more.
 	Deliver(env *Envelope)
