@@ -161,7 +161,7 @@ func New(cfg Config) (*Bus, error) {
 func newIncarnation() string {
 	var b [9]byte
 	rand.Read(b[:]) // never fails
-	return strings.ToLower(base32.StdEncoding.EncodeToString(b[:]))[:13]
+	return strings.ToLower(base32.StdEncoding.EncodeToString(b[:]))[:incarnationLen]
 }
 
 // ID is the bus's incarnation: the publisher that its events name.

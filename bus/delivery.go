@@ -85,7 +85,7 @@ func (d *Delivery) ID() MessageID {
 	d.used("Delivery.ID")
 	switch {
 	case d.head.env != nil && d.head.env.ID != "":
-		return MessageID{scope: d.head.env.ID}
+		return d.info.givenID(d.head.env)
 	case d.head.seq != 0:
 		return MessageID{scope: d.info.idScope, seq: d.head.seq}
 	}
@@ -155,6 +155,18 @@ func (d *Delivery) Payload() ([]byte, bool) {
 	return d.head.env.Payload, true
 }
 
+// Malformed says why the message that came off the transport is no event; nil for
+// every event. Payload is then the whole message, and Decode fails. No handler is
+// called for it, and it becomes a dead letter, unless a middleware decides
+// otherwise. The error wraps transport.ErrMalformed.
+func (d *Delivery) Malformed() error {
+	d.used("Delivery.Malformed")
+	if !d.encoded {
+		return nil
+	}
+	return d.head.env.Malformed
+}
+
 // ContentType is the media type of the payload; empty when unknown or when
 // there is no payload.
 func (d *Delivery) ContentType() string {
@@ -168,24 +180,35 @@ func (d *Delivery) ContentType() string {
 // Decode turns the payload into the typed value with c, or with the topic's
 // codec where c is nil. It does nothing when that was done already or the event
 // never was encoded. The error is a [DeadLetter] verdict: another attempt would
-// not help. The engine calls it before the handler if no middleware did.
+// not help. What is [Delivery.Malformed] is not given to the codec. The engine
+// calls it before the handler if no middleware did.
 func (d *Delivery) Decode(c codec.Codec) error {
 	d.used("Delivery.Decode")
 	if !d.encoded {
 		return nil
+	}
+	if err := d.head.env.Malformed; err != nil {
+		return d.undecodable(err, "")
 	}
 	if c == nil {
 		c = d.info.codec
 	}
 	if err := c.Decode(d.head.env.Payload, d.value); err != nil {
 		d.info.reset(d.value) // a half-filled value is no value
-		return DeadLetter(&Error{Op: "decode", Topic: d.info.name, Subscription: d.sub, Err: errguard.Safe(err)})
+		if len(d.head.env.Payload) == 0 {
+			return d.undecodable(err, "no data")
+		}
+		return d.undecodable(err, "")
 	}
 	d.encoded = false
 	if d.check != nil {
 		d.check.wasDecoded()
 	}
 	return nil
+}
+
+func (d *Delivery) undecodable(err error, detail string) error {
+	return DeadLetter(&Error{Op: "decode", Topic: d.info.name, Subscription: d.sub, Err: errguard.Safe(err), Detail: detail})
 }
 
 // Clone is a copy of d as it is now that is safe to keep, as a test or an archive

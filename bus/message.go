@@ -29,20 +29,31 @@ type Metadata map[string]string
 // MessageID identifies an event. It is comparable, costs nothing to carry, and
 // is formatted only by String. The zero MessageID belongs to events that a
 // stranger published without one.
+//
+// Two events of foreign publishers are the same, as CloudEvents has it, if they
+// have the same ID and the same source: MessageIDs compare both. Events of buses
+// are the same if they have the same ID: see [ID].
 type MessageID struct {
 	// scope is the publisher and topic with seq, or a whole ID without.
 	scope string
 	seq   uint64
+	// source is that of a foreign event, else empty.
+	source string
 }
 
 // String is the ID's text form: the publisher, a dot and so on for an ID made
-// by the bus, the given text for one set by [ID], "" for the zero ID.
+// by the bus, the given text for one set by [ID] or by a foreign publisher, ""
+// for the zero ID. That of a foreign event is unique only together with Source.
 func (id MessageID) String() string {
 	if id.seq == 0 {
 		return id.scope
 	}
 	return id.scope + "." + strconv.FormatUint(id.seq, 10)
 }
+
+// Source is the CloudEvents source of a foreign event, within which its ID is
+// unique; empty for an event of a bus.
+func (id MessageID) Source() string { return id.source }
 
 // IsZero tells whether the event came without an ID.
 func (id MessageID) IsZero() bool { return id == MessageID{} }

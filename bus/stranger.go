@@ -12,9 +12,9 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// strangers are bare payloads, published by something that is no bus, on their
-// way to lanes that are chosen by key: such a payload tells its key only when it
-// is decoded. That is user code, so it runs neither on the transport's goroutine
+// strangers are events without a key, published by something that is no bus, on
+// their way to lanes that are chosen by key: such an event tells its key only when
+// it is decoded. That is user code, so it runs neither on the transport's goroutine
 // nor under a lock, but on one goroutine of the topic, which lives while there
 // are any. The intake's lock covers it.
 type strangers struct {
@@ -25,7 +25,7 @@ type strangers struct {
 
 // strange tells whether env must be decoded before a lane can be chosen.
 func (in *intake[T]) strange(env *transport.Envelope) bool {
-	return env.Publisher == "" && env.Key == "" && in.topic.cfg.Key != nil && in.keyed.Load()
+	return env.Key == "" && in.topic.cfg.Key != nil && in.keyed.Load() && env.Malformed == nil && in.topic.info.isForeign(env)
 }
 
 // welcome queues a stranger, unless there are as many as an inbox may hold.

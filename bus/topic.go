@@ -1,8 +1,11 @@
 package bus
 
 import (
+	"errors"
 	"fmt"
+	"mime"
 	"reflect"
+	"strings"
 	"sync/atomic"
 
 	"github.com/shardbus/shardbus/codec"
@@ -23,7 +26,8 @@ type TopicConfig[T any] struct {
 	Key func(T) string
 
 	// Codec encodes events that leave the process. Default: codec.JSON. It is
-	// not used while the bus has no transport.
+	// not used while the bus has no transport. Its ContentType must be a media
+	// type.
 	Codec codec.Codec
 
 	// Partitions spreads the topic over that many ordered parts of a transport,
@@ -168,6 +172,25 @@ func validTopicConfig[T any](cfg TopicConfig[T]) error {
 	}
 	if cfg.Partitions < 0 || cfg.Partitions > router.MaxPartitions {
 		return fmt.Errorf("%w: Partitions is %d, allowed are 0 to %d", ErrInvalidConfig, cfg.Partitions, router.MaxPartitions)
+	}
+	return validContentType(cfg.Codec)
+}
+
+// validContentType: what readers can't take for a media type has them guess what
+// the payload is.
+func validContentType(c codec.Codec) error {
+	contentType := c.ContentType()
+	media, _, err := mime.ParseMediaType(contentType)
+	switch {
+	case err != nil:
+	case strings.TrimSpace(contentType) != contentType:
+		err = errors.New("there is space around it")
+	case !strings.Contains(media, "/"):
+		err = errors.New("it has no subtype")
+	}
+	if err != nil {
+		return fmt.Errorf("%w: the ContentType %.100q of codec %.100q is no media type, such as application/json: %w",
+			ErrInvalidConfig, contentType, c.Name(), err)
 	}
 	return nil
 }

@@ -14,7 +14,8 @@ type Codec interface {
 	Name() string
 
 	// ContentType is the media type of what Append writes, for example
-	// "application/json". It travels with every event.
+	// "application/json". It travels with every event, and never changes. A bus
+	// refuses topics of a codec whose ContentType is no media type.
 	ContentType() string
 
 	// Append appends the encoding of v to dst and returns the longer slice. v

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"reflect"
 )
 
 // JSON is encoding/json, with HTML characters left as they are. An empty
-// payload and anything after the value are errors.
+// payload and anything after the value are errors, and so is null for a type that
+// has no such value, which encoding/json takes for a zero one.
 var JSON Codec = jsonCodec{}
 
 type jsonCodec struct{}
@@ -29,11 +31,38 @@ func (c jsonCodec) Append(dst []byte, v any) ([]byte, error) {
 
 func (c jsonCodec) Decode(b []byte, v any) error {
 	err := json.Unmarshal(b, v)
-	if err == nil {
+	switch {
+	case err == nil && !isNull(b):
 		return nil
-	}
-	if len(b) == 0 {
+	case err == nil && hasNull(v):
+		return nil
+	case err == nil:
+		err = errors.New("null is no event")
+	case len(b) == 0:
 		err = errors.New("empty payload")
 	}
 	return &Error{Codec: c.Name(), Op: "decode", Type: typeName(v), Err: err}
+}
+
+// isNull tells whether b, which is JSON, is null.
+func isNull(b []byte) bool {
+	const null = "null"
+	if n := len(b); n < len(null) || b[0] == '{' || b[0] == '[' {
+		return false
+	}
+	return string(bytes.TrimSpace(b)) == null
+}
+
+// hasNull tells whether null stands for a value of the type behind the pointer v:
+// nil, or what its own UnmarshalJSON makes of it.
+func hasNull(v any) bool {
+	if _, own := v.(json.Unmarshaler); own {
+		return true
+	}
+	switch reflect.TypeOf(v).Elem().Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Interface:
+		return true
+	default:
+		return false
+	}
 }

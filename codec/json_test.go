@@ -2,6 +2,8 @@ package codec_test
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -44,6 +46,32 @@ func TestJSONSpace(t *testing.T) {
 	if err := codec.JSON.Decode([]byte(" \n12\t\r\n"), &n); err != nil || n != 12 {
 		t.Errorf("decoded %d: %v", n, err)
 	}
+}
+
+// null is an event only of a type that has such a value: any other would become a zero one.
+func TestJSONNull(t *testing.T) {
+	for _, text := range []string{"null", " null\n"} {
+		for _, v := range []any{new(int), new(string), new(bool), new(flight), new([2]int)} {
+			err := codec.JSON.Decode([]byte(text), v)
+			var e *codec.Error
+			if !errors.As(err, &e) || e.Op != "decode" || !strings.Contains(err.Error(), "null") {
+				t.Errorf("%q as %T: %v", text, v, err)
+			}
+		}
+		for _, v := range []any{new(*flight), new([]int), new(map[string]int), new(any), new(json.RawMessage), new(ownNull)} {
+			if err := codec.JSON.Decode([]byte(text), v); err != nil {
+				t.Errorf("%q as %T: %v", text, v, err)
+			}
+		}
+	}
+}
+
+// ownNull reads null as something of its own.
+type ownNull struct{ wasNull bool }
+
+func (o *ownNull) UnmarshalJSON(b []byte) error {
+	o.wasNull = string(b) == "null"
+	return nil
 }
 
 // Whatever bytes come, Decode returns; what it accepts survives another trip.

@@ -31,7 +31,9 @@ type DedupConfig struct {
 
 	// Key gives what repetitions have in common, for example the number of an
 	// order; an event with an empty key passes unchecked. nil, the default, is
-	// the message's ID, and events without one pass. It is called on the lane's
+	// the [bus.MessageID], which of a foreign event is its ID and source, and events
+	// without one pass. What is [bus.Delivery.Malformed] passes, whatever its
+	// key: it is to become a dead letter. It is called on the lane's
 	// goroutines, from several at once, and must not panic. The string is kept:
 	// clone it if it is a part of something large.
 	Key func(d *bus.Delivery) string
@@ -64,6 +66,9 @@ func Dedup(cfg DedupConfig) bus.Middleware {
 	return func(next bus.Handler) bus.Handler {
 		w := newWindow(cfg.Size, cfg.TTL, cfg.Wait)
 		return func(ctx context.Context, d *bus.Delivery) (err error) {
+			if d.Malformed() != nil {
+				return next(ctx, d)
+			}
 			var key windowKey
 			if cfg.Key != nil {
 				key.text = cfg.Key(d)

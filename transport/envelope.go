@@ -35,6 +35,15 @@ type Envelope struct {
 	ContentType string
 	// Payload is the encoded event. It may be empty or nil.
 	Payload []byte
+
+	// Malformed says why a message that arrived is no event: what it must have is
+	// missing, or what it carries can't be read. It wraps [ErrMalformed]; nil for
+	// every event. Payload is then the whole message, and of the other fields only
+	// Topic, Partitions and Partition are sure to be set; Publisher, ID, Seq and
+	// Time are where they could be read. The bus makes it a dead letter; its codec
+	// and its handlers never see it. Only transports set it, and only on what
+	// they deliver.
+	Malformed error
 }
 
 // envelopeOverhead is about what an envelope costs in memory beside its

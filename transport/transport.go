@@ -27,6 +27,8 @@ var (
 	// ErrInvalidTopic: there is no such topic or partition. See [Topic] for what
 	// may be one.
 	ErrInvalidTopic = errors.New("transport: invalid topic")
+	// ErrMalformed: a message that arrived is no event. See [Envelope.Malformed].
+	ErrMalformed = errors.New("transport: malformed message")
 )
 
 // Transport carries envelopes between buses. All methods are safe for
@@ -102,7 +104,8 @@ type Claimer interface {
 // one that the broker never accepted perhaps by neither. It calls neither after
 // Serve has returned.
 type Sink interface {
-	// Deliver hands over an envelope, which nobody may change any more.
+	// Deliver hands over an envelope, which nobody may change any more. A message
+	// that can't be read is handed over too, as one that is [Envelope.Malformed].
 	Deliver(env *Envelope)
 	// Gap reports events that will not be delivered. No part of it was
 	// reported before or arrives later.

@@ -33,6 +33,9 @@ func testFeatures(c *check) {
 	if (c.broker.Sever != nil) != c.features.Sever {
 		c.wrong("Features.Sever tells whether there is a Broker.Sever", "%v, and there being one is %v", c.features.Sever, c.broker.Sever != nil)
 	}
+	if (c.broker.Garble != nil) != c.features.Garble {
+		c.wrong("Features.Garble tells whether there is a Broker.Garble", "%v, and there being one is %v", c.features.Garble, c.broker.Garble != nil)
+	}
 }
 
 func testCapabilities(c *check) {

@@ -38,6 +38,10 @@ var envelopeCases = []Case{
 		Rule: "Seq numbers the publisher's events on this topic and partition from 1 without holes. The transport assigns it as it writes, whatever it was.",
 	},
 	{
+		Name: "envelope-malformed", run: testEnvelopeMalformed, needs: []need{ephemeral, garble},
+		Rule: "A message that can't be read is handed over too, as one that is Malformed: Payload is the whole message, and why wraps ErrMalformed; nil for every event.",
+	},
+	{
 		Name: "envelope-kept", run: testEnvelopeKept, needs: []need{ephemeral},
 		Rule: "Deliver hands over an envelope, which nobody may change any more.",
 	},
@@ -179,6 +183,8 @@ func difference(want, got *transport.Envelope) string {
 		return fmt.Sprintf("%s is %.200q, it was %.200q", field, fmt.Sprint(got), fmt.Sprint(want))
 	}
 	switch {
+	case got.Malformed != nil:
+		return fmt.Sprintf("Malformed is %q, it was an event", got.Malformed)
 	case got.Topic != want.Topic:
 		return differs("Topic", want.Topic, got.Topic)
 	case got.Partitions != want.Partitions:
@@ -216,6 +222,35 @@ func testEnvelopeStranger(c *check) {
 		if env := got[i]; env.Publisher != "" || env.Seq != 0 || string(env.Payload) != want {
 			c.wrong(fmt.Sprintf("payload %q of nobody, with number 0", want), "payload %q of %q, number %d", env.Payload, env.Publisher, env.Seq)
 		}
+	}
+}
+
+func testEnvelopeMalformed(c *check) {
+	topic := c.topic(0)
+	a, b := c.join(), c.join(topic)
+	a.publish(event(topic, 0, c.publisher(1), 0))
+	message := c.broker.Garble(c.TB, topic)
+	a.publish(event(topic, 0, c.publisher(1), 1))
+	want := fmt.Sprintf("two events and the message %.100q", message)
+	if !b.box.wait(c.patience(), func() bool { return b.box.counts[topic.Name] >= 3 }) {
+		c.fatal(want, "%s", plural(len(b.box.of(topic))))
+	}
+	malformed := 0
+	for _, env := range b.box.of(topic) {
+		if env.Malformed == nil && env.ID != "" && !bytes.Equal(env.Payload, message) {
+			continue
+		}
+		malformed++
+		c.fails(env.Malformed, transport.ErrMalformed, "Malformed")
+		if !bytes.Equal(env.Payload, message) {
+			c.wrong(want, "for a payload %.100q", env.Payload)
+		}
+	}
+	if malformed != 1 {
+		c.wrong(want, "%d such messages", malformed)
+	}
+	if gaps := b.box.gapsOf(topic); len(gaps) > 0 {
+		c.wrong("no gap", "%v", gaps)
 	}
 }
 

@@ -19,6 +19,12 @@ type Broker struct {
 	// publishes is accepted. It returns when that has taken effect, and so does
 	// mend. Required by Features.Sever.
 	Sever func(t testing.TB, tr transport.Transport) (mend func())
+
+	// Garble publishes on a topic that is not partitioned, past every transport, a
+	// message that is no event: what a foreign program sends that gets the format
+	// wrong. It returns the message, and fails t if it can't. Required by
+	// Features.Garble.
+	Garble func(t testing.TB, topic transport.Topic) (message []byte)
 }
 
 // Features is what a transport claims to do, so that the cases for it are run.
@@ -45,6 +51,10 @@ type Features struct {
 	// Sever: Broker.Sever can be called.
 	Sever bool
 
+	// Garble: Broker.Garble can be called, because others than the transports can
+	// publish on the broker what is no event.
+	Garble bool
+
 	// Bubble runs each case in a testing/synctest bubble of its own, so that
 	// waiting costs nothing. Broker and transports must then do without sockets
 	// and without goroutines that are older than the case. Who can, should.
@@ -61,6 +71,7 @@ const (
 	claim      need = "Claim"
 	closing    need = "Close"
 	sever      need = "Sever"
+	garble     need = "Garble"
 )
 
 func (f Features) has(n need) bool {
@@ -77,6 +88,8 @@ func (f Features) has(n need) bool {
 		return f.Close
 	case sever:
 		return f.Sever
+	case garble:
+		return f.Garble
 	}
 	return false
 }

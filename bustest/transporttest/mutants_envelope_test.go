@@ -2,6 +2,7 @@ package transporttest_test
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"time"
 
@@ -63,6 +64,25 @@ var envelopeMutants = []mutant{
 		r.state.counts[env.Publisher]++
 		env.Seq = uint64(r.state.counts[env.Publisher])
 	}),
+	changed("takes what it can't read for an event", "envelope-malformed", func(_ *reference, env *transport.Envelope) { env.Malformed = nil }),
+	changed("keeps back what it can't read", "envelope-malformed", func(_ *reference, env *transport.Envelope) {
+		if env.Malformed != nil {
+			env.Payload = nil
+		}
+	}),
+	changed("has its own word for what it can't read", "envelope-malformed", func(_ *reference, env *transport.Envelope) {
+		if env.Malformed != nil {
+			env.Malformed = errors.New("garbled")
+		}
+	}),
+	{
+		name: "drops what it can't read", meant: "envelope-malformed",
+		deliver: func(_ *reference, env *transport.Envelope, next deliverFunc) {
+			if env.Malformed == nil {
+				next(env)
+			}
+		},
+	},
 	{
 		name: "reuses its envelope", meant: "envelope-kept",
 		deliver: func(r *reference, env *transport.Envelope, next deliverFunc) {

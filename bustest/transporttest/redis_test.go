@@ -1,9 +1,12 @@
 package transporttest_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 
@@ -26,7 +29,40 @@ type cables struct {
 
 func (k *cables) broker() transporttest.Broker {
 	k.of = make(map[transport.Transport]*cable)
-	return transporttest.Broker{Connect: k.connect, Sever: k.sever}
+	return transporttest.Broker{Connect: k.connect, Sever: k.sever, Garble: k.garble}
+}
+
+// garble publishes a document that lacks what CloudEvents requires, at the node that takes it.
+func (k *cables) garble(t testing.TB, topic transport.Topic) []byte {
+	t.Helper()
+	const message = `{"specversion":"1.0","id":"1","source":"/foreign","data":{}}`
+	for _, addr := range k.addrs {
+		if k.spublish(t, addr, topic.Name, message) {
+			return []byte(message)
+		}
+	}
+	t.Fatalf("no node takes %s", topic.Name)
+	return nil
+}
+
+func (k *cables) spublish(t testing.TB, addr, channel, message string) (accepted bool) {
+	t.Helper()
+	conn, err := k.dial(t.Context(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintf(conn, "*3\r\n$8\r\nSPUBLISH\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n", len(channel), channel, len(message), message); err != nil {
+		t.Fatal(err)
+	}
+	reply, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	if accepted = reply[0] == ':'; !accepted && !strings.HasPrefix(reply, "-MOVED") {
+		t.Fatalf("%s: %s", addr, reply)
+	}
+	return accepted
 }
 
 func (k *cables) connect(t testing.TB) transport.Transport {

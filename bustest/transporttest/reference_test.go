@@ -45,7 +45,7 @@ type streamName struct {
 const referenceLimit = 64 << 10
 
 var referenceFeatures = transporttest.Features{
-	Ephemeral: true, Partitions: 16, MaxPayload: referenceLimit, Claim: true, Close: true, Sever: true, Bubble: true,
+	Ephemeral: true, Partitions: 16, MaxPayload: referenceLimit, Claim: true, Close: true, Sever: true, Garble: true, Bubble: true,
 }
 
 // referenceBroker makes a new broker for transports with m's fault.
@@ -64,6 +64,17 @@ func referenceBroker(m *mutant) func(testing.TB) transporttest.Broker {
 				r, _ := tr.(*reference)
 				r.cut()
 				return r.mend
+			},
+			Garble: func(t testing.TB, topic transport.Topic) []byte {
+				env := &transport.Envelope{
+					Topic: topic.Name, Payload: []byte("garbled"), Malformed: fmt.Errorf("%w: it is garbled", transport.ErrMalformed),
+				}
+				var results [1]transport.Result
+				broker.Connect().Publish(t.Context(), []*transport.Envelope{env}, results[:])
+				if err := results[0].Err; err != nil {
+					t.Fatal(err)
+				}
+				return env.Payload
 			},
 		}
 	}

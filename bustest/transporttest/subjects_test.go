@@ -24,7 +24,7 @@ func subjects() []subject {
 	inRealTime := ofMemory
 	inRealTime.Bubble = false
 	ofRedis := transporttest.Features{
-		Ephemeral: true, Partitions: 16, MaxPayload: redis.DefaultMaxPayload, Claim: true, Close: true, Sever: true,
+		Ephemeral: true, Partitions: 16, MaxPayload: redis.DefaultMaxPayload, Claim: true, Close: true, Sever: true, Garble: true,
 	}
 	onFakes := ofRedis
 	onFakes.Bubble = true

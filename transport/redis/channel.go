@@ -66,6 +66,7 @@ type channel struct {
 	// mu guards tracker: nil before the first confirmation, and when nobody wants the channel any more. It is held while
 	// the sink is called.
 	tracker *track.Tracker
+	quality quality // of what arrived, likewise guarded
 }
 
 // transport is that of a channel that was confirmed.
@@ -119,9 +120,12 @@ func (ch *channel) fault(reason transport.GapReason) {
 
 // message takes in an event that arrived on f.
 func (ch *channel) message(now time.Time, f *feed, text string) {
-	env, uncertain, ok := ch.decode(text)
+	env, read, ok := ch.decode(text)
 	if !ok {
 		env.Payload = wire.Bytes(text)
+	}
+	if read.Unread != 0 {
+		ch.transport().unread.tell(env, read.Unread)
 	}
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
@@ -129,21 +133,22 @@ func (ch *channel) message(now time.Time, f *feed, text string) {
 		return
 	}
 	if ch.own.Load() == f {
-		ch.tracker.Event(now, env, uncertain)
+		ch.quality.count(env, read.Unread)
+		ch.tracker.Event(now, env, read.Uncertain)
 	} else {
-		ch.tracker.Copy(now, env, uncertain)
+		ch.tracker.Copy(now, env, read.Uncertain)
 	}
 	if ch.tracker.Holding() {
 		ch.transport().clock.watch(ch)
 	}
 }
 
-// decode reads a document, which ok says it is.
-func (ch *channel) decode(text string) (env *transport.Envelope, uncertain string, ok bool) {
+// decode is wire.Decode into a new envelope.
+func (ch *channel) decode(text string) (env *transport.Envelope, read wire.Reading, ok bool) {
 	env = new(transport.Envelope)
-	uncertain, ok = wire.Decode(text, env)
+	read, ok = wire.Decode(text, env)
 	env.Topic, env.Partitions, env.Partition = ch.topic, int(ch.partitions), int(ch.partition)
-	return env, uncertain, ok
+	return env, read, ok
 }
 
 // watermark takes in what a publisher says of this channel.
@@ -223,14 +228,14 @@ func (ch *channel) answer(now time.Time, publisher string, a track.Answer) {
 	}
 }
 
-// counts is track.Tracker.Counts.
-func (ch *channel) counts() track.Counts {
+// counts is track.Tracker.Counts, and what arrived that could not be read.
+func (ch *channel) counts() (track.Counts, quality) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	if ch.tracker == nil {
-		return track.Counts{}
+		return track.Counts{}, quality{}
 	}
-	return ch.tracker.Counts()
+	return ch.tracker.Counts(), ch.quality
 }
 
 // Deliver makes the channel a track.Sink. The caller holds ch.mu.

@@ -19,16 +19,27 @@ type Ledger struct {
 	Forged uint64
 	// Unmeasured are gaps of unknown length: see transport.Gap.Measured.
 	Unmeasured uint64
+
+	// Malformed are messages that arrived and are no events: they were delivered as transport.Envelope.Malformed, and are
+	// dead letters. Those whose number can be read count as Received too.
+	Malformed uint64
+	// UnreadAttributes are optional attributes that could not be read. Their events were delivered without them.
+	UnreadAttributes uint64
 }
 
 // Ledger returns what became of a topic's events. It is zero if the topic is not subscribed to.
 func (t *Transport) Ledger(topic transport.Topic) Ledger {
 	var sum track.Counts
+	var read quality
 	for _, ch := range t.of(topic.Name).registry.channelsOf(topic.Name) {
-		sum = sum.Add(ch.counts())
+		counts, q := ch.counts()
+		sum = sum.Add(counts)
+		read.malformed += q.malformed
+		read.unread += q.unread
 	}
 	return Ledger{
 		Received: sum.Received, Repaired: sum.Repaired, Voided: sum.Voided, Missing: sum.Missing, Forged: sum.Forged,
 		Unmeasured: sum.Unmeasured,
+		Malformed:  read.malformed, UnreadAttributes: read.unread,
 	}
 }

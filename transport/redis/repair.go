@@ -302,8 +302,8 @@ func (r *repairs) answered(now time.Time, message string) error {
 		Age: time.Duration(a.AgeMillis) * time.Millisecond,
 	}
 	for _, raw := range a.Events {
-		if env, uncertain, ok := ch.decode(string(raw)); ok {
-			answer.Events = append(answer.Events, track.Event{Env: env, Uncertain: uncertain})
+		if env, read, ok := ch.decode(string(raw)); ok {
+			answer.Events = append(answer.Events, track.Event{Env: env, Uncertain: read.Uncertain})
 		}
 	}
 	ch.answer(now, a.Publisher, answer)

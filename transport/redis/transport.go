@@ -30,6 +30,7 @@ type Transport struct {
 	tracking track.Config
 	routes   routes
 	calls    callPool
+	unread   unreadLog
 
 	only      string                // not empty: the one topic that this carries
 	dedicated map[string]*Transport // by topic; never changed
@@ -73,6 +74,7 @@ func (t *Transport) build() {
 	}
 	t.clock = newClock(t.registry, t.repairs)
 	t.routes.cfg = &t.cfg
+	t.unread.log = t.log
 	t.outbox.only = t.only
 	var nobody transport.Sink = discard{}
 	t.current.Store(&nobody)

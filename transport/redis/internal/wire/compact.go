@@ -11,7 +11,10 @@ import (
 )
 
 // compactMark begins every compact message. No text does, as its first two bytes are no UTF-8; its last is the version.
-const compactMark = "\xc5sb\x01"
+const (
+	compactMark   = compactFamily + "\x01"
+	compactFamily = "\xc5sb" // of every version
+)
 
 // compactSequence is where the number stands: 8 bytes, the highest first.
 const compactSequence = len(compactMark)
@@ -69,40 +72,58 @@ func appendField(doc []byte, field string) []byte {
 // putCompactSequence is PutSequence for a compact message.
 func putCompactSequence(doc []byte, at int, seq uint64) { binary.BigEndian.PutUint64(doc[at:], seq) }
 
-// isCompact reports whether a message is meant to be compact.
+// isCompact reports whether a message is meant to be compact, in whatever version.
 func isCompact[T string | []byte](msg T) bool {
-	return len(msg) >= len(compactMark) && string(msg[:len(compactMark)]) == compactMark
+	return len(msg) >= len(compactFamily) && string(msg[:len(compactFamily)]) == compactFamily
 }
 
-// decodeCompact is Decode for a message with the compact mark.
-func decodeCompact(msg string, env *transport.Envelope) (uncertain string, ok bool) {
-	r := fields{text: msg[compactSequence:], ok: true}
-	env.Seq = r.number()
-	flags := r.byte()
+// decodeCompact is Decode for a message that is meant to be compact.
+func decodeCompact(msg string, env *transport.Envelope) Reading {
+	r, why := readCompact(msg, env)
+	if why != "" {
+		*env = transport.Envelope{} // nothing of it can be trusted
+		malform(env, msg, "%s", why)
+		return Reading{}
+	}
+	return r
+}
+
+// readCompact fills env, or says why it can't.
+func readCompact(msg string, env *transport.Envelope) (r Reading, why string) {
+	if len(msg) < len(compactMark) || msg[:len(compactMark)] != compactMark {
+		return r, "a compact message of another version than 1"
+	}
+	f := fields{text: msg[compactSequence:], ok: true}
+	env.Seq = f.number()
+	flags := f.byte()
 	if flags&^compactKnown != 0 {
-		return "", false
+		return r, "a compact message with unknown flags"
 	}
 	if flags&compactTimed != 0 {
-		seconds, nanos := r.varint(), r.uvarint()
-		if nanos >= uint64(time.Second) {
-			return "", false
+		seconds, nanos := f.varint(), f.uvarint()
+		if nanos < uint64(time.Second) && seconds >= firstTime && seconds <= lastTime {
+			env.Time = time.Unix(seconds, int64(nanos)).UTC()
+		} else {
+			r.Unread = Time
 		}
-		env.Time = time.Unix(seconds, int64(nanos)).UTC()
 	}
-	env.Publisher, env.ID, env.Key, env.ContentType, uncertain = r.field(), r.field(), r.field(), r.field(), r.field()
+	env.Publisher, env.ID, env.Key, env.ContentType, r.Uncertain = f.field(), f.field(), f.field(), f.field(), f.field()
 	if flags&compactHeader != 0 {
-		r.headers(env)
+		f.headers(env)
 	}
-	if !r.ok || env.Seq > maxSequence {
-		return "", false
+	if !f.ok {
+		return r, "a compact message that is cut off, or was never whole"
+	}
+	if env.Seq > maxSequence {
+		return r, "a compact message with a number beyond the highest"
 	}
 	if env.Publisher == "" {
-		env.Seq, uncertain = 0, ""
+		env.Seq, r.Uncertain = 0, ""
 	}
-	if len(r.text) > 0 {
-		env.Payload = Bytes(r.text)
+	if len(f.text) > 0 {
+		env.Payload = Bytes(f.text)
 	}
-	return uncertain, true
+	return r, ""
 }
 
 // maxSequence is the highest number there is, so that the one behind a valid one always exists.
@@ -184,22 +205,24 @@ func Document(msg []byte, channel string) (doc []byte, ok bool) {
 		return nil, false
 	}
 	var env transport.Envelope
-	uncertain, ok := decodeCompact(string(msg), &env)
-	if !ok {
+	r, why := readCompact(string(msg), &env)
+	if why != "" {
 		return nil, false
 	}
 	if env.Topic, _, ok = router.ParseChannel(channel); !ok {
 		env.Topic = channel
 	}
-	doc, _ = Append(nil, &env, uncertain)
+	doc, _ = Append(nil, &env, r.Uncertain)
 	return doc, true
 }
 
-// Sequenced reports whether a message is numbered, at a glance.
+// Sequenced reports whether a message is an event with a number. That of a document is looked for at a glance first, and then
+// read: others have a member of that name too, and what has no number must not count as what has.
 func Sequenced(msg string) bool {
-	if isCompact(msg) {
-		f := fields{text: msg[compactSequence:], ok: true}
-		return f.number() != 0
+	if !isCompact(msg) && !strings.Contains(msg, `"`+attrSequence+`"`) {
+		return false
 	}
-	return strings.Contains(msg, `"`+attrSequence+`"`)
+	var env transport.Envelope
+	_, ok := Decode(msg, &env)
+	return ok && env.Seq != 0
 }

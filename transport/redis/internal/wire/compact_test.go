@@ -1,8 +1,11 @@
 package wire_test
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -36,8 +39,8 @@ func TestCompactGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	var env transport.Envelope
-	if uncertain, ok := wire.Decode(string(raw), &env); !ok || uncertain != "6-7" || !same(env, compactGolden.env) {
-		t.Errorf("decoded %+v, %q, %v", env, uncertain, ok)
+	if read, ok := wire.Decode(string(raw), &env); !ok || read != (wire.Reading{Uncertain: "6-7"}) || !same(env, compactGolden.env) {
+		t.Errorf("decoded %+v, %+v, %v", env, read, ok)
 	}
 }
 
@@ -64,9 +67,9 @@ func TestCompactRoundTrip(t *testing.T) {
 		}
 		check := func(msg string) {
 			var back transport.Envelope
-			gotUncertain, ok := wire.Decode(msg, &back)
-			if back.Topic = ""; !ok || !same(back, env) || gotUncertain != uncertain {
-				t.Fatalf("got  %+v, %q, %v\nwant %+v\nby %q", back, gotUncertain, ok, env, msg)
+			read, ok := wire.Decode(msg, &back)
+			if back.Topic = ""; !ok || !same(back, env) || read != (wire.Reading{Uncertain: uncertain}) {
+				t.Fatalf("got  %+v, %+v, %v\nwant %+v\nby %q", back, read, ok, env, msg)
 			}
 		}
 		check(string(doc))
@@ -78,31 +81,61 @@ func TestCompactRoundTrip(t *testing.T) {
 	})
 }
 
+// What has the mark and can't be read is no event, and no bare payload.
 func TestCompactIsBroken(t *testing.T) {
 	whole, _ := wire.AppendCompact(nil, &compactGolden.env, "")
 	fixed := len(whole) - len(compactGolden.env.Payload)
-	for n := range fixed {
-		var env transport.Envelope
-		if _, ok := wire.Decode(string(whole[:n]), &env); ok || !same(env, transport.Envelope{}) {
-			t.Errorf("%d of %d bytes were taken for a message: %+v", n, len(whole), env)
-		}
-	}
 	mark, number := "\xc5sb\x01", "\x00\x00\x00\x00\x00\x00\x00\x01"
-	for _, msg := range []string{
+	broken := []string{
 		"\xc5sb\x02" + string(whole[4:]),                                // another version
 		mark + number + "\x04" + strings.Repeat("\x00", 5),              // an unknown flag
 		mark + strings.Repeat("\xff", 8) + "\x00\x01p\x01i\x00\x00\x00", // a number without a next one
 		mark + number + "\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",  // a field of 2⁶⁴ bytes
 		mark + number + "\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",  // and one of more
 		mark + number + "\x02\x00\x00\x00\x00\x00\xff\xff\xff\x0fab",    // headers beyond the end
-		mark + number + "\x01\x00\xff\xff\xff\xff\x0f\x00\x00\x00\x00\x00",
-	} {
+	}
+	for n := 3; n < fixed; n++ {
+		broken = append(broken, string(whole[:n]))
+	}
+	for _, msg := range broken {
 		var env transport.Envelope
-		if _, ok := wire.Decode(msg, &env); ok {
-			t.Errorf("%q was taken for a message: %+v", msg, env)
+		read, ok := wire.Decode(msg, &env)
+		if !ok || !errors.Is(env.Malformed, transport.ErrMalformed) || string(env.Payload) != msg || read != (wire.Reading{}) {
+			t.Errorf("%q became %+v, %+v, %v", msg, env, read, ok)
+		}
+		if env.Malformed, env.Payload = nil, nil; !same(env, transport.Envelope{}) {
+			t.Errorf("%q left something behind: %+v", msg, env)
 		}
 		if _, ok := wire.Document([]byte(msg), "t"); ok {
 			t.Errorf("%q became a document", msg)
+		}
+	}
+}
+
+// A time that no envelope can have is left out.
+func TestCompactTimes(t *testing.T) {
+	for _, tc := range []struct {
+		seconds int64
+		nanos   uint64
+		want    time.Time
+	}{
+		{0, 999_999_999, time.Unix(0, 999_999_999)},
+		{-62135596800, 0, time.Time{}}, // the year 1 begins: it is the zero time, and was read
+		{253402300799, 999_999_999, time.Unix(253402300799, 999_999_999)},
+		{253402300800, 0, time.Time{}},
+		{-62135596801, 999_999_999, time.Time{}},
+		{math.MaxInt64, 0, time.Time{}},
+		{math.MinInt64, 0, time.Time{}},
+		{0, 1_000_000_000, time.Time{}},
+	} {
+		doc := append([]byte("\xc5sb\x01"), 0, 0, 0, 0, 0, 0, 0, 0, 1)
+		doc = binary.AppendUvarint(binary.AppendVarint(doc, tc.seconds), tc.nanos)
+		doc = append(doc, 0, 0, 0, 0, 0, 'x')
+		var env transport.Envelope
+		read, ok := wire.Decode(string(doc), &env)
+		absent := tc.want.IsZero() && tc.seconds != -62135596800
+		if !ok || env.Malformed != nil || !env.Time.Equal(tc.want) || string(env.Payload) != "x" || (read.Unread == wire.Time) != absent {
+			t.Errorf("%d s and %d ns became %+v, %+v, %v", tc.seconds, tc.nanos, env, read, ok)
 		}
 	}
 }
@@ -116,12 +149,19 @@ func FuzzDecodeCompact(f *testing.F) {
 	f.Fuzz(func(t *testing.T, msg string) {
 		msg = "\xc5sb\x01" + strings.TrimPrefix(msg, "\xc5sb\x01")
 		var env, again transport.Envelope
-		uncertain, ok := wire.Decode(msg, &env)
+		read, ok := wire.Decode(msg, &env)
 		if !ok {
+			t.Fatalf("%q was taken for a bare payload", msg)
+		}
+		if y := env.Time.Year(); y < 1 || y > 9999 {
+			t.Fatalf("%q is of the year %d", msg, y)
+		}
+		if env.Malformed != nil {
 			return
 		}
-		doc, _ := wire.AppendCompact(nil, &env, uncertain)
-		if got, ok := wire.Decode(string(doc), &again); !ok || got != uncertain || !same(env, again) {
+		read.Unread = 0
+		doc, _ := wire.AppendCompact(nil, &env, read.Uncertain)
+		if got, ok := wire.Decode(string(doc), &again); !ok || got != read || !same(env, again) {
 			t.Fatalf("%q: %+v became %q: %+v", msg, env, doc, again)
 		}
 	})

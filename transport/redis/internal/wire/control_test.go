@@ -102,9 +102,9 @@ func TestAnswerCarriesAnyDocument(t *testing.T) {
 			t.Fatalf("%.40q: %+v, %v", payload, answer, err)
 		}
 		var got transport.Envelope
-		uncertain, ok := wire.Decode(string(answer.Events[0]), &got)
+		read, ok := wire.Decode(string(answer.Events[0]), &got)
 		got.Topic = "t"
-		if !ok || uncertain != "3" || !reflect.DeepEqual(got, sent) {
+		if !ok || read.Uncertain != "3" || !reflect.DeepEqual(got, sent) {
 			t.Errorf("%.40q: %+v", payload, got)
 		}
 	}

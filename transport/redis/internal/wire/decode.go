@@ -1,222 +1,109 @@
 package wire
 
 import (
-	"encoding/base64"
-	"net/url"
+	"fmt"
+	"math/bits"
 	"strings"
-	"time"
 	"unicode/utf8"
 	"unsafe"
 
 	"github.com/shardbus/shardbus/transport"
 )
 
-// Decode reads a message. A CloudEvents document, or a compact message, fills the envelope and, if it has one, returns
-// the attribute uncertain; ok is false for anything else, and env is then empty.
+// Reading is what [Decode] says beside the envelope.
+type Reading struct {
+	// Uncertain is the attribute of that name; empty if there is none.
+	Uncertain string
+	// Unread are the optional attributes that could not be read. The envelope is without them.
+	Unread Attributes
+}
+
+// Attributes is a set of optional attributes.
+type Attributes uint8
+
+// The attributes that an event can do without.
+const (
+	Time Attributes = 1 << iota
+	Sequence
+	Key
+	ContentType
+	UncertainList
+	More   // shardbusmore, or a part of it that is none of the others
+	Header // any other
+)
+
+var attributeNames = [...]string{attrTime, attrSequence, attrKey, attrContent, attrUncertain, attrMore, "another attribute"}
+
+// String lists the attributes by their names on the wire, joined by commas.
+func (a Attributes) String() string {
+	var names []string
+	for i, name := range attributeNames {
+		if a&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// Len is how many attributes a holds.
+func (a Attributes) Len() int { return bits.OnesCount8(uint8(a)) }
+
+// Decode reads a message. ok is false for a bare payload, which is what neither begins like a compact message nor is a JSON
+// object with a member specversion; env is then empty.
 //
-// Foreign documents are welcome: what is not ours becomes a header (attributes that are objects or arrays, which
-// CloudEvents does not have, are skipped), and only a sequence of 20 digits numbers the event. Topic and Partition
-// are not set: the channel says them. The envelope shares memory with msg.
-func Decode(msg string, env *transport.Envelope) (uncertain string, ok bool) {
+// Any other message fills the envelope. One that is no event, because it lacks what is required or its data can't be read,
+// has env.Malformed set, and the whole message for a payload: of its attributes only publisher, ID, number and time
+// are there, where they could be read. What else can't be read is left out, see [Reading].
+//
+// Foreign documents are welcome: what is not ours becomes a header, and only a sequence of 20 digits numbers the event.
+// Topic and Partition are not set: the channel says them. The envelope shares memory with msg.
+func Decode(msg string, env *transport.Envelope) (r Reading, ok bool) {
 	*env = transport.Envelope{}
 	if isCompact(msg) {
-		if uncertain, ok = decodeCompact(msg, env); !ok {
-			*env = transport.Envelope{}
-		}
-		return uncertain, ok
+		return decodeCompact(msg, env), true
 	}
-	if len(msg) == 0 || msg[0] != '{' && !isSpace(msg[0]) || !utf8.ValidString(msg) {
-		return "", false
-	}
-	d := decoder{scanner: scanner{text: msg}, env: env}
-	if !d.document() {
-		*env = transport.Envelope{}
-		return "", false
-	}
-	return d.uncertain, true
-}
-
-type decoder struct {
-	scanner
-	env *transport.Envelope
-
-	spec, hasID, hasSource, hasType bool
-
-	uncertain string
-	more      string
-	data      string // the raw value of data
-	base64    string
-}
-
-func (d *decoder) document() bool {
-	if !d.take('{') || d.take('}') {
-		return false
-	}
-	for {
-		name, ok := d.str()
-		if !ok || !d.take(':') || !d.attribute(name) {
-			return false
-		}
-		if d.take(',') {
-			continue
-		}
-		if d.take('}') {
-			break
-		}
-		return false
-	}
-	if d.at != len(d.text) || !d.spec || !d.hasID || !d.hasSource || !d.hasType {
-		return false
-	}
-	return d.readMore() && d.readData()
-}
-
-// attribute reads the value of an attribute.
-func (d *decoder) attribute(name string) bool {
-	if name == attrData {
-		data, ok := d.value()
-		d.data = data
-		return ok
-	}
-	if d.at < len(d.text) && d.text[d.at] == '"' {
-		value, ok := d.str()
-		return ok && d.set(name, value)
-	}
-	literal, ok := d.value()
-	if !ok {
-		return false
-	}
-	switch literal[0] {
-	case '{', '[', 'n': // no CloudEvents value; null is as if it were not there
-	default: // numbers and booleans have a canonical text
-		if !isReserved(name) {
-			d.header(name, literal)
-		}
-	}
-	return true
-}
-
-// set takes in an attribute that is a string.
-func (d *decoder) set(name, value string) bool {
-	switch name {
-	case attrSpec:
-		d.spec = value == specVersion
-	case attrID:
-		d.env.ID, d.hasID = value, value != ""
-	case attrSource:
-		d.env.Publisher, d.hasSource = value, value != ""
-	case attrType:
-		d.hasType = value != ""
-	case attrTime:
-		t, err := time.Parse(time.RFC3339Nano, value)
-		if err != nil {
-			return false
-		}
-		d.env.Time = t.UTC()
-	case attrSequence:
-		seq, ok := parseSequence(value)
-		if !ok && value != noSequence { // somebody else's way of numbering
-			d.header(name, value)
-		}
-		d.env.Seq = seq
-	case attrUncertain:
-		d.uncertain = value
-	case attrKey:
-		d.env.Key = value
-	case attrContent:
-		d.env.ContentType = value
-	case attrMore:
-		d.more = value
-	case attrBase64:
-		d.base64 = value
-	default:
-		d.header(name, value)
-	}
-	return true
-}
-
-func (d *decoder) header(name, value string) {
-	if d.env.Header == nil {
-		d.env.Header = make(map[string]string)
-	}
-	d.env.Header[name] = value
-}
-
-// parseSequence reads exactly 20 digits that fit 64 bits, and not 0. The highest number is refused too, so that the
-// one behind a valid number always exists.
-func parseSequence(s string) (uint64, bool) {
-	if len(s) != sequenceDigits {
-		return 0, false
-	}
-	var n uint64
-	for i := range len(s) {
-		if !isDigit(s[i]) {
-			return 0, false
-		}
-		digit := uint64(s[i] - '0')
-		if n > (1<<64-2-digit)/10 {
-			return 0, false
-		}
-		n = n*10 + digit
-	}
-	return n, n != 0
-}
-
-// readMore resolves attrMore.
-func (d *decoder) readMore() bool {
-	for more := d.more; more != ""; {
-		var field string
-		field, more, _ = strings.Cut(more, "&")
-		rawName, rawValue, found := strings.Cut(field, "=")
-		value, err := url.QueryUnescape(rawValue)
-		if !found || err != nil {
-			return false
-		}
-		switch rawName {
-		case moreID:
-			d.env.ID = value
-		case moreSource:
-			d.env.Publisher = value
-		case moreKey:
-			d.env.Key = value
-		case moreContent:
-			d.env.ContentType = value
-		default:
-			name, err := url.QueryUnescape(rawName)
-			if err != nil {
-				return false
-			}
-			d.header(name, value)
-		}
-	}
-	if d.env.Publisher == "" {
-		d.env.Seq = 0
-	}
-	return true
-}
-
-// readData resolves data or data_base64.
-func (d *decoder) readData() bool {
+	text := strings.TrimPrefix(msg, byteOrderMark)
+	at := skipSpace(text, 0)
 	switch {
-	case d.base64 != "":
-		if d.data != "" {
-			return false // CloudEvents JSON format, section 3.1.1: only one of them
+	case at == len(text):
+		return Reading{}, false
+	case text[at] == '[':
+		if isBatch(text, at) {
+			malform(env, msg, "a batch of CloudEvents documents: publish each by itself")
+			return Reading{}, true
 		}
-		payload, err := base64.StdEncoding.DecodeString(d.base64)
-		if err != nil {
-			return false
-		}
-		d.env.Payload = payload
-	case d.data == "":
-	case d.data[0] == '"' && d.env.ContentType != "" && !isJSONType(d.env.ContentType):
-		s := scanner{text: d.data}
-		text, ok := s.str()
-		d.env.Payload = Bytes(text)
-		return ok
-	default:
-		d.env.Payload = Bytes(d.data)
+		return Reading{}, false
+	case text[at] != '{':
+		return Reading{}, false
 	}
-	return true
+	d := document{scanner: scanner{text: text, broken: !utf8.ValidString(text)}, env: env}
+	return d.decode(msg)
+}
+
+// byteOrderMark stands before the documents of some programs.
+const byteOrderMark = "\ufeff"
+
+// isBatch reports whether the array at that place begins with a document.
+func isBatch(text string, at int) bool {
+	if at = skipSpace(text, at+1); at >= len(text) || text[at] != '{' {
+		return false
+	}
+	end := skipAny(text, at)
+	if end < 0 {
+		end = len(text)
+	}
+	var env transport.Envelope
+	_, is := Decode(text[at:end], &env)
+	return is
+}
+
+// malform makes env that of a message that is no event, for a reason.
+func malform(env *transport.Envelope, msg, format string, args ...any) {
+	*env = transport.Envelope{
+		Publisher: env.Publisher, ID: env.ID, Seq: env.Seq, Time: env.Time,
+		Malformed: fmt.Errorf("%w: "+format, append([]any{transport.ErrMalformed}, args...)...),
+		Payload:   Bytes(msg),
+	}
 }
 
 // Bytes returns the bytes of s without copying them. Nobody may change them: envelopes are immutable once delivered.

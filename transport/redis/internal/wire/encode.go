@@ -18,9 +18,9 @@ const sequenceDigits = len(noSequence)
 // noSequence stands where the number is yet to be put.
 const noSequence = "00000000000000000000"
 
-// RFC 3339 has the years 0 to 9999. These are their first and last second, since 1970.
+// An envelope's time lies in the years 1 to 9999. These are their first and last second, since 1970.
 const (
-	firstTime = -62167219200
+	firstTime = -62135596800
 	lastTime  = 253402300799
 )
 
@@ -40,7 +40,7 @@ func Append(dst []byte, env *transport.Envelope, uncertain string) (doc []byte, 
 	doc, more = appendRequired(doc, more, env.Publisher, moreSource)
 	doc = append(doc, `,"type":`...)
 	doc = appendString(doc, env.Topic)
-	if at := env.Time.Unix(); !env.Time.IsZero() && at >= firstTime && at <= lastTime {
+	if !env.Time.IsZero() && inYears(env.Time) {
 		doc = append(doc, `,"time":"`...)
 		doc = env.Time.UTC().AppendFormat(doc, time.RFC3339Nano)
 		doc = append(doc, '"')

@@ -11,8 +11,11 @@ import (
 const maxDepth = 512
 
 // The functions below read JSON text from left to right: they take where something begins, and return where it ends, or
-// bad at what is not JSON.
-const bad = -1
+// bad at what is not JSON. A value that nests too deep is not looked at: tooDeep is what is returned then.
+const (
+	bad     = -1
+	tooDeep = -2
+)
 
 // isJSON reports whether payload is one JSON value, in UTF-8 and without space around it.
 func isJSON(payload []byte) bool {
@@ -32,8 +35,11 @@ func skipSpace(text string, at int) int {
 
 // skipValue skips one value. There is no space before it.
 func skipValue(text string, at, depth int) int {
-	if at >= len(text) || depth > maxDepth {
+	if at >= len(text) {
 		return bad
+	}
+	if depth > maxDepth {
+		return tooDeep
 	}
 	switch c := text[at]; {
 	case c == '"':
@@ -74,7 +80,7 @@ func skipNested(text string, at, depth int) int {
 			at = skipSpace(text, at+1)
 		}
 		if at = skipValue(text, at, depth+1); at < 0 {
-			return bad
+			return at
 		}
 		if at = skipSpace(text, at); at >= len(text) {
 			return bad
@@ -194,10 +200,33 @@ func hex(c byte) rune {
 	return -1
 }
 
+// skipAny skips an object or array however deep it nests, by its brackets alone: what it skips need not be JSON.
+func skipAny(text string, at int) int {
+	for depth := 0; at < len(text); {
+		switch text[at] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return at + 1
+			}
+		case '"':
+			if at, _ = skipString(text, at); at < 0 {
+				return bad
+			}
+			continue
+		}
+		at++
+	}
+	return bad
+}
+
 // scanner reads a document from left to right. Its methods are false at what is not JSON, and of no use then.
 type scanner struct {
-	text string
-	at   int
+	text    string
+	at      int
+	broken  bool // the text is no UTF-8
+	tooDeep bool // a value nests too deep
 }
 
 // take consumes c, with the space around it, if it is next.
@@ -221,28 +250,37 @@ func (s *scanner) takeSpaced(c byte) bool {
 // value consumes one value and returns its text.
 func (s *scanner) value() (string, bool) {
 	from := s.at
-	if s.at = skipValue(s.text, from, 0); s.at < 0 {
-		return "", false
+	end := skipValue(s.text, from, 0)
+	if end == tooDeep {
+		s.tooDeep = true
+		end = skipAny(s.text, from)
 	}
-	return s.text[from:s.at], true
-}
-
-// str consumes a string and returns its value. A lone surrogate becomes U+FFFD.
-func (s *scanner) str() (string, bool) {
-	from := s.at
-	end, escaped := skipString(s.text, from)
 	if s.at = end; end < 0 {
 		return "", false
 	}
-	raw := s.text[from+1 : end-1]
-	if escaped {
-		return unescape(raw), true
-	}
-	return raw, true
+	return s.text[from:end], true
 }
 
-// unescape resolves the escapes of a string that was scanned.
-func unescape(raw string) string {
+// str consumes a string and returns its value, and whether it can be read: not if it is no UTF-8, or has half of a
+// surrogate pair in it, which no text has.
+func (s *scanner) str() (value string, readable, ok bool) {
+	from := s.at
+	end, escaped := skipString(s.text, from)
+	if s.at = end; end < 0 {
+		return "", false, false
+	}
+	value, readable = s.text[from+1:end-1], true
+	if escaped {
+		value, readable = unescape(value)
+	}
+	if s.broken && !utf8.ValidString(value) {
+		readable = false
+	}
+	return value, readable, true
+}
+
+// unescape resolves the escapes of a string that was scanned. It is false at a lone surrogate.
+func unescape(raw string) (text string, ok bool) {
 	var b strings.Builder
 	b.Grow(len(raw))
 	for i := 0; i < len(raw); i++ {
@@ -270,16 +308,17 @@ func unescape(raw string) string {
 				if strings.HasPrefix(raw[i+1:], `\u`) {
 					low = unit(raw[i+3:])
 				}
-				if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
-					i += 6
+				if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
+					return "", false
 				}
+				i += 6
 			}
 			b.WriteRune(r)
 		default:
 			b.WriteByte(c)
 		}
 	}
-	return b.String()
+	return b.String(), true
 }
 
 // unit reads four hexadecimal digits.

@@ -63,6 +63,9 @@ func DecodeWatermark(msg string) (Watermark, error) {
 	if _, ok := Decode(msg, &env); !ok || env.Publisher == "" {
 		return Watermark{}, fmt.Errorf("decode watermark: no CloudEvents document of a publisher")
 	}
+	if env.Malformed != nil {
+		return Watermark{}, fmt.Errorf("decode watermark: %w", env.Malformed)
+	}
 	var w Watermark
 	if err := json.Unmarshal(env.Payload, &w); err != nil {
 		return Watermark{}, fmt.Errorf("decode watermark: %w", err)
