@@ -17,7 +17,7 @@ const (
 	// answerBytes is about how large one answer gets, unless one event is larger.
 	answerBytes = 256 << 10
 	// answerNumbers is how many numbers one question is answered for.
-	answerNumbers = 1 << 16
+	answerNumbers = 1 << 14
 )
 
 // windowLocked returns the window of a new stream; nil if its publisher cannot be asked.
@@ -75,9 +75,9 @@ func (o *outbox) here(now time.Time, h wire.Hello) []wire.Answer {
 	return answers
 }
 
-// answer answers questions to a publisher of ours, with events of up to limit bytes, or one. What is left out will be
-// asked for again.
-func (o *outbox) answer(now time.Time, publisher string, ask wire.Ask, limit int) (answers []wire.Answer) {
+// answer answers questions to a publisher of ours, with events of up to limit bytes, or one, and tells how many numbers it
+// looked at. What is left out will be asked for again.
+func (o *outbox) answer(now time.Time, publisher string, ask wire.Ask, limit int) (answers []wire.Answer, looked int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	r := reply{limit: limit, numbers: answerNumbers}
@@ -100,7 +100,7 @@ func (o *outbox) answer(now time.Time, publisher string, ask wire.Ask, limit int
 		}
 		r.flush()
 	}
-	return r.done
+	return r.done, answerNumbers - max(r.numbers, 0)
 }
 
 // reply is an answer in the making.
@@ -112,6 +112,7 @@ type reply struct {
 	void, open seqs.Set
 	size       int
 	sent       bool // an event was
+	full       bool // no other fits
 	done       []wire.Answer
 }
 
@@ -129,7 +130,7 @@ func (r *reply) add(s *stream, piece seqs.Range) {
 	if piece.From < low {
 		r.next.Gone = low - 1
 	}
-	for seq := max(piece.From, low); seq <= min(piece.To, s.assigned) && r.numbers > 0; seq++ {
+	for seq := max(piece.From, low); seq <= min(piece.To, s.assigned) && r.numbers > 0 && !r.full; seq++ {
 		r.numbers--
 		fate, doc := s.window.Look(seq)
 		switch fate {
@@ -139,7 +140,7 @@ func (r *reply) add(s *stream, piece seqs.Range) {
 			r.open = appendNumber(r.open, seq)
 		case window.Sent:
 			if r.sent && len(doc) > r.limit {
-				r.numbers = 0
+				r.full = true
 				return
 			}
 			if r.size > 0 && r.size+len(doc) > answerBytes {

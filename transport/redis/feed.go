@@ -23,7 +23,8 @@ type feed struct {
 	// mu guards what follows. It is held while what arrived is handled, so that it is in order.
 	local map[string]*channel // those confirmed on this connection
 	spare []happening
-	ended bool // nothing is handled any more
+	ended bool      // nothing is handled any more
+	told  time.Time // when it was logged last that control messages were dropped
 }
 
 func newFeed(t *Transport, addr string) *feed {
@@ -73,6 +74,8 @@ func (f *feed) consume(closed <-chan struct{}) {
 		}
 		f.mu.Lock()
 		f.drain()
+		for f.drainAside() && ended {
+		}
 		f.ended = ended
 		f.mu.Unlock()
 	}
@@ -106,6 +109,24 @@ func (f *feed) drain() {
 	if f.spare = queue; cap(queue) > maxSpare {
 		f.spare = nil
 	}
+}
+
+// drainAside handles some of what is no event, in order, and reports whether there was any. The caller holds mu.
+func (f *feed) drainAside() bool {
+	if f.ended {
+		return false
+	}
+	queue, dropped := f.inbox.takeAside()
+	now := time.Now()
+	for i := range queue {
+		f.handle(now, &queue[i])
+	}
+	if dropped > 0 && now.Sub(f.told) >= tellRefused {
+		f.told = now
+		f.t.log.Warn("redis: control messages come faster than they are handled, and were dropped: they come again",
+			zap.String("addr", f.addr), zap.Uint64("dropped", dropped))
+	}
+	return len(queue) > 0
 }
 
 // maxSpare is the largest queue that is kept for the next burst, in entries.

@@ -29,6 +29,9 @@ const happeningOverhead = 64
 // inbox is the queue between a connection's reader, which must never wait, and who handles what it read: the reader
 // itself, before it reads on, if that is little; else another goroutine, see feed. Messages beyond the bound are dropped
 // and counted; what became of subscriptions never is.
+//
+// Watermarks and questions wait in queues of their own, which are short, and are handled when no event waits: whoever
+// floods us with them harms nothing else. It does no harm to take in a watermark later than the events behind it.
 type inbox struct {
 	limit int
 
@@ -38,8 +41,44 @@ type inbox struct {
 	bytes    int // of queue
 	handling int // of what was taken and is being handled
 	dropped  map[string]drops
+	aside    [classes]aside
 
-	wake chan struct{} // capacity 1: the queue is not empty any more
+	wake chan struct{} // capacity 1: a queue is not empty any more
+}
+
+// class is what a message is, as far as its channel's name tells.
+type class uint8
+
+const (
+	asEvent   class = iota // events, and answers to us
+	aQuestion              // to publishers of ours
+	aMark                  // watermarks
+	classes
+)
+
+// aside is a queue that is handled when no event waits.
+type aside struct {
+	queue   []happening
+	bytes   int
+	dropped uint64
+}
+
+// asideLimits bound those queues, in bytes. What is dropped comes again: questions are asked, watermarks told, once more.
+var asideLimits = [classes]int{aQuestion: 1 << 20, aMark: 4 << 20}
+
+// classOf returns the class of a message. No topic's channel with a tag ends like those of control messages.
+func classOf(channel string) class {
+	if channel == "" || channel[0] != '{' {
+		return asEvent
+	}
+	_, rest, _ := strings.Cut(channel, "}:shardbus:")
+	switch {
+	case rest == "hello" || strings.HasSuffix(rest, ":asks"):
+		return aQuestion
+	case rest == "watermarks":
+		return aMark
+	}
+	return asEvent
 }
 
 // queueRun is how many wait before somebody handles them beside the reader, which reads on: thousands of confirmations in
@@ -71,6 +110,12 @@ func (b *inbox) hooks() rueidis.PubSubHooks {
 }
 
 func (b *inbox) put(h happening) {
+	if h.kind == gotMessage {
+		if c := classOf(h.channel); c != asEvent {
+			b.putAside(c, h)
+			return
+		}
+	}
 	b.mu.Lock()
 	size := len(h.message) + len(h.channel) + happeningOverhead
 	if h.kind == gotMessage && len(b.queue) > 0 && b.bytes+b.handling+size > b.limit {
@@ -86,6 +131,50 @@ func (b *inbox) put(h happening) {
 		b.signal()
 	}
 }
+
+// putAside queues what is no event.
+func (b *inbox) putAside(c class, h happening) {
+	b.mu.Lock()
+	q, size := &b.aside[c], len(h.message)+len(h.channel)+happeningOverhead
+	if q.bytes+size > asideLimits[c] {
+		q.dropped++
+		b.mu.Unlock()
+		return
+	}
+	q.bytes += size
+	q.queue = append(q.queue, h)
+	b.mu.Unlock()
+	b.signal()
+}
+
+// takeAside returns some of what waits beside the events, the watermarks first, and how many were dropped since it was
+// called last. It wakes who handles them once more if that is not all.
+func (b *inbox) takeAside() (taken []happening, dropped uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range []class{aMark, aQuestion} {
+		q := &b.aside[c]
+		n, bytes := 0, 0
+		for n < len(q.queue) && bytes < asideRun {
+			bytes += len(q.queue[n].message) + len(q.queue[n].channel) + happeningOverhead
+			n++
+		}
+		taken = append(taken, q.queue[:n]...)
+		clear(q.queue[:n])
+		q.bytes -= bytes
+		if q.queue = q.queue[n:]; len(q.queue) == 0 {
+			q.queue = nil
+		} else {
+			b.signal()
+		}
+		dropped += q.dropped
+		q.dropped = 0
+	}
+	return taken, dropped
+}
+
+// asideRun is about how many bytes of a queue are handled between looks at events.
+const asideRun = 32 << 10
 
 // holds returns how many wait, and their size in bytes.
 func (b *inbox) holds() (n, size int) {

@@ -78,7 +78,7 @@ func (o *outbox) dueMarks(l *lane, now time.Time, final bool) []wire.Watermark {
 		if final || s.markAt.Sub(now) <= markSlack {
 			g := group{slot: s.slot, publisher: s.publisher}
 			i, listed := at[g]
-			if !listed {
+			if !listed || len(marks[i].Streams) >= wire.MaxMarks {
 				i = len(marks)
 				at[g] = i
 				marks = append(marks, wire.Watermark{Publisher: s.publisher, Final: final})

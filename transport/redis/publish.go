@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
 // Publish sends events through their channels and returns when the shard's primary has accepted each, or it has
@@ -98,6 +99,10 @@ func (t *Transport) write(ctx context.Context, w *writer, c *call, queued bool) 
 func (t *Transport) route(env *transport.Envelope) (route, error) {
 	if err := t.Capabilities().CheckPayload(env.Payload); err != nil {
 		return route{}, fmt.Errorf("redis: publish to %q: %w", env.Topic, err)
+	}
+	if len(env.Header) > wire.MaxHeaders {
+		return route{}, fmt.Errorf("redis: publish to %q: %w: it has %d headers, and at most %d are read",
+			env.Topic, transport.ErrTooLarge, len(env.Header), wire.MaxHeaders)
 	}
 	to, err := t.routes.of(env)
 	if err != nil {

@@ -23,10 +23,14 @@ var (
 	askRateNew  = pace.Rate{PerSecond: 500, Burst: 500}           // to those together that never answered: anybody can make them up
 	answerRate  = pace.Rate{PerSecond: 32 << 20, Burst: 16 << 20} // bytes to one subscriber
 	answerTotal = pace.Rate{PerSecond: 128 << 20, Burst: 64 << 20}
+	readRate    = pace.Rate{PerSecond: 2 << 20, Burst: 2 << 20} // bytes of questions of one subscriber, read or not
+	readTotal   = pace.Rate{PerSecond: 8 << 20, Burst: 8 << 20}
 )
 
 const (
 	ratedParties = 1024
+	lookCost     = 16                     // bytes that each number costs its asker that is looked at
+	answerAtOnce = 4 << 20                // bytes that one question is answered with
 	answerCost   = 256                    // bytes that a question costs its asker, however short the answer
 	repairDelay  = 10 * time.Millisecond  // see track.Repair.Delay
 	repairPause  = 250 * time.Millisecond // see track.Repair.MaxDelay
@@ -48,6 +52,7 @@ type repairs struct {
 	asking    pace.Buckets // questions, by publisher
 	askingNew pace.Bucket  // those to publishers that never answered
 	answering pace.Buckets // bytes, by subscriber
+	reading   pace.Buckets // bytes of questions, by subscriber
 	turn      int          // which node is asked through next
 }
 
@@ -56,6 +61,7 @@ func newRepairs(t *Transport) *repairs {
 		t: t, id: rand.Text()[:13], wake: make(chan struct{}, 1),
 		asking:    pace.Buckets{Each: askRate, All: askRateAll, Parties: ratedParties},
 		answering: pace.Buckets{Each: answerRate, All: answerTotal, Parties: ratedParties},
+		reading:   pace.Buckets{Each: readRate, All: readTotal, Parties: ratedParties},
 	}
 	r.greetings.init(r.signal)
 	// Below 2⁵³ with room, so that every JSON reader gets it right; and no stranger guesses it.
@@ -312,45 +318,67 @@ func (r *repairs) answered(now time.Time, message string) error {
 
 // asked answers a question to a publisher of ours, on the node and slot where it was asked.
 func (r *repairs) asked(now time.Time, f *feed, ch *channel, message string) error {
+	if !r.mayRead(now, message) {
+		return nil
+	}
 	ask, err := wire.DecodeAsk(message)
 	if err != nil {
 		return err
 	}
-	left := r.mayAnswer(now, ask.Subscriber)
+	left := r.mayAnswer(now, ask.Subscriber, len(ask.Streams))
 	if left <= 0 {
 		return nil
 	}
-	answers := r.t.outbox.answer(now, ch.control.publisher, ask, left)
-	return r.reply(now, f, ch, ask.Subscriber, answers)
+	answers, looked := r.t.outbox.answer(now, ch.control.publisher, ask, min(left, answerAtOnce))
+	return r.reply(now, f, ch, ask.Subscriber, answers, looked)
 }
 
 // helloed answers a Hello.
 func (r *repairs) helloed(now time.Time, f *feed, ch *channel, message string) error {
+	if !r.mayRead(now, message) {
+		return nil
+	}
 	hello, err := wire.DecodeHello(message)
 	if err != nil {
 		return err
 	}
-	if r.mayAnswer(now, hello.Subscriber) <= 0 {
+	if r.mayAnswer(now, hello.Subscriber, len(hello.Channels)/16) <= 0 {
 		return nil
 	}
-	return r.reply(now, f, ch, hello.Subscriber, r.t.outbox.here(now, hello))
+	return r.reply(now, f, ch, hello.Subscriber, r.t.outbox.here(now, hello), 0)
 }
 
-// mayAnswer returns how many bytes a subscriber may be sent now.
-func (r *repairs) mayAnswer(now time.Time, subscriber string) int {
+// mayRead charges a question to its asker before it is read, and reports whether it is. What is longer than any question is
+// not.
+func (r *repairs) mayRead(now time.Time, message string) bool {
+	if len(message) > wire.MaxQuestion {
+		return false
+	}
+	asker := wire.Asker(message) // of all that say it elsewhere, one
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.reading.Left(now, asker) <= 0 {
+		return false
+	}
+	r.reading.Spend(now, asker, float64(len(message)))
+	return true
+}
+
+// mayAnswer returns how many bytes a subscriber may be sent now, and charges it for asking about so many channels.
+func (r *repairs) mayAnswer(now time.Time, subscriber string, channels int) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	left := r.answering.Left(now, subscriber)
 	if left > 0 {
-		r.answering.Spend(now, subscriber, answerCost)
+		r.answering.Spend(now, subscriber, float64(answerCost*max(channels, 1)))
 	}
 	return int(left)
 }
 
-// reply sends answers to a subscriber's inbox.
-func (r *repairs) reply(now time.Time, f *feed, ch *channel, subscriber string, answers []wire.Answer) error {
+// reply sends answers to a subscriber's inbox, for which so many numbers were looked at.
+func (r *repairs) reply(now time.Time, f *feed, ch *channel, subscriber string, answers []wire.Answer, looked int) error {
 	inbox, c := wire.InboxChannel(int(ch.slot), subscriber), r.t.couriers.at(f.addr)
-	sum := 0
+	sum := looked * lookCost
 	for _, a := range answers {
 		doc, err := wire.AppendAnswer(nil, a)
 		if err != nil {

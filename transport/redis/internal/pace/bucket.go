@@ -42,6 +42,7 @@ type Buckets struct {
 
 	all     Bucket
 	parties map[string]*Bucket
+	swept   time.Time
 }
 
 // Left is what may be spent on a party now.
@@ -55,6 +56,9 @@ func (b *Buckets) Spend(now time.Time, party string, n float64) {
 	b.party(now, party).Spend(n)
 }
 
+// sweepAfter is how often it is looked for parties that need not be remembered.
+const sweepAfter = 100 * time.Millisecond
+
 func (b *Buckets) party(now time.Time, name string) *Bucket {
 	if have := b.parties[name]; have != nil {
 		return have
@@ -62,7 +66,8 @@ func (b *Buckets) party(now time.Time, name string) *Bucket {
 	if b.parties == nil {
 		b.parties = make(map[string]*Bucket)
 	}
-	if len(b.parties) >= b.Parties {
+	if len(b.parties) >= b.Parties && now.Sub(b.swept) >= sweepAfter { // not for each name that is made up
+		b.swept = now
 		for other, have := range b.parties { // full ones need not be remembered
 			if have.Left(now, b.Each) >= b.Each.Burst {
 				delete(b.parties, other)

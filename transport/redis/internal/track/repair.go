@@ -294,7 +294,7 @@ func (t *Tracker) unsure(now time.Time, s *stream, a Answer) {
 		return
 	}
 	s.sure = true
-	if s.base != 1 || now.Add(-a.Age).After(t.live) || len(s.held) == 0 { // it may well be younger
+	if s.base != 1 || !now.Add(-a.Age).Before(t.live) || len(s.held) == 0 { // it may well be younger
 		return
 	}
 	if first := s.held[0].from; first > s.next {

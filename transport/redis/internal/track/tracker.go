@@ -134,7 +134,11 @@ func (t *Tracker) unnumbered(now time.Time, env *transport.Envelope, isCopy bool
 
 // huge reports whether an event is too large to be delivered.
 func (t *Tracker) huge(env *transport.Envelope) bool {
-	return t.cfg.MaxPayload > 0 && len(env.Payload) > t.cfg.MaxPayload
+	limit := t.cfg.MaxPayload
+	if env.Malformed != nil { // its payload is the whole message
+		limit += limit/2 + 64<<10
+	}
+	return t.cfg.MaxPayload > 0 && len(env.Payload) > limit
 }
 
 // Numbers that are further ahead than maxBurst, and than a publisher can have assigned since it was heard of, are not

@@ -126,6 +126,9 @@ func readCompact(msg string, env *transport.Envelope) (r Reading, why string) {
 	return r, ""
 }
 
+// MaxHeaders is how many headers an event has, at most.
+const MaxHeaders = 4096
+
 // maxSequence is the highest number there is, so that the one behind a valid one always exists.
 const maxSequence = 1<<64 - 2
 
@@ -184,11 +187,11 @@ func (f *fields) field() string { return f.take(f.uvarint()) }
 
 func (f *fields) headers(env *transport.Envelope) {
 	n := f.uvarint()
-	if n == 0 || n > uint64(len(f.text))/2 { // each takes two bytes at least
+	if n == 0 || n > MaxHeaders {
 		f.ok = false
 		return
 	}
-	env.Header = make(map[string]string, n)
+	env.Header = make(map[string]string, min(n, 16)) // how many there are is the message's word
 	for range n {
 		name := f.field()
 		env.Header[name] = f.field()

@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -187,6 +189,46 @@ func BenchmarkDecodeCompact(b *testing.B) {
 	for b.Loop() {
 		if _, ok := wire.Decode(msg, &back); !ok {
 			b.Fatal("refused")
+		}
+	}
+}
+
+// TestHeaderCountIsNotBelieved: how many headers a message says it has costs nothing before they are there.
+func TestHeaderCountIsNotBelieved(t *testing.T) {
+	rest := strings.Repeat("\x00", 8<<20)
+	for _, count := range []uint64{wire.MaxHeaders, wire.MaxHeaders + 1, 1 << 22, 1 << 62} {
+		head := "\xc5sb\x01" + "\x00\x00\x00\x00\x00\x00\x00\x01" + "\x02" + "\x01p" + "\x00\x00\x00\x00"
+		msg := head + string(binary.AppendUvarint(nil, count)) + rest
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		var env transport.Envelope
+		wire.Decode(msg, &env)
+		runtime.ReadMemStats(&after)
+		if read := env.Malformed == nil; read != (count <= wire.MaxHeaders) {
+			t.Errorf("%d headers: %v", count, env.Malformed)
+		}
+		if grown := after.TotalAlloc - before.TotalAlloc; grown > 1<<20 {
+			t.Errorf("%d headers take %d bytes", count, grown)
+		}
+	}
+}
+
+// TestHeadersAreBounded: a document with more headers than there may be is no event, and they take no room.
+func TestHeadersAreBounded(t *testing.T) {
+	doc := func(n int) string {
+		var b strings.Builder
+		b.WriteString(`{"specversion":"1.0","id":"1","source":"p","type":"t"`)
+		for i := range n {
+			fmt.Fprintf(&b, `,"h%d":1`, i)
+		}
+		b.WriteString(`,"data":1}`)
+		return b.String()
+	}
+	for n, read := range map[int]bool{wire.MaxHeaders: true, wire.MaxHeaders + 1: false, 1 << 20: false} {
+		var env transport.Envelope
+		wire.Decode(doc(n), &env)
+		if (env.Malformed == nil) != read || len(env.Header) > wire.MaxHeaders {
+			t.Errorf("%d headers: %d are read, %v", n, len(env.Header), env.Malformed)
 		}
 	}
 }

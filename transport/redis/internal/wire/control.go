@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/shardbus/shardbus/router"
 )
@@ -17,9 +18,9 @@ const (
 
 // Bounds of what is read of one document. What is beyond is ignored, and asked for again.
 const (
-	maxQuestion = 1 << 20 // bytes of an ask or a hello
-	MaxAsked    = 256     // channels of an ask
-	MaxGreeted  = 512     // channels of a hello
+	MaxQuestion = 256 << 10 // bytes of an ask or a hello: what the most channels with the longest names and lists take
+	MaxAsked    = 256       // channels of an ask
+	MaxGreeted  = 512       // channels of a hello
 )
 
 // maxParty is the length of the longest name of a party.
@@ -164,7 +165,7 @@ var errControl = errors.New("no control document of a party")
 // DecodeAsk reads what [AppendAsk] wrote. Only the first MaxAsked channels are kept.
 func DecodeAsk(msg string) (Ask, error) {
 	var a Ask
-	source, err := decodeControl(msg, TypeAsk, maxQuestion, &a)
+	source, err := decodeControl(msg, TypeAsk, MaxQuestion, &a)
 	a.Subscriber = source
 	a.Streams = a.Streams[:min(len(a.Streams), MaxAsked)]
 	return a, err
@@ -173,7 +174,7 @@ func DecodeAsk(msg string) (Ask, error) {
 // DecodeHello reads what [AppendHello] wrote. Only the first MaxGreeted channels are kept.
 func DecodeHello(msg string) (Hello, error) {
 	var h Hello
-	source, err := decodeControl(msg, TypeHello, maxQuestion, &h)
+	source, err := decodeControl(msg, TypeHello, MaxQuestion, &h)
 	h.Subscriber = source
 	h.Channels = h.Channels[:min(len(h.Channels), MaxGreeted)]
 	return h, err
@@ -188,6 +189,16 @@ func DecodeAnswer(msg string) (Answer, error) {
 	source, err := decodeControl(msg, TypeAnswer, len(msg), &a)
 	a.Answer.Publisher, a.Answer.Events = source, a.Events
 	return a.Answer, err
+}
+
+// Asker returns the source of a question that one of us wrote, without reading it all; empty if it is somewhere else.
+func Asker(msg string) string {
+	_, rest, _ := strings.Cut(msg[:min(len(msg), 256)], `"source":"`)
+	source, _, found := strings.Cut(rest, `"`)
+	if !found || !IsParty(source) {
+		return ""
+	}
+	return source
 }
 
 // decodeControl reads a document of the type into data, and returns its source.

@@ -272,6 +272,10 @@ func (d *document) header(name, value string) {
 	if d.env.Header == nil {
 		d.env.Header = make(map[string]string)
 	}
+	if len(d.env.Header) >= MaxHeaders {
+		d.wrong("with more than %d headers", MaxHeaders)
+		return
+	}
 	d.env.Header[name] = value
 }
 

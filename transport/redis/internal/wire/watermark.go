@@ -36,6 +36,13 @@ type Mark struct {
 	Assigned uint64 `json:"assigned,omitempty"`
 }
 
+// MaxMarks is how many channels one watermark tells of, at most, and maxWatermark how many bytes are read: those of the
+// longest names and lists.
+const (
+	MaxMarks     = 512
+	maxWatermark = 1 << 20
+)
+
 // WatermarkChannel is where the watermarks of a slot's channels go. It lies on that slot, so it is always served, and
 // moved, with them; and it is no topic's channel, because those of partitions end in ":p<i>".
 func WatermarkChannel(slot int) string {
@@ -59,6 +66,9 @@ func AppendWatermark(dst []byte, w Watermark) ([]byte, error) {
 
 // DecodeWatermark reads what [AppendWatermark] wrote.
 func DecodeWatermark(msg string) (Watermark, error) {
+	if len(msg) > maxWatermark {
+		return Watermark{}, fmt.Errorf("decode watermark: %d bytes, %d are allowed", len(msg), maxWatermark)
+	}
 	var env transport.Envelope
 	if _, ok := Decode(msg, &env); !ok || env.Publisher == "" {
 		return Watermark{}, fmt.Errorf("decode watermark: no CloudEvents document of a publisher")

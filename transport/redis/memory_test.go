@@ -1,0 +1,187 @@
+package redis
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
+)
+
+// listener is a channel of a transport without servers, and what it delivers and reports.
+type listener struct {
+	tr     *Transport
+	feed   *feed
+	ch     *channel
+	events map[string]int // by publisher
+	gaps   int
+}
+
+func (l *listener) Deliver(env *transport.Envelope) {
+	l.events[env.Publisher[:min(len(env.Publisher), 8)]]++
+}
+func (l *listener) Gap(transport.Gap) { l.gaps++ }
+
+func listen(t *testing.T) *listener {
+	cfg, err := Config{Addrs: []string{"a:1"}}.resolved()
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshot, err := router.NewSnapshot([]router.Shard{{Primary: router.Node{Addr: "a:1"}, Slots: []router.SlotRange{{From: 0, To: 16383}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &listener{tr: newTransport(cfg, discovery{snapshot: snapshot}), events: map[string]int{}}
+	var sink transport.Sink = l
+	l.tr.current.Store(&sink)
+	l.feed = newFeed(l.tr, "a:1")
+	l.ch = &channel{name: "t", topic: "t", slot: uint16(router.Slot("t")), users: 1}
+	l.ch.own.Store(l.feed)
+	l.ch.begin(time.Unix(1e6, 0))
+	return l
+}
+
+// live is how many bytes of the heap are in use.
+func live() int {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// made is how many bytes f allocates.
+func made(f func()) int {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return int(after.TotalAlloc - before.TotalAlloc)
+}
+
+func numbered(publisher string, seq int, more string) string {
+	return fmt.Sprintf(`{"specversion":"1.0","id":"x","source":"%s","type":"t","sequence":"%020d"%s,"data":1}`, publisher, seq, more)
+}
+
+// TestLongNames: what is remembered of publishers has a bound in bytes, however long their names and lists are.
+func TestLongNames(t *testing.T) {
+	l := listen(t)
+	now := time.Unix(1e6, 0)
+	long := strings.Repeat("x", 1<<20)
+	before := live()
+	for i := range 450 { // 900 of them
+		l.ch.message(now, l.feed, numbered(fmt.Sprintf("%d/%s", i, long), 1, ""))
+		l.ch.message(now, l.feed, numbered(fmt.Sprint("short", i), 1, `,"uncertain":"`+long+`"`))
+		clear(l.events)
+	}
+	if grown := live() - before; grown > 8<<20 {
+		t.Errorf("%d bytes more are live", grown)
+	}
+	runtime.KeepAlive(l)
+}
+
+// TestMadeUpSources: publishers that are made up, however many, take a bounded room, and those that are not are delivered
+// beside them, each event once.
+func TestMadeUpSources(t *testing.T) {
+	l := listen(t)
+	now := time.Unix(1e6, 0)
+	before := live()
+	for i := range 100_000 {
+		now = now.Add(10 * time.Microsecond)
+		l.ch.message(now, l.feed, numbered(fmt.Sprint("made-up-", i), 1+i%3, ""))
+		if i%100 == 0 {
+			l.ch.message(now, l.feed, numbered("honest", 1+i/100, ""))
+			l.ch.message(now, l.feed, numbered("honest", 1+i/200, "")) // an old one
+		}
+	}
+	if l.events["honest"] != 1000 {
+		t.Errorf("%d events of 1,000", l.events["honest"])
+	}
+	if got := l.ch.tracker.Publishers(); got > 1024 {
+		t.Errorf("%d publishers", got)
+	}
+	if grown := live() - before; grown > 8<<20 {
+		t.Errorf("%d bytes more are live", grown)
+	}
+	runtime.KeepAlive(l)
+}
+
+// TestQuestionsAreChargedUnread: a question that is longer than any, or whose asker has asked for more than it may, costs
+// next to nothing.
+func TestQuestionsAreChargedUnread(t *testing.T) {
+	l := listen(t)
+	now := time.Unix(1e6, 0)
+	asks := &channel{kind: asksChannel, control: &controlled{publisher: "p"}}
+	question := func(asker string, size int) string {
+		return `{"specversion":"1.0","id":"ask","source":"` + asker + `","type":"shardbus.ask","datacontenttype":"application/json","data":{"n":1,"streams":[` +
+			strings.Repeat(`{"channel":"t","numbers":"1-9"},`, size/32) + `{"channel":"t"}]}}`
+	}
+	huge, full := question("s", 1<<20), question("s", wire.MaxQuestion-1024)
+	ask := func(text string) {
+		if err := l.tr.repairs.asked(now, l.feed, asks, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := made(func() { ask(huge) }); got > 64<<10 {
+		t.Errorf("one that is too long allocates %d bytes", got)
+	}
+	for range 100 { // more than one may
+		ask(full)
+	}
+	if got := made(func() { ask(full) }); got > 64<<10 {
+		t.Errorf("one too many allocates %d bytes", got)
+	}
+	if got := made(func() { ask(question("other", 1000)) }); got < 1000 {
+		t.Errorf("beside it another's is not read")
+	}
+	for i := range 1000 {
+		ask(question(fmt.Sprint("name", i), wire.MaxQuestion-1024))
+	}
+	if got := made(func() { ask(full) }); got > 64<<10 {
+		t.Errorf("one of many names allocates %d bytes", got)
+	}
+}
+
+// TestEventsGoBeforeControl: whatever waits of questions and watermarks has a bound, takes no room from events, and is
+// handled when no event waits.
+func TestEventsGoBeforeControl(t *testing.T) {
+	b := newInbox(1 << 20)
+	text := strings.Repeat("x", 10_000)
+	for range 10_000 {
+		b.put(happening{channel: "{abc}:shardbus:hello", message: text})
+		b.put(happening{channel: "{abc}:shardbus:p:asks", message: text})
+		b.put(happening{channel: "{abc}:shardbus:watermarks", message: text})
+	}
+	for range 50 {
+		b.put(happening{channel: "{abc}:shardbus:p0", message: text}) // a topic's
+		b.put(happening{channel: "{abc}:shardbus:s:inbox", message: text})
+	}
+	if queue, _, dropped := b.swap(nil); len(queue) != 100 || dropped != nil {
+		t.Errorf("%d events, dropped %v", len(queue), dropped)
+	}
+	sum, lost, marks := 0, uint64(0), 0
+	for {
+		some, dropped := b.takeAside()
+		lost += dropped
+		if len(some) == 0 {
+			break
+		}
+		bytes := 0
+		for _, h := range some {
+			bytes += len(h.message)
+			if classOf(h.channel) == aMark {
+				marks += len(h.message)
+			}
+		}
+		if sum += bytes; bytes > 2*(asideRun+len(text)) {
+			t.Errorf("%d bytes at once", bytes)
+		}
+	}
+	if sum > 5<<20 || marks < 3<<20 || lost < 29_000 {
+		t.Errorf("%d bytes waited, %d of watermarks, %d messages were dropped", sum, marks, lost)
+	}
+}
