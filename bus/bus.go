@@ -111,8 +111,9 @@ type Bus struct {
 	mu struct {
 		sync.Mutex
 		topicCount int
-		silent     bool                       // the transport has ended: no gap is told any more
-		ending     map[*Subscription]struct{} // left their topic, lanes not ended yet
+		stopped    map[subscriptionName]*Subscription // for their panics
+		silent     bool                               // the transport has ended: no gap is told any more
+		ending     map[*Subscription]struct{}         // left their topic, lanes not ended yet
 	}
 }
 

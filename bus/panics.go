@@ -27,12 +27,13 @@ func (s *Subscription) countPanic(lane string, cause error) {
 	if err == nil {
 		return
 	}
-	stopped := s.stop(&Error{Op: "handle", Topic: s.info.name, Subscription: s.name,
+	why := &Error{Op: "handle", Topic: s.info.name, Subscription: s.name,
 		Err:    fmt.Errorf("%w: %w", ErrPanicBudget, cause),
-		Detail: fmt.Sprintf("more than %d panics within %v", s.opts.panics, s.opts.within)})
-	if !stopped {
+		Detail: fmt.Sprintf("more than %d panics within %v", s.opts.panics, s.opts.within)}
+	if !s.stop(why) {
 		return // another lane was first
 	}
+	s.bus.noteStopped(s)
 	s.log().Error("the subscription was stopped: its handler panicked too often", zap.Error(cause),
 		zap.Int("budget", s.opts.panics), zap.Duration("within", s.opts.within))
 }

@@ -219,6 +219,7 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 	if err := t.attach(ctx, s); err != nil {
 		return nil, t.subscribeError(name, err)
 	}
+	t.bus.noteSubscribed(&s.Subscription)
 	if w := t.bus.watcher; w != nil {
 		w.Subscribed(&s.Subscription)
 	}

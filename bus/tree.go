@@ -12,6 +12,8 @@ import (
 
 // Tree shows what the bus supervises as it is now, for people to read: the
 // transport with what that supervises, and every subscription with its lanes.
+// A bus and a transport whose Health says that something is down are starting, until
+// nothing is: connected, and everything subscribed to confirmed.
 // Lanes and actors are passive nodes: they hold no goroutine while they are idle,
 // and a panic of a handler counts as a restart of its lane or actor. Of the actors
 // it shows those that panicked within the last minute.
@@ -20,16 +22,31 @@ func (b *Bus) Tree() supervisor.Tree {
 	if b.state.Load() == stateClosed {
 		tree.State = supervisor.StateStopped
 	}
-	if b.root != nil {
-		tree.Children = b.root.Tree().Children
-	}
 	now := time.Now()
 	subs := supervisor.Tree{Name: "subscriptions", State: tree.State, Incarnation: 1}
+	if b.root != nil {
+		tree.Children = b.root.Tree().Children
+		tree.State = b.markStarting(tree.State, tree.Children)
+	}
 	for _, s := range b.subscriptions() {
 		subs.Children = append(subs.Children, s.tree(now))
 	}
 	tree.Children = append(tree.Children, subs)
 	return tree
+}
+
+// markStarting has the node of a transport that runs and does not work say starting, and returns
+// what the bus above it, whose own state is given, is to say.
+func (b *Bus) markStarting(above supervisor.State, nodes []supervisor.Tree) supervisor.State {
+	if above != supervisor.StateRunning || len(b.transportDown()) == 0 {
+		return above
+	}
+	for i := range nodes {
+		if nodes[i].State == supervisor.StateRunning {
+			nodes[i].State = supervisor.StateStarting
+		}
+	}
+	return supervisor.StateStarting
 }
 
 // tree is the subscription's part of the bus's tree.

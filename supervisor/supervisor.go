@@ -186,6 +186,15 @@ func (s *Supervisor) Tree() Tree {
 	return t
 }
 
+// Node is what Tree says of the child of that name, without what is below it, and whether there is
+// one. It calls no Tree function.
+func (s *Supervisor) Node(name string) (Tree, bool) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state.tree(now).Find(name)
+}
+
 // subtree returns the children that a child's Tree function lists. Tree is
 // called by people who look for trouble: a panic in there must not be more of it.
 func subtree(f func() Tree) (children []Tree) {

@@ -19,6 +19,7 @@
 //	topology    asks the nodes who owns which slot, and keeps the newest answer of all        (topology, asker, watch, claims)
 //	            or the sentinels who the primary is                                           (sentinel, sentinel_watch, sentinel_view)
 //	logins      keeps the open connections logged in                                          (credentials, logins)
+//	health      knows what is connected, and warns of primaries that stay away                 (health)
 //	shards      keeps two children running for each primary                                   (shards)
 //	  writer    publishes what has queued up for the shard, as pipelines                      (outbox, stream, lane, detour, writer, load)
 //	    pipe    its connection, on which many pipelines are under way                          (pipe, pipe_serve, pipe_dial, internal/resp)

@@ -21,8 +21,8 @@ const (
 var errConnectionLost = errors.New("the connection was lost")
 
 // serveReader keeps one connection to the primary at addr, and on it the subscriptions that the registry wants there,
-// until ctx ends or the connection fails.
-func (t *Transport) serveReader(ctx context.Context, addr string, k *link) error {
+// until ctx ends or the connection fails. It calls up when it is connected.
+func (t *Transport) serveReader(ctx context.Context, addr string, k *link, up func()) error {
 	conn, socket, closeConn, err := t.cfg.dialDedicated(ctx, addr, nameReader)
 	if err != nil {
 		t.registry.unreachable(addr, err)
@@ -38,6 +38,7 @@ func (t *Transport) serveReader(ctx context.Context, addr string, k *link) error
 	socket.dry.Store(&dry)
 	lost := conn.SetPubSubHooks(f.inbox.hooks())
 	t.registry.attach(f)
+	up()
 
 	watched, stop := context.WithCancel(ctx)
 	var watcher sync.WaitGroup

@@ -124,8 +124,12 @@ func (t *Transport) shard(addr string) (supervisor.Child, error) {
 	k := newLink()
 	tree, err := supervisor.New(
 		supervisor.Spec{Name: childName(addr), MaxRestarts: supervisor.Unlimited, Backoff: restarts, OnEvent: t.onEvent},
-		supervisor.Child{Name: "publisher", Serve: func(ctx context.Context) error { return t.serveWriter(ctx, addr, k) }},
-		supervisor.Child{Name: "subscriber", Serve: func(ctx context.Context) error { return t.serveReader(ctx, addr, k) }},
+		supervisor.Child{Name: "publisher", Serve: func(ctx context.Context) error {
+			return t.health.watched(addr, publisherOf, func(up func()) error { return t.serveWriter(ctx, addr, k, up) })
+		}},
+		supervisor.Child{Name: "subscriber", Serve: func(ctx context.Context) error {
+			return t.health.watched(addr, subscriberOf, func(up func()) error { return t.serveReader(ctx, addr, k, up) })
+		}},
 	)
 	if err != nil {
 		return supervisor.Child{}, fmt.Errorf("redis: shard %s: %w", addr, err)

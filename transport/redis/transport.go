@@ -29,6 +29,7 @@ type Transport struct {
 	couriers couriers
 	tracking track.Config
 	routes   routes
+	health   *health
 	calls    callPool
 	unread   unreadLog
 
@@ -63,6 +64,7 @@ func newTransport(cfg Config, found discovery) *Transport {
 // build makes the parts that no transport shares with another.
 func (t *Transport) build() {
 	t.ended = sync.NewCond(&t.mu)
+	t.health = newHealth()
 	t.outbox = newOutbox(&t.cfg, t.topology)
 	t.registry = newRegistry(t, t.topology)
 	t.tracking = tracking(nil, maxHeld, t.cfg.MaxPayload)
@@ -151,6 +153,7 @@ func (t *Transport) begin(sink transport.Sink) (*supervisor.Supervisor, error) {
 		{Name: "repair", Serve: t.repairs.serve},
 		{Name: "logins", Serve: t.cfg.logins.serve},
 		{Name: "shards", Serve: s.serve},
+		{Name: "health", Serve: t.serveHealth},
 	}
 	if t.only != "" { // the other transport has the rest
 		children = slices.DeleteFunc(children, func(c supervisor.Child) bool { return c.Name == "topology" || c.Name == "logins" })
@@ -194,10 +197,10 @@ func (t *Transport) topologyChanged(changes router.Changes) {
 
 // Tree lists what runs: the topology watcher and, for each primary, its publisher and subscriber; with Config.Standby for
 // each replica too. Before the first
-// Serve it is empty.
+// Serve it is empty. What is not connected, or whose channels are not confirmed, is starting.
 func (t *Transport) Tree() supervisor.Tree {
 	if tree := t.tree.Load(); tree != nil {
-		return tree.Tree()
+		return t.markStarting(tree.Tree())
 	}
 	return supervisor.Tree{Name: "redis"}
 }

@@ -37,8 +37,8 @@ type writer struct {
 // errEnded is why a connection ends that is not needed any more.
 var errEnded = errors.New("redis: the connection is not needed any more")
 
-// serveWriter publishes what the lane of addr holds until ctx ends or the connection fails.
-func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error {
+// serveWriter publishes what the lane of addr holds until ctx ends or the connection fails. It calls up when it is connected.
+func (t *Transport) serveWriter(ctx context.Context, addr string, k *link, up func()) error {
 	p, kept, err := t.dialWriter(ctx, addr)
 	if err != nil {
 		t.outbox.failed(addr, err)
@@ -71,6 +71,7 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link) error
 	var all, reader sync.WaitGroup
 	reader.Go(p.serve)
 	t.outbox.enlistWriter(l, w)
+	up()
 	l.signal() // what an earlier incarnation left
 	tasks := []func(context.Context) error{
 		w.run, w.runAside, func(ctx context.Context) error { return w.serveLetters(ctx, t.couriers.at(addr)) },

@@ -1,0 +1,182 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/shardbus/shardbus/internal/errguard"
+	"github.com/shardbus/shardbus/supervisor"
+	"github.com/shardbus/shardbus/transport"
+)
+
+// ErrNotReady: the bus can't do all of its work at this moment.
+var ErrNotReady = errors.New("not ready")
+
+// Health is how a bus is at one moment: a value to look at, or to ask for Ready and Live.
+type Health struct {
+	// Draining: the bus shuts down, and takes events of its own handlers only. Closed: it has
+	// ended.
+	Draining, Closed bool
+	// Transport is the transport's name; empty in one process.
+	Transport string
+	// Down is what of the transport does not work, such as a shard whose primary is dead; nil if
+	// all does, and in one process.
+	Down []transport.Part
+	// Stopped are subscriptions that ended for their panics and that nobody has subscribed again
+	// by the same name.
+	Stopped []StoppedSubscription
+}
+
+// StoppedSubscription is a subscription that ended by itself.
+type StoppedSubscription struct {
+	Topic, Name string
+	Err         error // ErrPanicBudget, with the last panic
+}
+
+// Ready is nil if the bus can do all of its work: it is open, its transport is connected to every
+// shard and everything subscribed to is confirmed, and no subscription was stopped. Else the error,
+// which wraps ErrNotReady, names all that is missing. It is for readiness probes: a process that is
+// not ready should get no new work, and will be ready again by itself, unless Live says otherwise.
+func (h Health) Ready() error {
+	var missing []string
+	switch {
+	case h.Closed:
+		missing = append(missing, "the bus is closed")
+	case h.Draining:
+		missing = append(missing, "the bus is shutting down")
+	}
+	for _, p := range h.Down {
+		missing = append(missing, p.Name+": "+errguard.Text(p.Err))
+	}
+	for _, s := range h.Stopped {
+		missing = append(missing, s.text())
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrNotReady, strings.Join(missing, "; "))
+}
+
+// Live is nil unless something is wrong that does not mend by itself: a subscription was stopped,
+// or the bus has ended. A broker that is away is no reason: a new process would not find it either.
+// It is for liveness probes, which restart the process.
+func (h Health) Live() error {
+	var dead []string
+	if h.Closed {
+		dead = append(dead, "the bus is closed")
+	}
+	for _, s := range h.Stopped {
+		dead = append(dead, s.text())
+	}
+	if len(dead) == 0 {
+		return nil
+	}
+	return errors.New("not live: " + strings.Join(dead, "; "))
+}
+
+func (s StoppedSubscription) text() string {
+	return fmt.Sprintf("subscription %s/%s was stopped: %s", s.Topic, s.Name, errguard.Text(s.Err))
+}
+
+// Health says how the bus is at this moment. It does no I/O and waits for nothing: it may be asked
+// for every request of a probe.
+func (b *Bus) Health() Health {
+	state := b.state.Load()
+	h := Health{Draining: state == stateDraining, Closed: state == stateClosed}
+	if b.transport != nil {
+		h.Transport = b.transport.Capabilities().Name
+		h.Down = b.transportDown()
+	}
+	b.mu.Lock()
+	stopped := slices.Collect(maps.Values(b.mu.stopped))
+	b.mu.Unlock()
+	for _, s := range stopped {
+		h.Stopped = append(h.Stopped, StoppedSubscription{Topic: s.info.name, Name: s.name, Err: s.Err()})
+	}
+	slices.SortFunc(h.Stopped, func(a, b StoppedSubscription) int {
+		return strings.Compare(a.Topic+"/"+a.Name, b.Topic+"/"+b.Name)
+	})
+	return h
+}
+
+// transportDown is what of the transport does not work: what it says itself, or, if it runs not at
+// all, that.
+func (b *Bus) transportDown() []transport.Part {
+	node, _ := b.root.Node("transport")
+	if node.State != supervisor.StateRunning {
+		err := fmt.Errorf("its state is %v", node.State)
+		if node.LastErr != nil {
+			err = fmt.Errorf("%w after: %w", err, errguard.Safe(node.LastErr))
+		}
+		return []transport.Part{{Name: "transport", Since: node.Since, Err: err}}
+	}
+	if r, ok := b.transport.(transport.HealthReporter); ok {
+		return r.Health().Down
+	}
+	return nil
+}
+
+// How often Ready looks: soon at first, since a broker that is near answers in milliseconds.
+const (
+	readySoon  = time.Millisecond
+	readyAtMax = 50 * time.Millisecond
+)
+
+// Ready waits until Health.Ready is nil, and returns nil then. When ctx ends first, its cause is in
+// the error, which wraps ErrNotReady and names what is missing. It returns at once, with what
+// [Health.Ready] says, if waiting can't help: the bus shuts down or has ended, or a subscription was
+// stopped.
+func (b *Bus) Ready(ctx context.Context) error {
+	fail := func(err error) error { return &Error{Op: "wait until ready", Err: err} }
+	if ctx == nil {
+		return fail(ErrNilContext)
+	}
+	again := time.NewTimer(0)
+	defer again.Stop()
+	for wait := readySoon; ; wait = min(2*wait, readyAtMax) {
+		h := b.Health()
+		err := h.Ready()
+		switch {
+		case err == nil:
+			return nil
+		case h.Draining || h.Closed:
+			return fail(fmt.Errorf("%w: %w", ErrClosed, err))
+		case len(h.Stopped) > 0:
+			return fail(err)
+		}
+		again.Reset(wait)
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return fail(fmt.Errorf("%w: %w", context.Cause(ctx), err))
+		}
+	}
+}
+
+// subscriptionName tells a subscription from all others that are live.
+type subscriptionName struct{ topic, subscription string }
+
+// noteStopped has Health tell of a subscription that was stopped for its panics.
+func (b *Bus) noteStopped(s *Subscription) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mu.stopped == nil {
+		b.mu.stopped = make(map[subscriptionName]*Subscription)
+	}
+	b.mu.stopped[subscriptionName{s.info.name, s.name}] = s
+}
+
+// noteSubscribed has it tell no more of another one that s takes the place of.
+func (b *Bus) noteSubscribed(s *Subscription) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	name := subscriptionName{s.info.name, s.name}
+	if b.mu.stopped[name] != s {
+		delete(b.mu.stopped, name)
+	}
+}
