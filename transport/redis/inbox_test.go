@@ -5,7 +5,7 @@ import "testing"
 func TestInboxIsBounded(t *testing.T) {
 	b := newInbox(1000)
 	for range 100 {
-		b.put(happening{kind: gotMessage, channel: "c", message: `{"sequence":"1"}`})
+		b.put(happening{kind: gotMessage, channel: "c", message: `{"specversion":"1.0","id":"1","source":"p","type":"t","sequence":"00000000000000000001"}`})
 		b.put(happening{kind: gotMessage, channel: "c", message: `plain`})
 	}
 	b.put(happening{kind: gotUnsubscribed, channel: "c"})
