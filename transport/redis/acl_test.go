@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/shardbus/shardbus/internal/redistest"
+	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis"
 )
@@ -117,4 +118,29 @@ func TestPermissionTaken(t *testing.T) {
 		}
 		return got["a"] == published["a"] && got["b"] == published["b"]
 	})
+}
+
+// TestReadersMayNotForge: a user who may publish on control channels only, and subscribe to a topic, cannot forge the
+// topic's events, and loses nothing by it.
+func TestReadersMayNotForge(t *testing.T) {
+	s := redistest.Standalone(t, redistest.Config{Directives: []string{
+		"user writer on >secret resetchannels &ok.* &{*}:shardbus:* %RW~{*}:shardbus:* -@all +ping +info +role +spublish +ssubscribe +sunsubscribe +set +get",
+		"user reader on >secret resetchannels -@all +ping +info +role (+ssubscribe +sunsubscribe &ok.* &{*}:shardbus:*) (+spublish &{*}:shardbus:*) (+get %R~{*}:shardbus:*)",
+	}})
+	pub := serve(t, redis.Config{Addrs: []string{s.Addr()}, Username: "writer", Password: "secret"})
+	sub := serve(t, redis.Config{Addrs: []string{s.Addr()}, Username: "reader", Password: "secret"})
+	topic := transport.Topic{Name: "ok.1"}
+	sub.subscribe(t, topic)
+	pub.send(t, topic, 3)
+	sub.complete(t, topic, 3)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if res := sub.publish(ctx, transport.Envelope{Topic: topic.Name, Publisher: "p", ID: "1"}); !errors.Is(res.Err, redis.ErrPermission) {
+		t.Errorf("the reader's Publish: %v", res.Err)
+	}
+	pub.stop()
+	if got, err := s.Do(ctx, "GET", "{"+router.Tag(router.Slot(topic.Name))+"}:shardbus:p:last"); err != nil || !strings.Contains(fmt.Sprint(got), `"final":true`) {
+		t.Errorf("the last watermark: %v, %v", got, err)
+	}
+	sub.complete(t, topic, 3)
 }
