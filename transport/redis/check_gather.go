@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -28,7 +29,9 @@ type nodeFacts struct {
 	addr string
 	err  error // why it cannot be looked at; nil: it answers
 
-	told      serverHello // of HELLO
+	told  serverHello // what it said to HELLO
+	lacks []string    // commands of sharded Pub/Sub that it does not know
+
 	info      map[string]string
 	config    map[string]string // of CONFIG GET
 	configErr error
@@ -194,23 +197,32 @@ func (f *sentinelFacts) look(ctx context.Context, reach *Config, primary string)
 
 // look asks one server everything.
 func (c *Config) look(ctx context.Context, n *nodeFacts, channels []string) {
-	conn, s, closeConn, err := c.dialDedicated(ctx, n.addr, nameOpen)
+	conn, socket, closeConn, err := c.dialDedicated(ctx, n.addr, nameOpen)
 	if err != nil {
 		n.err = err
 		return
 	}
 	defer closeConn()
+	n.told = socket.told
 	ctx, cancel := context.WithTimeout(ctx, 2*c.CommandTimeout)
 	defer cancel()
 	text, err := textOf(conn.Do(ctx, conn.B().Info().Build()))
-	if err != nil {
+	if n.hide("info", err); err != nil && len(n.hidden) == 0 {
 		n.err = fmt.Errorf("redis: INFO on %s: %w", n.addr, c.explainChannel(err, ""))
 		return
 	}
-	n.info, n.told = fields(text), s.told
-	if n.info["redis_mode"] == "sentinel" {
+	n.info = fields(text)
+	if err != nil {
+		n.info = n.told.info()
+	}
+	if isSentinel(n.info, n.told) {
 		n.err = fmt.Errorf("redis: %s is a Sentinel: name it in Config.Sentinel.Addrs", n.addr)
 		return
+	}
+	if n.info["role"] == "" {
+		role, _ := askerOf(conn).again(ctx) // if the connection fails, so does what follows
+		n.info["role"] = role.name()
+		n.info["master_host"], n.info["master_port"], _ = net.SplitHostPort(role.of) // none is as good
 	}
 	n.config, n.configErr = conn.Do(ctx, conn.B().ConfigGet().Parameter(lookedUp...).Build()).AsStrMap()
 	n.lookAtClock(ctx, conn)
@@ -221,6 +233,14 @@ func (c *Config) look(ctx context.Context, n *nodeFacts, channels []string) {
 		n.deny("role", "", conn.Do(ctx, conn.B().Role().Build()).Error())
 	}
 	n.lookAtPermissions(ctx, conn, channels)
+}
+
+// info is what HELLO tells of what INFO would.
+func (h serverHello) info() map[string]string {
+	return map[string]string{
+		"redis_version": h.version, "redis_mode": h.mode,
+		"cluster_enabled": map[bool]string{true: "1", false: "0"}[h.mode == "cluster"],
+	}
 }
 
 // fields reads the lines "name:value" of INFO and its likes.
@@ -275,6 +295,13 @@ func (n *nodeFacts) hide(command string, err error) {
 	}
 }
 
+// lack notes an error that says that there is no such command.
+func (n *nodeFacts) lack(command string, err error) {
+	if unknownCommand(err) && !slices.Contains(n.lacks, command) {
+		n.lacks = append(n.lacks, command)
+	}
+}
+
 // deny notes an error that is about permission.
 func (n *nodeFacts) deny(command, channel string, err error) {
 	if err != nil && strings.HasPrefix(err.Error(), "NOPERM") {
@@ -293,10 +320,13 @@ var controlProbe = "{" + router.Tag(0) + "}:shardbus:check"
 
 // lookAtPermissions does what a transport does. That another node has the slot (MOVED) is told after what is permitted.
 func (n *nodeFacts) lookAtPermissions(ctx context.Context, conn rueidis.CoreClient, channels []string) {
-	n.deny("spublish", controlProbe, conn.Do(ctx, conn.B().Spublish().Channel(controlProbe).Message("check").Build()).Error())
+	err := conn.Do(ctx, conn.B().Spublish().Channel(controlProbe).Message("check").Build()).Error()
+	n.deny("spublish", controlProbe, err)
+	n.lack("SPUBLISH", err)
 	for _, channel := range append([]string{controlProbe}, channels...) {
 		err := conn.Do(ctx, conn.B().Ssubscribe().Channel(channel).Build()).Error()
 		n.deny("ssubscribe", channel, err)
+		n.lack("SSUBSCRIBE", err)
 		if err == nil {
 			n.deny("sunsubscribe", channel, conn.Do(ctx, conn.B().Sunsubscribe().Channel(channel).Build()).Error())
 		}

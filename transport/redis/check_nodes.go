@@ -19,7 +19,7 @@ var lookedUp = []string{
 
 // nodeRules judge one server each.
 var nodeRules = []func(*survey, *nodeFacts) []Finding{
-	ruleReachable, ruleVersion, ruleProtocol, ruleSettings, rulePermissions, ruleHidden, ruleReplicaLink, ruleOutputBuffers, ruleUncountedBuffers,
+	ruleReachable, ruleVersion, ruleCommands, ruleRole, ruleProtocol, ruleSettings, rulePermissions, ruleHidden, ruleReplicaLink, ruleOutputBuffers, ruleUncountedBuffers,
 	ruleRequestLimits, rulePubsubWhenDown, ruleLinkBuffer, ruleNodeTimeout, ruleMemory, ruleClientMemory, ruleClients,
 }
 
@@ -51,11 +51,30 @@ func ruleReachable(_ *survey, n *nodeFacts) []Finding {
 		"what it owns cannot be published to or subscribed to; if it is a replica, it cannot be looked at before it becomes the primary", remedy)
 }
 
+func ruleCommands(_ *survey, n *nodeFacts) []Finding {
+	if len(n.lacks) == 0 {
+		return nil
+	}
+	return only(Error, n.addr, "commands", "it does not know "+strings.Join(n.lacks, " nor "),
+		"nothing can be published to or subscribed to there; Open refuses it",
+		"Redis or Valkey 7.0 or later, without rename-command for these, and no proxy that lacks sharded Pub/Sub")
+}
+
+// ruleRole tells of a server that does not say what it is, where nobody else does.
+func ruleRole(s *survey, n *nodeFacts) []Finding {
+	if n.err != nil || n.info["role"] != "" || s.kind() != "standalone" {
+		return nil
+	}
+	return only(Warning, n.addr, "role", "it does not say whether it is a primary: neither INFO, nor ROLE, nor HELLO tells",
+		"if it is a replica, or becomes one, what is published there reaches nobody at its primary, without a word",
+		fmt.Sprintf("ACL SETUSER %s +info, or +role", s.cfg.user()))
+}
+
 // droppingVersion is the first that makes subscribers subscribe anew whenever a slot changes hands.
 var droppingVersion = [3]int{7, 2, 2}
 
 func ruleVersion(_ *survey, n *nodeFacts) []Finding {
-	if n.err != nil {
+	if n.err != nil || n.info["redis_version"] == "" { // it hides it
 		return nil
 	}
 	if err := checkVersion(n.addr, cmp.Or(n.info["valkey_version"], n.info["redis_version"])); err != nil {
@@ -122,6 +141,10 @@ func ruleHidden(s *survey, n *nodeFacts) (findings []Finding) {
 			severity, means = Warning, "with Standby: a primary that is cut off from the others, and says so, is not left before they have replaced it"
 		case command == "cluster|info":
 			means = "whether the cluster is in order was not looked at"
+		case command == "info" && n.info["redis_version"] == "": // nor does HELLO tell
+			severity, means = Warning, "what it is, was not looked at"
+		case command == "info":
+			means = "its memory, replication and clients were not looked at, and that it is another server at an address than before is not noticed"
 		case command == "time":
 			means = "its clock was not looked at"
 		}

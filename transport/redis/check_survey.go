@@ -230,15 +230,18 @@ func ruleStandaloneRoles(s *survey) (findings []Finding) {
 		if n.err != nil || n.info["role"] != "slave" {
 			continue
 		}
-		of := net.JoinHostPort(n.info["master_host"], n.info["master_port"])
+		of := ""
+		if n.info["master_host"] != "" {
+			of = ", of " + net.JoinHostPort(n.info["master_host"], n.info["master_port"])
+		}
 		if primaries == "" {
-			findings = append(findings, only(Error, n.addr, "role", "it is a replica, of "+of+", and no primary is among the addresses",
+			findings = append(findings, only(Error, n.addr, "role", "it is a replica"+of+", and no primary is among the addresses",
 				"what is published at a replica reaches nobody at the primary", "name the primary in Config.Addrs; or use Config.Sentinel, which finds it after a fail-over, too")...)
 			continue
 		}
-		findings = append(findings, only(Warning, n.addr, "role", "it is a replica, of "+of,
-			"it serves nothing while it is one; with several addresses and no sentinels nobody says which server is the primary while a fail-over goes on",
-			"take it out of Config.Addrs; or use Config.Sentinel")...)
+		findings = append(findings, only(Warning, n.addr, "role", "it is a replica"+of,
+			"it serves nothing until somebody makes it the primary, and then it is used; with several addresses and no sentinels nobody says which server is the primary while a fail-over goes on",
+			"nothing, if roles are changed by hand; else use Config.Sentinel")...)
 	}
 	if strings.Contains(primaries, ", ") {
 		findings = append(findings, only(Error, "", "role", "several of the addresses are primaries, and no cluster: "+primaries,

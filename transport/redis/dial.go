@@ -120,7 +120,7 @@ func (c *Config) newDialer(ctx context.Context, addr, name string) *dialer {
 
 // dial returns a client with one connection to the node. When that is lost the client makes another; ctx bounds its life:
 // when it ends, what waits for an answer fails.
-func (c *Config) dial(ctx context.Context, addr, name string) (rueidis.Client, error) {
+func (c *Config) dial(ctx context.Context, addr, name string) (keptClient, error) {
 	option, d := c.option(addr), c.newDialer(ctx, addr, name)
 	option.DialCtxFn = d.dial
 	client, err := rueidis.NewClient(option)
@@ -129,7 +129,7 @@ func (c *Config) dial(ctx context.Context, addr, name string) (rueidis.Client, e
 		if client != nil {
 			client.Close()
 		}
-		return nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
+		return keptClient{}, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
 	}
 	k := keptClient{Client: client, dialer: d, release: func() {}, ended: context.AfterFunc(ctx, d.hangUp)}
 	if d.login != nil {

@@ -13,13 +13,16 @@ import (
 var (
 	// ErrTooOld: the server is older than Redis 7.0, which brought sharded Pub/Sub.
 	ErrTooOld = errors.New("redis: server is too old")
+	// ErrUnsupported: the server, or a proxy before it, does not know SPUBLISH or SSUBSCRIBE under that name.
+	ErrUnsupported = errors.New("redis: no sharded Pub/Sub")
 	// ErrAuth: the server wants another user or password.
 	ErrAuth = errors.New("redis: login refused")
 	// ErrPermission: the user's ACL forbids a command or channel.
 	ErrPermission = errors.New("redis: permission denied")
 	// ErrUnreachable: no start address answered.
 	ErrUnreachable = errors.New("redis: no server answered")
-	// ErrNoPrimary: the sentinels do not name a primary that says that it is one.
+	// ErrNoPrimary: the sentinels do not name a primary that says that it is one, or the standalone servers that answer are
+	// replicas.
 	ErrNoPrimary = errors.New("redis: no primary")
 	// ErrTimeout: an event was not accepted in time. It may have been received all the same.
 	ErrTimeout = errors.New("redis: not accepted in time")

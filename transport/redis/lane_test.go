@@ -14,7 +14,7 @@ func TestLaneStaysWithItsWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	owned := func(addr string) *router.Snapshot {
-		s, err := standalone(addr)
+		s, err := loneSnapshot(addr, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,8 +17,9 @@ const oldest = 7
 
 // Open connects to the servers, finds out whether they are a cluster, and returns the transport for one bus. It fails
 // when ctx ends, when no start address answers (ErrUnreachable; each is named), when the login is refused (ErrAuth),
-// and when a server is older than 7.0 (ErrTooOld). While sentinels answer that name no primary, as in a fail-over, it
-// goes on asking until ctx ends or Config.PublishTimeout has passed (ErrNoPrimary).
+// when a server is older than 7.0 (ErrTooOld), and when it does not know SPUBLISH or SSUBSCRIBE (ErrUnsupported). While
+// sentinels answer that name no primary, or the standalone servers that answer are replicas, as in a fail-over, it goes on
+// asking until ctx ends or Config.PublishTimeout has passed (ErrNoPrimary).
 //
 // Nothing is left running: Serve does the work. Close the Transport when it will not be served any more.
 func Open(ctx context.Context, config Config) (*Transport, error) {
@@ -47,39 +48,58 @@ type discovery struct {
 	primary  candidate // whom the sentinels name
 }
 
-// findServers asks the start addresses one after another.
+// findServers asks the start addresses until one has a cluster or a primary. While some answer and are replicas, as in a
+// fail-over, it goes on asking.
 func (c *Config) findServers(ctx context.Context) (discovery, error) {
+	return c.find(ctx, c.askServers)
+}
+
+// askServers asks the start addresses one after another.
+func (c *Config) askServers(ctx context.Context) (discovery, error) {
 	var failures []error
+	replicas := false
 	for _, addr := range c.Addrs {
 		if err := ctx.Err(); err != nil {
 			return discovery{}, fmt.Errorf("redis: open: %w", err)
 		}
 		found, err := discover(ctx, c, addr)
 		if err == nil {
-			return found, nil
+			if !found.cluster {
+				found.snapshot, err = loneSnapshot(addr, c.Addrs)
+			}
+			return found, err
 		}
 		if ended := ctx.Err(); ended != nil {
 			return discovery{}, fmt.Errorf("redis: open: %w: %w", ended, err)
 		}
-		if errors.Is(err, ErrTooOld) || isRefusal(err) {
+		if errors.Is(err, ErrTooOld) || errors.Is(err, ErrUnsupported) || isRefusal(err) {
 			return discovery{}, err
 		}
+		replicas = replicas || errors.Is(err, errReplica)
 		failures = append(failures, err)
+	}
+	if replicas {
+		return discovery{}, fmt.Errorf("%w: %w", ErrNoPrimary, errors.Join(failures...))
 	}
 	return discovery{}, fmt.Errorf("%w: %w", ErrUnreachable, errors.Join(failures...))
 }
 
 // findPrimary asks the sentinels until the primary is found.
 func (c *Config) findPrimary(ctx context.Context) (discovery, error) {
+	return c.find(ctx, c.askPrimary)
+}
+
+// find asks again while there is no primary, until ctx ends or Config.PublishTimeout has passed.
+func (c *Config) find(ctx context.Context, ask func(context.Context) (discovery, error)) (discovery, error) {
 	limit := time.Now().Add(c.PublishTimeout)
 	again := time.NewTicker(retryOpen)
 	defer again.Stop()
 	for {
-		found, err := c.askPrimary(ctx)
+		found, err := ask(ctx)
 		switch {
 		case err == nil:
 			return found, nil
-		case isRefusal(err) || errors.Is(err, ErrTooOld) || ctx.Err() != nil:
+		case isRefusal(err) || errors.Is(err, ErrTooOld) || errors.Is(err, ErrUnsupported) || errors.Is(err, ErrUnreachable) || ctx.Err() != nil:
 			return discovery{}, err
 		case !errors.Is(err, ErrNoPrimary):
 			return discovery{}, fmt.Errorf("%w: %w", ErrUnreachable, err)
@@ -104,6 +124,9 @@ func (c *Config) askPrimary(ctx context.Context) (discovery, error) {
 		return discovery{}, err
 	}
 	found, err := discover(ctx, c, primary.addr)
+	if errors.Is(err, errReplica) {
+		return discovery{}, fmt.Errorf("%w: %w", ErrNoPrimary, err) // since a moment ago
+	}
 	if err != nil {
 		return discovery{}, err
 	}
@@ -124,19 +147,15 @@ func discover(ctx context.Context, cfg *Config, addr string) (discovery, error) 
 		return discovery{}, err
 	}
 	defer client.Close()
-	info, err := textOf(client.Do(ctx, client.B().Info().Section("server").Section("cluster").Build()))
+	server, err := cfg.askServer(ctx, client, addr)
 	if err != nil {
-		return discovery{}, fmt.Errorf("redis: INFO on %s: %w", addr, cfg.explain(err))
-	}
-	if err := checkVersion(addr, field(info, "redis_version")); err != nil {
 		return discovery{}, err
 	}
-	if field(info, "redis_mode") == "sentinel" {
-		return discovery{}, fmt.Errorf("redis: %s is a Sentinel: name it in Config.Sentinel.Addrs, or as redis+sentinel://%s/NAME", addr, addr)
+	if err := cfg.askSharded(ctx, addr); err != nil {
+		return discovery{}, err
 	}
-	if field(info, "cluster_enabled") != "1" {
-		snapshot, err := standalone(addr)
-		return discovery{snapshot: snapshot}, err
+	if !server.cluster {
+		return discovery{}, server.role.err(addr)
 	}
 	view, err := askView(ctx, client, addr, false)
 	if err != nil {
@@ -147,14 +166,6 @@ func discover(ctx context.Context, cfg *Config, addr string) (discovery, error) 
 		return discovery{}, fmt.Errorf("redis: topology from %s: %w", addr, err)
 	}
 	return discovery{cluster: true, snapshot: snapshot}, nil
-}
-
-// standalone is the topology of a server that is all there is.
-func standalone(addr string) (*router.Snapshot, error) {
-	return router.NewSnapshot([]router.Shard{{
-		Primary: router.Node{Addr: addr},
-		Slots:   []router.SlotRange{{From: 0, To: router.Slots - 1}},
-	}})
 }
 
 // checkVersion refuses servers without sharded Pub/Sub.

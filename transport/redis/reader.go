@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,13 @@ func (t *Transport) serveReader(ctx context.Context, addr string, k *link, up fu
 		t.failedAt(ctx, err)
 		return err
 	}
+	role, err := t.roleOf(ctx, addr, conn)
+	if err != nil {
+		closeConn()
+		t.registry.unreachable(addr, err)
+		t.failedAt(ctx, err)
+		return err
+	}
 	f := newFeed(t, addr)
 	r := &reader{t: t, feed: f, conn: conn, probe: newProbe(t, f, conn, k)}
 	closed := make(chan struct{})
@@ -44,13 +52,21 @@ func (t *Transport) serveReader(ctx context.Context, addr string, k *link, up fu
 	var watcher sync.WaitGroup
 	var silent error
 	watcher.Go(func() { silent = watchSilence(watched, socket, conn, t.cfg.CommandTimeout) })
+	var stray error
+	if role != nil {
+		watcher.Go(func() {
+			if stray = t.topology.watchRole(watched, addr, role, socket.told.resp3); stray != nil {
+				_ = socket.Close() // which ends serve
+			}
+		})
+	}
 
 	err = r.serve(ctx, lost)
 
 	stop()
 	watcher.Wait()
-	if err != nil && silent != nil {
-		err = fmt.Errorf("redis: subscriptions at %s: %w", addr, silent)
+	if err != nil && (silent != nil || stray != nil) {
+		err = fmt.Errorf("redis: subscriptions at %s: %w", addr, cmp.Or(stray, silent))
 	}
 	// First the connection, so that nothing more arrives; then what arrived; then the subscriptions elsewhere, so that
 	// what they get comes after it.
@@ -65,6 +81,22 @@ func (t *Transport) serveReader(ctx context.Context, addr string, k *link, up fu
 		t.outbox.leave(addr)
 	}
 	return err
+}
+
+// roleOf asks over a subscriber's connection whether its server is the primary, where nobody else says so, and returns what
+// asks again; nil if nobody need. An error says why the connection is not to be used.
+func (t *Transport) roleOf(ctx context.Context, addr string, conn rueidis.CoreClient) (*roleAsker, error) {
+	if !t.topology.isLone() {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.cfg.CommandTimeout)
+	defer cancel()
+	asker := askerOf(conn)
+	role, err := asker.identify(ctx)
+	if err == nil {
+		return asker, role.err(addr)
+	}
+	return nil, fmt.Errorf("redis: role of %s: %w", addr, t.cfg.explain(err))
 }
 
 // reader is one incarnation.

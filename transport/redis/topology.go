@@ -27,6 +27,7 @@ type topology struct {
 	cluster bool // false: one primary has all slots
 
 	snapshot atomic.Pointer[router.Snapshot]
+	lone     atomic.Pointer[lone] // of the address in use where there is neither a cluster nor a sentinel; nil: nothing is known
 	suspects chan struct{}        // capacity 1: somebody has reason to doubt the snapshot
 	hints    chan struct{}        // capacity 1: somebody has reason to look, once
 	changed  func(router.Changes) // called after each new snapshot
@@ -77,7 +78,7 @@ type watcher interface {
 	close()
 }
 
-// watcher returns the one for the servers that there are; nil if they never change.
+// watcher returns the one for the servers that there are.
 func (t *topology) watcher() watcher {
 	switch {
 	case t.cluster:
@@ -85,16 +86,12 @@ func (t *topology) watcher() watcher {
 	case t.cfg.Sentinel.used():
 		return newSentinelWatch(t)
 	}
-	return nil
+	return newLoneWatch(t)
 }
 
 // serve watches until ctx ends.
 func (t *topology) serve(ctx context.Context) error {
 	w := t.watcher()
-	if w == nil {
-		<-ctx.Done()
-		return nil
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	answers := make(chan func())
 	defer w.close()

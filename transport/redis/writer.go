@@ -25,6 +25,7 @@ type writer struct {
 	lane *lane
 	pipe *pipe
 	stop func(error) // ends it
+	role *roleAsker  // nil: somebody else says whether the server is the primary
 
 	ended   atomic.Bool // nothing more is to be taken from the lane
 	paused  atomic.Bool // nothing is to be taken for a moment
@@ -40,6 +41,10 @@ var errEnded = errors.New("redis: the connection is not needed any more")
 // serveWriter publishes what the lane of addr holds until ctx ends or the connection fails. It calls up when it is connected.
 func (t *Transport) serveWriter(ctx context.Context, addr string, k *link, up func()) error {
 	p, kept, err := t.dialWriter(ctx, addr)
+	var role *roleAsker
+	if err == nil {
+		role, err = t.writerRole(ctx, addr, p)
+	}
 	if err != nil {
 		t.outbox.failed(addr, err)
 		t.failedAt(ctx, err)
@@ -59,6 +64,9 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link, up fu
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	w := newWriter(t, l, k, p)
+	if w.role = role; role != nil {
+		role.ask = askerOver(func(command []byte) ([]resp.Reply, error) { return w.do(command, 1) }).ask
+	}
 	w.stop = func(err error) {
 		t.outbox.leave(addr)
 		cancel(err)
@@ -101,6 +109,39 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link, up fu
 		return err
 	}
 	return w.keepLast(last)
+}
+
+// writerRole asks over a new connection whether the server is the primary, where nobody else says so, and returns what asks
+// again. An error says why the connection is not to be used; it is closed.
+func (t *Transport) writerRole(ctx context.Context, addr string, p *pipe) (*roleAsker, error) {
+	if !t.topology.isLone() {
+		return nil, nil
+	}
+	asker := askerOver(func(command []byte) ([]resp.Reply, error) { return p.ask(command, 1, t.cfg.CommandTimeout) })
+	role, err := asker.identify(ctx)
+	if err != nil {
+		err = fmt.Errorf("redis: role of %s: %w", addr, t.cfg.explain(err))
+	} else {
+		err = role.err(addr)
+	}
+	if err != nil {
+		p.hangUp(err)
+		return nil, err
+	}
+	return asker, nil
+}
+
+// checkRole asks whether the server is the primary still. An error says that the connection is to be left.
+func (w *writer) checkRole(ctx context.Context) error {
+	role, err := w.role.again(ctx)
+	if err == nil {
+		err = w.t.topology.stray(w.addr, role)
+	}
+	if err != nil {
+		w.t.topology.suspect()
+		w.t.outbox.failed(w.addr, err)
+	}
+	return err
 }
 
 // dialWriter connects a writer. With Config.Standby nobody waits for it longer than for a pipeline, while it goes on.
@@ -168,12 +209,22 @@ func (w *writer) run(ctx context.Context) error {
 func (w *writer) runAside(ctx context.Context) error {
 	due := time.NewTimer(idle)
 	defer due.Stop()
+	role := time.NewTimer(untilRole())
+	defer role.Stop()
+	if w.role == nil {
+		role.Stop()
+	}
 	for {
 		due.Reset(w.t.outbox.untilMark(w.lane))
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-w.lane.marks:
+		case <-role.C:
+			if err := w.checkRole(ctx); err != nil {
+				return err
+			}
+			role.Reset(untilRole())
 		case e := <-w.link.errands:
 			if err := w.runErrand(e); err != nil {
 				return err

@@ -1,0 +1,124 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
+	"pgregory.net/rapid"
+)
+
+func TestChooseLone(t *testing.T) {
+	now := time.Now()
+	primary, replica := serverRole{known: true}, serverRole{known: true, replica: true}
+	long, just := now.Add(-loneSilence), now.Add(-loneSilence/2)
+	for _, c := range []struct {
+		name    string
+		servers []loneServer
+		want    string
+	}{
+		{"nobody was asked", []loneServer{{addr: "a"}, {addr: "b"}}, "a"},
+		{"a primary", []loneServer{{addr: "a", role: primary, answer: true}, {addr: "b", role: primary, answer: true}}, "a"},
+		{"one that does not tell", []loneServer{{addr: "a", answer: true}, {addr: "b", role: primary, answer: true}}, "a"},
+		{"a replica", []loneServer{{addr: "a", role: replica, answer: true}, {addr: "b", role: primary, answer: true}}, "b"},
+		{"replicas only", []loneServer{{addr: "a", role: replica, answer: true}, {addr: "b", role: replica, answer: true}}, "a"},
+		{"a replica, and one that does not tell", []loneServer{{addr: "a", role: replica, answer: true}, {addr: "b", answer: true}}, "a"},
+		{"silent for a moment", []loneServer{{addr: "a", role: primary, silent: just}, {addr: "b", role: primary, answer: true}}, "a"},
+		{"silent", []loneServer{{addr: "a", role: primary, silent: long}, {addr: "b", role: primary, answer: true}}, "b"},
+		{"silent, as all", []loneServer{{addr: "a", silent: long}, {addr: "b", role: primary, silent: long}}, "a"},
+		{"none of the addresses any more", []loneServer{{addr: "b", role: primary, answer: true}}, "b"},
+	} {
+		if got := chooseLone("a", c.servers, now); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// TestChooseLoneStays: whatever the servers say, who is a primary is not left, and nobody goes where no primary is.
+func TestChooseLoneStays(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		now := time.Now()
+		addrs := []string{"a", "b", "c"}
+		var servers []loneServer
+		for _, addr := range addrs {
+			s := loneServer{addr: addr, answer: rapid.Bool().Draw(t, "answer")}
+			s.role.known = rapid.Bool().Draw(t, "known")
+			s.role.replica = s.role.known && rapid.Bool().Draw(t, "replica")
+			if !s.answer {
+				s.silent = now.Add(-rapid.SampledFrom([]time.Duration{0, time.Second, time.Minute}).Draw(t, "silent"))
+			}
+			servers = append(servers, s)
+		}
+		held := rapid.SampledFrom(addrs).Draw(t, "held")
+		got := chooseLone(held, servers, now)
+		was := servers[slices.Index(addrs, held)]
+		is := servers[slices.Index(addrs, got)]
+		if got != held && (was.answer && !was.role.replica || !is.answer || !is.role.known || is.role.replica) {
+			t.Fatalf("%s for %s of %+v", got, held, servers)
+		}
+		if again := chooseLone(got, servers, now); again != got {
+			t.Fatalf("%s, then %s, of %+v", got, again, servers)
+		}
+	})
+}
+
+func TestLoneIdentity(t *testing.T) {
+	var l loneIdentity
+	now := time.Now()
+	for _, step := range []struct {
+		after          time.Duration
+		run            string
+		moved, several bool
+	}{
+		{0, "1", false, false}, {0, "1", false, false}, {0, "", false, false}, {time.Second, "2", true, false}, {2 * fewRuns, "1", true, false},
+		{time.Second, "2", false, true}, {time.Second, "1", false, false}, {time.Second, "3", false, false},
+	} {
+		now = now.Add(step.after)
+		if moved, several := l.meet(now, step.run); moved != step.moved || several != step.several {
+			t.Errorf("%+v: %v, %v", step, moved, several)
+		}
+	}
+}
+
+func TestRoleAsker(t *testing.T) {
+	no := resp.Error("NOPERM this user has no permissions")
+	info := []string{"# Server\r\nrun_id:77\r\n# Replication\r\nrole:slave\r\nmaster_host:h\r\nmaster_port:1\r\n"}
+	hello := []string{"server", "redis", "proto", "2", "role", "replica", "modules", ""}
+	for _, c := range []struct {
+		name    string
+		answers map[string][]string // by command; what is not there is refused
+		want    serverRole
+		asked   []string // by again
+	}{
+		{"all", map[string][]string{"INFO": info, "HELLO": hello}, serverRole{known: true, replica: true, of: "h:1", run: "77"}, []string{"HELLO"}},
+		{"no INFO", map[string][]string{"HELLO": hello}, serverRole{known: true, replica: true}, []string{"HELLO"}},
+		{"ROLE", map[string][]string{"ROLE": {"slave", "::1", "2", "connected", "7"}}, serverRole{known: true, replica: true, of: "[::1]:2"}, []string{"ROLE"}},
+		{"a primary", map[string][]string{"ROLE": {"master", "0", ""}}, serverRole{known: true}, []string{"ROLE"}},
+		{"HELLO of a proxy", map[string][]string{"HELLO": {"server", "proxy"}, "INFO": info}, serverRole{known: true, replica: true, of: "h:1", run: "77"}, []string{"HELLO", "ROLE", "INFO"}},
+		{"nothing", nil, serverRole{}, nil},
+	} {
+		var asked []string
+		r := &roleAsker{ask: func(_ context.Context, words ...string) ([]string, error) {
+			asked = append(asked, words[0])
+			if reply, ok := c.answers[words[0]]; ok {
+				return reply, nil
+			}
+			return nil, no
+		}}
+		if got, err := r.identify(t.Context()); got != c.want || err != nil {
+			t.Errorf("%s: %+v, %v", c.name, got, err)
+		}
+		asked = nil
+		if got, err := r.again(t.Context()); got.known != c.want.known || got.replica != c.want.replica || got.run != c.want.run || err != nil || !slices.Equal(asked, c.asked) {
+			t.Errorf("%s again: %+v, %v, asked %q", c.name, got, err, asked)
+		}
+	}
+	lost := errors.New("lost")
+	r := &roleAsker{ask: func(context.Context, ...string) ([]string, error) { return nil, lost }}
+	if _, err := r.identify(t.Context()); !errors.Is(err, lost) {
+		t.Error(err)
+	}
+}
