@@ -73,6 +73,7 @@ func TestCheckRules(t *testing.T) {
 			s.nodes[0].info["redis_version"], s.nodes[0].info["valkey_version"] = "7.0.15", "7.0.15"
 		}, Note, "", "Valkey 7.0.15:[10.0.0.1:6379]"},
 		{"an old Valkey", func(s *survey) { s.nodes[0].info["valkey_version"] = "6.9.9" }, Error, node(1).Addr, "6.9.9"},
+		{"no sharded Pub/Sub", func(s *survey) { s.nodes[0].lacks = sharded }, Error, node(1).Addr, "it does not know SPUBLISH nor SSUBSCRIBE"},
 		{"RESP2", func(s *survey) { s.nodes[0].told = serverHello{} }, Note, node(1).Addr, "it speaks RESP2 only"},
 		{"payloads do not count", func(s *survey) { s.nodes[0].copyAvoidance("1", "16384", "65536", "7") }, Warning, node(1).Addr, "min-string-size-avoid-copy-reply is 16384: payloads from there on"},
 		{"with threads", func(s *survey) { s.nodes[0].copyAvoidance("2", "0", "65536", "7") }, Warning, node(1).Addr, "min-string-size-avoid-copy-reply-threaded is 65536 and io-threads 2"},
@@ -164,7 +165,7 @@ func TestCheckRoles(t *testing.T) {
 		{"a primary and its replica", []string{"master", "slave"}, Warning, []string{"it is a replica, of 10.0.0.9:6379"}},
 		{"replicas", []string{"slave", "slave"}, Error, []string{"no primary is among the addresses", "no primary is among the addresses"}},
 		{"two primaries", []string{"master", "slave", "master"}, Error, []string{"several of the addresses are primaries, and no cluster: 10.0.0.1:6379, 10.0.0.3:6379", "it is a replica"}},
-		{"a server that does not say", []string{""}, 0, nil},
+		{"a server that does not say", []string{""}, Warning, []string{"it does not say whether it is a primary"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &survey{cfg: &Config{MaxPayload: 1 << 20}}
