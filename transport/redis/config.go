@@ -8,6 +8,8 @@ import (
 	"maps"
 	"math"
 	"net"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/shardbus/shardbus/internal/logguard"
@@ -217,23 +219,39 @@ func withPorts(field string, addrs []string, port string) ([]string, error) {
 	for i, addr := range addrs {
 		var err error
 		if full[i], err = withPort(addr, port); err != nil {
-			return nil, fmt.Errorf("redis: %s[%d]: %w", field, i, err)
+			return nil, fmt.Errorf("redis: %s[%d] %w", field, i, err)
 		}
 	}
 	return full, nil
 }
 
-// withPort adds the default port to an address that has none.
+// withPort adds the default port to an address that has none. An error says what is wrong behind the place, and does not
+// quote the address: where it is no host:port, a password may be in it.
 func withPort(addr, standard string) (string, error) {
+	switch {
+	case strings.Contains(addr, "://") || strings.Contains(addr, "@"):
+		return "", errors.New("is a URL or has a login in it: want host:port; ParseURL reads URLs")
+	case strings.Contains(addr, ","):
+		return "", errors.New("is a list: want one host:port; ParseURL reads lists")
+	case strings.ContainsAny(addr, "/?# \t\r\n"):
+		return "", errors.New("is no host:port: it has characters that no host has")
+	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		var again error
 		if host, port, again = net.SplitHostPort(addr + ":" + standard); again != nil {
-			return "", fmt.Errorf("%q is no host:port: %w", addr, err)
+			var why *net.AddrError
+			if errors.As(err, &why) {
+				return "", fmt.Errorf("is no host:port: %s", why.Err)
+			}
+			return "", errors.New("is no host:port")
 		}
 	}
-	if host == "" || port == "" {
-		return "", fmt.Errorf("%q is no host:port", addr)
+	if host == "" {
+		return "", errors.New("is no host:port: it has no host")
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", errors.New("is no host:port: its port is none from 1 to 65535")
 	}
 	return net.JoinHostPort(host, port), nil
 }
