@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"strings"
@@ -93,9 +94,11 @@ type Bus struct {
 	draining chan struct{} // closed when stateOpen ends
 	closed   chan struct{} // closed when stateClosed begins
 	cut      atomic.Bool   // it was ended with events pending
-	settled  notifier      // something became idle or ended
-	crew     crew
-	topics   sync.Map // name → topicHandle
+	// transportGone says that the transport was closed: nothing comes off it any more.
+	transportGone atomic.Bool
+	settled       notifier // something became idle or ended
+	crew          crew
+	topics        sync.Map // name → topicHandle
 
 	// What runs besides handlers: the transport, under root, and the tidying
 	// after subscriptions that stopped.
@@ -171,8 +174,15 @@ func (b *Bus) ID() string { return b.id }
 // serveTransport starts the supervisor of the transport.
 func (b *Bus) serveTransport() error {
 	child := supervisor.Child{
-		Name:  "transport",
-		Serve: func(ctx context.Context) error { return b.transport.Serve(ctx, sink{b}) },
+		Name: "transport",
+		Serve: func(ctx context.Context) error {
+			err := b.transport.Serve(ctx, sink{b})
+			if errors.Is(err, transport.ErrClosed) {
+				b.transportGone.Store(true)
+				b.settled.notify()
+			}
+			return err
+		},
 		Grace: b.cfg.Grace,
 	}
 	if t, ok := b.transport.(interface{ Tree() supervisor.Tree }); ok {

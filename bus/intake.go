@@ -361,7 +361,14 @@ func (in *intake[T]) enter(env *transport.Envelope) {
 		}
 		s.commit()
 	}
+	own := env.Publisher == in.bus.id
+	if own {
+		in.topic.link.loopback.arrive(env.Partition, env.Seq)
+	}
 	in.mu.Unlock()
+	if own {
+		in.bus.settled.notify()
+	}
 	if lost {
 		in.reportDrops()
 	}
@@ -466,7 +473,12 @@ func (in *intake[T]) remove(s *subscription[T]) (left int, was bool) {
 			in.takeOutLocked(i)
 		}
 		delete(in.mu.index, s.name)
-		in.mu.total--
+		if in.mu.total--; in.bus.transport != nil {
+			s.leftBehindLocked(&in.topic.link.loopback)
+			if in.mu.total == 0 {
+				in.topic.link.loopback.deserted()
+			}
+		}
 		in.countKeyUsersLocked(s, -1)
 		in.changed()
 		if s.shares && s.lanes[0] != nil {

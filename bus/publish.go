@@ -96,11 +96,16 @@ func (t *Topic[T]) send(ctx context.Context, event T, opts []PublishOption) erro
 	if err != nil {
 		return err
 	}
-	if err := t.admit(ctx); err != nil {
+	epoch, err := t.intake.beginSend(ctx)
+	if err != nil {
 		return t.sendError(err)
 	}
+	partition := [1]int{env.Partition} // the envelope is the transport's from now on
 	var result [1]transport.Result
-	t.bus.transport.Publish(ctx, []*transport.Envelope{env}, result[:])
+	func() {
+		defer func() { t.intake.endSend(epoch, partition[:], result[:]) }() // also when Publish panics
+		t.bus.transport.Publish(ctx, []*transport.Envelope{env}, result[:])
+	}()
 	o.receipt.sign(result[:])
 	return t.sendError(result[0].Err)
 }
@@ -108,12 +113,16 @@ func (t *Topic[T]) send(ctx context.Context, event T, opts []PublishOption) erro
 // sendBatch publishes many. Those that can't be encoded don't hold up the rest.
 func (t *Topic[T]) sendBatch(ctx context.Context, events []T, opts []PublishOption) error {
 	o, err := newPublishOptions(opts)
-	if err == nil {
-		err = t.admit(ctx)
-	}
 	if err != nil {
 		return t.batchError(len(events), t.failAll(len(events), err))
 	}
+	epoch, err := t.intake.beginSend(ctx)
+	if err != nil {
+		return t.batchError(len(events), t.failAll(len(events), err))
+	}
+	var results []transport.Result
+	var partitions []int
+	defer func() { t.intake.endSend(epoch, partitions, results) }()
 	errs := make([]error, len(events))
 	envs := make([]*transport.Envelope, 0, len(events))
 	index := make([]int, 0, len(events))
@@ -126,8 +135,9 @@ func (t *Topic[T]) sendBatch(ctx context.Context, events []T, opts []PublishOpti
 			continue
 		}
 		envs, index = append(envs, env), append(index, i)
+		partitions = append(partitions, env.Partition)
 	}
-	results := make([]transport.Result, len(envs))
+	results = make([]transport.Result, len(envs))
 	if len(envs) > 0 {
 		t.bus.transport.Publish(ctx, envs, results)
 	}
@@ -153,18 +163,6 @@ func (t *Topic[T]) failAll(n int, err error) []IndexedError {
 		failed[i] = IndexedError{Index: i, Err: t.sendError(err)}
 	}
 	return failed
-}
-
-// admit says why ctx may not publish through the transport, or not any more.
-func (t *Topic[T]) admit(ctx context.Context) error {
-	switch {
-	case ctx == nil:
-		return ErrNilContext
-	case t.bus.state.Load() == stateOpen:
-		return nil
-	}
-	p := producer{ctx: ctx}
-	return p.admit(t.bus)
 }
 
 func (t *Topic[T]) sendError(err error) error {

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,13 +14,15 @@ import (
 // Shutdown ends the bus in order. From the call on, Publish from outside and
 // new topics and subscriptions are ErrClosed; pauses are lifted; handlers
 // finish with a live context and may still publish; everything accepted is
-// handled, retries included. It returns nil when that is done and nothing of
-// the bus runs any more. Off a transport the bus then takes only what it
-// published itself.
+// handled, retries included. With a transport it also waits for each Publish
+// that has not returned, and until the bus's own subscriptions have got what it
+// published; of others it takes no events any more. It returns nil when all that
+// is done and nothing of the bus runs any more.
 //
 // When ctx ends first, handler contexts are cancelled, what was not handled is
-// abandoned, and the error says how much of which subscription, and which
-// handlers still run. From a handler of this bus Shutdown is ErrWouldDeadlock.
+// abandoned, what had not come back from the transport is a Gap at each
+// subscription, with the reason Ended, and the error says how much of which
+// subscription, and which handlers still run. From a handler of this bus Shutdown is ErrWouldDeadlock.
 //
 // Shutdown and Close may be called more than once and together; each call
 // returns when the bus has ended, or its own bound is reached.
@@ -42,7 +45,9 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 		err = nil
 	}
 	if err == nil {
-		b.end()
+		if left := b.end(); left != "" {
+			return &Error{Op: "shutdown", Err: ErrClosed, Detail: "the transport was closed: " + left}
+		}
 		for _, s := range subs {
 			if err := s.awaitEnd(ctx); err != nil {
 				return &Error{Op: "shutdown", Topic: s.info.name, Subscription: s.name, Err: err,
@@ -57,13 +62,20 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 		}
 		return &Error{Op: "shutdown", Err: err, Detail: "everything was handled, but " + b.stillWorking()}
 	}
-	left := describePending(subs)
-	b.end()
-	return &Error{Op: "shutdown", Err: err, Detail: "abandoned " + left}
+	abandoned := describePending(subs)
+	var detail []string
+	if left := b.end(); left != "" {
+		detail = append(detail, left)
+	}
+	if abandoned != "" || len(detail) == 0 {
+		detail = append([]string{"abandoned " + cmp.Or(abandoned, "nothing, but a Publish had not returned")}, detail...)
+	}
+	return &Error{Op: "shutdown", Err: err, Detail: strings.Join(detail, "; ")}
 }
 
 // Close ends the bus abruptly: handler contexts are cancelled, what waits is
-// abandoned, and counted so. It waits up to Config.Grace for handlers that run;
+// abandoned, and counted so; what of the bus's own events had not come back from a
+// transport is a Gap. It waits up to Config.Grace for handlers that run;
 // the error names those that run on. Inside a handler it works, but waits for
 // that handler in vain.
 func (b *Bus) Close() error {
@@ -99,8 +111,9 @@ func (b *Bus) beginDraining() {
 	}
 }
 
-// end stops every subscription and the transport, without waiting.
-func (b *Bus) end() {
+// end stops every subscription and the transport, without waiting. left says what of the bus's own
+// events had not come back from the transport; each subscription was told of it as a Gap.
+func (b *Bus) end() (left string) {
 	if b.state.Load() != stateClosed && !b.quiet() {
 		b.cut.Store(true)
 	}
@@ -109,6 +122,7 @@ func (b *Bus) end() {
 		close(b.closed)
 	}
 	b.mu.Unlock()
+	left = b.closeLoopbacks()
 	for _, s := range b.subscriptions() {
 		s.stop(nil)
 	}
@@ -116,6 +130,7 @@ func (b *Bus) end() {
 	b.stopWork() // under mu, so that goWork adds to working before this or never
 	b.mu.Unlock()
 	b.settled.notify()
+	return left
 }
 
 // awaitWork waits until what runs besides handlers has ended.
@@ -233,6 +248,9 @@ func describePending(subs []*Subscription) string {
 			total += n
 			parts = append(parts, fmt.Sprintf("%s/%s %d (%d running)", s.info.name, s.name, n, st.Running))
 		}
+	}
+	if total == 0 {
+		return ""
 	}
 	return fmt.Sprintf("%d events: %s", total, strings.Join(parts, ", "))
 }

@@ -148,6 +148,9 @@ func (t *Topic[T]) busyLocked() bool {
 	if st := t.intake.mu.strangers; st != nil && st.working {
 		return true
 	}
+	if t.link != nil && t.link.loopback.busy(t.bus.transportGone.Load()) {
+		return true
+	}
 	for s := range t.intake.allLocked() {
 		if st := s.statsLocked(); st.Pending() > 0 {
 			return true

@@ -232,23 +232,30 @@ func (s *subscription[T]) replay(ctx context.Context, d *Delivery) error {
 }
 
 // leave ends the intake, at the transport too if s is the topic's last.
-func (s *subscription[T]) leave(ctx context.Context) error {
+// missed is what Drain waited for in vain.
+func (s *subscription[T]) leave(ctx context.Context) (missed []Gap, err error) {
 	t := s.topic
 	if t.link == nil {
 		s.remove()
-		return nil
+		return nil, nil
 	}
 	select {
-	case t.link <- struct{}{}:
-		defer func() { <-t.link }()
+	case t.link.turn <- struct{}{}:
+		defer func() { <-t.link.turn }()
 	case <-ctx.Done():
-		s.detach()
-		return causeOf(ctx)
+		if s.detach() {
+			missed = s.missed
+		}
+		return missed, causeOf(ctx)
 	}
-	if left, was := s.remove(); left > 0 || !was {
-		return nil
+	left, was := s.remove()
+	if was {
+		missed = s.missed
 	}
-	return t.bus.transport.Unsubscribe(ctx, t.address())
+	if left > 0 || !was {
+		return missed, nil
+	}
+	return missed, t.bus.transport.Unsubscribe(ctx, t.address())
 }
 
 // remove takes s out of the topic's intake; it reports how many are left there
@@ -266,18 +273,20 @@ func (s *subscription[T]) remove() (left int, was bool) {
 
 // detach ends the intake without waiting for the transport: the bus
 // unsubscribes in its own time.
-func (s *subscription[T]) detach() {
-	if left, was := s.remove(); was && left == 0 && s.topic.link != nil {
+func (s *subscription[T]) detach() (was bool) {
+	left, was := s.remove()
+	if was && left == 0 && s.topic.link != nil {
 		s.bus.tidy(s.topic.unsubscribeUnused)
 	}
+	return was
 }
 
 // unsubscribeUnused tells the transport when the topic has no subscription
 // left.
 func (t *Topic[T]) unsubscribeUnused(ctx context.Context) error {
 	select {
-	case t.link <- struct{}{}:
-		defer func() { <-t.link }()
+	case t.link.turn <- struct{}{}:
+		defer func() { <-t.link.turn }()
 	case <-ctx.Done():
 		return causeOf(ctx)
 	}

@@ -66,8 +66,9 @@ func (s *Subscription) troubleLocked() *trouble {
 // engine is the typed half of a subscription.
 type engine interface {
 	stats() Stats
-	leave(ctx context.Context) error
-	detach()
+	catchUp(ctx context.Context) error
+	leave(ctx context.Context) (missed []Gap, err error)
+	detach() (was bool)
 	closeLanes()
 	pokeLanes()
 	laneStates() map[int]supervisor.State
@@ -98,9 +99,11 @@ type subscription[T any] struct {
 	tellDrops bool // the log is to be told
 	picked    *lane[T]
 	next      int
-	dropped   uint64 // by all lanes
-	toldDrops uint64 // of them the log knows
-	inbox     *inbox // of envelopes that any lane may take; nil without a transport
+	dropped   uint64   // by all lanes
+	toldDrops uint64   // of them the log knows
+	inbox     *inbox   // of envelopes that any lane may take; nil without a transport
+	marks     []uint64 // what Drain waits for, see catchUp
+	missed    []Gap    // what of that had not come when it left
 }
 
 // special is what a subscription has besides a handler of single events, and what is
@@ -240,8 +243,8 @@ func (t *Topic[T]) attach(ctx context.Context, s *subscription[T]) error {
 	defer cancel(nil)
 	defer context.AfterFunc(t.bus.work, func() { cancel(ErrClosed) })()
 	select {
-	case t.link <- struct{}{}:
-		defer func() { <-t.link }()
+	case t.link.turn <- struct{}{}:
+		defer func() { <-t.link.turn }()
 	case <-ctx.Done():
 		return causeOf(ctx)
 	}
@@ -253,6 +256,7 @@ func (t *Topic[T]) attach(ctx context.Context, s *subscription[T]) error {
 		s.stop(err)
 		return err
 	}
+	t.intake.subscribed()
 	return nil
 }
 
@@ -339,7 +343,9 @@ func (s *Subscription) Err() error {
 func (s *Subscription) Stats() Stats { return s.engine.stats() }
 
 // Drain ends the subscription in order: it accepts nothing any more, handles
-// what it accepted, retries included, and returns nil when that is done. When
+// what it accepted, retries included, and returns nil when that is done. With a
+// transport it first waits until it has what this bus published before the call;
+// what has not come then is a Gap with the reason Ended, and in the error. When
 // ctx ends first, handler contexts are cancelled, what was not handled is
 // abandoned, and the error says how much. From a handler of this subscription
 // it is ErrWouldDeadlock.
@@ -353,7 +359,14 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	if l := callerLane(ctx); l != nil && l.sub == s {
 		return fail(ErrWouldDeadlock, "a handler can't wait for its own subscription to drain")
 	}
-	leaveErr := s.engine.leave(ctx)
+	var lateErr error
+	if s.bus.transport != nil {
+		lateErr = s.engine.catchUp(ctx)
+	}
+	missed, leaveErr := s.engine.leave(ctx)
+	for _, g := range missed {
+		s.reportGap(g)
+	}
 	s.ctl.Or(ctlLeft)
 	s.Resume()
 	err := s.bus.settled.wait(ctx, func() bool { return s.Stats().Pending() == 0 })
@@ -370,6 +383,9 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	}
 	if n := s.Stats().Abandoned; n > 0 {
 		return fail(errors.Join(ErrClosed, s.Err()), fmt.Sprintf("it was ended meanwhile and abandoned %d events", n))
+	}
+	if lateErr != nil {
+		return fail(lateErr, "everything else was handled")
 	}
 	if err := s.bus.settled.wait(ctx, s.gapsTold); err != nil {
 		return fail(err, "everything accepted was handled, but OnGap has not been told of every gap")

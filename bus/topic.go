@@ -48,13 +48,19 @@ type Topic[T any] struct {
 	bus    *Bus
 	cfg    TopicConfig[T]
 	info   *topicInfo
-	keeps  bool // a T may keep other memory alive
-	// link serialises subscribing and unsubscribing at the transport; taken
-	// before intake.mu, never inside it. Nil without a transport.
-	link chan struct{}
+	keeps  bool  // a T may keep other memory alive
+	link   *link // nil without a transport
 	// sent numbers what was published through the transport.
 	sent   atomic.Uint64
 	askers askers
+}
+
+// link is what a topic has with a transport.
+type link struct {
+	// turn serialises subscribing and unsubscribing at the transport. It has one place; taken before
+	// intake.mu, never inside it.
+	turn     chan struct{}
+	loopback loopback
 }
 
 // topicInfo is what the untyped parts of the engine know of a topic. Immutable.
@@ -79,6 +85,7 @@ type topicHandle interface {
 	lock()
 	unlock()
 	busyLocked() bool
+	closeLoopback() (events uint64)
 }
 
 // NewTopic binds cfg to b after checking it. It does no I/O. The same name with
@@ -121,7 +128,7 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	t.intake.changed() // there is no log yet
 	t.keeps = hasPointers(reflect.TypeFor[T]())
 	if b.transport != nil {
-		t.link = make(chan struct{}, 1)
+		t.link = &link{turn: make(chan struct{}, 1)}
 	}
 	b.topics.Store(cfg.Name, topicHandle(t))
 	return t, nil
@@ -239,9 +246,13 @@ func (t *Topic[T]) lock()                           { t.intake.mu.Lock() }
 func (t *Topic[T]) unlock()                         { t.intake.mu.Unlock() }
 
 func (t *Topic[T]) gap(g transport.Gap) {
+	if !t.intake.isNews(g) {
+		return
+	}
 	for _, s := range t.subscriptions() {
 		s.reportGap(g)
 	}
+	t.intake.settledBy(g)
 }
 
 func (t *Topic[T]) subscriptions() []*Subscription {

@@ -63,6 +63,9 @@ const (
 	// Forgotten: there were more publishers than are remembered, so that what one
 	// sends now may be missed, or come twice.
 	Forgotten
+	// Ended: the subscription ended, by its Drain or by the Shutdown or Close of
+	// its bus, while events that its own bus had published were on their way.
+	Ended
 )
 
 var (
@@ -70,6 +73,7 @@ var (
 	gapReasons = [...]string{
 		Unknown: "unknown", Overflow: "overflow", Disconnected: "disconnected", FailOver: "fail-over", Migration: "migration",
 		WindowExceeded: "window exceeded", PublisherGone: "publisher gone", Forgotten: "forgotten",
+		Ended: "subscription ended",
 	}
 )
 

@@ -72,7 +72,8 @@ type Transport interface {
 	// Subscribe makes the events of all the topic's partitions arrive at the
 	// sink, those that this transport publishes included, and returns when it
 	// is live: everything accepted from then on arrives once or is reported in
-	// one Gap, of every publisher that was heard of and lives. It waits for a
+	// one Gap, of every publisher that was heard of and lives, as this
+	// transport's own are. It waits for a
 	// Serve that is not running yet. An error leaves the topic unsubscribed.
 	// Subscribing to a subscribed topic does nothing; with another number of
 	// partitions it is an error.
@@ -121,7 +122,11 @@ type Result struct {
 	// Repeated says that it was sent again, because nobody could tell whether
 	// the broker had accepted it before.
 	Repeated bool
-	Err      error
+	// Seq is the number with which the envelope arrives, where it was accepted;
+	// 0 where it has none, as a bare payload's. A bus knows by it what of its own
+	// events its subscriptions have not got yet, which its Shutdown waits for.
+	Seq uint64
+	Err error
 }
 
 // Capabilities is what a transport can do.

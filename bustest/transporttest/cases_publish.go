@@ -44,6 +44,10 @@ var publishCases = []Case{
 		Name: "publish-receivers", run: testPublishReceivers, needs: []need{ephemeral},
 		Rule: "Receivers is how many subscribers the broker handed it to, or -1 where the transport can't tell.",
 	},
+	{
+		Name: "publish-number", run: testPublishNumber, needs: []need{ephemeral},
+		Rule: "Seq is the number with which the envelope arrives, where it was accepted; 0 where it has none.",
+	},
 }
 
 func testPublishResults(c *check) {
@@ -288,5 +292,36 @@ func testPublishReceivers(c *check) {
 		if r := a.publish(event(topic, 0, c.publisher(1), n))[0]; r.Receivers < -1 || r.Receivers > n {
 			c.wrong(fmt.Sprintf("at most %d, or -1, where as many are subscribed", n), "%d", r.Receivers)
 		}
+	}
+}
+
+func testPublishNumber(c *check) {
+	topics := []transport.Topic{c.topic(0)}
+	if c.features.Partitions > 1 {
+		topics = append(topics, c.topic(2))
+	}
+	a, b := c.join(), c.join(topics...)
+	for _, topic := range topics {
+		said := make(map[string]uint64)
+		for _, publisher := range []string{c.publisher(1), c.publisher(2)} {
+			for n := range 6 {
+				env := event(topic, n%max(1, topic.Partitions), publisher, n)
+				twin := *env
+				twin.ID += "-twin"
+				names := ids([]*transport.Envelope{env, &twin})
+				for i, r := range a.publish(env, &twin) {
+					said[names[i]] = r.Seq
+				}
+			}
+		}
+		for _, env := range b.awaitCount(topic, len(said)) {
+			if said[env.ID] != env.Seq {
+				c.wrong(fmt.Sprintf("the result of %s to have the number %d, with which it arrived", env.ID, env.Seq), "%d", said[env.ID])
+			}
+		}
+	}
+	bare := &transport.Envelope{Topic: topics[0].Name, Partitions: topics[0].Partitions, Payload: []byte("1")}
+	if r := a.publish(bare)[0]; r.Seq != 0 {
+		c.wrong("no number for a bare payload, which has none", "%d", r.Seq)
 	}
 }

@@ -126,6 +126,17 @@ var publishMutants = []mutant{
 		serve: counted,
 	},
 	afterwards("makes receivers up", "publish-receivers", func(_ *transport.Envelope, r *transport.Result) { r.Receivers++ }),
+	afterwards("does not tell numbers", "publish-number", func(_ *transport.Envelope, r *transport.Result) { r.Seq = 0 }),
+	afterwards("tells the number before", "publish-number", func(_ *transport.Envelope, r *transport.Result) { r.Seq = max(r.Seq, 1) - 1 }),
+	{
+		name: "tells the first number of a call for all", meant: "publish-number",
+		publish: func(_ *reference, ctx context.Context, envs []*transport.Envelope, results []transport.Result, next publishFunc) {
+			next(ctx, envs, results)
+			for i := range results {
+				results[i].Seq = results[0].Seq
+			}
+		},
+	},
 	{
 		name: "loses what is published at once", meant: "concurrent",
 		publish: func(r *reference, ctx context.Context, envs []*transport.Envelope, results []transport.Result, next publishFunc) {

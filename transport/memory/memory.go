@@ -191,18 +191,18 @@ func (t *Transport) Publish(ctx context.Context, envs []*transport.Envelope, res
 			results[i] = transport.Result{Err: err}
 			continue
 		}
-		n, err := t.broker.deliver(env)
-		results[i] = transport.Result{Receivers: n, Err: err}
+		n, seq, err := t.broker.deliver(env)
+		results[i] = transport.Result{Receivers: n, Seq: seq, Err: err}
 	}
 }
 
 // deliver numbers env and hands it to the members of its channel. The channel's
 // lock is held meanwhile, so that order of numbers is order of delivery;
 // Deliver never blocks.
-func (b *Broker) deliver(env *transport.Envelope) (receivers int, err error) {
+func (b *Broker) deliver(env *transport.Envelope) (receivers int, seq uint64, err error) {
 	c, err := b.channelOf(env)
 	if err != nil {
-		return 0, fmt.Errorf("memory: publish: %w", err)
+		return 0, 0, fmt.Errorf("memory: publish: %w", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -216,7 +216,7 @@ func (b *Broker) deliver(env *transport.Envelope) (receivers int, err error) {
 			receivers++
 		}
 	}
-	return receivers, nil
+	return receivers, env.Seq, nil
 }
 
 // channelOf finds or makes an envelope's channel. Only the name of a new one

@@ -80,8 +80,23 @@ func (ch *channel) begin(now time.Time) {
 	case ch.kind != eventChannel:
 	case ch.tracker == nil:
 		ch.tracker = track.New(&ch.transport().tracking, now, ch)
+		ch.transport().outbox.positions(ch.name, int(ch.slot), func(publisher string, settled, assigned uint64) {
+			ch.tracker.Begin(now, publisher, assigned+1, settled+1)
+		})
 	default:
 		ch.liveLocked(now)
+	}
+}
+
+// publisherBegins notes that number 1 of a publisher of this process comes on a channel. What is heard of others has to
+// be guessed or asked for; of our own we know.
+func (t *Transport) publisherBegins(key streamKey) {
+	if ch := t.registry.events(key.channel); ch != nil {
+		ch.mu.Lock()
+		defer ch.mu.Unlock()
+		if ch.tracker != nil {
+			ch.tracker.Begin(time.Now(), key.publisher, 1, 1)
+		}
 	}
 }
 

@@ -41,7 +41,7 @@ func TestIdleConnectionEnds(t *testing.T) {
 						results, begin := make([]transport.Result, 1), time.Now()
 						pub.Publish(t.Context(), []*transport.Envelope{env}, results)
 						took := time.Since(begin)
-						if want := (transport.Result{Receivers: 1}); results[0] != want || env.Seq != last+1 || took > most {
+						if want := (transport.Result{Receivers: 1, Seq: env.Seq}); results[0] != want || env.Seq != last+1 || took > most {
 							t.Errorf("after %v: number %d, %+v; want %d, %+v, within %v", took, env.Seq, results[0], last+1, want, most)
 						}
 						last = env.Seq

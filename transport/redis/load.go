@@ -95,8 +95,7 @@ func (w *writer) write(mayWait, reads bool) {
 	}
 	w.flights.Add(1)
 	// From here on the batch is the reader's.
-	if err := p.launch(b, len(b.batch.items), limit); err != nil {
-		p.out = p.out[:before]
+	if err := p.launch(b, len(b.batch.items), limit, before); err != nil {
 		b.end(err, false)
 		return
 	}

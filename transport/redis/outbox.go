@@ -23,12 +23,15 @@ type outbox struct {
 	only     string // not empty: the one topic that passes here
 	// newPublisher, if not nil, is called when a publisher is heard of first. It must not block.
 	newPublisher func()
+	// newStream, if not nil, is called when a publisher is to publish on a channel for the first time. It must not block.
+	newStream func(key streamKey)
 
 	mu struct {
 		sync.Mutex
 		memory     *window.Memory      // nil: nothing is remembered
 		publishers map[string]struct{} // whose windows there are
 		streams    map[streamKey]*stream
+		fresh      []streamKey // of streams, those that newStream was not told of
 		bySlot     map[int][]*stream
 		lanes      map[string]*lane // by the primary's address; "": slots that nobody owns
 		detours    map[int]detour   // slots that a MOVED put elsewhere than the snapshot does
@@ -94,8 +97,21 @@ func (o *outbox) streamLocked(key streamKey, slot int) *stream {
 		o.mu.streams[key] = s
 		o.mu.bySlot[slot] = append(o.mu.bySlot[slot], s)
 		o.homeLocked(slot).add(s)
+		o.mu.fresh = append(o.mu.fresh, key)
 	}
 	return s
+}
+
+// positions calls each with the publishers here that are known on a channel: up to which number all is settled, and the last
+// that was assigned.
+func (o *outbox) positions(channel string, slot int, each func(publisher string, settled, assigned uint64)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, s := range o.mu.bySlot[slot] {
+		if s.channel == channel && s.publisher != "" {
+			each(s.publisher, s.settled, s.assigned)
+		}
+	}
 }
 
 // rehome moves streams to the lanes of the primaries that the snapshot names. Those with events in flight follow when
@@ -137,7 +153,19 @@ func (o *outbox) goHomeLocked(s *stream) {
 // if it is not nil, written with; other writers are told.
 func (o *outbox) push(c *call, first int) (w *writer, next int, space <-chan struct{}, err error) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
+	w, next, space, err = o.pushLocked(c, first)
+	fresh := o.mu.fresh
+	o.mu.fresh = nil
+	o.mu.Unlock()
+	if o.newStream != nil {
+		for _, key := range fresh {
+			o.newStream(key)
+		}
+	}
+	return w, next, space, err
+}
+
+func (o *outbox) pushLocked(c *call, first int) (w *writer, next int, space <-chan struct{}, err error) {
 	for i := first; i < len(c.items); i++ {
 		it := &c.items[i]
 		if it.env == nil { // refused
@@ -352,7 +380,7 @@ func (o *outbox) finishLocked(it *item, out outcome) (ended *call) {
 	if out.err != nil && it.seq != 0 {
 		it.stream.giveUp(it.seq)
 	}
-	c.results[it.index] = transport.Result{Receivers: out.receivers, Repeated: it.repeated, Err: out.err}
+	c.results[it.index] = transport.Result{Receivers: out.receivers, Repeated: it.repeated, Seq: it.seq, Err: out.err}
 	if c.release() {
 		return c
 	}

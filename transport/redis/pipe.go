@@ -20,8 +20,9 @@ import (
 //
 // Who holds turn may write, who holds reading may read; both are channels and not locks because their holders do I/O.
 type pipe struct {
-	conn net.Conn
-	raw  syscall.RawConn // nil: a write may block
+	conn   net.Conn
+	raw    syscall.RawConn // nil: a write may block
+	socket syscall.RawConn // nil: nobody knows what the kernel has sent
 
 	quit chan struct{} // closed by dismiss
 
@@ -36,14 +37,18 @@ type pipe struct {
 	in       []byte
 	from, to int // of in, what was not looked at yet
 	current  flight
+	stall    stall     // of current
+	lookAt   time.Time // when something must have moved for it, or that is counted
+	heard    time.Time // when something was read last
 
-	aloft  atomic.Int64 // flights that have not landed
-	since  atomic.Int64 // when current was launched, in nanoseconds after born; 0: there is none
-	born   time.Time
-	served atomic.Bool   // serve reads
-	wanted atomic.Bool   // somebody launched something lately who does not read
-	unread chan struct{} // capacity 1: there is something to read for serve
-	broke  func(error)   // not nil: serve calls it when the connection has failed
+	written atomic.Uint64 // bytes, ever
+	aloft   atomic.Int64  // flights that have not landed
+	since   atomic.Int64  // since when nothing moved for current, in nanoseconds after born; 0: there is none
+	born    time.Time
+	served  atomic.Bool   // serve reads
+	wanted  atomic.Bool   // somebody launched something lately who does not read
+	unread  chan struct{} // capacity 1: there is something to read for serve
+	broke   func(error)   // not nil: serve calls it when the connection has failed
 
 	mu sync.Mutex
 	// mu guards what follows.
@@ -59,7 +64,9 @@ type flight struct {
 	cargo    cargo
 	due      int // replies
 	began    time.Time
-	deadline time.Time
+	patience time.Duration // for how long nothing may move
+	size     int           // of its commands, in bytes
+	end      uint64        // where they end in all that was ever written
 }
 
 // cargo is told what becomes of a flight, by whoever reads.
@@ -80,7 +87,7 @@ func newPipe(conn net.Conn) *pipe {
 		conn: conn, turn: make(chan struct{}, 1), reading: make(chan struct{}, 1), unread: make(chan struct{}, 1),
 		in: make([]byte, replyBytes), quit: make(chan struct{}), born: time.Now(),
 	}
-	p.raw = rawConn(conn)
+	p.raw, p.socket = rawConn(conn), socketOf(conn)
 	p.push = func(fd uintptr) bool {
 		p.pushed, p.failed = writeSome(fd, p.out)
 		return true
@@ -88,22 +95,24 @@ func newPipe(conn net.Conn) *pipe {
 	return p
 }
 
-// launch says that a cargo's commands are in out, or about to be, with an answer to each within a time. It fails if the
-// connection has: then the cargo is told nothing. The caller has the turn.
-func (p *pipe) launch(c cargo, due int, patience time.Duration) error {
+// launch says that a cargo's commands were added to out behind what was there before, and get an answer to each. The
+// connection fails if nothing moves on it for a time while the cargo is the oldest that is aloft. When it has failed
+// already the commands are taken out again, and the cargo is told nothing. The caller has the turn.
+func (p *pipe) launch(c cargo, due int, patience time.Duration, before int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err != nil {
+		p.out = p.out[:before]
 		return p.err
 	}
 	now := time.Now()
-	deadline := now.Add(patience)
 	p.aloft.Add(1)
 	p.launched++
-	p.flights = append(p.flights, flight{cargo: c, due: due, began: now, deadline: deadline})
+	f := flight{cargo: c, due: due, began: now, patience: patience, size: len(p.out) - before, end: p.written.Load() + uint64(len(p.out))}
+	p.flights = append(p.flights, f)
 	if p.dozing {
 		p.dozing = false
-		_ = p.conn.SetReadDeadline(deadline) // fails only when the connection has, and who reads finds out
+		_ = p.conn.SetReadDeadline(now.Add(f.tick())) // fails only when the connection has, and who reads finds out
 	}
 	return nil
 }
@@ -117,22 +126,18 @@ func (p *pipe) giveTurn() {
 }
 
 // flush writes what is in out. Unless it may wait it writes as much as the kernel takes, and reports whether that was all.
-// When it fails, whoever reads is told. The caller has the turn.
+// It fails when nothing was taken for patience; then whoever reads is told. The caller has the turn.
 func (p *pipe) flush(patience time.Duration, mayWait bool) (all bool) {
 	var err error
 	if p.raw != nil {
 		if err = p.raw.Write(p.push); err == nil {
-			p.wrote(p.pushed)
+			p.written.Add(uint64(p.pushed))
+			p.dropOut(p.pushed)
 			err = p.failed
 		}
 	}
 	if err == nil && len(p.out) > 0 && mayWait {
-		if err = p.conn.SetWriteDeadline(time.Now().Add(patience)); err == nil {
-			var n int
-			n, err = p.conn.Write(p.out)
-			p.wrote(n)
-		}
-		_ = p.conn.SetWriteDeadline(time.Time{}) // fails only when the connection has, and who reads finds out
+		err = p.writeWaiting(patience)
 	}
 	if err != nil {
 		p.out = nil
@@ -142,8 +147,8 @@ func (p *pipe) flush(patience time.Duration, mayWait bool) (all bool) {
 	return len(p.out) == 0
 }
 
-// wrote takes what was written off out.
-func (p *pipe) wrote(n int) {
+// dropOut takes what was written off out.
+func (p *pipe) dropOut(n int) {
 	if p.out = p.out[:copy(p.out, p.out[n:])]; len(p.out) == 0 && cap(p.out) > maxOut {
 		p.out = nil
 	}
@@ -166,9 +171,11 @@ func (p *pipe) hangUp(err error) {
 // read waits until something arrives, and hands replies to their cargoes. When none is aloft it waits for linger only. The
 // caller holds reading.
 func (p *pipe) read() {
-	deadline := time.Now().Add(linger)
+	var deadline time.Time
 	if p.next() {
-		deadline = p.current.deadline
+		deadline = p.lookAt
+	} else {
+		deadline = time.Now().Add(linger)
 	}
 	p.makeRoom()
 	err := p.conn.SetReadDeadline(deadline)
@@ -181,12 +188,22 @@ func (p *pipe) read() {
 
 // took takes in what was read behind what was not looked at yet.
 func (p *pipe) took(n int, err error) {
-	p.to += n
+	if p.to += n; n > 0 {
+		p.heard = time.Now()
+		p.stall.heard()
+		p.lookAt = p.heard.Add(p.current.tick())
+	}
 	if failure := p.parse(); failure != nil {
 		err = failure
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) && (p.current.cargo == nil || time.Now().Before(p.current.deadline)) {
-		return // the deadline of what has landed since
+	if p.current.cargo != nil && n > 0 {
+		p.since.Store(max(1, int64(p.heard.Sub(p.born))))
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		if p.current.cargo == nil || n > 0 {
+			return // the deadline of what has landed since
+		}
+		err = p.look(time.Now())
 	}
 	if err != nil {
 		p.fail(err)
@@ -243,7 +260,13 @@ func (p *pipe) next() bool {
 		return false
 	}
 	p.current = p.flights[0]
-	p.since.Store(max(1, int64(p.current.began.Sub(p.born))))
+	p.stall.begin()
+	since := p.current.began
+	if p.heard.After(since) { // until then those before it were answered
+		since = p.heard
+	}
+	p.lookAt = since.Add(p.current.tick())
+	p.since.Store(max(1, int64(since.Sub(p.born))))
 	n := copy(p.flights, p.flights[1:])
 	p.flights[n] = flight{}
 	p.flights = p.flights[:n]

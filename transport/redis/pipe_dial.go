@@ -82,9 +82,10 @@ func (q *question) landed(err error) {
 func (p *pipe) ask(commands []byte, n int, patience time.Duration) ([]resp.Reply, error) {
 	q := &question{replies: make([]resp.Reply, 0, n), done: make(chan struct{}, 1)}
 	p.turn <- struct{}{}
-	err := p.launch(q, n, patience)
+	before := len(p.out)
+	p.out = append(p.out, commands...)
+	err := p.launch(q, n, patience, before)
 	if err == nil {
-		p.out = append(p.out, commands...)
 		p.flush(patience, true)
 	}
 	p.giveTurn()

@@ -91,8 +91,8 @@ func (p *pipe) getUp() {
 	p.dozing = false
 }
 
-// oldest returns when the flight was launched that has been aloft for longest.
-func (p *pipe) oldest() (began time.Time, aloft bool) {
+// unmoved returns since when nothing has come of the flight that has been aloft for longest.
+func (p *pipe) unmoved() (since time.Time, aloft bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if since := p.since.Load(); since != 0 {

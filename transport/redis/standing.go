@@ -65,8 +65,8 @@ func (w *writer) standBy(ctx context.Context) error {
 // no replicas yet that we know of, or none that is known to be well: they are looked for, and when one is found the connection
 // ends as soon as the pipeline has taken Config.StandbyAfter.
 func (w *writer) lookAbout() {
-	began, aloft := w.pipe.oldest()
-	waits := time.Since(began)
+	since, aloft := w.pipe.unmoved()
+	waits := time.Since(since)
 	if !aloft || waits < w.t.cfg.StandbyAfter/2 {
 		return
 	}
@@ -117,11 +117,12 @@ func (q *proof) send(command []byte, accepts bool) {
 	defer w.pipe.giveTurn() // and the writer's goroutine writes what the kernel does not take at once
 	q.accepts = accepts
 	limit, _ := w.t.outbox.patience(w.addr)
-	if w.pipe.launch(q, 1, limit) != nil { // whoever reads tells why
+	before := len(w.pipe.out)
+	w.pipe.out = append(w.pipe.out, command...)
+	if w.pipe.launch(q, 1, limit, before) != nil { // whoever reads tells why
 		<-q.idle
 		return
 	}
-	w.pipe.out = append(w.pipe.out, command...)
 	w.pipe.flush(limit, false)
 	w.pipe.wake()
 }

@@ -78,6 +78,7 @@ func (t *Transport) build() {
 	t.routes.cfg = &t.cfg
 	t.unread.log = t.log
 	t.outbox.only = t.only
+	t.outbox.newStream = t.publisherBegins
 	var nobody transport.Sink = discard{}
 	t.current.Store(&nobody)
 }

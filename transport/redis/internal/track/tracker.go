@@ -236,6 +236,21 @@ func (t *Tracker) heardAge(now time.Time, s *stream, m Mark, reason transport.Ga
 // maxEarly is how far before the number that a publisher's stream seemed to begin with it may have begun.
 const maxEarly = 1 << 16
 
+// Begin says from which number on a publisher's stream concerns the channel, for who knows: one below it, from low on, may
+// have been on its way. Of a publisher that was heard of already it only ends the search for that.
+func (t *Tracker) Begin(now time.Time, publisher string, first, low uint64) {
+	if publisher == "" || len(publisher) > MaxName {
+		return
+	}
+	switch s := t.find(publisher); {
+	case s == nil:
+		s = t.begin(now, strings.Clone(publisher), first)
+		s.low, s.sure = low, true
+	case first == 1:
+		t.found(now, s, true)
+	}
+}
+
 // deliver hands over the event whose number is the floor.
 func (t *Tracker) deliver(s *stream, env *transport.Envelope, now time.Time) {
 	if t.huge(env) {

@@ -1,0 +1,304 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/shardbus/shardbus/transport"
+)
+
+// loopback is what this bus published on a topic through its transport and what of that has come
+// back: the topic's own subscriptions get it off the transport, a moment after Publish returned.
+// Shutdown and Drain wait for it. The intake's lock covers it.
+type loopback struct {
+	live       bool            // the topic is subscribed: what is published from now on comes back
+	closed     bool            // the bus has ended: nothing comes back any more
+	epoch      uint64          // how many times it became live
+	publishing int             // calls of Publish that have not returned
+	partitions []loopbackPart  // by partition, as far as there was anything
+	last       []*Subscription // with closed: those that there were
+}
+
+// loopbackPart is that of one partition. A transport tells of a publisher's numbers in their order,
+// each by Deliver or by Gap, so that the highest says it all.
+type loopbackPart struct {
+	first    uint64 // the lowest number that was accepted since it is live; 0: none
+	accepted uint64 // the highest
+	arrived  uint64 // the highest that has come back, as an event or in a gap
+	told     uint64 // what has not, up to here, was reported to every subscription
+	unsure   bool   // above arrived may be a number whose Publish failed
+}
+
+// late is the stretch up to a number that has not come back; none if from > to.
+func (p *loopbackPart) late(upTo uint64) (from, to uint64) {
+	return max(p.first, p.arrived+1), min(p.accepted, upTo)
+}
+
+// busy reports whether anything is to be waited for; gone says that nothing comes back any more.
+func (lb *loopback) busy(gone bool) bool {
+	if lb.closed {
+		return false
+	}
+	if lb.publishing > 0 || gone {
+		return lb.publishing > 0
+	}
+	for i := range lb.partitions {
+		if p := &lb.partitions[i]; p.accepted > p.arrived {
+			return true
+		}
+	}
+	return false
+}
+
+// part is that of a partition, made if need be.
+func (lb *loopback) part(partition int) *loopbackPart {
+	if n := partition + 1 - len(lb.partitions); n > 0 {
+		lb.partitions = append(lb.partitions, make([]loopbackPart, n)...)
+	}
+	return &lb.partitions[partition]
+}
+
+// arrive notes that a number of this bus, and so all below, has come back.
+func (lb *loopback) arrive(partition int, seq uint64) {
+	if !lb.live || seq == 0 || partition < 0 {
+		return
+	}
+	p := lb.part(partition)
+	p.arrived = max(p.arrived, seq)
+	p.unsure = p.unsure && p.arrived < p.accepted
+}
+
+// sent notes what became of an event that was published while the topic was subscribed.
+func (lb *loopback) sent(partition int, r transport.Result) {
+	switch p := lb.part(partition); {
+	case r.Err != nil:
+		p.unsure = p.unsure || p.accepted > p.arrived
+	case r.Seq > 0: // else the transport does not say
+		if p.first == 0 || r.Seq < p.first {
+			p.first = r.Seq
+		}
+		p.accepted = max(p.accepted, r.Seq)
+	}
+}
+
+// gaps are the stretches that have not come back and were not told, up to a number for each
+// partition.
+func (lb *loopback) gaps(info *topicInfo, upTo func(partition int) uint64) (gaps []Gap) {
+	for i := range lb.partitions {
+		p := &lb.partitions[i]
+		from, to := p.late(upTo(i))
+		if from = max(from, p.told+1); from > to {
+			continue
+		}
+		kind := transport.Lost
+		if p.unsure {
+			kind = transport.Uncertain
+		}
+		gaps = append(gaps, Gap{
+			Topic: info.name, Partition: i, Publisher: info.publisher, From: from, To: to, Count: to - from + 1,
+			Since: time.Now(), Kind: kind, Reason: transport.Ended,
+		})
+	}
+	return gaps
+}
+
+// close is for when nothing comes back any more, and each time something was sent all the same. It
+// returns what is to be told to every subscription.
+func (lb *loopback) close(info *topicInfo) []Gap {
+	lb.closed = true
+	gaps := lb.gaps(info, func(int) uint64 { return math.MaxUint64 })
+	for _, g := range gaps {
+		lb.partitions[g.Partition].told = g.To
+	}
+	return gaps
+}
+
+// beginSend admits a Publish through the transport. endSend, with what it returns, must follow.
+func (in *intake[T]) beginSend(ctx context.Context) (epoch uint64, err error) {
+	if ctx == nil {
+		return 0, ErrNilContext
+	}
+	p := producer{ctx: ctx}
+	in.mu.Lock()
+	for p.refusedBy(in.bus) {
+		in.mu.Unlock()
+		if err := p.admit(in.bus); err != nil {
+			return 0, err
+		}
+		in.mu.Lock()
+	}
+	defer in.mu.Unlock()
+	lb := &in.topic.link.loopback
+	lb.publishing++
+	if lb.live {
+		return lb.epoch, nil
+	}
+	return 0, nil
+}
+
+// endSend notes what became of a Publish. Of what was accepted, that comes back which was published
+// while the topic was subscribed: of what was on its way when Subscribe returned nobody knows.
+func (in *intake[T]) endSend(epoch uint64, partitions []int, results []transport.Result) {
+	in.mu.Lock()
+	lb := &in.topic.link.loopback
+	lb.publishing--
+	var gaps []Gap
+	if epoch != 0 && epoch == lb.epoch && lb.live {
+		for i, r := range results {
+			lb.sent(partitions[i], r)
+		}
+		if lb.closed {
+			gaps = lb.close(in.topic.info)
+		}
+	}
+	subs := lb.last
+	in.mu.Unlock()
+	in.bus.settled.notify()
+	reportAll(subs, gaps)
+}
+
+func reportAll(subs []*Subscription, gaps []Gap) {
+	for _, s := range subs {
+		for _, g := range gaps {
+			s.reportGap(g)
+		}
+	}
+}
+
+// subscribed notes that the topic is live at the transport.
+func (in *intake[T]) subscribed() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if lb := &in.topic.link.loopback; in.mu.total > 0 && !lb.live {
+		lb.live, lb.partitions = true, nil
+		lb.epoch++
+	}
+}
+
+// deserted notes that nobody listens any more. The caller has the lock.
+func (lb *loopback) deserted() {
+	if !lb.closed {
+		lb.live, lb.partitions = false, nil
+	}
+}
+
+// isNews reports whether a gap off the transport is to be told: not if the bus has ended, and told
+// its subscriptions itself what of its own events they did not get.
+func (in *intake[T]) isNews(g Gap) bool {
+	if g.Publisher != in.bus.id {
+		return true
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return !in.topic.link.loopback.closed
+}
+
+// settledBy takes in that a gap was told.
+func (in *intake[T]) settledBy(g Gap) {
+	if g.Publisher != in.bus.id {
+		return
+	}
+	in.mu.Lock()
+	in.topic.link.loopback.arrive(g.Partition, g.To)
+	in.mu.Unlock()
+	in.bus.settled.notify()
+}
+
+// closeLoopback tells the subscriptions what they will not get, and returns how much that is.
+func (t *Topic[T]) closeLoopback() (events uint64) {
+	in := &t.intake
+	in.mu.Lock()
+	lb := &in.topic.link.loopback
+	if lb.closed {
+		in.mu.Unlock()
+		return 0
+	}
+	for s := range in.allLocked() {
+		lb.last = append(lb.last, &s.Subscription)
+	}
+	gaps := lb.close(t.info)
+	subs := lb.last
+	in.mu.Unlock()
+	reportAll(subs, gaps)
+	for _, g := range gaps {
+		events += g.Count
+	}
+	return events
+}
+
+// closeLoopbacks has every topic tell what of this bus's own events was on its way. It returns
+// that in words; empty if there was nothing.
+func (b *Bus) closeLoopbacks() (left string) {
+	if b.transport == nil {
+		return ""
+	}
+	var parts []string
+	total := uint64(0)
+	for _, t := range b.allTopics() {
+		if n := t.closeLoopback(); n > 0 {
+			total += n
+			parts = append(parts, fmt.Sprintf("%s %d", t.topicInfo().name, n))
+		}
+	}
+	if total == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d published events had not come back from the transport: %s", total, strings.Join(parts, ", "))
+}
+
+// catchUp waits until the subscription has what this bus's publishers were told is accepted before
+// the call. What it has not got by then, it is told when it leaves.
+func (s *subscription[T]) catchUp(ctx context.Context) error {
+	in := &s.topic.intake
+	in.mu.Lock()
+	lb := &in.topic.link.loopback
+	epoch := lb.epoch
+	marks := make([]uint64, len(lb.partitions))
+	for i := range lb.partitions {
+		marks[i] = lb.partitions[i].accepted
+	}
+	s.marks = marks
+	in.mu.Unlock()
+	var late uint64
+	done := func() bool {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		late = 0
+		if !lb.live || lb.epoch != epoch || s.ctl.Load()&ctlLeft != 0 && !lb.closed {
+			return true
+		}
+		for i, mark := range marks {
+			if from, to := lb.partitions[i].late(mark); from <= to {
+				late += to - from + 1
+			}
+		}
+		return late == 0 || lb.closed || in.bus.transportGone.Load()
+	}
+	err := s.bus.settled.wait(ctx, done)
+	if err != nil && done() && late == 0 { // what came by now came in time
+		err = nil
+	}
+	if err == nil && late > 0 {
+		err = ErrClosed
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %d published events had not come back from the transport", err, late)
+	}
+	return nil
+}
+
+// leftBehindLocked notes, as the subscription leaves, what Drain waited for in vain.
+func (s *subscription[T]) leftBehindLocked(lb *loopback) {
+	if s.marks == nil || !lb.live {
+		return
+	}
+	s.missed = lb.gaps(s.info, func(partition int) uint64 {
+		if partition < len(s.marks) {
+			return s.marks[partition]
+		}
+		return 0
+	})
+}

@@ -1,0 +1,117 @@
+package redis
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+const (
+	// writeChunk is how much one Write is given where it blocks and may not be tried again once it timed out, as TLS. So
+	// that a slow connection counts as one and not as a dead one, it must take as much within the flight's patience.
+	writeChunk = 16 << 10
+	// unseenRate is how many bytes a second a connection is given time for, beside the patience, whose kernel does not
+	// tell what it has sent.
+	unseenRate = 256 << 10
+)
+
+// stall decides when a connection is dead because nothing moves on it: no reply comes, and nothing of the oldest flight
+// goes out. How long the whole takes does not count, so that a large event may take its time on a slow link. What is
+// written behind the oldest flight does not count either: a server that hangs takes bytes for as long as its kernel has
+// room. stall is pure, and counts looks as pulse does, and for the same reason.
+type stall struct {
+	quiet   int    // looks in a row that found nothing
+	leaving bool   // at the last look not all of the flight had left
+	left    uint64 // up to where it had, then
+}
+
+// heard takes in that something arrived.
+func (s *stall) heard() { s.quiet = 0 }
+
+// begin is for the next flight, when those before it were answered.
+func (s *stall) begin() { *s = stall{} }
+
+// look takes in up to where bytes have left, of which the flight's end at end. extra is for how many looks it is given
+// time beside patience. It reports whether something moved, and whether the connection is dead.
+func (s *stall) look(left, end uint64, extra int) (moved, dead bool) {
+	left = min(left, end)
+	moved = s.leaving && left > s.left
+	if s.quiet++; moved {
+		s.quiet = 0
+	}
+	s.leaving, s.left = left < end, left
+	return moved, s.quiet >= patience+extra
+}
+
+// tick is how long a flight waits between two looks.
+func (f *flight) tick() time.Duration { return max(f.patience/patience, time.Microsecond) }
+
+// look is for when the reader has waited a tick in vain. It returns why the connection is dead; nil if it may live.
+func (p *pipe) look(now time.Time) error {
+	f := &p.current
+	p.lookAt = now.Add(f.tick())
+	left, extra := p.written.Load(), 0
+	if unsent, seen := unsentBytes(p.socket); seen {
+		left -= min(left, unsent)
+	} else {
+		extra = int(float64(f.size) / (unseenRate * f.tick().Seconds()))
+	}
+	moved, dead := p.stall.look(left, f.end, extra)
+	if moved {
+		p.since.Store(max(1, int64(now.Sub(p.born))))
+	}
+	if !dead {
+		return nil
+	}
+	return fmt.Errorf("redis: nothing was sent and nothing was answered for %v: %w", f.patience, os.ErrDeadlineExceeded)
+}
+
+// socketOf returns what tells of a connection's socket, within TLS too; nil if it has none.
+func socketOf(conn net.Conn) syscall.RawConn {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	c, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// writeWaiting writes what is in out, for as long as the connection takes something now and then.
+func (p *pipe) writeWaiting(limit time.Duration) (err error) {
+	done, quiet := 0, 0
+	_, secure := p.conn.(*tls.Conn)
+	for err == nil && done < len(p.out) && quiet < patience {
+		rest, wait := p.out[done:], limit/patience
+		if p.raw == nil { // it may be of no use once a Write has timed out
+			rest, wait = rest[:min(len(rest), writeChunk)], limit
+		}
+		if err = p.conn.SetWriteDeadline(time.Now().Add(wait)); err != nil {
+			break
+		}
+		var n int
+		n, err = p.conn.Write(rest)
+		done += n
+		p.written.Add(uint64(n))
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && !secure && n > 0:
+			err, quiet = nil, 0
+		case errors.Is(err, os.ErrDeadlineExceeded) && p.raw != nil && quiet+1 < patience:
+			err, quiet = nil, quiet+1
+		case n > 0:
+			quiet = 0
+		}
+	}
+	p.dropOut(done)
+	_ = p.conn.SetWriteDeadline(time.Time{}) // fails only when the connection has, and who reads finds out
+	return err
+}

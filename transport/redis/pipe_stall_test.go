@@ -1,0 +1,167 @@
+package redis
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
+	"pgregory.net/rapid"
+)
+
+// TestStallJudgesSilence: a connection is dead after as many looks in a row as patience without anything moving, never
+// while something arrives or the oldest flight goes out, and it does not matter what goes out behind that.
+func TestStallJudgesSilence(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const end = 1000
+		var s stall
+		s.begin()
+		left := rapid.Uint64Range(0, end).Draw(t, "left")
+		known, silent := false, 0 // where it stood at the last look; looks in a row that found nothing
+		before := uint64(0)
+		for range 60 {
+			if rapid.IntRange(0, 9).Draw(t, "reply") == 0 {
+				s.heard()
+				silent = 0
+			}
+			if rapid.IntRange(0, 3).Draw(t, "moves") == 0 {
+				left += rapid.Uint64Range(1, 300).Draw(t, "bytes")
+			}
+			moves := known && before < end && min(left, end) > before
+			if silent++; moves {
+				silent = 0
+			}
+			known, before = true, min(left, end)
+			moved, dead := s.look(left, end, 0)
+			if moved != moves || dead != (silent >= patience) {
+				t.Fatalf("moved %v, dead %v, after %d silent looks, at %d", moved, dead, silent, left)
+			}
+			if dead {
+				return
+			}
+		}
+	})
+}
+
+// slowPeer reads what arrives at a rate until it has so many bytes, and answers each command unless it hangs.
+func slowPeer(t *testing.T, rate int, answer bool) (p *pipe) {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		defer theirs.Close()
+		r := bufio.NewReaderSize(paced{theirs, rate}, 1<<10)
+		for {
+			var words [3][]byte
+			if err := readCommand(r, words[:]); err != nil {
+				return
+			}
+			if !answer {
+				_, _ = io.Copy(io.Discard, r)
+				return
+			}
+			if _, err := io.WriteString(theirs, ":1\r\n"); err != nil {
+				return
+			}
+		}
+	})
+	p = newPipe(ours)
+	t.Cleanup(func() {
+		p.hangUp(errEnded)
+		serving.Wait()
+	})
+	return p
+}
+
+// paced reads at a rate, in bytes a second.
+type paced struct {
+	net.Conn
+	rate int
+}
+
+func (p paced) Read(b []byte) (int, error) {
+	n, err := p.Conn.Read(b[:min(len(b), 1<<10)])
+	time.Sleep(time.Duration(n) * time.Second / time.Duration(p.rate))
+	return n, err
+}
+
+// readCommand reads a command of as many words.
+func readCommand(r *bufio.Reader, words [][]byte) error {
+	if _, err := r.ReadString('\n'); err != nil {
+		return err
+	}
+	for i := range words {
+		head, err := r.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		n := 0
+		for _, c := range head[1 : len(head)-2] {
+			n = 10*n + int(c-'0')
+		}
+		words[i] = make([]byte, n+2)
+		if _, err := io.ReadFull(r, words[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestPipeTakesItsTime: on a slow link a flight lasts for as long as it takes, many times its patience; and those behind it
+// are not late for that.
+func TestPipeTakesItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := slowPeer(t, 100<<10, true)
+		serving(t, p)
+		large := resp.AppendPublish(nil, "c", make([]byte, 900<<10))
+		begin := time.Now()
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				if _, err := p.ask(large, 1, time.Second); err != nil {
+					t.Errorf("after %v: %v", time.Since(begin), err)
+				}
+			})
+		}
+		for i := range 20 {
+			all.Go(func() {
+				time.Sleep(time.Duration(i) * time.Second)
+				small, n := say("x")
+				if _, err := p.ask(small, n, time.Second); err != nil {
+					t.Errorf("after %v: %v", time.Since(begin), err)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(begin); took < 25*time.Second {
+			t.Errorf("it took %v: nothing was slow", took)
+		}
+	})
+}
+
+// TestPipeEndsInSilence: a server that has taken all and answers nothing is found after the patience, however much is
+// written behind, which its kernel takes.
+func TestPipeEndsInSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := slowPeer(t, 10<<20, false)
+		serving(t, p)
+		begin := time.Now()
+		var all sync.WaitGroup
+		for i := range 50 {
+			all.Go(func() {
+				time.Sleep(time.Duration(i) * 50 * time.Millisecond)
+				_, err := p.ask(resp.AppendPublish(nil, "c", make([]byte, 64<<10)), 1, time.Second)
+				if took := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || i < 20 && took > 3*time.Second/2 {
+					t.Errorf("%d after %v: %v", i, took, err)
+				}
+			})
+		}
+		all.Wait()
+	})
+}
