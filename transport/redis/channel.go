@@ -148,7 +148,7 @@ func (ch *channel) message(now time.Time, f *feed, text string) {
 		return
 	}
 	if ch.own.Load() == f {
-		ch.quality.count(env, read.Unread)
+		ch.quality.unread += uint64(read.Unread.Len()) //nolint:gosec // never negative
 		ch.tracker.Event(now, env, read.Uncertain)
 	} else {
 		ch.tracker.Copy(now, env, read.Uncertain)
@@ -254,7 +254,12 @@ func (ch *channel) counts() (track.Counts, quality) {
 }
 
 // Deliver makes the channel a track.Sink. The caller holds ch.mu.
-func (ch *channel) Deliver(env *transport.Envelope) { ch.transport().sink().Deliver(env) }
+func (ch *channel) Deliver(env *transport.Envelope) {
+	if env.Malformed != nil {
+		ch.quality.malformed++
+	}
+	ch.transport().sink().Deliver(env)
+}
 
 // Gap makes the channel a track.Sink. The caller holds ch.mu.
 func (ch *channel) Gap(g track.Gap) {

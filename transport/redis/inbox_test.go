@@ -3,7 +3,7 @@ package redis
 import "testing"
 
 func TestInboxIsBounded(t *testing.T) {
-	b := newInbox(1000)
+	b := newInbox(3000)
 	for range 100 {
 		b.put(happening{kind: gotMessage, channel: "c", message: `{"specversion":"1.0","id":"1","source":"p","type":"t","sequence":"00000000000000000001"}`})
 		b.put(happening{kind: gotMessage, channel: "c", message: `plain`})
@@ -13,11 +13,11 @@ func TestInboxIsBounded(t *testing.T) {
 	if last := queue[len(queue)-1]; last.kind != gotUnsubscribed {
 		t.Error("what became of a subscription was dropped")
 	}
-	if held > 1000+2*happeningOverhead || held < 900 {
+	if held > 3000+2*happeningOverhead || held < 2700 {
 		t.Errorf("%d bytes are held", held)
 	}
 	d := dropped["c"]
-	if got := len(queue) - 1 + int(d.numbered+d.unnumbered); got != 200 || len(queue) > 20 || d.numbered == 0 || d.unnumbered == 0 {
+	if got := len(queue) - 1 + int(d.numbered+d.unnumbered); got != 200 || len(queue) > 40 || d.numbered == 0 || d.unnumbered == 0 {
 		t.Errorf("%d queued, %+v dropped", len(queue), d)
 	}
 	if queue, held, dropped = b.swap(queue); len(queue) != 0 || held != 0 || dropped != nil {

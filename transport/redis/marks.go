@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
@@ -81,7 +82,9 @@ func (o *outbox) dueMarks(l *lane, now time.Time, final bool) []wire.Watermark {
 			if !listed || len(marks[i].Streams) >= wire.MaxMarks {
 				i = len(marks)
 				at[g] = i
-				marks = append(marks, wire.Watermark{Publisher: s.publisher, Final: final})
+				marks = append(marks, wire.Watermark{
+					ID: fmt.Sprintf("watermark.%d.%d", s.slot, now.UnixNano()), Publisher: s.publisher, Final: final,
+				})
 			}
 			marks[i].Streams = append(marks[i].Streams, s.told(now))
 			s.mark(now)

@@ -8,16 +8,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// quality counts what could not be read of the messages that arrived.
+// quality counts malformed messages that were delivered, and optional attributes of others that could not be read.
 type quality struct{ malformed, unread uint64 }
-
-// count takes in a message of which some attributes could not be read.
-func (q *quality) count(env *transport.Envelope, unread wire.Attributes) {
-	q.unread += uint64(unread.Len()) //nolint:gosec // never negative
-	if env.Malformed != nil {
-		q.malformed++
-	}
-}
 
 // maxUnreadTopics bounds the topics that unreadLog knows.
 const maxUnreadTopics = 1024

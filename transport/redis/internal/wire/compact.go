@@ -3,7 +3,6 @@ package wire
 import (
 	"encoding/binary"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/shardbus/shardbus/router"
@@ -217,15 +216,4 @@ func Document(msg []byte, channel string) (doc []byte, ok bool) {
 	}
 	doc, _ = Append(nil, &env, r.Uncertain)
 	return doc, true
-}
-
-// Sequenced reports whether a message is an event with a number. That of a document is looked for at a glance first, and then
-// read: others have a member of that name too, and what has no number must not count as what has.
-func Sequenced(msg string) bool {
-	if !isCompact(msg) && !strings.Contains(msg, `"`+attrSequence+`"`) {
-		return false
-	}
-	var env transport.Envelope
-	_, ok := Decode(msg, &env)
-	return ok && env.Seq != 0
 }

@@ -13,6 +13,8 @@ const TypeWatermark = "shardbus.watermark"
 
 // Watermark is what a publisher says about the channels of one slot that it publishes to.
 type Watermark struct {
+	// ID is unique among the publisher's watermarks; empty: it does not matter.
+	ID string `json:"-"`
 	// Publisher is the incarnation.
 	Publisher string `json:"-"`
 	// Final means that it has published its last event on these channels.
@@ -58,8 +60,12 @@ func AppendWatermark(dst []byte, w Watermark) ([]byte, error) {
 	if err != nil {
 		return dst, fmt.Errorf("encode watermark: %w", err)
 	}
+	id := w.ID
+	if id == "" {
+		id = "watermark"
+	}
 	doc, _ := Append(dst, &transport.Envelope{
-		ID: "watermark", Publisher: w.Publisher, Topic: TypeWatermark, ContentType: "application/json", Payload: data,
+		ID: id, Publisher: w.Publisher, Topic: TypeWatermark, ContentType: "application/json", Payload: data,
 	}, "")
 	return doc, nil
 }

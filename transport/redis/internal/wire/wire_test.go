@@ -90,6 +90,23 @@ func TestBarePayloads(t *testing.T) {
 	}
 }
 
+// What has no number must not count as what has, or its loss is told to nobody.
+func TestSequenced(t *testing.T) {
+	doc := func(rest string) string {
+		return `{"specversion":"1.0","id":"1","source":"/x","type":"t",` + rest + `}`
+	}
+	for msg, want := range map[string]bool{
+		golden[0].doc: true, doc(`"data":1`): false, doc(`"sequence":"7"`): false, doc(`"sequence":7`): false, doc(`"sequence":{}`): false,
+		doc(`"sequence":"00000000000000000007"`): true, doc(`"sequence" : "00000000000000000007"`): true, doc(`"sequence":"00000000000000000000"`): false,
+		doc(`"data":{"sequence":"00000000000000000007"}`): false, `{"sequence":"00000000000000000007"}`: false, "sequence": false, "": false,
+		"\xc5sb\x01\x00\x00\x00\x00\x00\x00\x00\x07": false, // cut off
+	} {
+		if got := wire.Sequenced(msg); got != want {
+			t.Errorf("%q: %v", msg, got)
+		}
+	}
+}
+
 // anything draws text, printable or not, and bytes that are no text.
 func anything() *rapid.Generator[string] {
 	return rapid.OneOf(
