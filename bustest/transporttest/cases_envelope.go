@@ -232,11 +232,8 @@ func testEnvelopeMalformed(c *check) {
 	message := c.broker.Garble(c.TB, topic)
 	a.publish(event(topic, 0, c.publisher(1), 1))
 	want := fmt.Sprintf("two events and the message %.100q", message)
-	if !b.box.wait(c.patience(), func() bool { return b.box.counts[topic.Name] >= 3 }) {
-		c.fatal(want, "%s", plural(len(b.box.of(topic))))
-	}
 	malformed := 0
-	for _, env := range b.box.of(topic) {
+	for _, env := range b.awaitCount(topic, 3) {
 		if env.Malformed == nil && env.ID != "" && !bytes.Equal(env.Payload, message) {
 			continue
 		}
