@@ -392,7 +392,7 @@ func (in *intake[T]) reportDrops() {
 	for s := range in.allLocked() {
 		if s.tellDrops {
 			s.tellDrops = false
-			reports = append(reports, due{s, s.dropped})
+			reports = append(reports, due{s, s.crowdedOut})
 		}
 	}
 	in.mu.Unlock()

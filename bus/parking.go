@@ -245,7 +245,7 @@ func (l *lane[T]) fallInLocked(key string, c *cell[T], n uint64, await bool) (pa
 	case g == nil:
 		return false, false
 	case l.mu.box.latest != nil && g.replaceBehind(c, n, await):
-		tell = l.drop()
+		l.countReplaced()
 		l.sub.forsake(*c, ErrMailboxFull)
 	default:
 		e := parkedEvent[T]{c: *c, n: n, attempt: 1}

@@ -94,8 +94,13 @@ func (l *lane[T]) put(c *cell[T]) (tell bool) {
 		// While keys change hands in a group, the place of an event tells which others
 		// it awaits: then none is given to a newer one.
 		inPlace := l.sub.group == nil || l.sub.group.moves.Load() == 0
+		evicted := l.mu.box.evicted
 		if l.mu.box.put(&own, l.sub.topic.intake.mu.key, l.capacity, inPlace) {
-			tell = l.drop()
+			if l.mu.box.evicted > evicted {
+				tell = l.drop()
+			} else {
+				l.countReplaced()
+			}
 			l.sub.forsake(own, ErrMailboxFull)
 		}
 		return tell
@@ -109,18 +114,22 @@ func (l *lane[T]) put(c *cell[T]) (tell bool) {
 	return false
 }
 
-// drop counts an event that fell to the mailbox's policy, and reports whether the
-// log is to be told: of the first, and whenever their number has doubled.
+// drop counts an event that a full mailbox had no room for, and reports whether the log is to be
+// told: of the first, and whenever their number has doubled.
 func (l *lane[T]) drop() (tell bool) {
 	s := l.sub
 	l.dropped++
-	s.dropped++
-	if s.dropped < max(1, 2*s.toldDrops) {
+	s.crowdedOut++
+	if s.crowdedOut < max(1, 2*s.toldDrops) {
 		return false
 	}
-	s.toldDrops, s.tellDrops = s.dropped, true
+	s.toldDrops, s.tellDrops = s.crowdedOut, true
 	return true
 }
+
+// countReplaced counts an event that a newer one of its key took the place of, as KeepLatest is
+// there for: nobody is to be told.
+func (l *lane[T]) countReplaced() { l.dropped++ }
 
 // commit shows the picked lane what was put, and wakes it.
 func (s *subscription[T]) commit() { s.picked.commit() }

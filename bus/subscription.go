@@ -96,14 +96,14 @@ type subscription[T any] struct {
 	shares bool         // its lane does, under the intake lock
 
 	// The intake's, under its lock.
-	tellDrops bool // the log is to be told
-	picked    *lane[T]
-	next      int
-	dropped   uint64   // by all lanes
-	toldDrops uint64   // of them the log knows
-	inbox     *inbox   // of envelopes that any lane may take; nil without a transport
-	marks     []uint64 // what Drain waits for, see catchUp
-	missed    []Gap    // what of that had not come when it left
+	tellDrops  bool // the log is to be told
+	picked     *lane[T]
+	next       int
+	crowdedOut uint64   // events that no mailbox had room for, in all lanes
+	toldDrops  uint64   // of them the log knows
+	inbox      *inbox   // of envelopes that any lane may take; nil without a transport
+	marks      []uint64 // what Drain waits for, see catchUp
+	missed     []Gap    // what of that had not come when it left
 }
 
 // special is what a subscription has besides a handler of single events, and what is

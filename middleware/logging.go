@@ -10,6 +10,7 @@ import (
 
 	"github.com/shardbus/shardbus/bus"
 	"github.com/shardbus/shardbus/internal/errguard"
+	"github.com/shardbus/shardbus/internal/usercode"
 )
 
 const (
@@ -35,7 +36,7 @@ type LoggingConfig struct {
 // Logging logs failed attempts, without letting a failure that repeats itself
 // flood the log. The first of a kind is logged whole, as "handler failed": topic,
 // subscription, message ID, key, attempt, error, what comes next, and the stack
-// of a panic. Those that follow within Period are counted, and at its end one
+// of a panic, the user's frames of it. Those that follow within Period are counted, and at its end one
 // "handler failed again" says how many there were, and names the last. With the
 // next failure a new period begins. A discard is "event discarded", a snooze
 // "event snoozed". The end of the subscription ends a period
@@ -61,6 +62,7 @@ func Logging(logger *zap.Logger, cfg LoggingConfig) bus.Middleware {
 	if cfg.MaxErrors <= 0 {
 		cfg.MaxErrors = defaultMaxErrors
 	}
+	logger = logger.WithOptions(zap.AddStacktrace(noStack)) // it would show frames of this library
 	successes := cfg.Successes && logger.Core().Enabled(zap.DebugLevel)
 	return func(next bus.Handler) bus.Handler {
 		f := newFailureLog(logger, cfg.Period, cfg.MaxErrors)
@@ -138,6 +140,8 @@ func keyOf(d *bus.Delivery) (key string) {
 	return d.Key()
 }
 
+var noStack = zap.LevelEnablerFunc(func(zapcore.Level) bool { return false })
+
 // describeFailure is the fields of a failure that is logged whole.
 func describeFailure(d *bus.Delivery, err error, j judgement) []zap.Field {
 	fields := append(describe(d), zap.String("next", j.next))
@@ -146,7 +150,7 @@ func describeFailure(d *bus.Delivery, err error, j judgement) []zap.Field {
 	}
 	fields = append(fields, zap.Error(errguard.Safe(err)))
 	if pe, ok := errguard.As[*bus.PanicError](err); ok {
-		fields = append(fields, zap.ByteString("stack", pe.Stack))
+		fields = append(fields, zap.String("stack", usercode.UserFrames(pe.Stack)))
 	}
 	return fields
 }

@@ -108,13 +108,17 @@ func (ch *channel) liveLocked(now time.Time) {
 }
 
 // mute ends what arrives. When it returns the sink is not called any more.
-func (ch *channel) mute() {
+// It returns what became of the channel's numbers until then.
+func (ch *channel) mute() (track.Counts, quality) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
-	if ch.tracker != nil {
-		ch.tracker.End()
+	if ch.tracker == nil {
+		return track.Counts{}, quality{}
 	}
+	ch.tracker.End()
+	counts := ch.tracker.Counts()
 	ch.tracker = nil
+	return counts, ch.quality
 }
 
 // heardOf reports whether publishers are known here.

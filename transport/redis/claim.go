@@ -17,6 +17,10 @@ func (t *Transport) Claim() error {
 	if !t.claimed.CompareAndSwap(false, true) {
 		return fmt.Errorf("redis: %w", transport.ErrInUse)
 	}
+	t.registry.forgetLedgers()
+	for _, own := range t.dedicated {
+		own.registry.forgetLedgers()
+	}
 	return nil
 }
 

@@ -16,7 +16,7 @@
 //
 // # How it is built
 //
-//	topology    asks the nodes who owns which slot, and keeps the newest answer of all        (topology, asker, watch, claims)
+//	topology    asks the nodes who owns which slot, and keeps the newest answer of all        (topology, topology_news, asker, watch, claims)
 //	            or the sentinels who the primary is                                           (sentinel, sentinel_watch, sentinel_view)
 //	logins      keeps the open connections logged in                                          (credentials, logins)
 //	health      knows what is connected, and warns of primaries that stay away                 (health)

@@ -76,6 +76,7 @@ func (r *registry) listTopicLocked(placement router.Placement, now time.Time) *t
 	n := placement.Len()
 	state := &topicState{placement: placement, channels: make([]*channel, 0, 2*n)}
 	r.mu.topics[placement.Topic] = state
+	delete(r.mu.ended, placement.Topic)
 	for i := range n {
 		slot := placement.Slot(i)
 		event := r.eventsLocked(placement, i, slot)

@@ -27,19 +27,50 @@ type Ledger struct {
 	UnreadAttributes uint64
 }
 
-// Ledger returns what became of a topic's events. It is zero if the topic is not subscribed to.
+// add counts what became of one channel's numbers.
+func (l *Ledger) add(c track.Counts, q quality) {
+	l.Received += c.Received
+	l.Repaired += c.Repaired
+	l.Voided += c.Voided
+	l.Missing += c.Missing
+	l.Forged += c.Forged
+	l.Unmeasured += c.Unmeasured
+	l.Malformed += q.malformed
+	l.UnreadAttributes += q.unread
+}
+
+// Ledger returns what became of a topic's events. Of one that is not subscribed to any more, after an Unsubscribe or the
+// end of the bus, it is the last state, until it is subscribed to again or another bus claims the transport; of
+// 4096 such topics at most. Zero: it never was.
 func (t *Transport) Ledger(topic transport.Topic) Ledger {
-	var sum track.Counts
-	var read quality
-	for _, ch := range t.of(topic.Name).registry.channelsOf(topic.Name) {
-		counts, q := ch.counts()
-		sum = sum.Add(counts)
-		read.malformed += q.malformed
-		read.unread += q.unread
+	r := t.of(topic.Name).registry
+	channels, last := r.channelsOf(topic.Name)
+	for _, ch := range channels {
+		last.add(ch.counts())
 	}
-	return Ledger{
-		Received: sum.Received, Repaired: sum.Repaired, Voided: sum.Voided, Missing: sum.Missing, Forged: sum.Forged,
-		Unmeasured: sum.Unmeasured,
-		Malformed:  read.malformed, UnreadAttributes: read.unread,
+	return last
+}
+
+// maxEnded bounds the ledgers that are kept of topics that are not subscribed to.
+const maxEnded = 4096
+
+// keepLedgerLocked keeps what became of a topic that is not subscribed to any more.
+func (r *registry) keepLedgerLocked(topic string, l Ledger) {
+	if r.mu.ended == nil {
+		r.mu.ended = make(map[string]Ledger)
 	}
+	for name := range r.mu.ended {
+		if len(r.mu.ended) < maxEnded {
+			break
+		}
+		delete(r.mu.ended, name)
+	}
+	r.mu.ended[topic] = l
+}
+
+// forgetLedgers drops them: another bus begins.
+func (r *registry) forgetLedgers() {
+	r.lock()
+	defer r.mu.Unlock()
+	r.mu.ended = nil
 }

@@ -163,19 +163,18 @@ func (r *registry) subscribes() bool {
 	return len(r.mu.topics) > 0
 }
 
-// channelsOf returns the channels that carry a topic's events.
-func (r *registry) channelsOf(topic string) []*channel {
+// channelsOf returns the channels that carry a topic's events; if it is not subscribed to, what became of it before.
+func (r *registry) channelsOf(topic string) (channels []*channel, ended Ledger) {
 	r.lock()
 	defer r.mu.Unlock()
 	state := r.mu.topics[topic]
 	if state == nil {
-		return nil
+		return nil, r.mu.ended[topic]
 	}
-	var found []*channel
 	for _, ch := range state.channels {
 		if ch.kind == eventChannel {
-			found = append(found, ch)
+			channels = append(channels, ch)
 		}
 	}
-	return found
+	return channels, Ledger{}
 }

@@ -23,6 +23,7 @@ type registry struct {
 	mu struct {
 		sync.Mutex
 		topics   map[string]*topicState
+		ended    map[string]Ledger // of topics that were subscribed to
 		channels map[string]*channel
 		control  map[string]*channel // of channels: those the transport listens on for itself
 		bySlot   slotLists
@@ -71,11 +72,16 @@ func (r *registry) unwant(topic string, why error) (left []*channel) {
 func (r *registry) unwantLocked(state *topicState, why error) (left []*channel) {
 	delete(r.mu.topics, state.placement.Topic)
 	state.failLocked(why)
+	var last Ledger
+	defer func() { r.keepLedgerLocked(state.placement.Topic, last) }()
 	for _, ch := range state.channels {
 		if ch.users--; ch.users > 0 {
 			continue
 		}
-		ch.mute()
+		counts, read := ch.mute()
+		if ch.kind == eventChannel {
+			last.add(counts, read)
+		}
 		if ch.nowhere() {
 			r.dropLocked(ch)
 			continue

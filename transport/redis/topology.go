@@ -36,7 +36,8 @@ type topology struct {
 	// asked is called whenever the nodes are asked: about every second, and more often while something is wrong.
 	asked func(now time.Time)
 
-	held candidate // with sentinels, the primary that the snapshot has. Only serve touches it
+	news topologyNews // only serve touches it
+	held candidate    // with sentinels, the primary that the snapshot has. Only serve touches it
 }
 
 func newTopology(cfg *Config, found discovery, changed func(router.Changes)) *topology {
@@ -98,11 +99,20 @@ func (t *topology) serve(ctx context.Context) error {
 	defer cancel()
 	timer := time.NewTimer(promptly)
 	defer timer.Stop()
+	defer t.tellNews(true)
+	settled := time.NewTimer(idle)
+	defer settled.Stop()
 	var suspectUntil, hinted time.Time
 	for {
+		if wait, due := t.news.due(); due {
+			settled.Reset(wait)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-settled.C:
+			t.tellNews(false)
+			continue
 		case take := <-answers:
 			take()
 			continue
@@ -135,8 +145,8 @@ func (t *topology) replace(after *router.Snapshot) {
 	if changes.Empty() {
 		return
 	}
+	t.news.noted(t.snapshot.Load())
 	t.snapshot.Store(after)
-	t.log.Info("redis: topology changed", zap.Int("shards", after.Len()), zap.Int("slots", after.Covered()))
 	t.changed(changes)
 }
 

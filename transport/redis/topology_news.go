@@ -1,0 +1,112 @@
+package redis
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/shardbus/shardbus/router"
+	"go.uber.org/zap"
+)
+
+const (
+	// settledAfter is how long a topology must stay as it is before its change is logged: nodes disagree for a moment.
+	settledAfter = time.Second
+	// toldAfter is after how long a change is logged that does not settle.
+	toldAfter = 10 * time.Second
+)
+
+// topologyNews is what is to be logged of changes of the topology: one line for all that belong together.
+type topologyNews struct {
+	before *router.Snapshot // the topology that was logged last; nil: there is nothing to tell
+	first  time.Time        // when it changed first since
+	last   time.Time
+	times  int
+}
+
+// noted notes a change of a topology that was before.
+func (n *topologyNews) noted(before *router.Snapshot) {
+	now := time.Now()
+	if n.times == 0 {
+		n.before, n.first = before, now
+	}
+	n.last = now
+	n.times++
+}
+
+// due returns in how long the change is to be told, if there is one.
+func (n *topologyNews) due() (time.Duration, bool) {
+	if n.times == 0 {
+		return 0, false
+	}
+	at := n.last.Add(settledAfter)
+	if latest := n.first.Add(toldAfter); latest.Before(at) {
+		at = latest
+	}
+	return max(promptly, time.Until(at)), true
+}
+
+// tellNews logs what changed, if that has settled, or if it is the last chance.
+func (t *topology) tellNews(last bool) {
+	if wait, due := t.news.due(); !due || wait > promptly && !last {
+		return
+	}
+	n := t.news
+	t.news = topologyNews{}
+	after := t.snapshot.Load()
+	fields := []zap.Field{zap.Int("shards", after.Len()), zap.Int("slots", after.Covered()), zap.Int("views", n.times)}
+	changes := router.Diff(n.before, after)
+	if changes.Empty() {
+		t.log.Info("redis: topology changed, and changed back", fields...)
+		return
+	}
+	t.log.Info("redis: topology changed", append(fields, zap.String("what", describeChanges(changes)))...)
+}
+
+// maxNamed is how many nodes of a list are named.
+const maxNamed = 8
+
+// describeChanges says what changed, in one line.
+func describeChanges(c router.Changes) string {
+	var parts []string
+	nodes := func(what string, list []router.Node) {
+		if len(list) == 0 {
+			return
+		}
+		names := make([]string, 0, maxNamed+1)
+		for i, n := range list {
+			if i == maxNamed {
+				names = append(names, fmt.Sprintf("and %d more", len(list)-maxNamed))
+				break
+			}
+			names = append(names, n.Addr)
+		}
+		parts = append(parts, what+" "+strings.Join(names, ", "))
+	}
+	nodes("promoted", c.Promoted)
+	nodes("demoted", c.Demoted)
+	nodes("added", c.Added)
+	nodes("removed", c.Removed)
+	for i, m := range c.Moved {
+		if i == maxNamed {
+			parts = append(parts, fmt.Sprintf("and %d more nodes changed their shard", len(c.Moved)-maxNamed))
+			break
+		}
+		parts = append(parts, fmt.Sprintf("%s went from the shard of %s to that of %s", m.Node.Addr, m.From.Addr, m.To.Addr))
+	}
+	for i, m := range c.Slots {
+		if i == maxNamed {
+			parts = append(parts, fmt.Sprintf("and %d more ranges of slots moved", len(c.Slots)-maxNamed))
+			break
+		}
+		parts = append(parts, fmt.Sprintf("slots %d-%d: %s to %s", m.Slots.From, m.Slots.To, nameOf(m.From), nameOf(m.To)))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func nameOf(n router.Node) string {
+	if n.Addr == "" {
+		return "nobody"
+	}
+	return n.Addr
+}
