@@ -172,7 +172,9 @@ func talk(conn net.Conn, answers map[string]string) {
 			words[i] = line()
 		}
 		answer, ok := answers[strings.ToUpper(words[0])]
-		if !ok {
+		if n == 1 && strings.HasSuffix(words[0], "SPUBLISH") || n == 1 && strings.HasSuffix(words[0], "SSUBSCRIBE") {
+			answer = "-ERR wrong number of arguments\r\n" // Open asks whether there is such a command
+		} else if !ok {
 			answer = "+OK\r\n"
 		}
 		if _, err := conn.Write([]byte(answer)); err != nil {
