@@ -1,6 +1,9 @@
 package redis
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // fewBounces is how many times in a row a stream may be sent to another node before it goes on in a moment only: nodes may
 // disagree for a while.
@@ -39,7 +42,7 @@ func (o *outbox) redirectLocked(l *lane, slot int, to string) {
 	}
 }
 
-// endDetours ends those that led nowhere.
+// endDetours ends those that led nowhere, and the rests of streams that were sent around in circles.
 func (o *outbox) endDetours(now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -52,6 +55,18 @@ func (o *outbox) endDetours(now time.Time) {
 			o.goHomeLocked(s)
 		}
 	}
+	for s := range o.mu.resting {
+		if !now.Before(s.rest) {
+			o.wakeLocked(s)
+		}
+	}
+}
+
+// wakeLocked ends the rest of a stream.
+func (o *outbox) wakeLocked(s *stream) {
+	delete(o.mu.resting, s)
+	s.rest = time.Time{}
+	s.lane.enlist(s)
 }
 
 // endDetours ends those of all outboxes.
@@ -62,12 +77,46 @@ func (t *Transport) endDetours(now time.Time) {
 	}
 }
 
-// bounces reports whether a stream of which nothing is in flight any more is sent from one node to the other and back.
-func (s *stream) bounces() bool {
+// bounces returns for how long a stream of which nothing is in flight any more is to be left alone because nodes send it
+// from one to the other and back, or to themselves: longer each time, so that nodes that never agree are not run hot.
+func (s *stream) bounces() time.Duration {
 	if !s.moved {
-		return false
+		return 0
 	}
 	s.moved = false
 	s.bounced++
-	return s.bounced > fewBounces
+	if s.bounced <= fewBounces {
+		return 0
+	}
+	return min(stirEvery<<min(s.bounced-fewBounces-1, 16), longestRest)
+}
+
+// longestRest is for how long a stream is left alone at most. A new topology ends it.
+const longestRest = 250 * time.Millisecond
+
+// wrongWay says what is wrong with a MOVED from the node at addr, in words for who cannot publish or subscribe. Empty: it
+// names another node of the topology, as it should.
+func (t *topology) wrongWay(err error, addr string) string {
+	if judge(err) != moved {
+		return ""
+	}
+	to, ok := movedTo(err, addr)
+	if !ok {
+		return "it names no address to go to: see CLUSTER SLOTS there"
+	}
+	if to == addr {
+		return "it sends us to itself: see CLUSTER SLOTS there, and whether its address is that of one server"
+	}
+	if _, known := t.snapshot.Load().NodeShard(to); !known {
+		return "it sends us to " + to + ", which no node has named: see CLUSTER SLOTS there, and cluster-announce-ip or hostname"
+	}
+	return ""
+}
+
+// explainMoved adds to a MOVED from the node at addr what is wrong with it.
+func (t *topology) explainMoved(err error, addr string) error {
+	if wrong := t.wrongWay(err, addr); wrong != "" {
+		return fmt.Errorf("%w: %s", err, wrong)
+	}
+	return err
 }

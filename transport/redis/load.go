@@ -154,7 +154,7 @@ func (b *load) end(err error, written bool) {
 	failure := b.failure
 	if failure != nil {
 		w.t.topology.suspect()
-		failure = fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(failure))
+		failure = fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.topology.explainMoved(w.t.cfg.explain(failure), w.addr))
 	}
 	switch {
 	case b.lost:

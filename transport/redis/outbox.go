@@ -35,8 +35,9 @@ type outbox struct {
 		bySlot     map[int][]*stream
 		lanes      map[string]*lane // by the primary's address; "": slots that nobody owns
 		detours    map[int]detour   // slots that a MOVED put elsewhere than the snapshot does
-		refuges    *refuges         // nil: events are published at primaries only
-		err        error            // not nil: nothing is taken in
+		resting    map[*stream]struct{}
+		refuges    *refuges // nil: events are published at primaries only
+		err        error    // not nil: nothing is taken in
 	}
 }
 
@@ -50,6 +51,7 @@ func newOutbox(cfg *Config, t *topology) *outbox {
 	o.mu.bySlot = make(map[int][]*stream)
 	o.mu.lanes = make(map[string]*lane)
 	o.mu.detours = make(map[int]detour)
+	o.mu.resting = make(map[*stream]struct{})
 	if cfg.Standby {
 		o.mu.refuges = new(refuges)
 		o.mu.refuges.follow(time.Now(), t.snapshot.Load())
@@ -121,6 +123,9 @@ func (o *outbox) rehome() {
 	defer o.mu.Unlock()
 	clear(o.mu.detours)
 	o.mu.refuges.follow(time.Now(), o.topology.snapshot.Load())
+	for s := range o.mu.resting {
+		o.wakeLocked(s)
+	}
 	for _, streams := range o.mu.bySlot {
 		for _, s := range streams {
 			o.goHomeLocked(s)
@@ -320,6 +325,9 @@ func (o *outbox) settleLocking(l *lane, b *batch, outcomes []outcome, failure er
 			if out.moved {
 				s.moved = true
 				o.redirectLocked(l, s.slot, out.to)
+				if home := o.homeLocked(s.slot); home.writers == 0 {
+					home.lastErr = failure // for who waits there
+				}
 				moved = append(moved, s.slot)
 			}
 			continue
@@ -342,7 +350,12 @@ func (o *outbox) settleLocking(l *lane, b *batch, outcomes []outcome, failure er
 		s.dropSettled()
 		if s.inFlight == 0 {
 			s.stalled = false
-			stirred = s.bounces() || stirred
+			if rest := s.bounces(); rest > suspectPoll { // the next question about the topology ends it, or one after that
+				s.rest = now.Add(rest)
+				o.mu.resting[s] = struct{}{}
+			} else {
+				stirred = stirred || rest > 0
+			}
 		}
 		s.prune()
 		s.refloor()

@@ -107,6 +107,7 @@ type reader struct {
 	probe *probe
 
 	later []int     // slots to be looked at again when the timer fires
+	sent  int       // how many times in a row we were sent elsewhere, in vain
 	told  time.Time // when it was logged last that a channel is refused
 }
 
@@ -189,6 +190,7 @@ func (r *reader) send(ctx context.Context, orders []order) (refused []order, del
 	}
 	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
 	defer cancel()
+	inVain := false
 	for i, reply := range r.conn.DoMulti(ctx, commands...) {
 		o, err := orders[i], reply.Error()
 		switch judge(err) {
@@ -200,7 +202,10 @@ func (r *reader) send(ctx context.Context, orders []order) (refused []order, del
 			to, _ := movedTo(err, r.feed.addr)
 			if o.leave || !r.t.registry.redirected(r.feed, o.slot, o.channels, to) {
 				r.retry(o, nil)
-				delay = max(delay, retryMoved)
+				inVain = true
+			}
+			if r.t.topology.wrongWay(err, r.feed.addr) != "" {
+				r.t.registry.note(r.feed.addr, fmt.Errorf("redis: subscribe at %s: %w", r.feed.addr, r.t.topology.explainMoved(err, r.feed.addr)))
 			}
 		case busyNode:
 			r.t.topology.suspect()
@@ -219,7 +224,12 @@ func (r *reader) send(ctx context.Context, orders []order) (refused []order, del
 			delay = max(delay, retryRefused)
 		}
 	}
-	return refused, delay, nil
+	if !inVain {
+		r.sent = 0
+		return refused, delay, nil
+	}
+	r.sent++ // a new topology does not wait for this
+	return refused, max(delay, min(retryMoved<<min(r.sent-1, 16), longestRest)), nil
 }
 
 // tellRefused is how often refused channels are logged. They are tried again every second.

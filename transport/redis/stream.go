@@ -20,12 +20,13 @@ type stream struct {
 	// queue is what was not settled yet, in order. inFlight of it are under way: the first, unless it is stalled.
 	queue    []*item
 	inFlight int
-	ready    bool // listed in lane.ready
-	stalled  bool // something is to be sent again, when nothing is in flight any more
-	leaving  bool // it goes to another lane, when nothing is in flight any more
-	dead     bool // queue has items that nobody waits for
-	moved    bool // a node has said so of the slot, since anything was in flight
-	bounced  int  // how many times in a row
+	ready    bool      // listed in lane.ready
+	stalled  bool      // something is to be sent again, when nothing is in flight any more
+	leaving  bool      // it goes to another lane, when nothing is in flight any more
+	dead     bool      // queue has items that nobody waits for
+	moved    bool      // a node has said so of the slot, since anything was in flight
+	bounced  int       // how many times in a row
+	rest     time.Time // nothing is taken before; zero: it does not rest. outbox.mu.resting lists it
 
 	assigned uint64         // the last number given out
 	born     time.Time      // when number 1 was
@@ -95,7 +96,7 @@ func (s *stream) hasten(now time.Time) {
 }
 
 // held reports whether nothing is to be taken.
-func (s *stream) held() bool { return s.stalled || s.leaving }
+func (s *stream) held() bool { return s.stalled || s.leaving || !s.rest.IsZero() }
 
 // number gives an item that is about to be written its number.
 func (s *stream) number(it *item, now time.Time) {

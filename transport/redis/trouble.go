@@ -20,6 +20,13 @@ func (t *Transport) failedAt(ctx context.Context, err error) {
 	}
 }
 
+// note notes what is wrong at addr, for who waits for channels there and gives up.
+func (r *registry) note(addr string, err error) {
+	r.lock()
+	defer r.mu.Unlock()
+	r.mu.trouble[addr] = err
+}
+
 // unreachable notes why the server at addr cannot be reached, and tells those who wait for channels there if waiting
 // does not help.
 func (r *registry) unreachable(addr string, err error) {
