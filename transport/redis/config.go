@@ -35,8 +35,9 @@ const (
 // Config says where the servers are and bounds what the transport uses. Only Addrs is required, or Sentinel instead.
 type Config struct {
 	// Addrs are start addresses, host:port each. Of a cluster any of its nodes will do; the others are found. Of
-	// standalone servers the first that answers is used. A host alone gets port 6379. Required without Sentinel, and
-	// empty with it.
+	// standalone servers the one is used that says that it is the primary: they are names of one primary and its replicas,
+	// and when it becomes a replica, or is lost, the one that is the primary then. A name is looked up anew for each
+	// connection. A host alone gets port 6379. Required without Sentinel, and empty with it.
 	Addrs []string
 
 	// Sentinel says which sentinels know the primary. Zero: there are none.
