@@ -18,6 +18,7 @@
 //
 //	topology    asks the nodes who owns which slot, and keeps the newest answer of all        (topology, topology_news, asker, watch, claims)
 //	            or the sentinels who the primary is                                           (sentinel, sentinel_watch, sentinel_view)
+//	            or standalone servers which of them is the primary                            (lone, lone_watch, role)
 //	logins      keeps the open connections logged in                                          (credentials, logins)
 //	health      knows what is connected, and warns of primaries that stay away                 (health)
 //	shards      keeps two children running for each primary                                   (shards)
@@ -28,6 +29,7 @@
 //	    silence asks a server that says nothing whether it lives                               (silence)
 //	  link      what the writer and the reader of a shard do for each other                   (link)
 //	  courier   sends control documents beside the events, on the writer's connection        (courier)
+//	guard       stands between rueidis and a server, and has said HELLO before                (handshake, guard, dues, internal/resp)
 //	registry    what shall be subscribed, and where it is                                      (registry, slots, channel)
 //	  entering  Subscribe calls line up for it, and wait until their channels have come       (subscribe, entering, await)
 //	copies      with Config.Standby, the same channels at the replicas                          (copies)
