@@ -28,8 +28,8 @@ var ErrTimeout = errors.New("handler timed out")
 // is left as it is.
 //
 // A handler that ignores its context runs on. Timeout's error then says for how long it
-// did, if that was a tenth of d, and 100 ms, or more. While it runs, and where it returns
-// nil or an error of its own in the end, bus.Config.SlowHandler tells of it.
+// did, if that was a tenth of d, and 100 ms, or more. Nothing tells of it while it runs,
+// or where it returns nil or an error of its own in the end.
 //
 // A batch has one deadline for all its events, which begins with the first of them that
 // enters it: either all of them have timed out, or none.
