@@ -136,7 +136,7 @@ func (b *Bus) Ready(ctx context.Context) error {
 	if ctx == nil {
 		return fail(ErrNilContext)
 	}
-	again := time.NewTimer(0)
+	again := time.NewTimer(readySoon)
 	defer again.Stop()
 	for wait := readySoon; ; wait = min(2*wait, readyAtMax) {
 		h := b.Health()

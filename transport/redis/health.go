@@ -101,8 +101,7 @@ func (h *health) forget(wanted func(addr string) bool) {
 }
 
 // Health says what does not work: each primary that has slots and is not connected for publishing and for subscribing, or
-// where a channel is not confirmed, and slots that have no primary. It takes as long as there are channels, about a
-// microsecond for 20 of them.
+// where a channel is not confirmed, and slots that have no primary. It looks at each channel once.
 func (t *Transport) Health() transport.Health {
 	t.mu.Lock()
 	serving := t.serving
