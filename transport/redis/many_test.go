@@ -60,7 +60,7 @@ func longest(t *testing.T, outcomes []outcome) (took time.Duration) {
 // hellos counts the greetings that were sent.
 func hellos(c *fakecluster.Cluster) (n int) {
 	for _, call := range c.CommandLog() {
-		if strings.EqualFold(call.Args[0], "SPUBLISH") && strings.HasSuffix(call.Args[1], ":hello") {
+		if len(call.Args) > 1 && strings.EqualFold(call.Args[0], "SPUBLISH") && strings.HasSuffix(call.Args[1], ":hello") {
 			n++
 		}
 	}

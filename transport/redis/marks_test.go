@@ -17,7 +17,7 @@ import (
 // marksOf counts the watermarks that were published.
 func marksOf(c *fakecluster.Cluster) (n int) {
 	for _, call := range c.CommandLog() {
-		if strings.EqualFold(call.Args[0], "SPUBLISH") && strings.HasSuffix(call.Args[1], ":watermarks") {
+		if len(call.Args) > 1 && strings.EqualFold(call.Args[0], "SPUBLISH") && strings.HasSuffix(call.Args[1], ":watermarks") {
 			n++
 		}
 	}
