@@ -84,8 +84,9 @@ type Config struct {
 	// fail-over. Zero: 15 s.
 	PublishTimeout time.Duration
 
-	// CommandTimeout bounds dialling, and each pipeline from its writing to its last reply. A server that is silent for
-	// as long counts as failed. Zero: 1 s.
+	// CommandTimeout bounds dialling, and for how long nothing may move on a publisher's connection: no byte of the oldest
+	// pipeline leaves, and no reply comes. Then the server counts as failed. How long a pipeline takes in all does not
+	// count: a large event may take its time on a slow link, within PublishTimeout. Zero: 1 s.
 	CommandTimeout time.Duration
 
 	// QueueEvents and QueueBytes bound what waits to be accepted by one shard; beyond it Publish blocks. Zero: 8192
@@ -111,7 +112,7 @@ type Config struct {
 	// have it or none. It needs a cluster, replicas, and Repair, which still gives completeness and order. False: off.
 	Standby bool
 
-	// StandbyAfter is how long, with Standby, a primary may take for a pipeline before a replica is tried. It is about the
+	// StandbyAfter is how long, with Standby, nothing may move on the connection to a primary before a replica is tried. It is about the
 	// largest hole that a primary makes that hangs. Zero: 250 ms. At least 10 ms; beyond CommandTimeout it is that.
 	StandbyAfter time.Duration
 

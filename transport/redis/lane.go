@@ -11,6 +11,9 @@ type lane struct {
 	addr    string
 	streams map[streamKey]*stream
 	ready   []*stream // have items to take
+	later   []*stream // likewise, a large one first: each goes in a pipeline of its own, in turn with the others
+	large   int       // bytes of the large events in flight
+	turn    bool      // it is a large one's
 	events  int       // queued or in flight
 	aloft   int       // of events, those in flight
 	bytes   int
@@ -52,7 +55,8 @@ func (l *lane) remove(s *stream) {
 	}
 	if s.ready {
 		s.ready = false
-		l.ready = slices.DeleteFunc(l.ready, func(r *stream) bool { return r == s })
+		is := func(r *stream) bool { return r == s }
+		l.ready, l.later = slices.DeleteFunc(l.ready, is), slices.DeleteFunc(l.later, is)
 	}
 	l.note()
 }
@@ -74,6 +78,38 @@ func (l *lane) list(s *stream) (fresh bool) {
 	return fresh
 }
 
+// A large event takes long on a slow connection, and what is written behind it waits. So only so many bytes of large ones
+// are in flight at a time, or one event: others go between them.
+const (
+	largeEvent  = 64 << 10
+	largeAtOnce = 1 << 20
+)
+
+// isLarge reports whether an event is one.
+func (it *item) isLarge() bool { return it.size >= largeEvent }
+
+// holds reports whether a large event waits until others have landed.
+func (l *lane) holds(it *item) bool { return l.large > 0 && l.large+it.size > largeAtOnce }
+
+// nextLarge returns the stream whose large event goes next; nil if none may.
+func (l *lane) nextLarge() *stream {
+	for len(l.later) > 0 {
+		s := l.later[0]
+		s.ready = len(s.queue) > s.inFlight && !s.held()
+		switch {
+		case !s.ready:
+		case !s.queue[s.inFlight].isLarge():
+			l.ready = append(l.ready, s)
+		case l.holds(s.queue[s.inFlight]):
+			return nil
+		default:
+			return s
+		}
+		l.later = slices.Delete(l.later, 0, 1)
+	}
+	return nil
+}
+
 // dropReady takes the first n off ready.
 func (l *lane) dropReady(n int) {
 	k := copy(l.ready, l.ready[n:])
@@ -83,7 +119,12 @@ func (l *lane) dropReady(n int) {
 }
 
 func (l *lane) note() {
-	l.listed.Store(int32(len(l.ready)))
+	large := l.nextLarge() != nil
+	listed := len(l.ready)
+	if large {
+		listed++
+	}
+	l.listed.Store(int32(listed))
 	l.waiting.Store(int64(l.events - l.aloft))
 }
 

@@ -243,8 +243,11 @@ func (o *outbox) take(l *lane, b *batch) {
 	b.items, b.streams = b.items[:0], b.streams[:0]
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	bytes, done := 0, 0
 	now := time.Now()
+	if l.turn && l.takeLarge(b, now) {
+		return
+	}
+	bytes, done := 0, 0
 	for _, s := range l.ready {
 		if len(b.items) == batchEvents || bytes >= batchBytes {
 			break
@@ -255,28 +258,66 @@ func (o *outbox) take(l *lane, b *batch) {
 			continue
 		}
 		s.prune()
-		before := len(b.items)
+		n := 0
 		for _, it := range s.queue[s.inFlight:] {
-			if len(b.items) == batchEvents || bytes > 0 && bytes+it.size > batchBytes {
+			if len(b.items) == batchEvents || bytes > 0 && bytes+it.size > batchBytes || it.isLarge() {
 				break
 			}
-			s.number(it, now)
+			l.takeItem(s, it, b, now)
 			bytes += it.size
-			it.flying = true
-			b.items = append(b.items, it)
+			n++
 		}
-		if n := len(b.items) - before; n > 0 {
-			s.inFlight += n
-			l.aloft += n
+		if s.inFlight += n; n > 0 {
 			b.streams = append(b.streams, s)
 		}
-		if s.inFlight < len(s.queue) { // behind the others
+		switch {
+		case s.inFlight == len(s.queue):
+			continue
+		case s.queue[s.inFlight].isLarge():
 			s.ready = true
-			l.ready = append(l.ready, s)
-			break
+			l.later = append(l.later, s)
+			continue
 		}
+		s.ready = true // behind the others
+		l.ready = append(l.ready, s)
+		break
 	}
+	l.turn = true
 	l.dropReady(done)
+	if len(b.items) == 0 {
+		l.takeLarge(b, now)
+	}
+}
+
+// takeItem takes the next item of a stream, and gives it its number.
+func (l *lane) takeItem(s *stream, it *item, b *batch, now time.Time) {
+	s.number(it, now)
+	it.flying = true
+	b.items = append(b.items, it)
+	l.aloft++
+}
+
+// takeLarge takes the large event that goes next, alone, and reports whether one may.
+func (l *lane) takeLarge(b *batch, now time.Time) bool {
+	s := l.nextLarge()
+	for s != nil && s.queue[s.inFlight].dead {
+		s.prune()
+		s = l.nextLarge()
+	}
+	if l.turn = false; s == nil {
+		return false
+	}
+	it := s.queue[s.inFlight]
+	l.takeItem(s, it, b, now)
+	b.streams = append(b.streams, s)
+	l.large += it.size
+	s.inFlight++
+	l.later = slices.Delete(l.later, 0, 1)
+	if s.ready = len(s.queue) > s.inFlight; s.ready { // behind the others
+		l.ready = append(l.ready, s)
+	}
+	l.note()
+	return true
 }
 
 // outcome is what became of one item of a batch.
@@ -311,6 +352,9 @@ func (o *outbox) settleLocking(l *lane, b *batch, outcomes []outcome, failure er
 		out, s := &outcomes[i], it.stream
 		it.flying = false
 		s.inFlight--
+		if it.isLarge() {
+			l.large -= it.size
+		}
 		if out.again && o.mu.err != nil {
 			*out = outcome{err: o.mu.err}
 		}
@@ -379,6 +423,7 @@ func (o *outbox) settleLocking(l *lane, b *batch, outcomes []outcome, failure er
 			}
 		}
 	}
+	l.note()
 	l.makeRoom()
 	return deserted, stirred
 }

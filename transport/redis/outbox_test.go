@@ -65,6 +65,9 @@ func TestOutboxKeepsOrder(t *testing.T) {
 				if it.dead {
 					t.Fatal("an abandoned event is written")
 				}
+				if it.isLarge() && len(b.items) > 1 {
+					t.Fatal("others wait for a large event's answer")
+				}
 				if before, seen := last[it.stream]; seen && it.seq <= before {
 					t.Fatalf("%s: %d is written behind %d", it.channel, it.seq, before)
 				} else if !seen {
@@ -76,8 +79,19 @@ func TestOutboxKeepsOrder(t *testing.T) {
 				}
 				last[it.stream] = it.seq
 			}
+			l := o.lane(addr)
+			if large := l.large; large > largeAtOnce+900<<10 || large < 0 {
+				t.Fatalf("%d bytes of large events are in flight", large)
+			}
 			if len(b.items) > 0 {
 				flights[addr] = append(flights[addr], b)
+			}
+			for _, s := range l.streams {
+				for _, it := range s.queue[s.inFlight:] {
+					if len(flights[addr]) == 0 && !s.held() && !it.dead {
+						t.Fatal("an event is not written, and nothing is in flight")
+					}
+				}
 			}
 		}
 		step := func() {
@@ -87,7 +101,8 @@ func TestOutboxKeepsOrder(t *testing.T) {
 				c := new(callPool).get(make([]transport.Result, rapid.IntRange(1, 3).Draw(t, "events")))
 				for i := range c.items {
 					channel := fmt.Sprint(rapid.IntRange(0, 2).Draw(t, "channel"))
-					c.items[i] = item{env: &transport.Envelope{Publisher: "p"}, route: route{channel: channel, slot: int(channel[0] - '0')}, call: c, index: i, size: 10}
+					c.items[i] = item{env: &transport.Envelope{Publisher: "p"}, route: route{channel: channel, slot: int(channel[0] - '0')}, call: c, index: i}
+					c.items[i].size = rapid.SampledFrom([]int{10, 10, largeEvent, 900 << 10}).Draw(t, "size")
 				}
 				_, next, space, err := o.push(c, 0)
 				if err != nil {
@@ -123,7 +138,7 @@ func TestOutboxKeepsOrder(t *testing.T) {
 			for len(flights[addr]) > 0 {
 				finish(addr)
 			}
-			if l := o.lane(addr); l.events != 0 || l.bytes != 0 || l.aloft != 0 {
+			if l := o.lane(addr); l.events != 0 || l.bytes != 0 || l.aloft != 0 || l.large != 0 {
 				t.Fatalf("%s: %d events, %d bytes are left", addr, l.events, l.bytes)
 			}
 		}
