@@ -43,7 +43,7 @@ func (u *uplink) pass(n int) {
 	u.free = u.free.Add(time.Duration(n) * time.Second / time.Duration(u.rate))
 	wait := u.free.Sub(now)
 	u.mu.Unlock()
-	time.Sleep(wait)
+	<-time.After(wait)
 }
 
 type uplinked struct {
