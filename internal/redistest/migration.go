@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 )
 
 // A Migration is a slot on its way from one primary to another, taken step by
@@ -39,10 +41,28 @@ func (c *Cluster) beginMoves(ctx context.Context, from, to *Server, slots []int)
 	if fromID == "" || toID == "" {
 		return errForeign(to)
 	}
-	if err := to.all(ctx, setSlots(slots, "IMPORTING", fromID)...); err != nil {
+	if err := to.setSlots(ctx, slots, "IMPORTING", fromID); err != nil {
 		return err
 	}
-	return from.all(ctx, setSlots(slots, "MIGRATING", toID)...)
+	return from.setSlots(ctx, slots, "MIGRATING", toID)
+}
+
+// setSlots sends CLUSTER SETSLOT for each of the slots. From Valkey 8 on a
+// primary has its replicas carry it out first, and says NOREPLICAS if they do
+// not within 2 s: then it is sent again, until ctx ends.
+func (s *Server) setSlots(ctx context.Context, slots []int, how ...string) error {
+	for {
+		err := s.all(ctx, setSlots(slots, how...)...)
+		var reply ReplyError
+		if !errors.As(err, &reply) || !strings.HasPrefix(string(reply), "NOREPLICAS") {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		case <-time.After(pollInterval):
+		}
+	}
 }
 
 // setSlots returns a CLUSTER SETSLOT for each of the slots.
@@ -84,7 +104,7 @@ func (c *Cluster) endMoves(ctx context.Context, from, to *Server, slots []int) e
 	}
 	primaries = slices.DeleteFunc(primaries, func(s *Server) bool { return s == from || s == to })
 	for _, s := range append([]*Server{to, from}, primaries...) {
-		if err := s.all(ctx, setSlots(slots, "NODE", c.ID(to))...); err != nil {
+		if err := s.setSlots(ctx, slots, "NODE", c.ID(to)); err != nil {
 			return err
 		}
 	}
@@ -95,15 +115,15 @@ func (c *Cluster) endMoves(ctx context.Context, from, to *Server, slots []int) e
 // keys that have moved, and marks the slot as stable at both ends. Until they
 // are back those keys seem to be missing.
 func (m *Migration) Cancel(ctx context.Context) error {
-	stable := setSlots([]int{m.slot}, "STABLE")
+	slot := []int{m.slot}
 	// First the source: a migrating one refuses to take keys.
-	if err := m.from.all(ctx, stable...); err != nil {
+	if err := m.from.setSlots(ctx, slot, "STABLE"); err != nil {
 		return err
 	}
 	if _, err := moveKeys(ctx, m.to, m.from, m.slot, 0); err != nil {
 		return err
 	}
-	return m.to.all(ctx, stable...)
+	return m.to.setSlots(ctx, slot, "STABLE")
 }
 
 // moveBatch is how many keys are moved by one command, and how many slots are
