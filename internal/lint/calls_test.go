@@ -15,8 +15,9 @@ var rootContexts = map[string]string{
 
 // sleepers are the tests that may sleep outside a synctest bubble, with the reason.
 var sleepers = map[string]string{
-	"transport/redis/fault_test.go":  "servers are real processes: the length of a fault is real time",
-	"transport/redis/helper_test.go": "it polls real servers, which know no bubble",
+	"transport/redis/fault_test.go":        "servers are real processes: the length of a fault is real time",
+	"internal/redistest/migration_test.go": "likewise",
+	"transport/redis/helper_test.go":       "it polls real servers, which know no bubble",
 }
 
 // testSupport holds code that only tests use: it may begin contexts.
