@@ -225,10 +225,17 @@ func (in *intake[T]) ask(ctx context.Context, c *cell[T]) (id ident, routed bool
 	in.mu.Lock()
 	routed = len(in.mu.subs) > 0
 	in.mu.Unlock()
+	if p := (producer{ctx: ctx}); !routed && p.refusedBy(in.bus) {
+		if err := p.admit(in.bus); err != nil {
+			return id, false, &Error{Op: "ask", Topic: in.topic.info.name, Err: err}
+		}
+	}
 	if !routed {
 		return id, false, nil
 	}
-	return id, true, in.publish(ctx, c, id, nil, nil)
+	var receipt Receipt // the last subscription may leave while this waits for its room
+	err = in.publish(ctx, c, id, nil, &receipt)
+	return id, receipt.Receivers > 0, err
 }
 
 // askers is a topic's free list of *asker[R]. It is the topic's own, and no

@@ -58,6 +58,10 @@ func (h *handover[T]) over() bool {
 func (l *lane[T]) doneWith(mark uint64, key *string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.mu.cut { // what waited is abandoned
+		_, running := l.cursorLocked()
+		return !running && !l.mu.retrying && l.mu.inHand == 0
+	}
 	if l.lossy {
 		box := &l.mu.box
 		if box.gone() < mark || box.running && box.ran <= mark {

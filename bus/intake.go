@@ -329,19 +329,23 @@ func (in *intake[T]) deliver(env *transport.Envelope) {
 		return // the bus is leaving; only what its own handlers publish it still takes
 	}
 	if !in.strange(env) {
-		in.enter(env)
+		in.enter(env, false)
 	} else if !in.welcome(env) {
 		in.overflowed(env)
 	}
 }
 
-// enter offers an envelope to every subscription.
-func (in *intake[T]) enter(env *transport.Envelope) {
+// enter offers an envelope to every subscription; foreign says that it comes out of the
+// queue of strangers.
+func (in *intake[T]) enter(env *transport.Envelope, foreign bool) {
 	hash := keyHash(env.Key)
 	c := cell[T]{head: head{env: env}}
 	lost := false
 	var overflow []*subscription[T]
 	in.mu.Lock()
+	if foreign {
+		in.mu.strangers.inHand = nil
+	}
 	if in.bus.state.Load() == stateClosed {
 		in.mu.Unlock()
 		return

@@ -95,6 +95,10 @@ type lane[T any] struct {
 		box      lossy[T]
 		retrying bool // a parked delivery runs
 		inHand   int  // events of the lot
+		// cut says that what waited was abandoned: of a log all from the position cutAt on,
+		// and whatever is parked. See abandon.go.
+		cut   bool
+		cutAt uint64
 		// firstInHand is the number of the first of them in the order in which they
 		// entered; noneInHand if they come out of the parking.
 		firstInHand uint64
@@ -308,7 +312,7 @@ func (l *lane[T]) doChore() {
 
 // close ends the lane: what waits is abandoned.
 func (l *lane[T]) close() {
-	l.sub.abandonQueue(l)
+	l.letGo()
 	if a := l.sub.attendant; a != nil {
 		a.end(l.index)
 	}

@@ -27,7 +27,10 @@ func (l *lane[T]) handleReady() outcome {
 					return out
 				}
 			}
-			c = l.take()
+			if c = l.take(); c != nil && !l.lossy && l.ctl.Load()&ctlClosing != 0 {
+				l.abandonTaken(c)
+				continue
+			}
 		} else if !l.stream() {
 			continue // something came up
 		}
@@ -65,6 +68,10 @@ func (l *lane[T]) stream() (dry bool) {
 			}
 			if l.reader.Take() >= l.wait.wakeAt.Load() {
 				l.wakeWaiters()
+			}
+			if l.ctl.Load()&ctlClosing != 0 { // asked again, after Take: see abandonTaken
+				l.abandonTaken(&cells[i])
+				return false
 			}
 			err := l.handle(&cells[i])
 			if err != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -317,15 +319,48 @@ func (c chaos) end(b *bus.Bus, subs *list[*bus.Subscription], r *record) (whole 
 		return false
 	case "drain", "hasty drain":
 		for _, sub := range subs.get() {
-			err = errors.Join(err, sub.Drain(ctx))
+			drainErr := sub.Drain(ctx)
+			r.agree(drainErr, sub)
+			err = errors.Join(err, drainErr)
 		}
 	default:
 		err = b.Shutdown(ctx)
+		r.agree(err, subs.get()...)
 	}
 	if err != nil && (timeout == time.Hour || !errors.Is(err, context.DeadlineExceeded)) {
 		r.problem("%s: %v", c.ending, err)
 	}
 	return err == nil
+}
+
+// abandonedIn are the numbers in the text of an end whose context ended first.
+var abandonedIn = regexp.MustCompile(`(?:abandoned (\d+) events|(\d+) events abandoned)(?:, (\d+) still running)?`)
+
+// agree checks that the error of an abrupt end and the ledger say the same: nothing waits
+// any more, and only what still ran may have changed its place since.
+func (r *record) agree(err error, subs ...*bus.Subscription) {
+	var st bus.Stats
+	for _, sub := range subs {
+		one := sub.Stats()
+		st.Queued += one.Queued
+		st.Parked += one.Parked
+		st.Abandoned += one.Abandoned
+	}
+	if !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "everything") {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	numbers := abandonedIn.FindStringSubmatch(err.Error())
+	if numbers == nil {
+		r.problem("no numbers in %v", err)
+		return
+	}
+	abandoned, _ := strconv.ParseUint(numbers[1]+numbers[2], 10, 64)
+	running, _ := strconv.ParseUint("0"+numbers[3], 10, 64)
+	if st.Queued+st.Parked > 0 || st.Abandoned < abandoned || st.Abandoned > abandoned+running {
+		r.problem("%v\nand the ledger has %d queued, %d parked, %d abandoned", err, st.Queued, st.Parked, st.Abandoned)
+	}
 }
 
 func (c chaos) verify(r *record, subs []*bus.Subscription, whole bool) []string {

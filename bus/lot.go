@@ -138,6 +138,10 @@ func (b *lot[T]) take(n int) bool {
 	l := b.lane
 	l.sampleDepth()
 	l.mu.Lock()
+	if l.mu.cut {
+		l.mu.Unlock()
+		return false
+	}
 	first := uint64(0) // as long as none has entered the mailbox
 	for len(b.items) < n {
 		c := b.nextLocked()
@@ -244,7 +248,7 @@ func (b *lot[T]) takeDue() bool {
 	n := l.sub.opts.batchSize
 	l.mu.Lock()
 	l.mu.firstInHand = noneInHand
-	for len(b.items) < n {
+	for len(b.items) < n && !l.mu.cut {
 		g := l.mu.parking.pop(now)
 		if g == nil {
 			break

@@ -137,17 +137,21 @@ func (p *parking[T]) nextDue() (time.Time, bool) {
 	return p.heap[0].due, true
 }
 
+// each calls f with every event that waits.
+func (p *parking[T]) each(f func(c *cell[T])) {
+	for _, g := range p.heap {
+		f(&g.first)
+	}
+	for _, g := range p.byKey { // the one that is being run is not in the heap
+		g.behind.Each(func(e *parkedEvent[T]) { f(&e.c) })
+	}
+}
+
 // clear forgets everything, gives each event to f first, and returns how many
 // they were.
 func (p *parking[T]) clear(f func(c *cell[T])) int {
 	n := p.n
-	for _, g := range p.heap {
-		f(&g.first)
-		var e parkedEvent[T]
-		for g.behind.Pop(&e) {
-			f(&e.c)
-		}
-	}
+	p.each(f)
 	*p = parking[T]{}
 	return n
 }
@@ -264,7 +268,10 @@ func (l *lane[T]) runDue() bool {
 	l.rest()
 	now := time.Now()
 	l.mu.Lock()
-	g := l.mu.parking.pop(now)
+	var g *parkedKey[T]
+	if !l.mu.cut {
+		g = l.mu.parking.pop(now)
+	}
 	l.mu.retrying = g != nil
 	l.mu.Unlock()
 	if g == nil {

@@ -189,5 +189,9 @@ func (l *lane[T]) cursorLocked() (taken uint64, running bool) {
 	if l.lossy {
 		return l.mu.box.taken, l.mu.box.running
 	}
-	return l.reader.Cursor()
+	taken, running = l.reader.Cursor()
+	if l.mu.cut && taken > l.mu.cutAt { // too late: it was abandoned before
+		return l.mu.cutAt, false
+	}
+	return taken, running
 }

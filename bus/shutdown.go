@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,10 +18,11 @@ import (
 // published; of others it takes no events any more. It returns nil when all that
 // is done and nothing of the bus runs any more.
 //
-// When ctx ends first, handler contexts are cancelled, what was not handled is
-// abandoned, what had not come back from the transport is a Gap at each
-// subscription, with the reason Ended, and the error says how much of which
-// subscription, and which handlers still run. From a handler of this bus Shutdown is ErrWouldDeadlock.
+// When ctx ends first, handler contexts are cancelled, what waits is abandoned at
+// once, what had not come back from the transport is a Gap at each subscription, with
+// the reason Ended, and the error says how much of which subscription, and which
+// handlers still run: the same as Stats, where those are running until they return.
+// From a handler of this bus Shutdown is ErrWouldDeadlock.
 //
 // Shutdown and Close may be called more than once and together; each call
 // returns when the bus has ended, or its own bound is reached.
@@ -40,21 +40,25 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 	for _, s := range subs {
 		s.Resume()
 	}
-	err := b.settled.wait(ctx, b.quiet)
-	if err != nil && b.quiet() { // what was handled by now was handled in time
+	endIfQuiet := func() bool { return b.enterClosed(true) }
+	err := b.settled.wait(ctx, endIfQuiet)
+	if err != nil && endIfQuiet() {
 		err = nil
 	}
-	if err == nil {
-		if left := b.end(); left != "" {
-			return &Error{Op: "shutdown", Err: ErrClosed, Detail: "the transport was closed: " + left}
-		}
+	notBack := b.end()
+	left, text := describeLeft(subs)
+	switch {
+	case err == nil && notBack != "":
+		return &Error{Op: "shutdown", Err: ErrClosed, Detail: "the transport was closed: " + notBack}
+	case err == nil, left == 0 && b.transport == nil: // what was handled by now was handled in time
 		for _, s := range subs {
 			if err := s.awaitEnd(ctx); err != nil {
 				return &Error{Op: "shutdown", Topic: s.info.name, Subscription: s.name, Err: err,
 					Detail: "everything was handled, but actors have not stopped"}
 			}
 		}
-		if err = b.awaitWork(ctx); err == nil && b.cut.Load() && !ended {
+		err := b.awaitWork(ctx)
+		if left, _ = describeLeft(subs); err == nil && left > 0 && b.cut.Load() && !ended {
 			return &Error{Op: "shutdown", Err: ErrClosed, Detail: "the bus was ended meanwhile, and events were abandoned"}
 		}
 		if err == nil {
@@ -62,20 +66,21 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 		}
 		return &Error{Op: "shutdown", Err: err, Detail: "everything was handled, but " + b.stillWorking()}
 	}
-	abandoned := describePending(subs)
-	var detail []string
-	if left := b.end(); left != "" {
-		detail = append(detail, left)
+	if left == 0 {
+		text = "abandoned nothing, but a handler or a Publish had not returned"
+		if notBack != "" {
+			text = ""
+		}
 	}
-	if abandoned != "" || len(detail) == 0 {
-		detail = append([]string{"abandoned " + cmp.Or(abandoned, "nothing, but a Publish had not returned")}, detail...)
+	if notBack != "" && text != "" {
+		text += "; "
 	}
-	return &Error{Op: "shutdown", Err: err, Detail: strings.Join(detail, "; ")}
+	return &Error{Op: "shutdown", Err: err, Detail: text + notBack}
 }
 
 // Close ends the bus abruptly: handler contexts are cancelled, what waits is
-// abandoned, and counted so; what of the bus's own events had not come back from a
-// transport is a Gap. It waits up to Config.Grace for handlers that run;
+// abandoned at once, and counted so; what of the bus's own events had not come back from
+// a transport is a Gap. It waits up to Config.Grace for handlers that run;
 // the error names those that run on. Inside a handler it works, but waits for
 // that handler in vain.
 func (b *Bus) Close() error {
@@ -114,15 +119,11 @@ func (b *Bus) beginDraining() {
 // end stops every subscription and the transport, without waiting. left says what of the bus's own
 // events had not come back from the transport; each subscription was told of it as a Gap.
 func (b *Bus) end() (left string) {
-	if b.state.Load() != stateClosed && !b.quiet() {
-		b.cut.Store(true)
-	}
-	b.mu.Lock()
-	if b.state.Swap(stateClosed) != stateClosed {
-		close(b.closed)
-	}
-	b.mu.Unlock()
+	b.enterClosed(false)
 	left = b.closeLoopbacks()
+	for _, t := range b.allTopics() {
+		t.abandonForeign()
+	}
 	for _, s := range b.subscriptions() {
 		s.stop(nil)
 	}
@@ -160,24 +161,50 @@ func (b *Bus) stillWorking() string {
 }
 
 // quiet tells whether nothing is pending on the whole bus. With every intake
-// locked no event can move, and a handler that might publish shows as pending:
-// what is quiet now stays quiet.
+// locked no event can move, and a handler that might publish shows as pending.
 func (b *Bus) quiet() bool {
+	defer b.lockTopics()()
+	return b.quietLocked()
+}
+
+// enterClosed closes the bus to everybody, if it is not closed yet; with onlyIfQuiet
+// only when nothing is pending, and at the same moment, so that nobody publishes in
+// between. It reports whether nothing was pending.
+func (b *Bus) enterClosed(onlyIfQuiet bool) (quiet bool) {
+	defer b.lockTopics()()
+	quiet = b.quietLocked()
+	if (quiet || !onlyIfQuiet) && b.state.Swap(stateClosed) != stateClosed {
+		b.cut.Store(!quiet)
+		close(b.closed)
+	}
+	return quiet
+}
+
+// lockTopics locks every intake, in the order of the topics' names.
+func (b *Bus) lockTopics() (unlock func()) {
 	topics := b.allTopics()
 	for _, t := range topics {
 		t.lock()
 	}
-	busy := false
-	for _, t := range topics {
-		busy = busy || t.busyLocked()
+	return func() {
+		for _, t := range topics {
+			t.unlock()
+		}
 	}
-	for _, t := range topics {
-		t.unlock()
+}
+
+func (b *Bus) quietLocked() bool {
+	for _, t := range b.allTopics() {
+		if t.busyLocked() {
+			return false
+		}
 	}
 	for _, s := range b.leaving() {
-		busy = busy || s.Stats().Pending() > 0
+		if s.engine.busyLocked() {
+			return false
+		}
 	}
-	return !busy
+	return true
 }
 
 // allTopics lists the topics in the order of their names: the order in which
@@ -238,21 +265,28 @@ func (b *Bus) forget(s *Subscription) {
 	delete(b.mu.ending, s)
 }
 
-// describePending says what is pending where.
-func describePending(subs []*Subscription) string {
+// describeLeft says, of subscriptions that were stopped, what was abandoned where, and
+// what still runs, and how much that is.
+func describeLeft(subs []*Subscription) (left uint64, what string) {
 	var parts []string
-	total := uint64(0)
+	abandoned, running := uint64(0), uint64(0)
 	for _, s := range subs {
 		st := s.Stats()
-		if n := st.Pending(); n > 0 {
-			total += n
-			parts = append(parts, fmt.Sprintf("%s/%s %d (%d running)", s.info.name, s.name, n, st.Running))
+		if st.Abandoned+st.Running == 0 {
+			continue
 		}
+		abandoned, running = abandoned+st.Abandoned, running+st.Running
+		part := fmt.Sprintf("%s/%s %d", s.info.name, s.name, st.Abandoned)
+		if st.Running > 0 {
+			part += fmt.Sprintf(" (%d running)", st.Running)
+		}
+		parts = append(parts, part)
 	}
-	if total == 0 {
-		return ""
+	text := fmt.Sprintf("abandoned %d events", abandoned)
+	if running > 0 {
+		text += fmt.Sprintf(", %d still running", running)
 	}
-	return fmt.Sprintf("%d events: %s", total, strings.Join(parts, ", "))
+	return abandoned + running, text + ": " + strings.Join(parts, ", ")
 }
 
 // stillRunning names the subscriptions whose handlers run.

@@ -80,7 +80,7 @@ func TestHastyShutdown(t *testing.T) {
 		defer cancel()
 		began := time.Now()
 		err := b.Shutdown(ctx)
-		requireError(t, err, cause, "shutdown", "abandoned 3 events", "jobs/slow 3", "1 running")
+		requireError(t, err, cause, "shutdown", "abandoned 2 events, 1 still running: jobs/slow 2 (1 running)")
 		if d := time.Since(began); d != time.Minute {
 			t.Errorf("after %v", d)
 		}

@@ -123,13 +123,20 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 		end := l.reader.End()
 		depth = end - taken
 		sum.Accepted += end - l.start
+		if l.mu.cut {
+			depth = 0
+		}
 	}
 	sum.Queued += depth
 	l.sawDepth(int(depth))
 	sum.Deepest = max(sum.Deepest, depth)
 	sum.HighWater = max(sum.HighWater, uint64(l.high.Load()))
 	sum.Queued += uint64(l.inbox.Len())
-	sum.Parked += uint64(l.mu.parking.n)
+	if parked := uint64(l.mu.parking.n); l.mu.cut {
+		sum.Abandoned += parked
+	} else {
+		sum.Parked += parked
+	}
 	sum.Accepted += l.accepted
 	sum.Dropped += l.dropped
 	sum.Handled += l.mu.handled + finished
@@ -152,9 +159,15 @@ func (t *Topic[T]) busyLocked() bool {
 		return true
 	}
 	for s := range t.intake.allLocked() {
-		if st := s.statsLocked(); st.Pending() > 0 {
+		if s.busyLocked() {
 			return true
 		}
 	}
 	return false
+}
+
+// busyLocked tells whether anything of s is pending; the intake's lock is held.
+func (s *subscription[T]) busyLocked() bool {
+	st := s.statsLocked()
+	return st.Pending() > 0
 }

@@ -20,7 +20,8 @@ import (
 type strangers struct {
 	queue   mailbox.Ring[*transport.Envelope]
 	bytes   int
-	working bool // the goroutine runs, and may hold an envelope
+	working bool                // the goroutine runs
+	inHand  *transport.Envelope // that it looks at, or nil
 }
 
 // strange tells whether env must be decoded before a lane can be chosen.
@@ -48,15 +49,16 @@ func (in *intake[T]) welcome(env *transport.Envelope) (queued bool) {
 	return true
 }
 
-// introduce finds the key of each stranger and lets it enter.
+// introduce finds the key of each stranger and lets it enter. The user code in that may
+// end the goroutine: then another goes on, and the stranger enters without a key.
 func (in *intake[T]) introduce() {
-	var env *transport.Envelope
 	returned := false
 	defer func() {
 		if !returned {
-			in.introduceAgain(env)
+			in.introduceAgain()
 		}
 	}()
+	var env *transport.Envelope
 	for {
 		in.mu.Lock()
 		st := in.mu.strangers
@@ -68,24 +70,58 @@ func (in *intake[T]) introduce() {
 			return
 		}
 		st.bytes -= env.Size()
+		st.inHand = env
 		in.mu.Unlock()
 		if key := in.keyOf(env); key != "" {
 			known := *env // the envelope itself is everybody's
 			known.Key = key
 			env = &known
 		}
-		in.enter(env)
+		in.enter(env, true)
 	}
 }
 
-// introduceAgain goes on after the Key or the codec ended the goroutine while it had env: that enters
+// introduceAgain goes on after the Key or the codec ended the goroutine: what it had in hand enters
 // without a key, so that the lane that gets it meets the same, as a failed attempt.
-func (in *intake[T]) introduceAgain(env *transport.Envelope) {
-	in.bus.log.Warn("a payload's key could not be found", zap.String("topic", env.Topic), zap.Error(usercode.ErrGoexit))
-	in.enter(env)
+func (in *intake[T]) introduceAgain() {
+	in.mu.Lock()
+	env := in.mu.strangers.inHand
+	in.mu.Unlock()
+	if env != nil { // else the bus has ended, and counted it
+		in.bus.log.Warn("a payload's key could not be found", zap.String("topic", env.Topic), zap.Error(usercode.ErrGoexit))
+		in.enter(env, true)
+	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.mu.strangers.working = in.bus.goWork("finding keys of bare payloads", in.introduce)
+}
+
+// abandonForeign counts the strangers that wait as abandoned by every subscription, when
+// the bus is closed.
+func (t *Topic[T]) abandonForeign() {
+	in := &t.intake
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	st := in.mu.strangers
+	if st == nil {
+		return
+	}
+	n := uint64(st.queue.Len())
+	if st.inHand != nil { // the closed bus will not let it enter
+		n++
+	}
+	in.mu.received += n
+	if len(in.mu.subs) == 0 {
+		in.mu.unrouted += n
+	}
+	for _, s := range in.mu.subs {
+		l := s.choose(0)
+		l.accepted += n
+		l.mu.Lock()
+		l.mu.abandoned += n
+		l.mu.Unlock()
+	}
+	st.queue, st.bytes, st.inHand = mailbox.Ring[*transport.Envelope]{}, 0, nil
 }
 
 // keyOf decodes env to find its key; "" when that can't be done: then the lane

@@ -329,21 +329,6 @@ func (s *subscription[T]) pokeLanes() {
 	}
 }
 
-// closeLanes has every lane abandon what waits and end. It is called once,
-// after s left the intake: no lane is made any more.
-func (s *subscription[T]) closeLanes() {
-	lanes := s.made()
-	s.open.Store(int32(len(lanes))) // before a running lane can see that it shall close
-	s.ctl.Or(ctlClosing)
-	if len(lanes) == 0 {
-		s.ended()
-		return
-	}
-	for _, l := range lanes {
-		l.poke()
-	}
-}
-
 // laneClosed is called by each lane as it ends.
 func (s *subscription[T]) laneClosed() {
 	if s.open.Add(-1) == 0 {
@@ -356,41 +341,4 @@ func (s *subscription[T]) ended() {
 	s.closeDone()
 	s.bus.forget(&s.Subscription)
 	s.bus.settled.notify()
-}
-
-// abandonQueue counts what waits in l as abandoned and lets go of it. The lane
-// calls it, as the consumer of its mailbox.
-func (s *subscription[T]) abandonQueue(l *lane[T]) {
-	in := &s.topic.intake
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.foldLocked()
-	n := l.inbox.Len() + l.mu.parking.clear(func(c *cell[T]) { s.forsake(*c, ErrClosed) })
-	var env *transport.Envelope
-	for pop(&l.inbox, &l.overflow, &env) {
-		s.inbox.bytes -= env.Size()
-	}
-	if s.inbox != nil {
-		n += s.inbox.envelopes.Len()
-		for pop(&s.inbox.envelopes, &s.inbox.overflow, &env) {
-			s.inbox.bytes -= env.Size()
-		}
-	}
-	var c cell[T]
-	for l.mu.box.take(&c) {
-		n++
-		s.forsake(c, ErrClosed)
-	}
-	l.mu.box.running = false
-	if !l.lossy {
-		for c := l.reader.Next(); c != nil; c = l.reader.Next() {
-			n++
-			s.forsake(*c, ErrClosed)
-		}
-		l.reader.Rest()
-	}
-	l.mu.base, _ = l.cursorLocked()
-	l.mu.abandoned += uint64(n)
 }

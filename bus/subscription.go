@@ -72,6 +72,7 @@ type engine interface {
 	closeLanes()
 	pokeLanes()
 	laneStates() map[int]supervisor.State
+	busyLocked() bool
 	replay(ctx context.Context, d *Delivery) error
 	replayed()
 }
@@ -346,9 +347,9 @@ func (s *Subscription) Stats() Stats { return s.engine.stats() }
 // what it accepted, retries included, and returns nil when that is done. With a
 // transport it first waits until it has what this bus published before the call;
 // what has not come then is a Gap with the reason Ended, and in the error. When
-// ctx ends first, handler contexts are cancelled, what was not handled is
-// abandoned, and the error says how much. From a handler of this subscription
-// it is ErrWouldDeadlock.
+// ctx ends first, handler contexts are cancelled, what waits is abandoned at once, and
+// the error says how much, and how many handlers still run, as Stats does. From a
+// handler of this subscription it is ErrWouldDeadlock.
 func (s *Subscription) Drain(ctx context.Context) error {
 	fail := func(err error, detail string) error {
 		return &Error{Op: "drain", Topic: s.info.name, Subscription: s.name, Err: err, Detail: detail}
@@ -370,14 +371,13 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	s.ctl.Or(ctlLeft)
 	s.Resume()
 	err := s.bus.settled.wait(ctx, func() bool { return s.Stats().Pending() == 0 })
+	s.stop(nil)
 	if err != nil {
 		// What was handled by now was handled in time.
-		if left := s.Stats().Pending(); left > 0 {
-			s.stop(nil)
-			return fail(err, fmt.Sprintf("%d events abandoned", left))
+		if st := s.Stats(); st.Abandoned+st.Running > 0 {
+			return fail(err, leftBehind(st))
 		}
 	}
-	s.stop(nil)
 	if err := s.awaitEnd(ctx); err != nil {
 		return fail(err, "everything accepted was handled, but actors have not stopped")
 	}
@@ -394,6 +394,15 @@ func (s *Subscription) Drain(ctx context.Context) error {
 		return fail(leaveErr, "everything accepted was handled, but the transport did not unsubscribe")
 	}
 	return nil
+}
+
+// leftBehind says what a subscription that was stopped abandoned, and what still runs.
+func leftBehind(st Stats) string {
+	text := fmt.Sprintf("%d events abandoned", st.Abandoned)
+	if st.Running > 0 {
+		text += fmt.Sprintf(", %d still running", st.Running)
+	}
+	return text
 }
 
 // awaitEnd waits until a subscription that was stopped with nothing pending has

@@ -86,6 +86,7 @@ type topicHandle interface {
 	unlock()
 	busyLocked() bool
 	closeLoopback() (events uint64)
+	abandonForeign()
 }
 
 // NewTopic binds cfg to b after checking it. It does no I/O. The same name with

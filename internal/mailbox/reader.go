@@ -15,7 +15,7 @@ type Reader[C any] struct {
 	// producers alike what was taken and whether its handler still runs.
 	cursor atomic.Uint64
 
-	front *segment[C]
+	front atomic.Pointer[segment[C]]
 	base  uint64 // of front
 	log   atomic.Pointer[Log[C]]
 	turn  atomic.Pointer[turn[C]]
@@ -29,7 +29,7 @@ type Reader[C any] struct {
 type turn[C any] struct {
 	at    uint64 // the position of the first item that does not come from the old log
 	to    *Log[C]
-	first *segment[C] // of to; the reader forgets it when it is there
+	first atomic.Pointer[segment[C]] // of to; the reader forgets it when it is there
 }
 
 // Join makes a new reader of log, from the next item on. keeps says that items
@@ -47,7 +47,8 @@ func (r *Reader[C]) enter(log *Log[C], s *segment[C]) {
 	if r.log.Load() != log {
 		r.log.Store(log)
 	}
-	r.front, r.base, r.cells, r.fi = s, s.base, s.cells, 0
+	r.front.Store(s)
+	r.base, r.cells, r.fi = s.base, s.cells, 0
 }
 
 // Turn has the reader take its items, after those put so far, from a new log
@@ -59,7 +60,7 @@ func (r *Reader[C]) Turn(private bool) *Log[C] {
 	t := &turn[C]{at: r.log.Load().put}
 	if private {
 		t.to = NewLog[C](t.at)
-		t.first = t.to.back
+		t.first.Store(t.to.back)
 	}
 	r.turn.Store(t)
 	return t.to
@@ -144,7 +145,7 @@ func (r *Reader[C]) refresh() bool {
 			limit = min(limit, t.at)
 		}
 		if log.newest.Load() != r.base {
-			next := r.front.next.Load()
+			next := r.front.Load().next.Load()
 			if r.pos == next.base && !(turns && r.pos == t.at) {
 				r.enter(log, next)
 				continue
@@ -153,8 +154,8 @@ func (r *Reader[C]) refresh() bool {
 		}
 		if limit <= r.pos { // less, if it joined between a put and its commit
 			if turns && r.pos == t.at && t.to != nil {
-				r.enter(t.to, t.first)
-				t.first = nil
+				r.enter(t.to, t.first.Load())
+				t.first.Store(nil) // EachFrom relies on the order
 				continue
 			}
 			return false
@@ -200,7 +201,47 @@ func (r *Reader[C]) Rest() {
 func (r *Reader[C]) Settle() { r.cursor.Store(r.pos << 1) }
 
 // Release lets go of the log's memory. Nothing may be taken any more.
-func (r *Reader[C]) Release() { r.front, r.cells = nil, nil }
+func (r *Reader[C]) Release() {
+	r.front.Store(nil)
+	r.cells = nil
+}
+
+// EachFrom calls f with the items from a position on, which the reader has not taken, where
+// they lie. It is for the producer, and only when nothing is put for this reader any more.
+// The consumer may take and settle what stands before that position meanwhile, and may
+// take more, but must not settle that before the call is over.
+func (r *Reader[C]) EachFrom(from uint64, f func(*C)) {
+	t := r.turn.Load()
+	if t == nil || t.to == nil {
+		each(r.front.Load(), from, r.End(), f)
+		return
+	}
+	first := t.first.Load() // before front: without it, front is in the other log
+	front := r.front.Load()
+	if first != nil && from < t.at {
+		from = each(front, from, t.at, f)
+	}
+	if first != nil {
+		front = first
+	}
+	each(front, from, t.to.put, f)
+}
+
+// each calls f with the items between two positions, of which the first is not before the
+// segment, and returns the second.
+func each[C any](s *segment[C], from, to uint64, f func(*C)) uint64 {
+	for from < to {
+		next, stop := s.next.Load(), to
+		if next != nil {
+			stop = min(stop, next.base)
+		}
+		for ; from < stop; from++ {
+			f(&s.cells[(from-s.base)%uint64(len(s.cells))])
+		}
+		s = next
+	}
+	return to
+}
 
 // Position is Taken for the consumer, at the price of a plain read.
 func (r *Reader[C]) Position() uint64 { return r.pos }

@@ -44,6 +44,13 @@ func (r *Ring[C]) Peek() *C {
 }
 
 // at is the i-th item from the oldest.
+// Each calls f with every item, the oldest first.
+func (r *Ring[C]) Each(f func(*C)) {
+	for i := range r.n {
+		f(r.at(i))
+	}
+}
+
 func (r *Ring[C]) at(i int) *C { return &r.cells[(r.head+i)%len(r.cells)] }
 
 func (r *Ring[C]) grow() {
