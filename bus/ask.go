@@ -106,8 +106,9 @@ func Answer[Q, R any](f func(ctx context.Context, query Q) (R, error)) func(ctx 
 // directly or through others, for the handler itself. After the last two the request
 // is handled all the same, and its reply gets ErrAskEnded.
 //
-// A handler is taken to wait for what is asked with its context. What it asks beside,
-// in a goroutine of its own, it should ask with another one.
+// A handler is found to wait for itself when it asks on its own goroutine and with its
+// context, or one derived from it. An Ask on another goroutine waits as long as its context
+// lasts, also when a handler waits for that goroutine.
 func Ask[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], query Q) (R, error) {
 	var none R
 	if topic == nil {
@@ -180,7 +181,7 @@ func await[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], a *asker[
 	fail := func(err error, detail string) error {
 		return &Error{Op: "ask", Topic: topic.info.name, Err: err, Detail: detail}
 	}
-	if caller := callerLane(ctx); caller != nil {
+	if caller := callerLane(ctx); caller != nil && caller.runsHere() {
 		if stop, ok := a.waitAs(caller, topic.intake.holders(hash)); ok {
 			defer stop()
 			if deadlocked(caller) {

@@ -24,13 +24,15 @@ const impatience = time.Millisecond
 type producer struct {
 	ctx      context.Context
 	known    bool
-	caller   *laneNode // the lane whose handler publishes, or nil
+	caller   *laneNode // the lane whose handler's context it has, or nil
+	waits    bool      // it is on the goroutine of caller's handler
 	admitted bool      // may publish although the bus shuts down
 }
 
 func (p *producer) lane() *laneNode {
 	if !p.known {
 		p.caller, p.known = callerLane(p.ctx), true
+		p.waits = p.caller != nil && p.caller.runsHere()
 	}
 	return p.caller
 }
@@ -86,7 +88,7 @@ func (in *intake[T]) awaitRoom(p *producer, full *lane[T], hash uint64) error {
 	}
 	w := in.waiterLocked()
 	lanes := s.takers(full, hash)
-	if p.caller != nil {
+	if p.waits {
 		w.edge = &edge{on: make([]*laneNode, len(lanes)), at: make([]uint64, len(lanes))}
 		for i, l := range lanes {
 			w.edge.on[i], w.edge.at[i] = &l.node, l.roomAt(1)

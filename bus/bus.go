@@ -147,7 +147,6 @@ func New(cfg Config) (*Bus, error) {
 		cfg: cfg, id: newIncarnation(), log: logguard.Wrap(cfg.Logger), transport: cfg.Transport,
 		draining: make(chan struct{}), closed: make(chan struct{}),
 	}
-	b.crew.init()
 	b.mu.ending = make(map[*Subscription]struct{})
 	b.work, b.stopWork = context.WithCancel(context.Background()) // ends with the bus: it has no parent
 	if b.transport != nil {

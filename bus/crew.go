@@ -16,8 +16,7 @@ import (
 // for another lane's handler to return, just as if it had been given a goroutine of
 // its own at once.
 type crew struct {
-	scout func() // c.look as a scout, made once so that starting it allocates nothing
-	_     [cacheLine]byte
+	_ [cacheLine]byte
 	// manned says that somebody is in line: mu.n is not 0.
 	manned atomic.Bool
 	mu     struct {
@@ -25,6 +24,8 @@ type crew struct {
 		scouting bool // a scout was started and has not looked yet
 		line     []runner
 		head, n  int // of line, a circle whose length is a power of two
+		free     []*worker
+		workers  map[uint32]*worker // all, by their numbers
 	}
 	_ [cacheLine]byte
 }
@@ -34,14 +35,11 @@ type runner interface {
 	// work runs the lane until it has nothing to do. Whatever becomes of the
 	// goroutine, the lane sees to itself.
 	work()
+	laneNode() *laneNode
 }
 
 // firstLine is how many lanes may be in line at first; a power of two.
 const firstLine = 16
-
-func (c *crew) init() {
-	c.scout = func() { c.look(true) }
-}
 
 // run has r run soon, and in the order of the calls if nobody blocks.
 func (c *crew) run(r runner) {
@@ -54,16 +52,30 @@ func (c *crew) run(r runner) {
 	if c.mu.n == 1 {
 		c.manned.Store(true)
 	}
-	scouting := c.mu.scouting
-	c.mu.scouting = true
+	var scout *worker
+	if !c.mu.scouting {
+		c.mu.scouting = true
+		scout = c.hireLocked()
+	}
 	c.mu.Unlock()
-	if !scouting {
-		go c.scout()
+	if scout != nil {
+		go scout.begin()
 	}
 }
 
-// look runs lanes for as long as there are any in line.
-func (c *crew) look(scout bool) {
+// runAlone runs r on the calling goroutine, which is a new one.
+func (c *crew) runAlone(r runner) {
+	c.mu.Lock()
+	w := c.hireLocked()
+	w.only = r
+	c.mu.Unlock()
+	w.start()
+}
+
+// look has w, which begins as a scout, run lanes for as long as there are any in line. Then
+// w is dismissed.
+func (c *crew) look(w *worker) (dismissed bool) {
+	scout := true
 	for {
 		c.mu.Lock()
 		if scout {
@@ -71,25 +83,26 @@ func (c *crew) look(scout bool) {
 			scout = false
 		}
 		if c.mu.n == 0 {
+			c.dismissLocked(w)
 			c.mu.Unlock()
-			return
+			return true
 		}
 		r := c.mu.line[c.mu.head]
 		c.mu.line[c.mu.head] = nil
 		c.mu.head = (c.mu.head + 1) & (len(c.mu.line) - 1)
 		c.mu.n--
-		follow := false // r may take its time
+		var follow *worker // r may take its time
 		if c.mu.n == 0 {
 			c.manned.Store(false)
 		} else if !c.mu.scouting {
 			c.mu.scouting = true
-			follow = true
+			follow = c.hireLocked()
 		}
 		c.mu.Unlock()
-		if follow {
-			go c.scout()
+		if follow != nil {
+			go follow.begin()
 		}
-		r.work()
+		w.serve(r)
 	}
 }
 

@@ -53,7 +53,7 @@ type laneNode struct {
 type lane[T any] struct {
 	node     laneNode
 	sub      *subscription[T]
-	run      func() // l.work, made once so that starting it allocates nothing
+	run      func() // the lane on a goroutine of its own; made once so that starting it allocates nothing
 	index    int
 	capacity int // of the mailbox
 
@@ -128,7 +128,7 @@ func newLane[T any](s *subscription[T], index int, log *mailbox.Log[cell[T]]) *l
 		capacity: s.opts.capacity, lossy: s.opts.policy.lossy(), keeps: s.topic.keeps,
 	}
 	l.node.sub = &s.Subscription
-	l.run, l.node.taken = l.work, l.taken
+	l.run, l.node.taken = func() { l.crew.runAlone(l) }, l.taken
 	l.wait.wakeAt.Store(noWaiter)
 	l.ctx = &laneContext{Context: s.context(), node: &l.node}
 	l.d.info, l.d.sub, l.d.lane = s.info, s.name, int32(index)
@@ -211,6 +211,8 @@ func (l *lane[T]) work() {
 	l.serve()
 	done = true
 }
+
+func (l *lane[T]) laneNode() *laneNode { return &l.node }
 
 func (l *lane[T]) serve() {
 	if l.judged != nil { // a predecessor was ended in the middle of it

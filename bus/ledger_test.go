@@ -336,6 +336,29 @@ func (c chaos) end(b *bus.Bus, subs *list[*bus.Subscription], r *record) (whole 
 // abandonedIn are the numbers in the text of an end whose context ended first.
 var abandonedIn = regexp.MustCompile(`(?:abandoned (\d+) events|(\d+) events abandoned)(?:, (\d+) still running)?`)
 
+// leftIn are the numbers in an error's text.
+func leftIn(err error) (abandoned, running uint64, ok bool) {
+	if err == nil {
+		return 0, 0, false
+	}
+	numbers := abandonedIn.FindStringSubmatch(err.Error())
+	if numbers == nil {
+		return 0, 0, false
+	}
+	abandoned, _ = strconv.ParseUint(numbers[1]+numbers[2], 10, 64)
+	running, _ = strconv.ParseUint("0"+numbers[3], 10, 64)
+	return abandoned, running, true
+}
+
+// requireLeft fails the test unless the error says that all events were left, and at most
+// some of them still ran: a handler that heeds its context may have returned by then.
+func requireLeft(t testing.TB, err error, all, some uint64) {
+	t.Helper()
+	if abandoned, running, ok := leftIn(err); !ok || abandoned+running != all || running > some {
+		t.Errorf("%v; want %d events left, of which at most %d run", err, all, some)
+	}
+}
+
 // agree checks that the error of an abrupt end and the ledger say the same: nothing waits
 // any more, and only what still ran may have changed its place since.
 func (r *record) agree(err error, subs ...*bus.Subscription) {
@@ -351,13 +374,11 @@ func (r *record) agree(err error, subs ...*bus.Subscription) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	numbers := abandonedIn.FindStringSubmatch(err.Error())
-	if numbers == nil {
+	abandoned, running, ok := leftIn(err)
+	if !ok {
 		r.problem("no numbers in %v", err)
 		return
 	}
-	abandoned, _ := strconv.ParseUint(numbers[1]+numbers[2], 10, 64)
-	running, _ := strconv.ParseUint("0"+numbers[3], 10, 64)
 	if st.Queued+st.Parked > 0 || st.Abandoned < abandoned || st.Abandoned > abandoned+running {
 		r.problem("%v\nand the ledger has %d queued, %d parked, %d abandoned", err, st.Queued, st.Parked, st.Abandoned)
 	}

@@ -121,7 +121,8 @@ func TestHastyDrain(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, cause)
 		defer cancel()
 		err := s.Drain(ctx)
-		requireError(t, err, cause, "drain", "jobs", "worker", "2 events abandoned, 1 still running")
+		requireError(t, err, cause, "drain", "jobs", "worker")
+		requireLeft(t, err, 3, 1)
 		<-s.Done()
 		if st := stats(t, s); st.Abandoned != 3 || s.Err() != nil {
 			t.Errorf("%v; %v", st, s.Err())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/shardbus/shardbus/supervisor"
 )
@@ -22,7 +23,8 @@ import (
 // once, what had not come back from the transport is a Gap at each subscription, with
 // the reason Ended, and the error says how much of which subscription, and which
 // handlers still run: the same as Stats, where those are running until they return.
-// From a handler of this bus Shutdown is ErrWouldDeadlock.
+// From a handler of this bus Shutdown is ErrWouldDeadlock. A goroutine that a handler
+// starts may call it: it waits for that handler too.
 //
 // Shutdown and Close may be called more than once and together; each call
 // returns when the bus has ended, or its own bound is reached.
@@ -30,7 +32,7 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 	if ctx == nil {
 		return &Error{Op: "shutdown", Err: ErrNilContext}
 	}
-	if l := callerLane(ctx); l != nil && l.sub.bus == b {
+	if l := b.crew.laneHere(); l != nil {
 		return &Error{Op: "shutdown", Topic: l.sub.info.name, Subscription: l.sub.name, Err: ErrWouldDeadlock,
 			Detail: "a handler can't wait for the bus to shut down; call it from outside, or Close"}
 	}
@@ -45,6 +47,8 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 	if err != nil && endIfQuiet() {
 		err = nil
 	}
+	ctx, release := b.unlessEnded(ctx)
+	defer release()
 	notBack := b.end()
 	left, text := describeLeft(subs)
 	switch {
@@ -76,6 +80,19 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 		text += "; "
 	}
 	return &Error{Op: "shutdown", Err: err, Detail: text + notBack}
+}
+
+// unlessEnded is ctx, unless it is that of a handler of this bus, which ends when its
+// subscription does: then it is one that goes on for a while, for the rest of an end.
+func (b *Bus) unlessEnded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if l := callerLane(ctx); l == nil || l.sub.bus != b {
+		return ctx, func() {}
+	}
+	bound := time.Now().Add(b.cfg.Grace + 2*supervisor.HookGrace)
+	if end, ok := ctx.Deadline(); ok && end.Before(bound) {
+		bound = end
+	}
+	return context.WithDeadlineCause(context.WithoutCancel(ctx), bound, errGrace)
 }
 
 // Close ends the bus abruptly: handler contexts are cancelled, what waits is

@@ -357,7 +357,7 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	if ctx == nil {
 		return fail(ErrNilContext, "")
 	}
-	if l := callerLane(ctx); l != nil && l.sub == s {
+	if l := s.bus.crew.laneHere(); l != nil && l.sub == s {
 		return fail(ErrWouldDeadlock, "a handler can't wait for its own subscription to drain")
 	}
 	var lateErr error
@@ -371,6 +371,8 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	s.ctl.Or(ctlLeft)
 	s.Resume()
 	err := s.bus.settled.wait(ctx, func() bool { return s.Stats().Pending() == 0 })
+	ctx, release := s.bus.unlessEnded(ctx)
+	defer release()
 	s.stop(nil)
 	if err != nil {
 		// What was handled by now was handled in time.

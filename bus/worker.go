@@ -1,0 +1,195 @@
+package bus
+
+import (
+	"runtime"
+	"strings"
+	"sync/atomic"
+)
+
+// worker is a goroutine that runs lanes, one after another, for as long as there are any.
+//
+// Who waits in a handler may wait for that handler: so whoever is about to block must find
+// out whether it is on the goroutine of a handler, and of which. A context can't tell: it is
+// handed on to goroutines that run beside the handler, or outlive it. Go has no storage for
+// a goroutine, and to ask for its number takes a microsecond, too much for each start. So a
+// worker's number stands in the names of the functions at the bottom of its stack, which is
+// looked at only by who is about to block.
+type worker struct {
+	id    uint32
+	crew  *crew
+	begin func()    // w.start, made once
+	only  runner    // the lane to run, and no other; nil for those in line
+	node  *laneNode // of the lane it runs; its goroutine's own
+}
+
+// workerIDs numbers the workers of all buses, from 1. Each bus keeps its own and uses them
+// again.
+var workerIDs atomic.Uint32
+
+// maxFreeWorkers bounds what a burst of lanes that block leaves behind.
+const maxFreeWorkers = 1024
+
+// hireLocked is a worker that nobody uses.
+func (c *crew) hireLocked() *worker {
+	if n := len(c.mu.free); n > 0 {
+		w := c.mu.free[n-1]
+		c.mu.free = c.mu.free[:n-1]
+		return w
+	}
+	w := &worker{id: workerIDs.Add(1), crew: c}
+	w.begin = w.start
+	if c.mu.workers == nil {
+		c.mu.workers = make(map[uint32]*worker)
+	}
+	c.mu.workers[w.id] = w
+	return w
+}
+
+// dismissLocked lets others use w, which runs no lane any more.
+func (c *crew) dismissLocked(w *worker) {
+	w.only, w.node = nil, nil
+	if len(c.mu.free) < maxFreeWorkers {
+		c.mu.free = append(c.mu.free, w)
+	} else {
+		delete(c.mu.workers, w.id)
+	}
+}
+
+// start is the worker's goroutine. User code may end it.
+func (w *worker) start() {
+	dismissed := false
+	defer func() {
+		if !dismissed {
+			w.crew.mu.Lock()
+			w.crew.dismissLocked(w)
+			w.crew.mu.Unlock()
+		}
+	}()
+	dismissed = spell(w.id, w)
+}
+
+// run is what the worker does, and reports whether it was dismissed.
+func (w *worker) run() (dismissed bool) {
+	if w.only == nil {
+		return w.crew.look(w)
+	}
+	w.serve(w.only)
+	return false
+}
+
+func (w *worker) serve(r runner) {
+	w.node = r.laneNode()
+	r.work()
+}
+
+// spell calls w.run beneath one function for each digit of id, the last digit first.
+//
+//go:noinline
+func spell(id uint32, w *worker) (dismissed bool) {
+	if id == 0 {
+		return w.run()
+	}
+	switch rest := id >> digitBits; id % (1 << digitBits) {
+	case 0:
+		return digit0(rest, w)
+	case 1:
+		return digit1(rest, w)
+	case 2:
+		return digit2(rest, w)
+	case 3:
+		return digit3(rest, w)
+	case 4:
+		return digit4(rest, w)
+	case 5:
+		return digit5(rest, w)
+	case 6:
+		return digit6(rest, w)
+	default:
+		return digit7(rest, w)
+	}
+}
+
+const digitBits = 3
+
+//go:noinline
+func digit0(id uint32, w *worker) bool { return spell(id, w) }
+
+//go:noinline
+func digit1(id uint32, w *worker) bool { return spell(id, w) }
+
+//go:noinline
+func digit2(id uint32, w *worker) bool { return spell(id, w) }
+
+//go:noinline
+func digit3(id uint32, w *worker) bool { return spell(id, w) }
+
+//go:noinline
+func digit4(id uint32, w *worker) bool { return spell(id, w) }
+
+//go:noinline
+func digit5(id uint32, w *worker) bool { return spell(id, w) }
+
+//go:noinline
+func digit6(id uint32, w *worker) bool { return spell(id, w) }
+
+//go:noinline
+func digit7(id uint32, w *worker) bool { return spell(id, w) }
+
+// bottomFrames is within how many frames of a worker's stack its first digit stands.
+const bottomFrames = 8
+
+// workerHere is the number of the worker whose goroutine calls; 0 if it is none's.
+func workerHere() (id uint32) {
+	pcs := make([]uintptr, 64)
+	n := runtime.Callers(1, pcs)
+	for n == len(pcs) { // the bottom is not among them
+		pcs = make([]uintptr, 4*len(pcs))
+		n = runtime.Callers(1, pcs)
+	}
+	digits := 0
+	for i := n - 1; i >= 0; i-- {
+		f := runtime.FuncForPC(pcs[i] - 1)
+		if f == nil {
+			continue
+		}
+		name := f.Name()
+		if d, ok := strings.CutPrefix(name, digitName); ok && len(d) == 1 {
+			id |= uint32(d[0]-'0') << (digitBits * digits)
+			digits++
+			continue
+		}
+		if digits > 0 && name != spellName || digits == 0 && n-i > bottomFrames {
+			break
+		}
+	}
+	return id
+}
+
+var spellName, digitName = func() (string, string) {
+	name := funcName()
+	return name + "spell", name + "digit"
+}()
+
+// funcName is what the names of this package's functions begin with.
+func funcName() string {
+	pc, _, _, _ := runtime.Caller(0)
+	return strings.TrimSuffix(runtime.FuncForPC(pc).Name(), "funcName")
+}
+
+// laneHere is the lane of this bus on whose goroutine the caller runs, in a handler or
+// other user code; nil if it is on none's.
+func (c *crew) laneHere() *laneNode {
+	id := workerHere()
+	if id == 0 {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w := c.mu.workers[id]; w != nil {
+		return w.node
+	}
+	return nil
+}
+
+// runsHere tells whether the caller runs on the goroutine of the lane's handlers.
+func (n *laneNode) runsHere() bool { return n.sub.bus.crew.laneHere() == n }
