@@ -15,7 +15,8 @@ type entry struct {
 	from, to uint64
 	env      *transport.Envelope // of an event
 	repaired bool                // it came by an answer
-	// head: it stood behind a hole when it came, and its publisher has not said yet that it is the event of that number.
+	// head: it stood behind a hole when it came, or behind what an answer settled, and its publisher has not said yet that
+	// it is the event of that number.
 	head  bool
 	after uint64 // the last question to the publisher that was put together before it came
 
@@ -103,13 +104,14 @@ func (s *stream) insert(t *Tracker, e entry) {
 	s.spend(t, e.size())
 }
 
-// chained reports whether nothing is missing right before a number, whose entry is or would be at i.
+// chained reports whether a number, whose entry is or would be at i, is the floor, or follows an event that came on the
+// channel as well. What the publisher said in an answer of the number before says nothing of who sent this one.
 func (s *stream) chained(i int, from uint64) bool {
 	if i == 0 {
 		return from <= s.next
 	}
 	before := &s.held[i-1]
-	return before.kind != aMark && before.to+1 == from
+	return before.isEvent() && before.to+1 == from
 }
 
 func (s *stream) pop(t *Tracker) entry {

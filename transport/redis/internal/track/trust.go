@@ -16,7 +16,7 @@ import (
 //     keeps its publisher's event from being delivered.
 //   - An event behind a hole waits, and the events that follow it without another hole. Its publisher is asked for
 //     what is missing, and for that event itself, the head. If it sends the same, all of them are believed; if not, they
-//     are dropped, and the publisher sends its own.
+//     are dropped, and the publisher sends its own. What follows only numbers that an answer settled is a head, too.
 //   - When two different events come with one number, the publisher sends that one too.
 //   - What claims a number above the last that the publisher has assigned, although it came before the publisher was
 //     asked, is delivered without a number: one answer refutes all of them.
