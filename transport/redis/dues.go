@@ -115,13 +115,17 @@ func (d *dues) arrived(m *resp.Message) error {
 	return nil
 }
 
+// pongRefused begins a refusal of PING that rueidis takes for its answer. It is no longer than those of pingRefused, which
+// rueidis does not: it would take the next reply to whatever for the answer.
+const pongRefused = "LOADING"
+
 // pong reports whether rueidis takes a message for the answer to a PING behind the end of a subscription.
 func pong(m *resp.Message) bool {
 	switch head := m.Head(); m.Type {
 	case '*', '~', '%':
 		return string(head) == "pong"
 	case '-':
-		return bytes.HasPrefix(head, []byte("LOADING")) || bytes.HasPrefix(head, []byte("BUSY")) || bytes.Contains(head, []byte("'ping'"))
+		return bytes.HasPrefix(head, []byte(pongRefused)) || bytes.HasPrefix(head, []byte("BUSY")) || bytes.Contains(head, []byte("'ping'"))
 	default:
 		return string(head) == "PONG"
 	}

@@ -3,6 +3,7 @@ package redis
 import (
 	"errors"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/redis/rueidis"
@@ -73,12 +74,14 @@ func judge(err error) verdict {
 	return forbidden
 }
 
-// servesPubSub reports whether an answer to PING is that of a server that is of use all the same. One that cannot save its
-// snapshots refuses what writes, and PING; so does a replica without its primary (replica-serve-stale-data no). Neither
-// refuses Pub/Sub.
+// pingRefused is how servers begin that refuse PING and are of use all the same. One that cannot save its snapshots refuses
+// what writes, and PING; so does a replica without its primary (replica-serve-stale-data no). Neither refuses Pub/Sub.
+var pingRefused = []string{"MISCONF ", "MASTERDOWN "}
+
+// servesPubSub reports whether an answer to PING is that of a server that is of use all the same.
 func servesPubSub(err error) bool {
 	reply, ok := replied(err)
-	return ok && (strings.HasPrefix(reply, "MISCONF ") || strings.HasPrefix(reply, "MASTERDOWN "))
+	return ok && slices.ContainsFunc(pingRefused, func(word string) bool { return strings.HasPrefix(reply, word) })
 }
 
 // movedTo returns the address in a MOVED error from the node at addr.

@@ -15,12 +15,13 @@ import (
 const (
 	maxTold     = 16 << 20 // bytes of one string that is no event: INFO, CLUSTER NODES
 	maxElements = 1 << 19  // of one message: CLUSTER SLOTS with an owner of its own for each slot has about as many
-	eventMargin = 64 << 10 // of an event beside its payload
+	eventMargin = 1 << 20  // of an event beside its payload
 )
 
-// messageLimits are those of a connection on which events arrive.
+// messageLimits are those of a connection on which events arrive. Answers and watermarks do too, which are as large as they
+// are however little is held at a time.
 func (c *Config) messageLimits() resp.Limits {
-	return resp.Limits{Bulk: max(c.ReceiveBytes, c.MaxPayload/3*4) + eventMargin, Elements: maxElements}
+	return resp.Limits{Bulk: max(c.ReceiveBytes, c.MaxPayload/3*4, maxTold) + eventMargin, Elements: maxElements}
 }
 
 // guard is a connection of rueidis whose messages are checked before rueidis reads them: that each is one, within bounds,
@@ -28,14 +29,15 @@ func (c *Config) messageLimits() resp.Limits {
 // that says what it was; whole messages before it are handed on.
 //
 // It has begun the conversation already. rueidis begins with a HELLO, which the guard answers itself, always as RESP3.
-// With a server that speaks RESP2 only, it marks what arrives on subscriptions as the pushes that they are in RESP3.
+// With a server that speaks RESP2 only, it marks what arrives on subscriptions as the pushes that they are in RESP3. And it
+// marks a refused PING behind the end of a subscription as what rueidis takes for its answer.
 type guard struct {
 	net.Conn
 	told serverHello
 
 	in    *resp.Scanner // what arrives; touched by Read only, like what follows
 	ready []byte        // to be handed out before anything more is read
-	raw   []byte        // with RESP2: what was read and not handed out yet
+	raw   []byte        // the beginning of a message that is to be marked, perhaps: it is not handed out before that is known
 	bad   error         // why nothing more is handed out
 
 	mu sync.Mutex
@@ -101,32 +103,31 @@ func (g *guard) Read(p []byte) (n int, err error) {
 		return n, nil
 	case g.bad != nil:
 		return 0, g.bad
-	case !g.told.resp3:
+	case !g.told.resp3 || len(g.raw) > 0:
 		return g.readMarked(p)
 	}
 	n, err = g.Conn.Read(p)
-	if n, bad := g.check(p[:n]); bad != nil {
-		g.bad = bad
-		if n == 0 {
-			return 0, bad
+	well, bad := g.check(p[:n])
+	switch g.bad = bad; {
+	case bad != nil && well > 0:
+		return well, nil
+	case bad != nil:
+		return 0, bad
+	case well < n:
+		g.raw = append(g.raw, p[well:n]...)
+		if well == 0 && err == nil {
+			return g.readMarked(p)
 		}
-		return n, nil
 	}
-	return n, err
+	return well, err
 }
 
 // check scans what has arrived, and returns how much of it may be handed on.
 func (g *guard) check(p []byte) (n int, err error) {
 	whole := 0
 	for at := 0; at < len(p); {
-		if !g.told.resp3 && g.in.Between() {
-			push, known := isPush(p[at:])
-			switch {
-			case !known:
-				return at, nil
-			case push:
-				p[at] = '>'
-			}
+		if g.in.Between() && !g.mark(p[at:]) {
+			return at, nil
 		}
 		n, done, err := g.in.Next(p[at:])
 		if at += n; done && err == nil {
@@ -142,6 +143,35 @@ func (g *guard) check(p []byte) (n int, err error) {
 		}
 	}
 	return len(p), nil
+}
+
+// mark marks the message that begins at p as what rueidis has to take it for, if it is not. It reports false if what it is
+// has not arrived yet.
+func (g *guard) mark(p []byte) (known bool) {
+	switch {
+	case p[0] == '-':
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if next, _ := g.due.first(); next.kind != dueUnsubscribed && next.kind != duePong {
+			return true
+		}
+		for _, word := range pingRefused {
+			switch n := min(len(p)-1, len(word)); {
+			case string(p[1:1+n]) != word[:n]:
+			case n < len(word):
+				return false
+			default:
+				copy(p[1:], pongRefused)
+			}
+		}
+	case !g.told.resp3:
+		push, known := isPush(p)
+		if push {
+			p[0] = '>'
+		}
+		return known
+	}
+	return true
 }
 
 // arrived judges a message that is all there. Events are most of them, and take no lock.
@@ -160,7 +190,7 @@ func (g *guard) arrived(m *resp.Message) error {
 	return g.due.arrived(m)
 }
 
-// readMarked is Read for RESP2. It keeps the beginning of a message until it shows whether that is a push.
+// readMarked is Read where a message may have to be marked. It keeps the beginning of a message until it shows whether it has to.
 func (g *guard) readMarked(p []byte) (int, error) {
 	const piece = 16 << 10
 	for {

@@ -2,8 +2,10 @@ package redis_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,4 +49,43 @@ func TestServerThatCannotSave(t *testing.T) {
 		}
 	}
 	sub.await(t, "the events", func() bool { return len(sub.events) == 10 })
+	// Whoever leaves a topic and goes to others keeps the connection.
+	before := readers(t, s)
+	for i := range 5 {
+		other := transport.Topic{Name: fmt.Sprint("other", i)}
+		sub.subscribe(t, other)
+		if err := sub.Unsubscribe(t.Context(), other); err != nil {
+			t.Fatal(err)
+		}
+		if res := pub.publish(t.Context(), transport.Envelope{Topic: "orders", Publisher: "p", ID: "x"}); res.Err != nil || res.Receivers != 1 {
+			t.Fatalf("%+v", res)
+		}
+	}
+	sub.await(t, "the events", func() bool { return len(sub.events) == 15 })
+	if after := readers(t, s); before != after {
+		t.Errorf("subscribers' connections were %s, are %s", before, after)
+	}
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	if len(sub.gaps) > 0 {
+		t.Errorf("gaps %v", sub.gaps)
+	}
+}
+
+// readers returns the IDs of the connections of subscribers.
+func readers(t testing.TB, s *redistest.Server) string {
+	t.Helper()
+	list, err := s.Do(t.Context(), "CLIENT", "LIST")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for line := range strings.Lines(fmt.Sprint(list)) {
+		if strings.Contains(line, "name=shardbus-subscribe ") {
+			id, _, _ := strings.Cut(line[strings.Index(line, "id="):], " ")
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return strings.Join(ids, " ")
 }
