@@ -190,13 +190,13 @@ func (p *pipe) read() {
 func (p *pipe) took(n int, err error) {
 	if p.to += n; n > 0 {
 		p.heard = time.Now()
-		p.stall.heard()
-		p.lookAt = p.heard.Add(p.current.tick())
 	}
-	if failure := p.parse(); failure != nil {
+	replied, failure := p.parse()
+	if failure != nil {
 		err = failure
 	}
-	if p.current.cargo != nil && n > 0 {
+	if n > 0 && p.stall.heard(replied, p.to-p.from) && p.current.cargo != nil {
+		p.lookAt = p.heard.Add(p.current.tick())
 		p.since.Store(max(1, int64(p.heard.Sub(p.born))))
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -224,26 +224,27 @@ func (p *pipe) makeRoom() {
 	}
 }
 
-// parse hands over the replies that have arrived.
-func (p *pipe) parse() error {
+// parse hands over the replies that have arrived, and reports whether there were any.
+func (p *pipe) parse() (replied bool, err error) {
 	for p.from < p.to {
 		r, n, err := resp.Read(p.in[p.from:p.to])
 		if err != nil {
-			return err
+			return replied, err
 		}
 		if n == 0 {
-			return nil
+			return replied, nil
 		}
 		if !p.next() {
-			return errUnasked
+			return replied, errUnasked
 		}
+		replied = true
 		p.from += n
 		p.current.cargo.reply(r)
 		if p.current.due--; p.current.due == 0 {
 			p.land(nil)
 		}
 	}
-	return nil
+	return replied, nil
 }
 
 // errUnasked is why a connection ends on which more is said than was asked.

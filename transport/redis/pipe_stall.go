@@ -17,20 +17,31 @@ const (
 	// unseenRate is how many bytes a second a connection is given time for, beside the patience, whose kernel does not
 	// tell what it has sent.
 	unseenRate = 256 << 10
+	// leastMoved is how many bytes have to go out, or arrive of a reply, to count, unless that is the end of it. So that a
+	// server that takes or says a byte now and then holds nobody up for ever.
+	leastMoved = 1 << 10
 )
 
 // stall decides when a connection is dead because nothing moves on it: no reply comes, and nothing of the oldest flight
-// goes out. How long the whole takes does not count, so that a large event may take its time on a slow link. What is
+// goes out, or so little that it would take for ever. How long the whole takes does not count, so that a large event may take its time on a slow link. What is
 // written behind the oldest flight does not count either: a server that hangs takes bytes for as long as its kernel has
 // room. stall is pure, and counts looks as pulse does, and for the same reason.
 type stall struct {
 	quiet   int    // looks in a row that found nothing
 	leaving bool   // at the last look not all of the flight had left
-	left    uint64 // up to where it had, then
+	left    uint64 // up to where it had, when that counted last
+	partial int    // bytes of a reply that had arrived, when that counted last
 }
 
-// heard takes in that something arrived.
-func (s *stall) heard() { s.quiet = 0 }
+// heard takes in that something arrived: whether there was the end of a reply, and how many bytes there are of the next. It
+// reports whether that counts.
+func (s *stall) heard(ended bool, partial int) bool {
+	if !ended && partial < s.partial+leastMoved {
+		return false
+	}
+	s.quiet, s.partial = 0, partial
+	return true
+}
 
 // begin is for the next flight, when those before it were answered.
 func (s *stall) begin() { *s = stall{} }
@@ -39,11 +50,14 @@ func (s *stall) begin() { *s = stall{} }
 // time beside patience. It reports whether something moved, and whether the connection is dead.
 func (s *stall) look(left, end uint64, extra int) (moved, dead bool) {
 	left = min(left, end)
-	moved = s.leaving && left > s.left
+	moved = s.leaving && left > s.left && (left >= s.left+leastMoved || left == end)
 	if s.quiet++; moved {
 		s.quiet = 0
 	}
-	s.leaving, s.left = left < end, left
+	if moved || !s.leaving {
+		s.left = left
+	}
+	s.leaving = left < end
 	return moved, s.quiet >= patience+extra
 }
 
@@ -88,7 +102,7 @@ func socketOf(conn net.Conn) syscall.RawConn {
 
 // writeWaiting writes what is in out, for as long as the connection takes something now and then.
 func (p *pipe) writeWaiting(limit time.Duration) (err error) {
-	done, quiet := 0, 0
+	done, counted, quiet := 0, 0, 0
 	_, secure := p.conn.(*tls.Conn)
 	for err == nil && done < len(p.out) && quiet < patience {
 		rest, wait := p.out[done:], limit/patience
@@ -102,13 +116,16 @@ func (p *pipe) writeWaiting(limit time.Duration) (err error) {
 		n, err = p.conn.Write(rest)
 		done += n
 		p.written.Add(uint64(n))
+		moved := done >= counted+leastMoved || done == len(p.out)
+		if moved {
+			counted, quiet = done, 0
+		}
 		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded) && !secure && n > 0:
-			err, quiet = nil, 0
-		case errors.Is(err, os.ErrDeadlineExceeded) && p.raw != nil && quiet+1 < patience:
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+		case !secure && moved:
+			err = nil
+		case p.raw != nil && quiet+1 < patience:
 			err, quiet = nil, quiet+1
-		case n > 0:
-			quiet = 0
 		}
 	}
 	p.dropOut(done)

@@ -19,25 +19,41 @@ import (
 // while something arrives or the oldest flight goes out, and it does not matter what goes out behind that.
 func TestStallJudgesSilence(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		const end = 1000
+		const end = 20 * leastMoved
 		var s stall
 		s.begin()
 		left := rapid.Uint64Range(0, end).Draw(t, "left")
-		known, silent := false, 0 // where it stood at the last look; looks in a row that found nothing
-		before := uint64(0)
+		known, silent := false, 0 // whether there was a look; looks in a row that found nothing
+		before, partial, counted := uint64(0), 0, 0
 		for range 60 {
-			if rapid.IntRange(0, 9).Draw(t, "reply") == 0 {
-				s.heard()
-				silent = 0
+			switch rapid.IntRange(0, 12).Draw(t, "reply") {
+			case 0:
+				partial = rapid.IntRange(0, 100).Draw(t, "of the next")
+				counted, silent = partial, 0
+				if !s.heard(true, partial) {
+					t.Fatal("a reply does not count")
+				}
+			case 1, 2, 3:
+				partial += rapid.IntRange(1, leastMoved).Draw(t, "of the reply")
+				enough := partial-counted >= leastMoved
+				if enough {
+					counted, silent = partial, 0
+				}
+				if s.heard(false, partial) != enough {
+					t.Fatalf("%d bytes of a reply after %d: want %v", partial, counted, enough)
+				}
 			}
 			if rapid.IntRange(0, 3).Draw(t, "moves") == 0 {
-				left += rapid.Uint64Range(1, 300).Draw(t, "bytes")
+				left += rapid.Uint64Range(1, 2*leastMoved).Draw(t, "bytes")
 			}
-			moves := known && before < end && min(left, end) > before
+			at := min(left, end)
+			moves := known && before < end && at > before && (at-before >= leastMoved || at == end)
 			if silent++; moves {
 				silent = 0
 			}
-			known, before = true, min(left, end)
+			if moves || !known {
+				known, before = true, at
+			}
 			moved, dead := s.look(left, end, 0)
 			if moved != moves || dead != (silent >= patience) {
 				t.Fatalf("moved %v, dead %v, after %d silent looks, at %d", moved, dead, silent, left)
@@ -163,5 +179,56 @@ func TestPipeEndsInSilence(t *testing.T) {
 			})
 		}
 		all.Wait()
+	})
+}
+
+// TestPipeEndsTrickles: a server that says a byte now and then, or takes one, is found like one that hangs.
+func TestPipeEndsTrickles(t *testing.T) {
+	trickle := func(t *testing.T, serve func(theirs net.Conn)) {
+		synctest.Test(t, func(t *testing.T) {
+			ours, theirs := net.Pipe()
+			var serves sync.WaitGroup
+			serves.Go(func() { serve(theirs) })
+			p := newPipe(ours)
+			serving(t, p)
+			begin := time.Now()
+			_, err := p.ask(resp.AppendPublish(nil, "c", make([]byte, 64<<10)), 1, time.Second)
+			if took := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || took > 2*time.Second {
+				t.Errorf("after %v: %v", took, err)
+			}
+			p.hangUp(errEnded)
+			serves.Wait()
+		})
+	}
+	for name, says := range map[string]string{"a number": ":0", "an error": "-E", "a status": "+O", "an array": "*9\r\n+"} {
+		t.Run(name, func(t *testing.T) {
+			trickle(t, func(theirs net.Conn) {
+				defer theirs.Close()
+				var words [3][]byte
+				if err := readCommand(bufio.NewReader(theirs), words[:]); err != nil {
+					t.Error(err)
+					return
+				}
+				for {
+					if _, err := io.WriteString(theirs, says); err != nil {
+						return
+					}
+					says = says[len(says)-1:]
+					time.Sleep(100 * time.Millisecond)
+				}
+			})
+		})
+	}
+	t.Run("it takes bytes", func(t *testing.T) {
+		trickle(t, func(theirs net.Conn) {
+			defer theirs.Close()
+			one := make([]byte, 1)
+			for {
+				if _, err := theirs.Read(one); err != nil {
+					return
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+		})
 	})
 }
