@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -46,9 +47,12 @@ func loneSnapshot(primary string, addrs []string) (*router.Snapshot, error) {
 	return candidate{addr: primary, replicas: addrs}.snapshot()
 }
 
-// fewRuns is for how long the run ID of a server is remembered that an address led to. One that comes back within that
-// time says that the address leads to several servers in turn.
-const fewRuns = time.Minute
+// fewRuns is for how long it is remembered to which servers an address led. One that comes back within that time, or manyRuns
+// different ones, say that the address leads to several servers in turn.
+const (
+	fewRuns  = time.Minute
+	manyRuns = 4
+)
 
 // loneIdentity is which server an address leads to. It is pure.
 type loneIdentity struct {
@@ -68,11 +72,35 @@ func (l *loneIdentity) meet(now time.Time, run string) (moved, several bool) {
 		}
 		l.left[l.run] = now
 	}
-	if was, known := l.left[run]; known && now.Sub(was) < fewRuns {
-		l.several, l.run = true, ""
+	maps.DeleteFunc(l.left, func(_ string, last time.Time) bool { return now.Sub(last) >= fewRuns })
+	if _, known := l.left[run]; known || len(l.left) >= manyRuns {
+		*l = loneIdentity{several: true}
 		return false, true
 	}
 	moved = l.run != ""
 	l.run = run
 	return moved, false
+}
+
+// loneRoles tells an address that was left because its server is a replica from one that leads to a primary and to replicas
+// in turn, whose connections to the primary stay. It is pure.
+type loneRoles struct {
+	replica time.Time // when it was met last; zero: not within fewRuns
+	primary bool      // it was met since
+	turns   bool      // it leads to both in turn
+}
+
+// meet takes in what an address led to, and reports whether that is news.
+func (l *loneRoles) meet(now time.Time, replica bool) (became, turns bool) {
+	if l.replica.IsZero() || now.Sub(l.replica) >= fewRuns && l.primary {
+		*l = loneRoles{turns: l.turns}
+	}
+	if !replica {
+		l.primary = true
+		return false, false
+	}
+	became = l.replica.IsZero() && !l.turns
+	turns = l.primary && !l.replica.IsZero() && !l.turns
+	l.replica, l.primary, l.turns = now, false, l.turns || turns
+	return became, turns
 }

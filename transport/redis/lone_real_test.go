@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -175,6 +176,39 @@ func TestNameOfSeveral(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestNameOfPrimaryAndReplica: a name that leads to the primary and to its replica at random, as a balancer's may, costs two
+// warnings; the connections to the primary stay, and every event arrives.
+func TestNameOfPrimaryAndReplica(t *testing.T) {
+	t.Parallel()
+	one, two := pair(t)
+	var dialled atomic.Int64
+	core, logs := observer.New(zap.WarnLevel)
+	f := startFlowAt(t, redis.Config{Addrs: []string{"vip.example"}, Logger: zap.New(core), Dial: func(ctx context.Context, _ string) (net.Conn, error) {
+		s := one
+		if n := dialled.Add(1); n > 1 && rand.N(2) == 0 {
+			s = two
+		}
+		return new(net.Dialer).DialContext(ctx, "tcp", s.Addr())
+	}}, 5, flowEvery)
+	at(t, one, 2)
+	f.flowing(t)
+	before := readers(t, one)
+	eventually(t, "the warning", func() error {
+		if logs.FilterMessageSnippet("primary and to replicas in turn").Len() == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	f.flowing(t)
+	if after := readers(t, one); before != after {
+		t.Errorf("subscribers' connections were %s, are %s", before, after)
+	}
+	f.check(t)
+	for _, said := range logs.All() {
+		t.Log(said.Message, said.ContextMap())
+	}
 }
 
 // TestRoleHidden: a user that may use neither INFO nor ROLE is told of a replica by HELLO. Without that nothing is known of

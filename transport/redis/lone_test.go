@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -79,6 +80,54 @@ func TestLoneIdentity(t *testing.T) {
 		now = now.Add(step.after)
 		if moved, several := l.meet(now, step.run); moved != step.moved || several != step.several {
 			t.Errorf("%+v: %v, %v", step, moved, several)
+		}
+	}
+}
+
+// TestLoneIdentityIsBounded: an address that never leads to a server twice is not followed for ever either.
+func TestLoneIdentityIsBounded(t *testing.T) {
+	var l loneIdentity
+	now := time.Now()
+	moves := 0
+	for i := range 1000 {
+		now = now.Add(resolveEvery)
+		moved, several := l.meet(now, fmt.Sprint(i))
+		if moved {
+			moves++
+		}
+		if want := i == manyRuns; several != want {
+			t.Fatalf("%d: several %v", i, several)
+		}
+	}
+	if moves != manyRuns-1 || len(l.left) > 0 {
+		t.Errorf("followed %d times, %d remembered", moves, len(l.left))
+	}
+	l = loneIdentity{}
+	for i := range 1000 { // one fail-over a minute is no such thing
+		now = now.Add(fewRuns)
+		if moved, several := l.meet(now, fmt.Sprint(i)); moved != (i > 0) || several || len(l.left) > 1 {
+			t.Fatalf("%d: moved %v, several %v, %d remembered", i, moved, several, len(l.left))
+		}
+	}
+}
+
+func TestLoneRoles(t *testing.T) {
+	var l loneRoles
+	now := time.Now()
+	for i, step := range []struct {
+		after         time.Duration
+		replica       bool
+		became, turns bool
+	}{
+		{0, false, false, false}, {time.Second, true, true, false}, {time.Second, true, false, false}, {time.Second, false, false, false},
+		{2 * fewRuns, false, false, false}, {time.Second, true, true, false}, // again, long after
+		{2 * fewRuns, true, false, false}, {time.Second, false, false, false}, // for long
+		{time.Second, true, false, true}, {time.Second, false, false, false}, {time.Second, true, false, false}, // in turn
+		{2 * fewRuns, false, false, false}, {time.Second, true, false, false},
+	} {
+		now = now.Add(step.after)
+		if became, turns := l.meet(now, step.replica); became != step.became || turns != step.turns {
+			t.Errorf("%d, %+v: %v, %v", i, step, became, turns)
 		}
 	}
 }

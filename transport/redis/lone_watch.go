@@ -28,7 +28,7 @@ type loneWatch struct {
 	nodes    map[string]*asker[serverRole]
 	silent   map[string]time.Time // since when an address does not answer
 	identity loneIdentity         // of the address in use
-	left     string               // the address in use that was told to be a replica; empty: it is none
+	roles    loneRoles            // likewise
 	untold   bool                 // it was told that a server does not say what it is
 	running  sync.WaitGroup       // askers at work
 }
@@ -129,7 +129,7 @@ func (w *loneWatch) change(from, to string) {
 		return
 	}
 	w.log.Warn("redis: another address has the primary", zap.String("before", from), zap.String("addr", to))
-	w.identity, w.left = loneIdentity{}, ""
+	w.identity, w.roles = loneIdentity{}, loneRoles{}
 	w.replace(after)
 }
 
@@ -151,14 +151,18 @@ func (w *loneWatch) note(now time.Time) {
 		return
 	case n.view.replica:
 		w.suspect() // it is asked often until that is over
-		if w.left != held {
-			w.left = held
+		became, turns := w.roles.meet(now, true)
+		if became {
 			w.log.Warn("redis: the server is a replica: it is left, and looked for elsewhere", zap.String("addr", held), zap.String("primary", n.view.of))
+		}
+		if turns {
+			w.log.Warn("redis: the address leads to the primary and to replicas in turn: each new connection is tried until it is one to the primary; name that alone",
+				zap.String("addr", held), zap.String("primary", n.view.of))
 		}
 		w.lone.Store(&lone{addr: held, run: n.view.run, replica: true})
 		return
 	}
-	w.left = ""
+	w.roles.meet(now, false)
 	moved, several := w.identity.meet(now, n.view.run)
 	if moved {
 		w.log.Warn("redis: the address leads to another primary now", zap.String("addr", held))
