@@ -34,6 +34,8 @@ const happeningOverhead = 64
 // floods us with them harms nothing else. It does no harm to take in a watermark later than the events behind it.
 type inbox struct {
 	limit int
+	// sequenced is wire.Sequenced. It may decode the whole message, so mu is not held meanwhile.
+	sequenced func(message string) bool
 
 	mu sync.Mutex
 	// mu guards what follows.
@@ -89,7 +91,7 @@ const queueRun = 1024
 type drops struct{ numbered, unnumbered uint64 }
 
 func newInbox(limit int) *inbox {
-	return &inbox{limit: limit, wake: make(chan struct{}, 1)}
+	return &inbox{limit: limit, sequenced: wire.Sequenced, wake: make(chan struct{}, 1)}
 }
 
 // hooks are what rueidis calls on its reader's goroutine.
@@ -116,12 +118,17 @@ func (b *inbox) put(h happening) {
 			return
 		}
 	}
-	b.mu.Lock()
 	size := len(h.message) + len(h.channel) + happeningOverhead
-	if h.kind == gotMessage && len(b.queue) > 0 && b.bytes+b.handling+size > b.limit {
-		b.dropLocked(h)
+	b.mu.Lock()
+	if h.kind == gotMessage && b.fullLocked(size) {
 		b.mu.Unlock()
-		return
+		numbered := b.sequenced(h.message)
+		b.mu.Lock()
+		if b.fullLocked(size) { // else there is room by now
+			b.dropLocked(h.channel, numbered)
+			b.mu.Unlock()
+			return
+		}
 	}
 	b.bytes += size
 	b.queue = append(b.queue, h)
@@ -191,18 +198,24 @@ func (b *inbox) signal() {
 	}
 }
 
-func (b *inbox) dropLocked(h happening) {
+// fullLocked reports whether a message of that size is too much to wait. The first that waits never is.
+func (b *inbox) fullLocked(size int) bool {
+	return len(b.queue) > 0 && b.bytes+b.handling+size > b.limit
+}
+
+// dropLocked counts a message that was dropped. The gap of a numbered event is found by its number. What has none must be
+// counted here.
+func (b *inbox) dropLocked(channel string, numbered bool) {
 	if b.dropped == nil {
 		b.dropped = make(map[string]drops)
 	}
-	d := b.dropped[h.channel]
-	// The gap of a numbered event is found by its number. What has none must be counted here.
-	if wire.Sequenced(h.message) {
+	d := b.dropped[channel]
+	if numbered {
 		d.numbered++
 	} else {
 		d.unnumbered++
 	}
-	b.dropped[strings.Clone(h.channel)] = d
+	b.dropped[strings.Clone(channel)] = d
 }
 
 // swap returns what has queued up, in order, its size in bytes, and what was dropped behind it. It keeps spare,

@@ -1,6 +1,10 @@
 package redis
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
+)
 
 func TestInboxIsBounded(t *testing.T) {
 	b := newInbox(3000)
@@ -22,5 +26,36 @@ func TestInboxIsBounded(t *testing.T) {
 	}
 	if queue, held, dropped = b.swap(queue); len(queue) != 0 || held != 0 || dropped != nil {
 		t.Errorf("%v, %v", queue, dropped)
+	}
+}
+
+// TestDropsAreReadOutsideTheLock: whether a message that finds no room has a number is found out while others may use the
+// inbox. If they make room meanwhile, the message is not dropped.
+func TestDropsAreReadOutsideTheLock(t *testing.T) {
+	b := newInbox(1000)
+	message := func(text string) happening { return happening{kind: gotMessage, channel: "c", message: text} }
+	full := message(string(make([]byte, 900)))
+	b.put(full)
+	b.sequenced = func(text string) bool {
+		if !b.mu.TryLock() {
+			t.Fatal("the inbox is locked")
+		}
+		b.mu.Unlock()
+		return wire.Sequenced(text)
+	}
+	b.put(full)
+	if _, _, dropped := b.swap(nil); dropped["c"].unnumbered != 1 {
+		t.Errorf("dropped %+v", dropped)
+	}
+	b.handled()
+	b.put(full)
+	b.sequenced = func(string) bool {
+		b.swap(nil)
+		b.handled()
+		return true
+	}
+	b.put(message("late"))
+	if queue, _, dropped := b.swap(nil); len(queue) != 1 || queue[0].message != "late" || dropped != nil {
+		t.Errorf("%v, dropped %v", queue, dropped)
 	}
 }
