@@ -238,6 +238,13 @@ func (ch *channel) askedFor(now time.Time, publisher string, heard bool) {
 	}
 }
 
+// awaits is track.Tracker.Awaits.
+func (ch *channel) awaits(publisher string, n uint64) bool {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return ch.tracker != nil && ch.tracker.Awaits(publisher, n)
+}
+
 // answer is track.Tracker.Answer.
 func (ch *channel) answer(now time.Time, publisher string, a track.Answer) {
 	ch.mu.Lock()

@@ -390,6 +390,13 @@ func (r *repairs) here(now time.Time, a wire.Answer) {
 	}
 }
 
+// awaits reports whether a question waits for answers.
+func (g *greetings) awaits(n uint64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.open[n] != nil
+}
+
 // asked returns the question that an answer is to, and the channels that its streams are of.
 func (g *greetings) asked(a wire.Answer) (one *greeting, channels []*channel) {
 	g.mu.Lock()

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
@@ -148,6 +150,56 @@ func TestQuestionsAreChargedUnread(t *testing.T) {
 	}
 	if got := made(func() { ask(full) }); got > 64<<10 {
 		t.Errorf("one of many names allocates %d bytes", got)
+	}
+}
+
+// TestAnswersNobodyWaitsForAreNotDecoded: an answer to a question that was not asked, not to this publisher, or that is
+// answered, costs next to nothing, however large it is.
+func TestAnswersNobodyWaitsForAreNotDecoded(t *testing.T) {
+	l := listen(t)
+	now := time.Unix(1e6, 0)
+	l.tr.registry.lock()
+	l.tr.registry.mu.channels[l.ch.name] = l.ch
+	l.tr.registry.mu.Unlock()
+	answer := func(publisher string, n uint64, channel string) string {
+		text, err := wire.AppendAnswer(nil, wire.Answer{
+			Publisher: publisher, N: n, Channel: channel, Assigned: 3, Done: channel == "",
+			Events: []json.RawMessage{json.RawMessage(numbered("p", 2, "")), json.RawMessage(`"` + strings.Repeat("x", 1<<20) + `"`)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	cost := func(text string) int {
+		return made(func() {
+			if err := l.tr.repairs.answered(now, text); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	l.ch.message(now, l.feed, numbered("p", 1, ""))
+	l.ch.message(now, l.feed, numbered("p", 3, ""))
+	asked := uint64(0)
+	for n := uint64(100); asked == 0; n++ {
+		now = now.Add(10 * time.Millisecond)
+		l.ch.ask(now, n, func(string, seqs.Set, bool) { asked = n })
+	}
+	mine := answer("p", asked, "t")
+	for name, text := range map[string]string{
+		"another question": answer("p", asked+1, "t"), "another publisher": answer("q", asked, "t"), "another channel": answer("p", asked, "u"),
+		"a hello that nobody said": answer("p", asked, ""),
+	} {
+		if got := cost(text); got > 64<<10 {
+			t.Errorf("%s: %d bytes are allocated", name, got)
+		}
+	}
+	if l.events["p"] != 1 {
+		t.Fatalf("%d events", l.events["p"])
+	}
+	l.ch.message(now, l.feed, numbered("p", 5, ""))
+	if cost(mine); l.events["p"] != 2 { // 2; 3 is still to be confirmed
+		t.Errorf("%d events: the answer was not taken in", l.events["p"])
 	}
 }
 

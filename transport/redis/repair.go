@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	mathrand "math/rand/v2"
 	"slices"
 	"sync"
@@ -281,8 +282,27 @@ func (r *repairs) mayAsk(now time.Time, publisher string) bool {
 	return true
 }
 
-// answered takes in an answer in our inbox.
+// errNoAnswer is what an answer is that does not say to what.
+var errNoAnswer = errors.New("an answer without a question")
+
+// awaits reports whether the question was asked, and something waits for its answer still.
+func (r *repairs) awaits(to wire.Reply) bool {
+	if to.Channel == "" {
+		return r.greetings.awaits(to.N)
+	}
+	ch := r.t.registry.events(to.Channel)
+	return ch != nil && ch.awaits(to.Publisher, to.N)
+}
+
+// answered takes in an answer in our inbox. One that nobody waits for is not decoded.
 func (r *repairs) answered(now time.Time, message string) error {
+	to, ok := wire.AnswersTo(message)
+	if !ok {
+		return errNoAnswer
+	}
+	if !r.awaits(to) {
+		return nil
+	}
 	a, err := wire.DecodeAnswer(message)
 	if err != nil {
 		return err

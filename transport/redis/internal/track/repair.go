@@ -232,11 +232,21 @@ func (t *Tracker) settled(now time.Time, s *stream) {
 	t.schedule(now, s)
 }
 
+// Awaits reports whether an answer to the question n is of any use: the publisher was asked it, and something waits for it.
+func (t *Tracker) Awaits(publisher string, n uint64) bool {
+	s := t.streams[publisher]
+	return s != nil && s.awaits(n)
+}
+
+func (s *stream) awaits(n uint64) bool {
+	return s.askable && s.firstN != 0 && n >= s.firstN && n <= s.askedN && (len(s.held) > 0 || s.doubt)
+}
+
 // Answer takes in what a publisher answers. Only what is missing here, and was asked for, is taken: nothing that a
 // stranger answers makes a gap or settles a number that was not missing.
 func (t *Tracker) Answer(now time.Time, publisher string, a Answer) {
 	s := t.streams[publisher]
-	if s == nil || !s.askable || s.firstN == 0 || a.N < s.firstN || a.N > s.askedN || len(s.held) == 0 && !s.doubt {
+	if s == nil || !s.awaits(a.N) {
 		return
 	}
 	t.answered(s, a.Assigned)
