@@ -13,6 +13,7 @@ import (
 	"github.com/redis/rueidis"
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
 // survey is what Check looks at.
@@ -46,6 +47,7 @@ type nodeFacts struct {
 	hidden  []string // commands that may not be used to look at it, and that a transport does without
 	denied  []denial
 	untried []string // commands of which it is not known whether they are permitted
+	keyless []string // commands that are refused for the keys of last watermarks, as far as that can be seen
 }
 
 // denial is what a server does not permit.
@@ -232,7 +234,7 @@ func (c *Config) look(ctx context.Context, n *nodeFacts, channels []string) {
 	if c.Sentinel.used() {
 		n.deny("role", "", conn.Do(ctx, conn.B().Role().Build()).Error())
 	}
-	n.lookAtPermissions(ctx, conn, channels)
+	c.lookAtPermissions(ctx, n, conn, channels)
 }
 
 // info is what HELLO tells of what INFO would.
@@ -319,7 +321,7 @@ func (n *nodeFacts) deny(command, channel string, err error) {
 var controlProbe = "{" + router.Tag(0) + "}:shardbus:check"
 
 // lookAtPermissions does what a transport does. That another node has the slot (MOVED) is told after what is permitted.
-func (n *nodeFacts) lookAtPermissions(ctx context.Context, conn rueidis.CoreClient, channels []string) {
+func (c *Config) lookAtPermissions(ctx context.Context, n *nodeFacts, conn rueidis.CoreClient, channels []string) {
 	err := conn.Do(ctx, conn.B().Spublish().Channel(controlProbe).Message("check").Build()).Error()
 	n.deny("spublish", controlProbe, err)
 	n.lack("SPUBLISH", err)
@@ -331,22 +333,36 @@ func (n *nodeFacts) lookAtPermissions(ctx context.Context, conn rueidis.CoreClie
 			n.deny("sunsubscribe", channel, conn.Do(ctx, conn.B().Sunsubscribe().Channel(channel).Build()).Error())
 		}
 	}
-	if len(channels) == 0 {
+	if len(channels) == 0 && c.Repair.Off {
 		return
 	}
-	// An event must not be published to find out whether it could be.
+	// An event must not be published, nor a key written, to find out whether it could be.
 	user, err := conn.Do(ctx, conn.B().AclWhoami().Build()).ToString()
-	for _, channel := range channels {
-		if err != nil {
-			break
+	may := func(command string, args ...string) (verdict string) {
+		if err == nil {
+			verdict, err = conn.Do(ctx, conn.B().AclDryrun().Username(user).Command(command).Arg(args...).Build()).ToString()
 		}
-		var verdict string
-		verdict, err = conn.Do(ctx, conn.B().AclDryrun().Username(user).Command("spublish").Arg(channel, "check").Build()).ToString()
-		if err == nil && verdict != "OK" {
+		return verdict
+	}
+	for _, channel := range channels {
+		if verdict := may("spublish", channel, "check"); err == nil && verdict != "OK" {
 			n.deny("spublish", channel, fmt.Errorf("NOPERM %s", verdict))
 		}
 	}
 	if err != nil {
-		n.untried = append(n.untried, "spublish")
+		if len(channels) > 0 {
+			n.untried = append(n.untried, "spublish")
+		}
+		return
+	}
+	if c.Repair.Off {
+		return
+	}
+	key := wire.LastKey(0, "check")
+	if verdict := may("set", key, "check", "PX", "1"); err == nil && verdict != "OK" {
+		n.keyless = append(n.keyless, "set")
+	}
+	if verdict := may("get", key); err == nil && verdict != "OK" {
+		n.keyless = append(n.keyless, "get")
 	}
 }

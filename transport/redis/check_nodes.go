@@ -19,7 +19,7 @@ var lookedUp = []string{
 
 // nodeRules judge one server each.
 var nodeRules = []func(*survey, *nodeFacts) []Finding{
-	ruleReachable, ruleVersion, ruleCommands, ruleRole, ruleProtocol, ruleSettings, rulePermissions, ruleHidden, ruleReplicaLink, ruleOutputBuffers, ruleUncountedBuffers,
+	ruleReachable, ruleVersion, ruleCommands, ruleRole, ruleProtocol, ruleSettings, rulePermissions, ruleKeys, ruleHidden, ruleReplicaLink, ruleOutputBuffers, ruleUncountedBuffers,
 	ruleRequestLimits, rulePubsubWhenDown, ruleLinkBuffer, ruleNodeTimeout, ruleMemory, ruleClientMemory, ruleClients,
 }
 
@@ -131,6 +131,25 @@ func rulePermissions(s *survey, n *nodeFacts) (findings []Finding) {
 			"it shows when it is tried", "for a check, allow +acl|whoami +acl|dryrun")...)
 	}
 	return findings
+}
+
+// ruleKeys tells what is optional: a transport does without.
+func ruleKeys(s *survey, n *nodeFacts) []Finding {
+	if len(n.keyless) == 0 {
+		return nil
+	}
+	means := "of a publisher that ended while a subscriber was cut off, that subscriber is told that events may be missing, and not how many: its publishers can't leave their last watermark there (SET), or it can't read it (GET)"
+	access := "%RW~"
+	if len(n.keyless) == 1 {
+		switch n.keyless[0] {
+		case "set":
+			means, access = "if it publishes: how many of its last events a subscriber missed that was cut off when it ended is not told. Who only subscribes needs no SET", "%W~"
+		case "get":
+			means, access = "if it subscribes: how many events it missed of a publisher that ended while it was cut off is not told. Who only publishes needs no GET", "%R~"
+		}
+	}
+	return only(Note, n.addr, "keys", fmt.Sprintf("user %q may not %s the keys {*}:shardbus:*:last", s.cfg.user(), strings.ToUpper(strings.Join(n.keyless, " or "))), means,
+		fmt.Sprintf("optional, on every server: ACL SETUSER %s +%s %s{*}:shardbus:*", s.cfg.user(), strings.Join(n.keyless, " +"), access))
 }
 
 func ruleHidden(s *survey, n *nodeFacts) (findings []Finding) {

@@ -284,6 +284,39 @@ func TestCheckPermissions(t *testing.T) {
 	}
 }
 
+// TestCheckKeys: whether last watermarks can be kept and read is seen without writing a key, and no more than a note.
+func TestCheckKeys(t *testing.T) {
+	const common = " on >secret resetkeys resetchannels &{*}:shardbus:* +ping +info +spublish +ssubscribe +sunsubscribe +acl|whoami"
+	s := redistest.Standalone(t, redistest.Config{Directives: []string{
+		"user none" + common + " +acl|dryrun",
+		"user nokeys" + common + " +acl|dryrun +set +get ~other:*",
+		"user writer" + common + " +acl|dryrun +set %W~{*}:shardbus:*",
+		"user reader" + common + " +acl|dryrun (+get %R~{*}:shardbus:*)",
+		"user all" + common + " +acl|dryrun +set +get %RW~{*}:shardbus:*",
+		"user unseen" + common,
+	}})
+	for user, want := range map[string]string{
+		"none": "ACL SETUSER none +set +get %RW~{*}:shardbus:*", "nokeys": "ACL SETUSER nokeys +set +get %RW~{*}:shardbus:*",
+		"writer": "ACL SETUSER writer +get %R~{*}:shardbus:*", "reader": "ACL SETUSER reader +set %W~{*}:shardbus:*", "all": "", "unseen": "",
+	} {
+		cfg := redis.Config{Addrs: []string{s.Addr()}, Username: user, Password: "secret"}
+		r := check(t, cfg)
+		if err := finds(r, redis.Note, s.Addr(), "keys", want); (err == nil) != (want != "") {
+			t.Errorf("%s: %v", user, err)
+		}
+		if r.Worst() > redis.Warning {
+			t.Errorf("%s: %s", user, r)
+		}
+		cfg.Repair.Off = true
+		if err := finds(check(t, cfg), redis.Note, s.Addr(), "keys", ""); err == nil {
+			t.Errorf("%s: it is told without Repair", user)
+		}
+	}
+	if n, err := s.Do(t.Context(), "DBSIZE"); err != nil || fmt.Sprint(n) != "0" {
+		t.Errorf("%v keys, %v", n, err)
+	}
+}
+
 // rulesOf returns the words of the n-th "ACL SETUSER app …" of docs/redis.md.
 func rulesOf(t *testing.T, n int) []string {
 	t.Helper()
