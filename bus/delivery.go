@@ -180,7 +180,8 @@ func (d *Delivery) ContentType() string {
 // Decode turns the payload into the typed value with c, or with the topic's
 // codec where c is nil. It does nothing when that was done already or the event
 // never was encoded. The error is a [DeadLetter] verdict: another attempt would
-// not help. What is [Delivery.Malformed] is not given to the codec. The engine
+// not help. What is [Delivery.Malformed] is not given to the codec, nor what its
+// publisher says is of another type (ErrOtherType, see TopicConfig.TypeName). The engine
 // calls it before the handler if no middleware did.
 func (d *Delivery) Decode(c codec.Codec) error {
 	d.used("Delivery.Decode")
@@ -188,6 +189,9 @@ func (d *Delivery) Decode(c codec.Codec) error {
 		return nil
 	}
 	if err := d.head.env.Malformed; err != nil {
+		return d.undecodable(err, "")
+	}
+	if err := d.info.rejects(d.head.env); err != nil {
 		return d.undecodable(err, "")
 	}
 	if c == nil {

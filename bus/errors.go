@@ -51,6 +51,9 @@ var (
 	// ErrGroupTransport: a Group was asked for on a bus with a transport. Groups work
 	// within one process.
 	ErrGroupTransport = errors.New("a Group works within one process, and this bus has a transport")
+	// ErrOtherType: an event of another process is of another type than the topic has
+	// here, see TopicConfig.TypeName. It is a dead letter.
+	ErrOtherType = errors.New("event of another type")
 	// ErrWrongType: an event was asked for as another type than its topic's.
 	ErrWrongType = errors.New("wrong event type")
 )

@@ -184,7 +184,7 @@ func (t *Topic[T]) encode(event *T, o *publishOptions) (*transport.Envelope, err
 	seq := t.sent.Add(1)
 	env := &transport.Envelope{
 		Topic: t.info.name, Partitions: t.info.partitions, Publisher: t.bus.id, ID: o.id, Time: time.Now(),
-		Header: o.header, ContentType: t.info.codec.ContentType(), Payload: payload,
+		Header: o.header, ContentType: t.info.codec.ContentType(), TypeName: t.info.typeName, Payload: payload,
 	}
 	if env.ID == "" {
 		env.ID = MessageID{scope: t.info.idScope, seq: seq}.String()

@@ -306,7 +306,9 @@ func (t *Topic[T]) unsubscribeUnused(ctx context.Context) error {
 }
 
 func (t *Topic[T]) address() transport.Topic {
-	return transport.Topic{Name: t.info.name, Partitions: t.info.partitions}
+	return transport.Topic{
+		Name: t.info.name, Partitions: t.info.partitions, ContentType: t.info.codec.ContentType(), TypeName: t.info.typeName,
+	}
 }
 
 // made is the lanes that exist.

@@ -35,6 +35,16 @@ type TopicConfig[T any] struct {
 	// at most router.MaxPartitions. It changes nothing without a transport.
 	Partitions int
 
+	// TypeName is the name of T that events bear to other processes: an event of a bus
+	// whose name differs is a dead letter with ErrOtherType, since it may decode without
+	// an error and be another thing. Default: T's, with its package path, as in
+	// "example.com/shop.Order", and with its arguments if it is generic; a pointer to T
+	// goes by the name of T. A builtin type, one without a name and json.RawMessage have
+	// none, and take any. "-" is no name: it is neither sent nor compared. Set it where a
+	// type is renamed or moves, to the old name, and where programs have types of their
+	// own for one event. Up to 200 bytes of printable text.
+	TypeName string
+
 	// Stamp gives each event the time of its publishing also where no
 	// transport is involved. Default false: a clock read an event is saved, and
 	// Message.Time is zero. Off a transport the time is always there.
@@ -53,6 +63,8 @@ type Topic[T any] struct {
 	// sent numbers what was published through the transport.
 	sent   atomic.Uint64
 	askers askers
+
+	mismatches mismatches
 }
 
 // link is what a topic has with a transport.
@@ -69,6 +81,7 @@ type topicInfo struct {
 	typ        reflect.Type
 	partitions int
 	publisher  string // the bus's incarnation
+	typeName   string // empty: any
 	idScope    string // publisher and topic: IDs are unique on the bus
 	codec      codec.Codec
 	codecName  string
@@ -81,6 +94,7 @@ type topicHandle interface {
 	topicInfo() *topicInfo
 	deliver(env *transport.Envelope)
 	gap(g transport.Gap)
+	mismatch(m transport.Mismatch)
 	subscriptions() []*Subscription
 	lock()
 	unlock()
@@ -163,6 +177,7 @@ func newTopicInfo[T any](cfg TopicConfig[T], codecName, publisher, idScope strin
 		typ:        reflect.TypeFor[T](),
 		partitions: cfg.Partitions,
 		publisher:  publisher,
+		typeName:   typeName(cfg.TypeName, reflect.TypeFor[T]()),
 		idScope:    idScope,
 		codec:      cfg.Codec,
 		codecName:  codecName,
@@ -180,6 +195,9 @@ func validTopicConfig[T any](cfg TopicConfig[T]) error {
 	}
 	if cfg.Partitions < 0 || cfg.Partitions > router.MaxPartitions {
 		return fmt.Errorf("%w: Partitions is %d, allowed are 0 to %d", ErrInvalidConfig, cfg.Partitions, router.MaxPartitions)
+	}
+	if err := validTypeName(cfg.TypeName); err != nil {
+		return err
 	}
 	return validContentType(cfg.Codec)
 }
@@ -213,6 +231,8 @@ func (cfg TopicConfig[T]) differs(other TopicConfig[T], codecHere, codecOther st
 		return fmt.Sprintf("its Codec is %s here, and %s is asked for", codecHere, codecOther)
 	case cfg.Partitions != other.Partitions:
 		return fmt.Sprintf("its Partitions are %d here, and %d are asked for", cfg.Partitions, other.Partitions)
+	case cfg.TypeName != other.TypeName:
+		return fmt.Sprintf("its TypeName is %q here, and %q is asked for", cfg.TypeName, other.TypeName)
 	case cfg.Stamp != other.Stamp:
 		return fmt.Sprintf("its Stamp is %v here, and %v is asked for", cfg.Stamp, other.Stamp)
 	}

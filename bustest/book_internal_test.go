@@ -38,7 +38,7 @@ func TestBook(t *testing.T) {
 				case 1:
 					k.enter(&transport.Envelope{Topic: "t", Publisher: "p", Seq: from})
 				case 2:
-					k.skip(transport.Gap{Topic: "t", Publisher: "p", From: from, To: to})
+					k.skip(transport.Gap{Topic: "t", Publisher: "p", From: from, To: to, Count: to - from + 1})
 				}
 				k.enter(&transport.Envelope{Topic: "t"})                                   // a stranger's
 				k.enter(&transport.Envelope{Topic: "t", Publisher: "q", Seq: k.next("q")}) // another's

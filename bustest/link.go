@@ -205,6 +205,13 @@ func (e ear) Gap(g transport.Gap) {
 	e.sink.Gap(g)
 }
 
+// Mismatch hands on that another bus knows a topic otherwise.
+func (e ear) Mismatch(m transport.Mismatch) {
+	if sink, ok := e.sink.(transport.MismatchSink); ok {
+		sink.Mismatch(m)
+	}
+}
+
 // gapOf is the gap that env leaves.
 func gapOf(env *transport.Envelope, reason transport.GapReason) transport.Gap {
 	return transport.Gap{

@@ -33,6 +33,9 @@ type Envelope struct {
 	Header map[string]string
 	// ContentType is the media type of Payload; empty when unknown.
 	ContentType string
+	// TypeName is the name that the publisher has for the type of the event: at most
+	// MaxTypeName bytes of text; empty when it has none, as foreign clients have.
+	TypeName string
 	// Payload is the encoded event. It may be empty or nil.
 	Payload []byte
 
@@ -45,6 +48,9 @@ type Envelope struct {
 	// they deliver.
 	Malformed error
 }
+
+// MaxTypeName is the length of the longest name of a type, in bytes.
+const MaxTypeName = 200
 
 // envelopeOverhead is about what an envelope costs in memory beside its
 // strings and payload.

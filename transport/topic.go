@@ -21,6 +21,12 @@ type Topic struct {
 	// Partitions is how many it has, 1 to MaxPartitions, numbered from 0; 0 if
 	// it is not partitioned.
 	Partitions int
+
+	// ContentType is the media type of its payloads, and TypeName the name of the
+	// type of its events, as its bus knows them; empty when that is unknown. Nothing
+	// is decided by them: they are for [Mismatch].
+	ContentType string
+	TypeName    string
 }
 
 // Validate reports what is wrong with the topic, as an error that wraps

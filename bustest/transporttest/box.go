@@ -20,6 +20,7 @@ type box struct {
 	copies  []*transport.Envelope // of events, as they were delivered
 	counts  map[string]int        // of events, by topic
 	gaps    []transport.Gap
+	differ  []transport.Mismatch
 	ended   bool          // Serve has returned
 	late    int           // calls since then
 	changed chan struct{} // closed, and replaced, by every call
@@ -46,6 +47,26 @@ func (b *box) Gap(g transport.Gap) {
 	defer b.mu.Unlock()
 	b.gaps = append(b.gaps, g)
 	b.calledLocked()
+}
+
+// Mismatch keeps m.
+func (b *box) Mismatch(m transport.Mismatch) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.differ = append(b.differ, m)
+	b.calledLocked()
+}
+
+// mismatchesOf returns what was told of a topic.
+func (b *box) mismatchesOf(topic transport.Topic) (found []transport.Mismatch) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.differ {
+		if m.Here.Name == topic.Name {
+			found = append(found, m)
+		}
+	}
+	return found
 }
 
 func (b *box) calledLocked() {

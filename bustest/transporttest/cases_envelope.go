@@ -73,6 +73,9 @@ func testEnvelopeText(c *check) {
 	for i, text := range texts {
 		add(func(env *transport.Envelope) { env.Key = text })
 		add(func(env *transport.Envelope) { env.ContentType = text })
+		if len(text) <= transport.MaxTypeName {
+			add(func(env *transport.Envelope) { env.TypeName = text })
+		}
 		add(func(env *transport.Envelope) { env.Header = map[string]string{text: "value"} })
 		add(func(env *transport.Envelope) { env.Header = map[string]string{"name": text, names[i%len(names)]: text} })
 		if text != "" {
@@ -201,6 +204,8 @@ func difference(want, got *transport.Envelope) string {
 		return differs("Time", want.Time, got.Time)
 	case got.ContentType != want.ContentType:
 		return differs("ContentType", want.ContentType, got.ContentType)
+	case got.TypeName != want.TypeName:
+		return differs("TypeName", want.TypeName, got.TypeName)
 	case !maps.Equal(got.Header, want.Header):
 		return differs("Header", want.Header, got.Header)
 	case len(got.Payload) != len(want.Payload):
@@ -232,8 +237,11 @@ func testEnvelopeMalformed(c *check) {
 	message := c.broker.Garble(c.TB, topic)
 	a.publish(event(topic, 0, c.publisher(1), 1))
 	want := fmt.Sprintf("two events and the message %.100q", message)
+	if !b.box.wait(c.patience(), func() bool { return b.box.count(topic) >= 3 }) {
+		c.fatal(want, "%s", plural(len(b.box.of(topic))))
+	}
 	malformed := 0
-	for _, env := range b.awaitCount(topic, 3) {
+	for _, env := range b.box.of(topic) {
 		if env.Malformed == nil && env.ID != "" && !bytes.Equal(env.Payload, message) {
 			continue
 		}

@@ -55,6 +55,10 @@ type Features struct {
 	// publish on the broker what is no event.
 	Garble bool
 
+	// Mismatch: it tells a transport.MismatchSink of peers that know a topic
+	// otherwise.
+	Mismatch bool
+
 	// Bubble runs each case in a testing/synctest bubble of its own, so that
 	// waiting costs nothing. Broker and transports must then do without sockets
 	// and without goroutines that are older than the case. Who can, should.
@@ -72,6 +76,7 @@ const (
 	closing    need = "Close"
 	sever      need = "Sever"
 	garble     need = "Garble"
+	mismatch   need = "Mismatch"
 )
 
 func (f Features) has(n need) bool {
@@ -90,6 +95,8 @@ func (f Features) has(n need) bool {
 		return f.Sever
 	case garble:
 		return f.Garble
+	case mismatch:
+		return f.Mismatch
 	}
 	return false
 }

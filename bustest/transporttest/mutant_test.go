@@ -15,6 +15,7 @@ import (
 type (
 	deliverFunc   = func(*transport.Envelope)
 	gapFunc       = func(transport.Gap)
+	mismatchFunc  = func(transport.Mismatch)
 	serveFunc     = func(context.Context, transport.Sink) error
 	publishFunc   = func(context.Context, []*transport.Envelope, []transport.Result)
 	subscribeFunc = func(context.Context, transport.Topic) error
@@ -31,6 +32,7 @@ type mutant struct {
 	capabilities func(r *reference, c transport.Capabilities) transport.Capabilities
 	deliver      func(r *reference, env *transport.Envelope, next deliverFunc)
 	gap          func(r *reference, g transport.Gap, next gapFunc)
+	mismatch     func(r *reference, m transport.Mismatch, next mismatchFunc)
 	serve        func(r *reference, ctx context.Context, sink transport.Sink, next serveFunc) error
 	publish      func(r *reference, ctx context.Context, envs []*transport.Envelope, results []transport.Result, next publishFunc)
 	subscribe    func(r *reference, ctx context.Context, topic transport.Topic, next subscribeFunc) error
@@ -78,6 +80,14 @@ func (m *mutant) onGap(r *reference, g transport.Gap, next gapFunc) {
 		return
 	}
 	next(g)
+}
+
+func (m *mutant) onMismatch(r *reference, mm transport.Mismatch, next mismatchFunc) {
+	if m.mismatch != nil {
+		m.mismatch(r, mm, next)
+		return
+	}
+	next(mm)
 }
 
 func (m *mutant) onServe(r *reference, ctx context.Context, sink transport.Sink, next serveFunc) error {

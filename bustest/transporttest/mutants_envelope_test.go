@@ -38,6 +38,7 @@ var envelopeMutants = []mutant{
 		env.Header = header
 	}),
 	changed("forgets the content type", "envelope-text", func(_ *reference, env *transport.Envelope) { env.ContentType = "" }),
+	changed("forgets the type's name", "envelope-text", func(_ *reference, env *transport.Envelope) { env.TypeName = "" }),
 	changed("trims payloads", "envelope-payload", func(_ *reference, env *transport.Envelope) { env.Payload = bytes.TrimSpace(env.Payload) }),
 	changed("ends payloads at a zero", "envelope-payload", func(_ *reference, env *transport.Envelope) { env.Payload, _, _ = bytes.Cut(env.Payload, []byte{0}) }),
 	changed("truncates payloads", "envelope-large", func(_ *reference, env *transport.Envelope) {

@@ -45,7 +45,7 @@ type streamName struct {
 const referenceLimit = 64 << 10
 
 var referenceFeatures = transporttest.Features{
-	Ephemeral: true, Partitions: 16, MaxPayload: referenceLimit, Claim: true, Close: true, Sever: true, Garble: true, Bubble: true,
+	Ephemeral: true, Partitions: 16, MaxPayload: referenceLimit, Claim: true, Close: true, Sever: true, Mismatch: true, Garble: true, Bubble: true,
 }
 
 // referenceBroker makes a new broker for transports with m's fault.
@@ -160,6 +160,14 @@ func (w wire) Gap(g transport.Gap) {
 	w.r.mu.Lock()
 	defer w.r.mu.Unlock()
 	w.r.m.onGap(w.r, g, w.r.sink.Gap)
+}
+
+func (w wire) Mismatch(m transport.Mismatch) {
+	w.r.mu.Lock()
+	defer w.r.mu.Unlock()
+	if sink, ok := w.r.sink.(transport.MismatchSink); ok {
+		w.r.m.onMismatch(w.r, m, sink.Mismatch)
+	}
 }
 
 func (r *reference) Capabilities() transport.Capabilities {

@@ -5,7 +5,9 @@
 // published. Delivery runs on the publisher's goroutine and is synchronous:
 // when Publish returns, the event is in the subscribers' inboxes. Nothing is
 // lost, but for what is published between two Serves of a subscribed transport, or
-// while a test has it [Transport.Sever]ed: gaps tell of it.
+// while a test has it [Transport.Sever]ed: gaps tell of it. Buses that know a topic
+// otherwise, with other partitions or of another type, are told as soon as the one
+// subscribes and the other publishes.
 package memory
 
 import (
@@ -23,12 +25,15 @@ import (
 type Broker struct {
 	mu       sync.RWMutex
 	channels map[address]*channel // guarded by mu
+	members  atomic.Uint64        // numbers the transports
+	views    views
 }
 
-// address is one partition of a topic.
+// address is one partition of a topic. As on a server, a topic of other partitions has
+// others.
 type address struct {
-	topic     string
-	partition int
+	topic                 string
+	partitions, partition int
 }
 
 // channel is where the events of one address are ordered.
@@ -45,7 +50,7 @@ func NewBroker() *Broker { return &Broker{channels: make(map[address]*channel)} 
 
 // Connect makes a transport for one bus.
 func (b *Broker) Connect() *Transport {
-	t := &Transport{broker: b}
+	t := &Transport{broker: b, name: fmt.Sprintf("memory-%d", b.members.Add(1))}
 	t.mu.up = make(chan struct{})
 	t.links.topics = make(map[string]transport.Topic)
 	return t
@@ -72,6 +77,7 @@ func (b *Broker) channel(a address) *channel {
 // Transport is one bus's connection to a [Broker].
 type Transport struct {
 	broker *Broker
+	name   string
 	// gate is held for reading by whoever delivers, and for writing to change the
 	// sink: once Serve has taken that away, no Deliver is under way. Taken inside
 	// a channel's lock, and under it nothing else.
@@ -118,6 +124,7 @@ func (t *Transport) Release() {
 		t.leave(topic)
 	}
 	clear(t.links.topics)
+	t.broker.views.leaves(t)
 	t.links.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -159,6 +166,7 @@ func (t *Transport) Serve(ctx context.Context, sink transport.Sink) error {
 
 // confess reports what was missed on any topic.
 func (t *Transport) confess() {
+	t.broker.views.repeat(t)
 	t.links.Lock()
 	defer t.links.Unlock()
 	for _, topic := range t.links.topics {
@@ -192,6 +200,9 @@ func (t *Transport) Publish(ctx context.Context, envs []*transport.Envelope, res
 			continue
 		}
 		n, seq, err := t.broker.deliver(env)
+		if seq == 1 {
+			t.broker.views.publishes(t, env)
+		}
 		results[i] = transport.Result{Receivers: n, Seq: seq, Err: err}
 	}
 }
@@ -222,20 +233,18 @@ func (b *Broker) deliver(env *transport.Envelope) (receivers int, seq uint64, er
 // channelOf finds or makes an envelope's channel. Only the name of a new one
 // is looked at.
 func (b *Broker) channelOf(env *transport.Envelope) (*channel, error) {
-	topic := transport.Topic{Name: env.Topic, Partitions: env.Partitions}
-	if env.Partition != 0 {
-		if err := topic.Holds(env.Partition); err != nil {
-			return nil, err
-		}
-	}
-	a := address{env.Topic, env.Partition}
+	a := address{env.Topic, env.Partitions, env.Partition}
 	b.mu.RLock()
 	c := b.channels[a]
 	b.mu.RUnlock()
-	if c != nil && env.Partitions >= 0 && env.Partitions <= transport.MaxPartitions {
+	if c != nil {
 		return c, nil
 	}
+	topic := transport.Topic{Name: env.Topic, Partitions: env.Partitions}
 	if err := topic.Validate(); err != nil {
+		return nil, err
+	}
+	if err := topic.Holds(env.Partition); err != nil {
 		return nil, err
 	}
 	return b.channel(a), nil
@@ -259,7 +268,7 @@ func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic) error 
 	case !listed:
 		t.links.topics[topic.Name] = topic
 		t.join(topic)
-	case have != topic:
+	case have.Partitions != topic.Partitions:
 		return fmt.Errorf("memory: subscribe: %w: %q is subscribed to with %d partitions, not %d",
 			transport.ErrInvalidTopic, topic.Name, have.Partitions, topic.Partitions)
 	}
@@ -283,9 +292,11 @@ func (t *Transport) join(topic transport.Topic) {
 	t.eachChannel(topic, func(c *channel) {
 		c.mu.members = append(c.mu.members, &member{Transport: t})
 	})
+	t.broker.views.subscribes(t, topic)
 }
 
 func (t *Transport) leave(topic transport.Topic) {
+	t.broker.views.unsubscribes(t, topic.Name)
 	t.eachChannel(topic, func(c *channel) {
 		c.mu.members = slices.DeleteFunc(c.mu.members, func(m *member) bool { return m.Transport == t })
 	})
@@ -294,7 +305,7 @@ func (t *Transport) leave(topic transport.Topic) {
 // eachChannel calls f under the lock of each of the topic's channels.
 func (t *Transport) eachChannel(topic transport.Topic, f func(*channel)) {
 	for p := range max(1, topic.Partitions) {
-		c := t.broker.channel(address{topic.Name, p})
+		c := t.broker.channel(address{topic.Name, topic.Partitions, p})
 		c.mu.Lock()
 		f(c)
 		c.mu.Unlock()

@@ -61,23 +61,13 @@ func ids(envs []*transport.Envelope) string {
 func serve(t testing.TB, tr *memory.Transport) (in *inbox, stop func()) {
 	t.Helper()
 	in = &inbox{t: t}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if err := tr.Serve(ctx, in); err != nil {
-			t.Errorf("serve: %v", err)
-		}
+	halt := serveAs(t, tr, in)
+	return in, func() {
+		halt()
 		in.mu.Lock()
+		defer in.mu.Unlock()
 		in.closed = true
-		in.mu.Unlock()
-	}()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		<-ended
-	})
-	t.Cleanup(stop)
-	return in, stop
+	}
 }
 
 func subscribe(t testing.TB, tr *memory.Transport, topics ...transport.Topic) {
@@ -162,7 +152,10 @@ func TestEnvelopesArriveUnchanged(t *testing.T) {
 func TestSequences(t *testing.T) {
 	tr := memory.NewBroker().Connect()
 	in, _ := serve(t, tr)
-	publish(t, tr, env("n", "unseen"))
+	halved := func(id string) *transport.Envelope {
+		return &transport.Envelope{Topic: "n", Publisher: "p", ID: id, Partitions: 2}
+	}
+	publish(t, tr, halved("unseen"))
 	subscribe(t, tr, transport.Topic{Name: "n", Partitions: 2}, transport.Topic{Name: "m"})
 	want := map[string]uint64{}
 	for i := range 100 {
@@ -177,7 +170,7 @@ func TestSequences(t *testing.T) {
 			t.Errorf("%s: %+v, want number %d", k, got, want[k])
 		}
 	}
-	publish(t, tr, env("n", "seen"))
+	publish(t, tr, halved("seen"))
 	if got := in.take(); got[0].Seq != 2 {
 		t.Errorf("an event that nobody saw was not counted: %d", got[0].Seq)
 	}

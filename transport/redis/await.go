@@ -4,12 +4,14 @@ import (
 	"sync/atomic"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport"
 )
 
 // await is one Subscribe, which waits for channels: each until it is confirmed and, with Repair, until publishers have
 // said where they stand. Thousands do at once, so each is woken once, for all that it waits for.
 type await struct {
 	placement router.Placement // of what it wants
+	view      transport.Topic  // as the caller knows it
 	done      chan struct{}
 	err       error // set before done is closed, and never after
 

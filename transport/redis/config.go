@@ -206,9 +206,8 @@ func (c Config) resolved() (Config, error) {
 // never is an interval that does not pass.
 const never = time.Duration(math.MaxInt64)
 
-// promptly is how long a timer takes that is to fire at once. One of zero, or less, fires within the select that looks at
-// it; where two goroutines of a synctest bubble do so at the same moment, the race detector crashes (go1.26: they share its
-// state, see docs/testing.md). So what remains of a time is never given to a timer without max(promptly, …).
+// promptly is how long a timer takes that is to fire at once. One of zero fires within the select that looks at it; where
+// two goroutines of a synctest bubble do so at the same moment, the race detector crashes (go1.26: they share its state).
 const promptly = time.Nanosecond
 
 const (

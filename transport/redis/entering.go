@@ -61,6 +61,7 @@ func (r *registry) takeInOneLocked(a *await, now time.Time) {
 	if state == nil {
 		a.mine = true
 		state = r.listTopicLocked(a.placement, now)
+		r.t.views().subscribes(a.view)
 	}
 	if state.placement == a.placement {
 		r.waitLocked(a, state, now)

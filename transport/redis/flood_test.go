@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
@@ -24,7 +25,7 @@ func TestAskersAreLimited(t *testing.T) {
 	now := time.Unix(1e6, 0)
 	const events, size = 300, 10_000
 	tr.outbox.mu.Lock()
-	s := tr.outbox.streamLocked(streamKey{publisher: "p", channel: "c"}, router.Slot("c"))
+	s := tr.outbox.streamLocked(streamKey{publisher: "p", channel: "c"}, router.Slot("c"), new(transport.Envelope))
 	for seq := uint64(1); seq <= events; seq++ {
 		s.assigned = seq
 		s.window.Put(now, seq, append(append([]byte(`{"x":"`), make([]byte, size)...), `"}`...))

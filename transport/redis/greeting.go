@@ -139,8 +139,10 @@ func (r *repairs) sendGreetings(now time.Time) (again bool) {
 		if len(hello.Channels) == 0 { // somebody else was faster
 			return false
 		}
+		hello.Topics = r.views.of(hello.Channels)
 		doc, err := wire.AppendHello(nil, hello)
 		if err == nil && c.put(letter{channel: wire.HelloChannel(p.slot), doc: doc, sent: func(listeners int, err error) {
+			r.views.heard(err)
 			if g.told(time.Now(), n, listeners, err) {
 				r.signal()
 			}

@@ -25,6 +25,7 @@ type outbox struct {
 	newPublisher func()
 	// newStream, if not nil, is called when a publisher is to publish on a channel for the first time. It must not block.
 	newStream func(key streamKey)
+	views     *topicViews // nil: nobody asks
 
 	mu struct {
 		sync.Mutex
@@ -92,7 +93,8 @@ func (o *outbox) laneLocked(addr string) *lane {
 	return l
 }
 
-func (o *outbox) streamLocked(key streamKey, slot int) *stream {
+// streamLocked returns the stream of an envelope.
+func (o *outbox) streamLocked(key streamKey, slot int, env *transport.Envelope) *stream {
 	s := o.mu.streams[key]
 	if s == nil {
 		s = &stream{streamKey: key, slot: slot, window: o.windowLocked(key.publisher)}
@@ -100,6 +102,9 @@ func (o *outbox) streamLocked(key streamKey, slot int) *stream {
 		o.mu.bySlot[slot] = append(o.mu.bySlot[slot], s)
 		o.homeLocked(slot).add(s)
 		o.mu.fresh = append(o.mu.fresh, key)
+		if s.window != nil {
+			o.views.publishes(env)
+		}
 	}
 	return s
 }
@@ -179,7 +184,7 @@ func (o *outbox) pushLocked(c *call, first int) (w *writer, next int, space <-ch
 		if o.mu.err != nil {
 			return w, i, nil, o.mu.err
 		}
-		s := o.streamLocked(streamKey{publisher: it.env.Publisher, channel: it.channel}, it.slot)
+		s := o.streamLocked(streamKey{publisher: it.env.Publisher, channel: it.channel}, it.slot, it.env)
 		l := s.lane
 		if l.full(o.cfg, it.size) {
 			return w, i, l.room(), nil
@@ -457,6 +462,7 @@ func (o *outbox) forget() {
 		if s.window != nil {
 			s.window.Drop()
 			delete(o.mu.publishers, s.publisher)
+			o.views.retires(s.publisher)
 		}
 		delete(o.mu.streams, key)
 		o.mu.bySlot[s.slot] = slices.DeleteFunc(o.mu.bySlot[s.slot], func(other *stream) bool { return other == s })

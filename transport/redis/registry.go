@@ -71,6 +71,7 @@ func (r *registry) unwant(topic string, why error) (left []*channel) {
 
 func (r *registry) unwantLocked(state *topicState, why error) (left []*channel) {
 	delete(r.mu.topics, state.placement.Topic)
+	r.t.views().unsubscribes(state.placement.Topic)
 	state.failLocked(why)
 	var last Ledger
 	defer func() { r.keepLedgerLocked(state.placement.Topic, last) }()

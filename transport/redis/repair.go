@@ -43,7 +43,10 @@ type repairs struct {
 	t         *Transport
 	id        string // of our inbox
 	greetings greetings
+	views     *topicViews
 	question  atomic.Uint64 // the number of the last one
+
+	firstQuestion uint64 // the number before the first
 
 	relisten atomic.Bool   // the control channels may be others now
 	wake     chan struct{} // capacity 1: there is something to do
@@ -65,8 +68,10 @@ func newRepairs(t *Transport) *repairs {
 		reading:   pace.Buckets{Each: readRate, All: readTotal, Parties: ratedParties},
 	}
 	r.greetings.init(r.signal)
+	r.views = newTopicViews(r.signal)
 	// Below 2⁵³ with room, so that every JSON reader gets it right; and no stranger guesses it.
-	r.question.Store(mathrand.Uint64N(1 << 48))
+	r.firstQuestion = mathrand.Uint64N(1 << 48)
+	r.question.Store(r.firstQuestion)
 	return r
 }
 
@@ -122,6 +127,8 @@ func (r *repairs) serve(ctx context.Context) error {
 	defer sweep.Stop()
 	again := time.NewTimer(promptly)
 	defer again.Stop()
+	remind := time.NewTimer(remindFirst)
+	defer remind.Stop()
 	r.relisten.Store(true)
 	r.greetings.attend(true)
 	defer r.greetings.attend(false)
@@ -131,6 +138,7 @@ func (r *repairs) serve(ctx context.Context) error {
 			return nil
 		case <-r.wake:
 		case <-again.C:
+		case <-remind.C:
 		case now := <-sweep.C:
 			r.listen(now)
 			r.t.outbox.forgetOld(now)
@@ -142,12 +150,19 @@ func (r *repairs) serve(ctx context.Context) error {
 		if r.relisten.Swap(false) {
 			r.listen(time.Now())
 		}
+		due, next := r.views.due(time.Now())
+		if due {
+			r.remind()
+		}
+		if !next.IsZero() {
+			remind.Reset(max(promptly, time.Until(next)))
+		}
 		retry := r.sendGreetings(time.Now())
 		switch alarm := r.greetings.setAlarm(); {
 		case retry:
 			again.Reset(greetRetry)
 		case !alarm.IsZero():
-			again.Reset(max(promptly, time.Until(alarm)))
+			again.Reset(time.Until(alarm))
 		}
 	}
 }
@@ -308,6 +323,9 @@ func (r *repairs) answered(now time.Time, message string) error {
 		return err
 	}
 	if a.Channel == "" {
+		if r.isOurs(a.N) {
+			r.t.tellMismatches(r.views.compare(a))
+		}
 		r.here(now, a)
 		return nil
 	}
@@ -351,21 +369,6 @@ func (r *repairs) asked(now time.Time, f *feed, ch *channel, message string) err
 	}
 	answers, looked := r.t.outbox.answer(now, ch.control.publisher, ask, min(left, answerAtOnce))
 	return r.reply(now, f, ch, ask.Subscriber, answers, looked)
-}
-
-// helloed answers a Hello.
-func (r *repairs) helloed(now time.Time, f *feed, ch *channel, message string) error {
-	if !r.mayRead(now, message) {
-		return nil
-	}
-	hello, err := wire.DecodeHello(message)
-	if err != nil {
-		return err
-	}
-	if r.mayAnswer(now, hello.Subscriber, len(hello.Channels)/16) <= 0 {
-		return nil
-	}
-	return r.reply(now, f, ch, hello.Subscriber, r.t.outbox.here(now, hello), 0)
 }
 
 // mayRead charges a question to its asker before it is read, and reports whether it is. What is longer than any question is

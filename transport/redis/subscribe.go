@@ -43,13 +43,14 @@ func (t *Transport) beginSubscribe(ctx context.Context, topic transport.Topic) (
 	case err != nil:
 		err = fmt.Errorf("%w: %w", transport.ErrInvalidTopic, err)
 	default:
-		return t.await(placement), nil
+		return t.await(placement, topic), nil
 	}
 	return nil, subscribeError(topic.Name, err)
 }
 
-func (t *Transport) await(placement router.Placement) *await {
+func (t *Transport) await(placement router.Placement, view transport.Topic) *await {
 	a := newAwait(placement)
+	a.view = view
 	t.registry.enter(a)
 	if t.isClosed() { // which may have gone unnoticed by those who ended the waiting of all others
 		t.registry.fail(transport.ErrClosed)
@@ -75,7 +76,7 @@ func (t *Transport) endSubscribe(ctx context.Context, a *await) (*await, error) 
 	t.registry.abandon(a)
 	if errors.Is(err, errAbandoned) {
 		if ctx.Err() == nil {
-			return t.await(a.placement), nil
+			return t.await(a.placement, a.view), nil
 		}
 		err = context.Cause(ctx)
 	}

@@ -72,7 +72,7 @@ func (t *Transport) build() {
 		t.repairs = newRepairs(t)
 		t.tracking = tracking(t.repairs.tracking(), t.cfg.Repair.HeldEvents, t.cfg.MaxPayload)
 		t.tracking.Copies = t.cfg.Standby
-		t.outbox.newPublisher = t.repairs.listenSoon
+		t.outbox.newPublisher, t.outbox.views = t.repairs.listenSoon, t.repairs.views
 	}
 	t.clock = newClock(t.registry, t.repairs)
 	t.routes.cfg = &t.cfg

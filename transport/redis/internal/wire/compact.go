@@ -39,7 +39,8 @@ func AppendCompact(dst []byte, env *transport.Envelope, uncertain string) (doc [
 	if !env.Time.IsZero() {
 		flags |= compactTimed
 	}
-	if len(env.Header) > 0 {
+	typeName, typed := compactTypeName(env)
+	if len(env.Header) > 0 || typed {
 		flags |= compactHeader
 	}
 	doc = append(doc, flags)
@@ -51,7 +52,17 @@ func AppendCompact(dst []byte, env *transport.Envelope, uncertain string) (doc [
 		doc = appendField(doc, field)
 	}
 	if flags&compactHeader != 0 {
-		doc = binary.AppendUvarint(doc, uint64(len(env.Header)))
+		n := len(env.Header)
+		if typed {
+			n++
+		}
+		doc = binary.AppendUvarint(doc, uint64(n))
+		if typed {
+			doc = appendField(appendField(doc, headerType), typeName)
+		}
+		if len(env.Header) == 0 {
+			return append(doc, env.Payload...), seqAt
+		}
 		names := make([]string, 0, len(env.Header))
 		for name := range env.Header {
 			names = append(names, name)
@@ -62,6 +73,20 @@ func AppendCompact(dst []byte, env *transport.Envelope, uncertain string) (doc [
 		}
 	}
 	return append(doc, env.Payload...), seqAt
+}
+
+// headerType is what the first header is called if it is no header, but the name of the event's type: the flags and fields
+// are frozen. Only the first: any other of that name is a header.
+const headerType = ":type"
+
+// compactTypeName is what the first header says, if it is to be that of the type: also where there is no type, and a
+// header would be taken for it.
+func compactTypeName(env *transport.Envelope) (name string, typed bool) {
+	if env.TypeName != "" && len(env.TypeName) <= transport.MaxTypeName {
+		return env.TypeName, true
+	}
+	_, typed = env.Header[headerType]
+	return "", typed
 }
 
 func appendField(doc []byte, field string) []byte {
@@ -186,8 +211,19 @@ func (f *fields) field() string { return f.take(f.uvarint()) }
 
 func (f *fields) headers(env *transport.Envelope) {
 	n := f.uvarint()
-	if n == 0 || n > MaxHeaders {
+	if n == 0 || n > MaxHeaders+1 {
 		f.ok = false
+		return
+	}
+	if behind := *f; behind.field() == headerType {
+		*f = behind
+		if name := f.field(); len(name) <= transport.MaxTypeName {
+			env.TypeName = name
+		}
+		n--
+	}
+	if n == 0 || n > MaxHeaders {
+		f.ok = f.ok && n == 0
 		return
 	}
 	env.Header = make(map[string]string, min(n, 16)) // how many there are is the message's word

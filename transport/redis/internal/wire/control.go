@@ -20,7 +20,8 @@ const (
 const (
 	MaxQuestion = 256 << 10 // bytes of an ask or a hello: what the most channels with the longest names and lists take
 	MaxAsked    = 256       // channels of an ask
-	MaxGreeted  = 512       // channels of a hello
+	MaxGreeted  = 512       // channels of a hello, and topics
+	maxTopics   = 96 << 10  // bytes of the topics of a hello: with them it fits too
 )
 
 // maxParty is the length of the longest name of a party.
@@ -80,6 +81,8 @@ type Hello struct {
 	Subscriber string   `json:"-"`
 	N          uint64   `json:"n"`
 	Channels   []string `json:"channels"`
+	// Topics are how the subscriber knows topics: those of the channels, or any.
+	Topics []Topic `json:"topics,omitempty"`
 }
 
 // Answer is a publisher's part of the answer to an [Ask] or a [Hello].
@@ -107,6 +110,8 @@ type Answer struct {
 	Done bool `json:"done,omitempty"`
 	// Streams are the publisher's channels among those of the Hello.
 	Streams []Mark `json:"streams,omitempty"`
+	// Topics are those of the Hello that the publisher knows otherwise, as it knows them.
+	Topics []Topic `json:"topics,omitempty"`
 	// Events are documents, each as it was or would be on the channel.
 	Events []json.RawMessage `json:"-"`
 }
@@ -116,8 +121,9 @@ func AppendAsk(dst []byte, a Ask) ([]byte, error) {
 	return appendQuestion(dst, "ask", a.Subscriber, TypeAsk, a)
 }
 
-// AppendHello appends the document of a Hello.
+// AppendHello appends the document of a Hello, with as many of its topics as have room.
 func AppendHello(dst []byte, h Hello) ([]byte, error) {
+	h.Topics = fitting(h.Topics)
 	return appendQuestion(dst, "hello", h.Subscriber, TypeHello, h)
 }
 
@@ -142,6 +148,7 @@ func appendControl(dst []byte, id, source, typ string) []byte {
 
 // AppendAnswer appends the document of an Answer. Its events are put in as they are: not a byte of a payload changes.
 func AppendAnswer(dst []byte, a Answer) ([]byte, error) {
+	a.Topics = fitting(a.Topics)
 	data, err := json.Marshal(a)
 	if err != nil {
 		return dst, fmt.Errorf("encode answer: %w", err)
@@ -171,12 +178,13 @@ func DecodeAsk(msg string) (Ask, error) {
 	return a, err
 }
 
-// DecodeHello reads what [AppendHello] wrote. Only the first MaxGreeted channels are kept.
+// DecodeHello reads what [AppendHello] wrote. Only the first MaxGreeted channels and topics are kept.
 func DecodeHello(msg string) (Hello, error) {
 	var h Hello
 	source, err := decodeControl(msg, TypeHello, MaxQuestion, &h)
 	h.Subscriber = source
 	h.Channels = h.Channels[:min(len(h.Channels), MaxGreeted)]
+	h.Topics = validTopics(h.Topics)
 	return h, err
 }
 
@@ -188,6 +196,7 @@ func DecodeAnswer(msg string) (Answer, error) {
 	}
 	source, err := decodeControl(msg, TypeAnswer, len(msg), &a)
 	a.Answer.Publisher, a.Answer.Events = source, a.Events
+	a.Answer.Topics = validTopics(a.Answer.Topics)
 	return a.Answer, err
 }
 

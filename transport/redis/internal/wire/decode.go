@@ -30,9 +30,10 @@ const (
 	UncertainList
 	More   // shardbusmore, or a part of it that is none of the others
 	Header // any other
+	TypeName
 )
 
-var attributeNames = [...]string{attrTime, attrSequence, attrKey, attrContent, attrUncertain, attrMore, "another attribute"}
+var attributeNames = [...]string{attrTime, attrSequence, attrKey, attrContent, attrUncertain, attrMore, "another attribute", attrTypeName}
 
 // String lists the attributes by their names on the wire, joined by commas.
 func (a Attributes) String() string {

@@ -19,6 +19,8 @@ const (
 
 	// attrUncertain lists sequence numbers whose publish failed: "6-7,12".
 	attrUncertain = "uncertain"
+	// attrTypeName is the publisher's name for the type of the event.
+	attrTypeName = "shardbustype"
 	// attrMore holds what no attribute can: see appendMore.
 	attrMore = "shardbusmore"
 )
@@ -34,6 +36,7 @@ const (
 	moreSource  = ":source"
 	moreKey     = ":key"
 	moreContent = ":datacontenttype"
+	moreType    = ":shardbustype"
 )
 
 // maxName is the length of the longest extension attribute that CloudEvents recommends.
@@ -56,7 +59,7 @@ func isHeaderName(name string) bool {
 func isReserved(name string) bool {
 	switch name {
 	case attrSpec, attrID, attrSource, attrType, attrTime, attrSequence, attrKey, attrContent, attrData, attrBase64,
-		attrSchema, attrSeqType, attrUncertain, attrMore:
+		attrSchema, attrSeqType, attrUncertain, attrTypeName, attrMore:
 		return true
 	}
 	return false

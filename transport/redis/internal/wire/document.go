@@ -38,6 +38,7 @@ const (
 	nameUncertain
 	nameKey
 	nameContent
+	nameTypeName
 	nameMore
 	nameData
 	nameBase64
@@ -66,6 +67,8 @@ func nameOf(member string) names {
 		return nameKey
 	case attrContent:
 		return nameContent
+	case attrTypeName:
+		return nameTypeName
 	case attrMore:
 		return nameMore
 	case attrData:
@@ -87,6 +90,8 @@ func (n names) optional() Attributes {
 		return Key
 	case nameContent:
 		return ContentType
+	case nameTypeName:
+		return TypeName
 	case nameUncertain:
 		return UncertainList
 	case nameMore:
@@ -259,6 +264,8 @@ func (d *document) set(name names, member, value string) {
 		d.env.Key = value
 	case nameContent:
 		d.env.ContentType = value
+	case nameTypeName:
+		d.typeName(value)
 	case nameMore:
 		d.more = value
 	case nameBase64:
@@ -266,6 +273,15 @@ func (d *document) set(name names, member, value string) {
 	default:
 		d.header(member, value)
 	}
+}
+
+// typeName takes in the name of the event's type. One that no bus could have sent is none.
+func (d *document) typeName(value string) {
+	if len(value) > transport.MaxTypeName {
+		d.unread |= TypeName
+		return
+	}
+	d.env.TypeName = value
 }
 
 func (d *document) header(name, value string) {

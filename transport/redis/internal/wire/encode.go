@@ -60,6 +60,9 @@ func Append(dst []byte, env *transport.Envelope, uncertain string) (doc []byte, 
 	}
 	doc, more = appendOptional(doc, more, attrKey, env.Key, moreKey)
 	doc, more = appendOptional(doc, more, attrContent, env.ContentType, moreContent)
+	if len(env.TypeName) <= transport.MaxTypeName {
+		doc, more = appendOptional(doc, more, attrTypeName, env.TypeName, moreType)
+	}
 	doc, more = appendHeader(doc, more, env.Header)
 	if len(more) > 0 {
 		doc = append(doc, `,"shardbusmore":"`...)

@@ -43,6 +43,12 @@ func (d *document) setMore(name, value string, readable bool) {
 		if d.env.ContentType = value; !readable {
 			d.unread |= ContentType
 		}
+	case moreType:
+		if !readable {
+			d.unread |= TypeName
+			return
+		}
+		d.typeName(value)
 	default:
 		name, err := url.QueryUnescape(name)
 		if err != nil || !readable {

@@ -134,6 +134,7 @@ func envelope() *rapid.Generator[transport.Envelope] {
 			Key:         anything().Draw(t, "key"),
 			Header:      rapid.MapOfN(anything(), anything(), 0, 4).Draw(t, "header"),
 			ContentType: rapid.OneOf(anything(), rapid.SampledFrom([]string{"application/json", "text/json; charset=utf-8", "application/x+json"})).Draw(t, "type"),
+			TypeName:    anything().Draw(t, "type name"),
 			Payload:     payload().Draw(t, "payload"),
 		}
 		if env.Publisher != "" {
@@ -184,7 +185,7 @@ func same(a, b transport.Envelope) bool {
 		return false
 	}
 	return (a.Malformed == nil) == (b.Malformed == nil) && a.Topic == b.Topic && a.Publisher == b.Publisher && a.ID == b.ID && a.Seq == b.Seq && a.Key == b.Key &&
-		a.ContentType == b.ContentType
+		a.ContentType == b.ContentType && a.TypeName == b.TypeName
 }
 
 // FuzzDecode: a document is valid JSON, unless it is compact, and what it says survives being encoded again.

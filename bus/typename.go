@@ -1,0 +1,70 @@
+package bus
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"reflect"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/shardbus/shardbus/transport"
+)
+
+// anyType is the TypeName that is not compared.
+const anyType = "-"
+
+// typeName is the name that a topic's events go by, with TopicConfig.TypeName given.
+func typeName(given string, t reflect.Type) string {
+	switch given {
+	case "":
+		return typeNameOf(t)
+	case anyType:
+		return ""
+	default:
+		return given
+	}
+}
+
+// typeNameOf is the default of TopicConfig.TypeName.
+func typeNameOf(t reflect.Type) string {
+	for t.Name() == "" && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.PkgPath() == "" || t == reflect.TypeFor[json.RawMessage]() {
+		return ""
+	}
+	name := t.PkgPath() + "." + t.Name()
+	if len(name) > transport.MaxTypeName {
+		h := fnv.New64a()
+		h.Write([]byte(name)) // never fails
+		end := fmt.Sprintf("#%016x", h.Sum64())
+		cut := transport.MaxTypeName - len(end)
+		for !utf8.RuneStart(name[cut]) {
+			cut--
+		}
+		name = name[:cut] + end
+	}
+	return name
+}
+
+func validTypeName(name string) error {
+	if len(name) > transport.MaxTypeName {
+		return fmt.Errorf("%w: TypeName has %d bytes, at most %d are allowed", ErrInvalidConfig, len(name), transport.MaxTypeName)
+	}
+	for _, r := range name {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return fmt.Errorf("%w: TypeName is %q: it must be printable text", ErrInvalidConfig, name)
+		}
+	}
+	return nil
+}
+
+// rejects says why env can't be an event of the topic; nil if it may be.
+func (info *topicInfo) rejects(env *transport.Envelope) error {
+	if env.TypeName == "" || info.typeName == "" || env.TypeName == info.typeName {
+		return nil
+	}
+	return fmt.Errorf("%w: publisher %s says that it is %s, and the topic carries %s here; see TopicConfig.TypeName",
+		ErrOtherType, env.Publisher, env.TypeName, info.typeName)
+}

@@ -1,0 +1,264 @@
+package redis
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
+	"go.uber.org/zap"
+)
+
+// Publishers are asked anew how they know the topics here, since one that begins later than a subscription, and shares no
+// channel with it, would never be found: a moment after a Subscribe, then after longer and longer.
+const (
+	remindFirst = time.Second
+	remindLast  = 30 * time.Second
+	// remindTopics is how many topics a question has. They take turns, since all publishers hear it from each subscriber.
+	remindTopics = 64
+)
+
+// topicViews is how this process knows topics: those that it subscribes to, and those that its publishers publish. Its
+// methods do nothing on nil.
+type topicViews struct {
+	mu sync.Mutex
+	// mu guards what follows. It is taken last.
+	subscribed map[string]transport.Topic
+	published  map[string]map[string]transport.Topic // by topic and publisher
+	reminded   string                                // the last topic that publishers were asked about anew
+	remindAt   time.Time                             // when they are asked next; zero: never
+	pause      time.Duration                         // and how long after that
+
+	wake func() // has serve look at remindAt
+}
+
+// views is how topics are known here; nil with Repair.Off, since nobody asks, or is asked, then.
+func (t *Transport) views() *topicViews {
+	if t == nil || t.repairs == nil {
+		return nil
+	}
+	return t.repairs.views
+}
+
+func newTopicViews(wake func()) *topicViews {
+	return &topicViews{
+		wake: wake, subscribed: make(map[string]transport.Topic), published: make(map[string]map[string]transport.Topic),
+	}
+}
+
+// subscribes notes how a topic is subscribed to.
+func (v *topicViews) subscribes(topic transport.Topic) {
+	if v == nil {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.subscribed[topic.Name] = topic
+	if soon := time.Now().Add(remindFirst); v.remindAt.IsZero() || v.remindAt.After(soon) {
+		v.remindAt = soon
+		v.wake()
+	}
+	v.pause = remindFirst
+}
+
+// due reports whether publishers are to be asked now, and when next; zero: when somebody has subscribed.
+func (v *topicViews) due(now time.Time) (due bool, next time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch {
+	case len(v.subscribed) == 0:
+		v.remindAt = time.Time{}
+	case !v.remindAt.IsZero() && !now.Before(v.remindAt):
+		due = true
+		v.pause = min(2*v.pause, remindLast)
+		v.remindAt = now.Add(v.pause)
+	}
+	return due, v.remindAt
+}
+
+// unsubscribes forgets it.
+func (v *topicViews) unsubscribes(topic string) {
+	if v == nil {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.subscribed, topic)
+}
+
+// publishes notes how a publisher of ours that can be asked knows a topic.
+func (v *topicViews) publishes(env *transport.Envelope) {
+	if v == nil {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	by := v.published[env.Topic]
+	if by == nil {
+		by = make(map[string]transport.Topic, 1)
+		v.published[env.Topic] = by
+	}
+	by[env.Publisher] = transport.Topic{
+		Name: env.Topic, Partitions: env.Partitions, ContentType: env.ContentType, TypeName: env.TypeName,
+	}
+}
+
+// retires forgets a publisher of ours.
+func (v *topicViews) retires(publisher string) {
+	if v == nil {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for topic, by := range v.published {
+		if delete(by, publisher); len(by) == 0 {
+			delete(v.published, topic)
+		}
+	}
+}
+
+// heard takes in how a question was sent: where a server refuses it, publishers are not asked again before somebody subscribes.
+func (v *topicViews) heard(err error) {
+	if err == nil {
+		return
+	}
+	if _, refused := replied(err); !refused {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.remindAt = time.Time{}
+}
+
+// of returns what a Hello says of the topics of channels.
+func (v *topicViews) of(channels []string) []wire.Topic {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var topics []wire.Topic
+	told := make(map[string]struct{})
+	for _, channel := range channels {
+		name, _, ok := router.ParseChannel(channel)
+		if !ok {
+			name = channel
+		}
+		topic, known := v.subscribed[name]
+		if _, again := told[name]; known && !again {
+			told[name] = struct{}{}
+			topics = append(topics, wire.TopicOf(topic))
+		}
+	}
+	return topics
+}
+
+// next returns the topics that publishers are to be asked about anew, in turn.
+func (v *topicViews) next() []wire.Topic {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	names := make([]string, 0, len(v.subscribed))
+	for name := range v.subscribed {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	first, _ := slices.BinarySearch(names, v.reminded+"\x00") // the one behind it
+	names = append(names[first:len(names):len(names)], names[:first]...)
+	names = names[:min(len(names), remindTopics)]
+	topics := make([]wire.Topic, len(names))
+	for i, name := range names {
+		topics[i] = wire.TopicOf(v.subscribed[name])
+		v.reminded = name
+	}
+	return topics
+}
+
+// answers returns, for each publisher of ours that knows topics of a Hello otherwise, how it knows them, and what is to
+// be told of that here.
+func (v *topicViews) answers(h wire.Hello) (byPublisher map[string][]wire.Topic, found []transport.Mismatch) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, asked := range h.Topics {
+		there := asked.Topic()
+		for publisher, here := range v.published[there.Name] {
+			if here.Differs(there) == "" {
+				continue
+			}
+			if byPublisher == nil {
+				byPublisher = make(map[string][]wire.Topic)
+			}
+			byPublisher[publisher] = append(byPublisher[publisher], wire.TopicOf(here))
+			found = append(found, transport.Mismatch{Peer: h.Subscriber, Subscribes: true, Here: here, There: there})
+		}
+	}
+	return byPublisher, found
+}
+
+// compare returns in what a publisher knows topics otherwise, by its answer.
+func (v *topicViews) compare(a wire.Answer) (found []transport.Mismatch) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, told := range a.Topics {
+		there := told.Topic()
+		if here, known := v.subscribed[there.Name]; known && here.Differs(there) != "" {
+			found = append(found, transport.Mismatch{Peer: a.Publisher, Here: here, There: there})
+		}
+	}
+	return found
+}
+
+// tellMismatches hands them to the bus.
+func (t *Transport) tellMismatches(found []transport.Mismatch) {
+	sink, ok := t.sink().(transport.MismatchSink)
+	if !ok {
+		return
+	}
+	for _, m := range found {
+		sink.Mismatch(m)
+	}
+}
+
+// remind asks publishers again how they know some topics.
+func (r *repairs) remind() {
+	topics := r.views.next()
+	if len(topics) == 0 {
+		return
+	}
+	p, c, found := r.through()
+	if !found {
+		return // it is repeated anyway
+	}
+	doc, err := wire.AppendHello(nil, wire.Hello{Subscriber: r.id, N: r.question.Add(1), Channels: []string{}, Topics: topics})
+	if err != nil {
+		r.t.log.Warn("redis: publishers not asked how they know topics", zap.Error(err))
+		return
+	}
+	c.put(letter{channel: wire.HelloChannel(p.slot), doc: doc, sent: func(_ int, err error) { r.views.heard(err) }})
+}
+
+// isOurs reports whether a number is one of our questions'. Nobody else knows them.
+func (r *repairs) isOurs(n uint64) bool { return n > r.firstQuestion && n <= r.question.Load() }
+
+// helloed answers a Hello: where our publishers stand on its channels, and which of its topics they know otherwise. To one
+// without channels only who does so answers.
+func (r *repairs) helloed(now time.Time, f *feed, ch *channel, message string) error {
+	if !r.mayRead(now, message) {
+		return nil
+	}
+	hello, err := wire.DecodeHello(message)
+	if err != nil {
+		return err
+	}
+	if r.mayAnswer(now, hello.Subscriber, (len(hello.Channels)+len(hello.Topics))/16) <= 0 {
+		return nil
+	}
+	byPublisher, found := r.views.answers(hello)
+	r.t.tellMismatches(found)
+	answers := r.t.outbox.here(now, hello)
+	for i := range answers {
+		answers[i].Topics = byPublisher[answers[i].Publisher]
+	}
+	if len(hello.Channels) == 0 {
+		answers = slices.DeleteFunc(answers, func(a wire.Answer) bool { return len(a.Topics) == 0 })
+	}
+	return r.reply(now, f, ch, hello.Subscriber, answers, 0)
+}
