@@ -37,12 +37,13 @@ type TopicConfig[T any] struct {
 
 	// TypeName is the name of T that events bear to other processes: an event of a bus
 	// whose name differs is a dead letter with ErrOtherType, since it may decode without
-	// an error and be another thing. Default: T's, with its package path, as in
-	// "example.com/shop.Order", and with its arguments if it is generic; a pointer to T
-	// goes by the name of T. A builtin type, one without a name and json.RawMessage have
-	// none, and take any. "-" is no name: it is neither sent nor compared. Set it where a
-	// type is renamed or moves, to the old name, and where programs have types of their
-	// own for one event. Up to 200 bytes of printable text.
+	// an error and be another thing. Default: T's name without its package, as in "Order",
+	// with its arguments if it is generic; a pointer to T goes by the name of T. So a type
+	// may move to another package, and programs may have types of their own for one event,
+	// if they agree on the name; two types of one name are not told apart. A builtin type,
+	// one without a name and json.RawMessage have none, and take any. "-" is no name: it is
+	// neither sent nor compared. Set it to the old name where a type is renamed. Up to 200
+	// bytes of printable text.
 	TypeName string
 
 	// Stamp gives each event the time of its publishing also where no

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"reflect"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -34,7 +35,7 @@ func typeNameOf(t reflect.Type) string {
 	if t.PkgPath() == "" || t == reflect.TypeFor[json.RawMessage]() {
 		return ""
 	}
-	name := t.PkgPath() + "." + t.Name()
+	name := bareName(t.Name())
 	if len(name) > transport.MaxTypeName {
 		h := fnv.New64a()
 		h.Write([]byte(name)) // never fails
@@ -46,6 +47,24 @@ func typeNameOf(t reflect.Type) string {
 		name = name[:cut] + end
 	}
 	return name
+}
+
+// bareName takes the package paths of a generic type's arguments out of its name: a type that
+// moves to another package, or whose module has a new path, is still the same to others.
+func bareName(name string) string {
+	var bare strings.Builder
+	for len(name) > 0 {
+		end := strings.IndexAny(name, "[],")
+		if end < 0 {
+			end = len(name) - 1
+		}
+		word := name[:end+1]
+		pointers := word[:len(word)-len(strings.TrimLeft(word, "*"))]
+		bare.WriteString(pointers)
+		bare.WriteString(word[max(len(pointers), strings.LastIndexByte(word, '.')+1):])
+		name = name[end+1:]
+	}
+	return bare.String()
 }
 
 func validTypeName(name string) error {

@@ -302,29 +302,6 @@ func (l *lane) takeItem(s *stream, it *item, b *batch, now time.Time) {
 	l.aloft++
 }
 
-// takeLarge takes the large event that goes next, alone, and reports whether one may.
-func (l *lane) takeLarge(b *batch, now time.Time) bool {
-	s := l.nextLarge()
-	for s != nil && s.queue[s.inFlight].dead {
-		s.prune()
-		s = l.nextLarge()
-	}
-	if l.turn = false; s == nil {
-		return false
-	}
-	it := s.queue[s.inFlight]
-	l.takeItem(s, it, b, now)
-	b.streams = append(b.streams, s)
-	l.large += it.size
-	s.inFlight++
-	l.later = slices.Delete(l.later, 0, 1)
-	if s.ready = len(s.queue) > s.inFlight; s.ready { // behind the others
-		l.ready = append(l.ready, s)
-	}
-	l.note()
-	return true
-}
-
 // outcome is what became of one item of a batch.
 type outcome struct {
 	receivers int
