@@ -227,16 +227,15 @@ func (r *repairs) remind() {
 	if !found {
 		return // it is repeated anyway
 	}
-	doc, err := wire.AppendHello(nil, wire.Hello{Subscriber: r.id, N: r.question.Add(1), Channels: []string{}, Topics: topics})
+	n := r.question.Add(1)
+	doc, err := wire.AppendHello(nil, wire.Hello{Subscriber: r.id, N: n, Channels: []string{}, Topics: topics})
 	if err != nil {
 		r.t.log.Warn("redis: publishers not asked how they know topics", zap.Error(err))
 		return
 	}
+	r.reminder.Store(n)
 	c.put(letter{channel: wire.HelloChannel(p.slot), doc: doc, sent: func(_ int, err error) { r.views.heard(err) }})
 }
-
-// isOurs reports whether a number is one of our questions'. Nobody else knows them.
-func (r *repairs) isOurs(n uint64) bool { return n > r.firstQuestion && n <= r.question.Load() }
 
 // helloed answers a Hello: where our publishers stand on its channels, and which of its topics they know otherwise. To one
 // without channels only who does so answers.

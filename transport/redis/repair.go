@@ -45,8 +45,7 @@ type repairs struct {
 	greetings greetings
 	views     *topicViews
 	question  atomic.Uint64 // the number of the last one
-
-	firstQuestion uint64 // the number before the first
+	reminder  atomic.Uint64 // the number of the last one that asks how topics are known
 
 	relisten atomic.Bool   // the control channels may be others now
 	wake     chan struct{} // capacity 1: there is something to do
@@ -70,8 +69,7 @@ func newRepairs(t *Transport) *repairs {
 	r.greetings.init(r.signal)
 	r.views = newTopicViews(r.signal)
 	// Below 2⁵³ with room, so that every JSON reader gets it right; and no stranger guesses it.
-	r.firstQuestion = mathrand.Uint64N(1 << 48)
-	r.question.Store(r.firstQuestion)
+	r.question.Store(mathrand.Uint64N(1 << 48))
 	return r
 }
 
@@ -303,7 +301,7 @@ var errNoAnswer = errors.New("an answer without a question")
 // awaits reports whether the question was asked, and something waits for its answer still.
 func (r *repairs) awaits(to wire.Reply) bool {
 	if to.Channel == "" {
-		return r.greetings.awaits(to.N)
+		return r.greetings.awaits(to.N) || to.N == r.reminder.Load()
 	}
 	ch := r.t.registry.events(to.Channel)
 	return ch != nil && ch.awaits(to.Publisher, to.N)
@@ -323,9 +321,7 @@ func (r *repairs) answered(now time.Time, message string) error {
 		return err
 	}
 	if a.Channel == "" {
-		if r.isOurs(a.N) {
-			r.t.tellMismatches(r.views.compare(a))
-		}
+		r.t.tellMismatches(r.views.compare(a))
 		r.here(now, a)
 		return nil
 	}
