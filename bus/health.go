@@ -27,6 +27,10 @@ type Health struct {
 	// Down is what of the transport does not work, such as a shard whose primary is dead; nil if
 	// all does, and in one process.
 	Down []transport.Part
+	// Degraded is what of the transport does not work and is not needed while all else does, such as
+	// a replica that stands by. It is no reason not to be Ready: it is for those who look after the
+	// servers.
+	Degraded []transport.Part
 	// Stopped are subscriptions that ended for their panics and that nobody has subscribed again
 	// by the same name.
 	Stopped []StoppedSubscription
@@ -90,7 +94,8 @@ func (b *Bus) Health() Health {
 	h := Health{Draining: state == stateDraining, Closed: state == stateClosed}
 	if b.transport != nil {
 		h.Transport = b.transport.Capabilities().Name
-		h.Down = b.transportDown()
+		of := b.transportHealth()
+		h.Down, h.Degraded = of.Down, of.Degraded
 	}
 	b.mu.Lock()
 	stopped := slices.Collect(maps.Values(b.mu.stopped))
@@ -104,21 +109,20 @@ func (b *Bus) Health() Health {
 	return h
 }
 
-// transportDown is what of the transport does not work: what it says itself, or, if it runs not at
-// all, that.
-func (b *Bus) transportDown() []transport.Part {
+// transportHealth is how the transport is: what it says itself, or, if it runs not at all, that.
+func (b *Bus) transportHealth() transport.Health {
 	node, _ := b.root.Node("transport")
 	if node.State != supervisor.StateRunning {
 		err := fmt.Errorf("its state is %v", node.State)
 		if node.LastErr != nil {
 			err = fmt.Errorf("%w after: %w", err, errguard.Safe(node.LastErr))
 		}
-		return []transport.Part{{Name: "transport", Since: node.Since, Err: err}}
+		return transport.Health{Down: []transport.Part{{Name: "transport", Since: node.Since, Err: err}}}
 	}
 	if r, ok := b.transport.(transport.HealthReporter); ok {
-		return r.Health().Down
+		return r.Health()
 	}
-	return nil
+	return transport.Health{}
 }
 
 // How often Ready looks: soon at first, since a broker that is near answers in milliseconds.

@@ -38,7 +38,7 @@ func (b *Bus) Tree() supervisor.Tree {
 // markStarting has the node of a transport that runs and does not work say starting, and returns
 // what the bus above it, whose own state is given, is to say.
 func (b *Bus) markStarting(above supervisor.State, nodes []supervisor.Tree) supervisor.State {
-	if above != supervisor.StateRunning || len(b.transportDown()) == 0 {
+	if above != supervisor.StateRunning || len(b.transportHealth().Down) == 0 {
 		return above
 	}
 	for i := range nodes {

@@ -18,6 +18,10 @@ type HealthReporter interface {
 type Health struct {
 	// Down is what does not work; nil if all does.
 	Down []Part
+	// Degraded is what does not work and is not needed while all else does, such as a replica that
+	// stands by for a primary; nil if there is nothing. A fault is felt more meanwhile, and that is
+	// all: who is degraded is ready.
+	Degraded []Part
 }
 
 // Part is a part of a transport that does not work.

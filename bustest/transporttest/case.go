@@ -25,7 +25,7 @@ type Case struct {
 
 // Cases returns all cases, in the order in which they run.
 func Cases() []Case {
-	return slices.Concat(basicCases, envelopeCases, publishCases, deliveryCases, subscribeCases, serveCases, lifeCases, faultCases, crowdCases, mismatchCases)
+	return slices.Concat(basicCases, envelopeCases, publishCases, deliveryCases, subscribeCases, serveCases, lifeCases, healthCases, faultCases, crowdCases, mismatchCases)
 }
 
 // Lacks names the features that the case needs and f does not claim; none: it

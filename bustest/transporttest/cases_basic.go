@@ -23,6 +23,10 @@ func testFeatures(c *check) {
 	if isClaimer != c.features.Claim {
 		c.wrong("Features.Claim tells whether it is a transport.Claimer", "%v, and it being one is %v", c.features.Claim, isClaimer)
 	}
+	_, isReporter := p.Transport.(transport.HealthReporter)
+	if isReporter != c.features.Health {
+		c.wrong("Features.Health tells whether it is a transport.HealthReporter", "%v, and it being one is %v", c.features.Health, isReporter)
+	}
 	_, isCloser := p.Transport.(io.Closer)
 	if isCloser != c.features.Close {
 		c.wrong("Features.Close tells whether it has a Close", "%v, and it having one is %v", c.features.Close, isCloser)

@@ -45,6 +45,9 @@ type Features struct {
 	// Claim: it is a transport.Claimer.
 	Claim bool
 
+	// Health: it is a transport.HealthReporter.
+	Health bool
+
 	// Close: it has a method Close() error.
 	Close bool
 
@@ -73,6 +76,7 @@ const (
 	partitions need = "Partitions"
 	limit      need = "MaxPayload"
 	claim      need = "Claim"
+	health     need = "Health"
 	closing    need = "Close"
 	sever      need = "Sever"
 	garble     need = "Garble"
@@ -89,6 +93,8 @@ func (f Features) has(n need) bool {
 		return f.MaxPayload > 0
 	case claim:
 		return f.Claim
+	case health:
+		return f.Health
 	case closing:
 		return f.Close
 	case sever:

@@ -40,6 +40,7 @@ type mutant struct {
 	claim        func(r *reference, next func() error) error
 	release      func(r *reference, next func())
 	close        func(r *reference, next func() error) error
+	health       func(r *reference, next func() transport.Health) transport.Health
 	features     func(f *transporttest.Features)
 }
 
@@ -137,6 +138,13 @@ func (m *mutant) onRelease(r *reference, next func()) {
 func (m *mutant) onClose(r *reference, next func() error) error {
 	if m.close != nil {
 		return m.close(r, next)
+	}
+	return next()
+}
+
+func (m *mutant) onHealth(r *reference, next func() transport.Health) transport.Health {
+	if m.health != nil {
+		return m.health(r, next)
 	}
 	return next()
 }

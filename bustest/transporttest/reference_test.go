@@ -2,6 +2,7 @@ package transporttest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -45,7 +46,7 @@ type streamName struct {
 const referenceLimit = 64 << 10
 
 var referenceFeatures = transporttest.Features{
-	Ephemeral: true, Partitions: 16, MaxPayload: referenceLimit, Claim: true, Close: true, Sever: true, Mismatch: true, Garble: true, Bubble: true,
+	Ephemeral: true, Partitions: 16, MaxPayload: referenceLimit, Claim: true, Health: true, Close: true, Sever: true, Mismatch: true, Garble: true, Bubble: true,
 }
 
 // referenceBroker makes a new broker for transports with m's fault.
@@ -268,6 +269,21 @@ func (r *reference) unsubscribe(ctx context.Context, topic transport.Topic) erro
 
 func (r *reference) Claim() error { return r.m.onClaim(r, r.Transport.Claim) }
 func (r *reference) Release()     { r.m.onRelease(r, r.Transport.Release) }
+
+func (r *reference) Health() transport.Health { return r.m.onHealth(r, r.health) }
+
+func (r *reference) health() transport.Health {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mended != nil {
+		return downFor(errors.New("it is cut off"))
+	}
+	return r.Transport.Health()
+}
+
+func downFor(err error) transport.Health {
+	return transport.Health{Down: []transport.Part{{Name: "reference", Err: err}}}
+}
 
 func (r *reference) Close() error { return r.m.onClose(r, r.close) }
 

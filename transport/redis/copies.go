@@ -133,7 +133,8 @@ func (r *registry) settleAtLocked(ch *channel, f *feed) {
 		ch.copyAt(old, copyListed)
 	}
 	ch.dropCopy(f)
-	ch.home, ch.leaving = f, false
+	ch.leaving = false
+	r.setHomeLocked(ch, f)
 	ch.own.Store(f)
 }
 

@@ -111,7 +111,7 @@ func (r *registry) eventsLocked(placement router.Placement, partition, slot int)
 
 // useLocked notes that one more topic uses a channel, and reports whether it is away.
 func (r *registry) useLocked(ch *channel, now time.Time) bool {
-	ch.users++
+	r.setUsersLocked(ch, ch.users+1)
 	if ch.away() {
 		return true
 	}

@@ -27,6 +27,7 @@ const (
 var (
 	errNoPublisher  = errors.New("publishing is not connected")
 	errNoSubscriber = errors.New("subscribing is not connected")
+	errNoReplica    = errors.New("it has no replica that stands by")
 )
 
 // health is which nodes the transport is connected to.
@@ -101,7 +102,9 @@ func (h *health) forget(wanted func(addr string) bool) {
 }
 
 // Health says what does not work: each primary that has slots and is not connected for publishing and for subscribing, or
-// where a channel is not confirmed, and slots that have no primary. It looks at each channel once.
+// where a channel is not confirmed, and slots that have no primary. With Config.Standby, Degraded are the replicas that are
+// not connected, and primaries that have none. While all is well it costs what the shards are many, however many channels
+// there are: a microsecond or two for three. While a channel is not confirmed it looks at each once, some 0.3 ms for 10,000.
 func (t *Transport) Health() transport.Health {
 	t.mu.Lock()
 	serving := t.serving
@@ -109,7 +112,7 @@ func (t *Transport) Health() transport.Health {
 	if !serving {
 		return transport.Health{Down: []transport.Part{{Name: "redis", Err: transport.ErrNotServing}}}
 	}
-	var down []transport.Part
+	var h transport.Health
 	snapshot := t.topology.snapshot.Load()
 	unconfirmed := t.registry.unconfirmed()
 	for _, shard := range snapshot.Shards() {
@@ -117,26 +120,49 @@ func (t *Transport) Health() transport.Health {
 			continue
 		}
 		addr := shard.Primary.Addr
-		if p, is := t.nodeDown(addr, unconfirmed[addr]); is {
-			down = append(down, p)
+		if p, is := t.nodeDown(childName(addr), addr, unconfirmed[addr]); is {
+			h.Down = append(h.Down, p)
+		}
+		if t.cfg.Standby {
+			h.Degraded = append(h.Degraded, t.replicasDown(shard)...)
 		}
 	}
 	if n := router.Slots - snapshot.Covered(); n > 0 {
-		down = append(down, transport.Part{Name: "slots", Err: fmt.Errorf("%d of %d have no primary", n, router.Slots)})
+		h.Down = append(h.Down, transport.Part{Name: "slots", Err: fmt.Errorf("%d of %d have no primary", n, router.Slots)})
 	}
 	for name, own := range t.dedicated {
-		for _, p := range own.Health().Down {
-			p.Name = "topic " + name + ": " + p.Name
+		of := own.Health()
+		h.Down = append(h.Down, ofTopic(name, of.Down)...)
+		h.Degraded = append(h.Degraded, ofTopic(name, of.Degraded)...)
+	}
+	return h
+}
+
+// ofTopic says of parts that they are a dedicated topic's.
+func ofTopic(name string, parts []transport.Part) []transport.Part {
+	for i := range parts {
+		parts[i].Name = "topic " + name + ": " + parts[i].Name
+	}
+	return parts
+}
+
+// replicasDown says what is missing at the replicas that stand by for a primary.
+func (t *Transport) replicasDown(shard router.Shard) (down []transport.Part) {
+	if len(shard.Replicas) == 0 {
+		return []transport.Part{{Name: childName(shard.Primary.Addr), Err: errNoReplica}}
+	}
+	for _, r := range shard.Replicas {
+		if p, is := t.nodeDown("replica "+r.Addr, r.Addr, 0); is {
 			down = append(down, p)
 		}
 	}
-	return transport.Health{Down: down}
+	return down
 }
 
-// nodeDown says what of a primary does not work.
-func (t *Transport) nodeDown(addr string, unconfirmed int) (p transport.Part, down bool) {
+// nodeDown says what of a node does not work.
+func (t *Transport) nodeDown(name, addr string, unconfirmed int) (p transport.Part, down bool) {
 	n := t.health.of(addr)
-	p.Name = childName(addr)
+	p.Name = name
 	var errs []error
 	for _, c := range []struct {
 		side
@@ -157,28 +183,15 @@ func (t *Transport) nodeDown(addr string, unconfirmed int) (p transport.Part, do
 	if unconfirmed > 0 && n.subscriber.up {
 		errs = append(errs, fmt.Errorf("%d channels are not confirmed", unconfirmed))
 	}
-	p.Err = errors.Join(errs...)
-	if len(errs) == 2 {
+	switch len(errs) {
+	case 0:
+		return transport.Part{}, false
+	case 1:
+		p.Err = errs[0]
+	default:
 		p.Err = fmt.Errorf("%w; %w", errs[0], errs[1])
 	}
-	return p, len(errs) > 0
-}
-
-// unconfirmed counts the channels that are wanted and not live where they belong, by the address that owns them.
-func (r *registry) unconfirmed() map[string]int {
-	r.lock()
-	defer r.mu.Unlock()
-	var counts map[string]int
-	for _, ch := range r.mu.channels {
-		if ch.users == 0 || ch.home != nil {
-			continue
-		}
-		if counts == nil {
-			counts = make(map[string]int)
-		}
-		counts[r.ownerLocked(int(ch.slot))]++
-	}
-	return counts
+	return p, true
 }
 
 // serveHealth warns of primaries that stay away, until ctx ends.

@@ -81,7 +81,7 @@ func (r *registry) listen(now time.Time, wanted map[string]control, keep time.Du
 		r.mu.control[name] = ch
 		ch.control.unwanted = time.Time{}
 		if ch.users == 0 {
-			ch.users = 1
+			r.setUsersLocked(ch, 1)
 			if ch.home == nil || ch.leaving {
 				r.markLocked(c.slot)
 			}
@@ -94,7 +94,7 @@ func (r *registry) listen(now time.Time, wanted map[string]control, keep time.Du
 			ch.control.unwanted = now
 		case ch.control.unwanted.IsZero() || now.Sub(ch.control.unwanted) >= keep:
 			delete(r.mu.control, name)
-			ch.users = 0
+			r.setUsersLocked(ch, 0)
 			if ch.nowhere() {
 				r.dropLocked(ch)
 			} else {

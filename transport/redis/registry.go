@@ -36,6 +36,8 @@ type registry struct {
 		trouble map[string]error
 		// standbys are where channels are subscribed beside their homes: the addresses of the replicas, by their primary's.
 		standbys map[string][]string
+		// unconfirmed is how many of channels are wanted and confirmed nowhere.
+		unconfirmed int
 	}
 }
 
@@ -76,7 +78,7 @@ func (r *registry) unwantLocked(state *topicState, why error) (left []*channel) 
 	var last Ledger
 	defer func() { r.keepLedgerLocked(state.placement.Topic, last) }()
 	for _, ch := range state.channels {
-		if ch.users--; ch.users > 0 {
+		if r.setUsersLocked(ch, ch.users-1); ch.users > 0 {
 			continue
 		}
 		counts, read := ch.mute()
@@ -236,7 +238,7 @@ func (r *registry) detach(f *feed) {
 			r.loseLocked(ch)
 		}
 		if ch.home == f {
-			ch.home = nil
+			r.setHomeLocked(ch, nil)
 			r.loseLocked(ch)
 		}
 		r.loseCopyLocked(ch, f)
@@ -341,7 +343,7 @@ func (r *registry) released(f *feed, name string) {
 		return
 	}
 	asked := ch.leaving
-	ch.home = nil
+	r.setHomeLocked(ch, nil)
 	r.loseLocked(ch)
 	if !asked {
 		r.topology.suspect()
