@@ -3,6 +3,7 @@ package redis
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -97,7 +98,11 @@ func (r *awaitRig) check(t *rapid.T) {
 	reg.lock()
 	defer reg.mu.Unlock()
 	inLists := make(map[*await]int32)
+	unconfirmed := make(map[*channel]struct{})
 	for _, ch := range reg.mu.channels {
+		if ch.users > 0 && ch.home == nil {
+			unconfirmed[ch] = struct{}{}
+		}
 		for w := ch.waiting; w != nil; w = w.next {
 			inLists[w.await]++
 			if !ch.away() {
@@ -107,6 +112,9 @@ func (r *awaitRig) check(t *rapid.T) {
 		if ch.users == 0 && ch.nowhere() {
 			t.Fatalf("%s is left behind", ch.name)
 		}
+	}
+	if !maps.Equal(reg.mu.unconfirmed, unconfirmed) {
+		t.Fatalf("%d channels are not confirmed, %d are listed", len(unconfirmed), len(reg.mu.unconfirmed))
 	}
 	listed := make(map[*await]bool)
 	for _, state := range reg.mu.topics {

@@ -19,9 +19,14 @@ import (
 // newBus returns a bus on the servers, which ends with the test.
 func newBus(t testing.TB, addrs []string) *bus.Bus {
 	t.Helper()
+	return newBusWith(t, redis.Config{Addrs: addrs})
+}
+
+func newBusWith(t testing.TB, cfg redis.Config) *bus.Bus {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	tr, err := redis.Open(ctx, redis.Config{Addrs: addrs})
+	tr, err := redis.Open(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,6 @@ type channel struct {
 
 	// registry.mu guards what follows.
 
-	counted bool                // in registry.mu.unconfirmed
 	leaving bool                // SUNSUBSCRIBE is on its way
 	moved   transport.GapReason // why the slot has another owner than the channel was confirmed at; Unknown: it has not
 	users   int32               // topics that want it; 0: it is to be left

@@ -103,8 +103,8 @@ func (h *health) forget(wanted func(addr string) bool) {
 
 // Health says what does not work: each primary that has slots and is not connected for publishing and for subscribing, or
 // where a channel is not confirmed, and slots that have no primary. With Config.Standby, Degraded are the replicas that are
-// not connected, and primaries that have none. While all is well it costs what the shards are many, however many channels
-// there are: a microsecond or two for three. While a channel is not confirmed it looks at each once, some 0.3 ms for 10,000.
+// not connected, and primaries that have none. While all is well that takes 0.7 µs on three shards, with 20 channels and with
+// 10,000; each channel that is not confirmed adds some 0.1 µs.
 func (t *Transport) Health() transport.Health {
 	t.mu.Lock()
 	serving := t.serving

@@ -36,8 +36,8 @@ type registry struct {
 		trouble map[string]error
 		// standbys are where channels are subscribed beside their homes: the addresses of the replicas, by their primary's.
 		standbys map[string][]string
-		// unconfirmed is how many of channels are wanted and confirmed nowhere.
-		unconfirmed int
+		// unconfirmed are those of channels that are wanted and confirmed nowhere; nil: there are none.
+		unconfirmed map[*channel]struct{}
 	}
 }
 

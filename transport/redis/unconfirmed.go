@@ -1,7 +1,7 @@
 package redis
 
-// registry.mu.unconfirmed is kept as channels change, so that asking for the transport's health costs nothing while all is
-// well. So whoever changes how many want a channel, or where it is confirmed, does it here.
+// registry.mu.unconfirmed is kept as channels change, so that asking for the transport's health looks only at what is
+// not well. So whoever changes how many want a channel, or where it is confirmed, does it here.
 
 // setUsersLocked notes how many topics want a channel.
 func (r *registry) setUsersLocked(ch *channel, users int32) {
@@ -16,13 +16,15 @@ func (r *registry) setHomeLocked(ch *channel, home *feed) {
 }
 
 func (r *registry) countLocked(ch *channel) {
-	switch unconfirmed := ch.users > 0 && ch.home == nil; {
-	case unconfirmed && !ch.counted:
-		r.mu.unconfirmed++
-		ch.counted = true
-	case !unconfirmed && ch.counted:
-		r.mu.unconfirmed--
-		ch.counted = false
+	switch {
+	case ch.users == 0 || ch.home != nil:
+		if delete(r.mu.unconfirmed, ch); len(r.mu.unconfirmed) == 0 {
+			r.mu.unconfirmed = nil // after thousands it would stay as large
+		}
+	case r.mu.unconfirmed == nil:
+		r.mu.unconfirmed = map[*channel]struct{}{ch: {}}
+	default:
+		r.mu.unconfirmed[ch] = struct{}{}
 	}
 }
 
@@ -30,17 +32,11 @@ func (r *registry) countLocked(ch *channel) {
 func (r *registry) unconfirmed() map[string]int {
 	r.lock()
 	defer r.mu.Unlock()
-	if r.mu.unconfirmed == 0 {
+	if len(r.mu.unconfirmed) == 0 {
 		return nil
 	}
-	var counts map[string]int
-	for _, ch := range r.mu.channels {
-		if !ch.counted {
-			continue
-		}
-		if counts == nil {
-			counts = make(map[string]int)
-		}
+	counts := make(map[string]int)
+	for ch := range r.mu.unconfirmed {
 		counts[r.ownerLocked(int(ch.slot))]++
 	}
 	return counts

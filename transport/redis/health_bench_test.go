@@ -1,0 +1,62 @@
+package redis
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/shardbus/shardbus/router"
+)
+
+// BenchmarkHealth is what a probe costs on three shards: while all is well, and while the channels of one are not confirmed.
+func BenchmarkHealth(b *testing.B) {
+	for _, channels := range []int{20, 10_000} {
+		for _, well := range []bool{true, false} {
+			b.Run(fmt.Sprintf("channels=%d/well=%v", channels, well), func(b *testing.B) {
+				t := healthBenchTransport(b, channels, well)
+				b.ReportAllocs()
+				for b.Loop() {
+					if h := t.Health(); (len(h.Down) == 0) != well {
+						b.Fatal(h)
+					}
+				}
+			})
+		}
+	}
+}
+
+func healthBenchTransport(b *testing.B, channels int, well bool) *Transport {
+	cfg, err := Config{Addrs: []string{"h"}, Repair: Repair{Off: true}}.resolved()
+	if err != nil {
+		b.Fatal(err)
+	}
+	third := router.Slots / 3
+	snapshot, err := router.NewSnapshot([]router.Shard{
+		{Primary: node(1), Slots: []router.SlotRange{{From: 0, To: third - 1}}},
+		{Primary: node(2), Slots: []router.SlotRange{{From: third, To: 2*third - 1}}},
+		{Primary: node(3), Slots: []router.SlotRange{{From: 2 * third, To: router.Slots - 1}}},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	t := newTransport(cfg, discovery{cluster: true, snapshot: snapshot})
+	t.serving = true
+	for i := range channels {
+		t.registry.enter(newAwait(router.Placement{Topic: fmt.Sprintf("t%d", i)}))
+	}
+	for i := 1; i <= 3; i++ {
+		t.health.set(node(i).Addr, publisherOf, true, nil)
+		t.health.set(node(i).Addr, subscriberOf, true, nil)
+		f := newFeed(t, node(i).Addr)
+		t.registry.attach(f)
+		if i == 1 && !well {
+			continue
+		}
+		for _, todo := range t.registry.tasks(f) {
+			for _, name := range todo.enter {
+				t.registry.confirmed(f, []happening{{kind: gotSubscribed, channel: name}}, time.Unix(1e6, 0), func(string, *channel) {})
+			}
+		}
+	}
+	return t
+}
