@@ -67,7 +67,7 @@ func greetServer(conn net.Conn, who Credentials, name string) (serverHello, erro
 	if failure := failureOf(replies[0]); failure == nil {
 		return helloOf(resp.Words(replies[0])), nil
 	} else if refused := string(*failure); !noRESP3(refused) && !hidesHello(refused, who) {
-		return serverHello{}, *failure
+		return serverHello{}, who.withoutPassword(*failure)
 	}
 	var commands []byte
 	want := 1
@@ -85,7 +85,7 @@ func greetServer(conn net.Conn, who Credentials, name string) (serverHello, erro
 	}
 	for i, reply := range replies {
 		if failure := failureOf(reply); failure != nil && (i < want-1 || !unnameable(*failure)) {
-			return serverHello{}, *failure
+			return serverHello{}, who.withoutPassword(*failure)
 		}
 	}
 	return serverHello{}, nil

@@ -18,10 +18,11 @@ import (
 // that was killed is named, by the error of Ready too, until another has taken its place; then both are well again.
 func TestHealthServers(t *testing.T) {
 	t.Parallel()
-	ctx := within(t)
 	if testing.Short() {
 		t.Skip("breaks a cluster: not in short mode")
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*patience) // three changes of the cluster, one after the other
+	defer cancel()
 	c := redistest.NewCluster(t, redistest.ClusterConfig{Primaries: 3, Replicas: 1, NodeTimeout: 1500 * time.Millisecond})
 	buses := map[string]*bus.Bus{
 		"plain": newBusWith(t, redis.Config{Addrs: c.Addrs()}), "standby": newBusWith(t, redis.Config{Addrs: c.Addrs(), Standby: true}),

@@ -150,7 +150,7 @@ func (l *logins) renew(ctx context.Context, o *openLogin) error {
 		ctx, cancel := context.WithTimeout(ctx, o.cfg.CommandTimeout)
 		defer cancel()
 		if err := o.auth(ctx, cmp.Or(who.Username, defaultUser), who.Password); err != nil {
-			return fmt.Errorf("redis: log in again at %s: %w", o.addr, o.cfg.explain(err))
+			return fmt.Errorf("redis: log in again at %s: %w", o.addr, o.cfg.explain(who.withoutPassword(err)))
 		}
 	}
 	l.schedule(o, who.Renew)

@@ -46,7 +46,7 @@ func (c *Config) knock(ctx context.Context, addr, name string) (*pipe, *openLogi
 			err = nil
 		}
 	}
-	if err != nil {
+	if err = who.withoutPassword(err); err != nil {
 		p.hangUp(err)
 		return nil, nil, err
 	}

@@ -1,0 +1,123 @@
+package redis
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
+)
+
+// A password is printed by nobody: not by fmt with any verb, not by encoding/json, and so not by log, slog and zap. What is
+// printed of a struct with a password are the fields that are set.
+
+// redacted stands where a password is.
+const redacted = "[redacted]"
+
+// Format prints the fields that are set, for every verb of fmt, without the passwords. Of functions and of what is pointed
+// to it says only that they are set. It can't do so for a field that is not exported, of a struct of yours: fmt asks no method there.
+func (c Config) Format(s fmt.State, verb rune) { formatFields(s, verb, "redis.Config", fieldsOf(c)) }
+
+// MarshalJSON writes what Format prints: for logs. The Config can't be made of it again.
+func (c Config) MarshalJSON() ([]byte, error) { return marshalFields(fieldsOf(c)) }
+
+// Format prints the fields that are set, as that of Config does.
+func (s Sentinel) Format(state fmt.State, verb rune) {
+	formatFields(state, verb, "redis.Sentinel", fieldsOf(s))
+}
+
+// MarshalJSON writes what Format prints.
+func (s Sentinel) MarshalJSON() ([]byte, error) { return marshalFields(fieldsOf(s)) }
+
+// Format prints the fields that are set, as that of Config does.
+func (c Credentials) Format(s fmt.State, verb rune) {
+	formatFields(s, verb, "redis.Credentials", fieldsOf(c))
+}
+
+// MarshalJSON writes what Format prints. Credentials that are read from JSON are read with their password as ever.
+func (c Credentials) MarshalJSON() ([]byte, error) { return marshalFields(fieldsOf(c)) }
+
+// Format prints the transport's kind and start addresses, for every verb of fmt: its inside holds passwords.
+func (t *Transport) Format(s fmt.State, verb rune) {
+	if t == nil {
+		_, _ = fmt.Fprint(s, "<nil>") // a fmt.State takes all
+		return
+	}
+	formatFields(s, verb, "redis.Transport", []setting{{"Addrs", t.cfg.Addrs}, {"Sentinel", t.cfg.Sentinel}})
+}
+
+// setting is a field that is printed.
+type setting struct {
+	name  string
+	value any
+}
+
+// fieldsOf returns the exported fields of a struct that are set.
+func fieldsOf(v any) (fields []setting) {
+	of := reflect.ValueOf(v)
+	for i := range of.NumField() {
+		name, value := of.Type().Field(i), of.Field(i)
+		if !name.IsExported() || value.IsZero() {
+			continue
+		}
+		f := setting{name: name.Name}
+		switch kind := value.Kind(); {
+		case name.Name == "Password":
+			f.value = redacted
+		case kind == reflect.Func || kind == reflect.Pointer:
+			f.value = "set"
+		default:
+			f.value = value.Interface()
+		}
+		fields = append(fields, f)
+	}
+	return fields
+}
+
+func formatFields(s fmt.State, verb rune, name string, fields []setting) {
+	var text strings.Builder
+	if verb == 'v' && s.Flag('#') {
+		text.WriteString(name)
+	}
+	text.WriteByte('{')
+	for i, f := range fields {
+		if i > 0 {
+			text.WriteByte(' ')
+		}
+		fmt.Fprintf(&text, "%s:%+v", f.name, f.value)
+	}
+	text.WriteByte('}')
+	_, _ = s.Write([]byte(text.String())) // a fmt.State takes all
+}
+
+func marshalFields(fields []setting) ([]byte, error) {
+	object := make(map[string]any, len(fields))
+	for _, f := range fields {
+		if d, is := f.value.(fmt.Stringer); is && reflect.TypeOf(f.value).Kind() == reflect.Int64 {
+			f.value = d.String() // a time.Duration
+		}
+		object[f.name] = f.value
+	}
+	return json.Marshal(object)
+}
+
+// quotesArguments is how a server begins to quote what it was sent, as far as 128 bytes of it.
+const quotesArguments = "with args beginning with"
+
+// withoutPassword returns an error that answers a login, without what the server quotes of it: a server or proxy that does not
+// know a command quotes its arguments, and the password is one, if not all of it.
+func (c Credentials) withoutPassword(err error) error {
+	text, is := replied(err)
+	if !is || c.Password == "" {
+		return err
+	}
+	short := strings.ReplaceAll(text, c.Password, redacted)
+	if at := strings.Index(strings.ToLower(short), quotesArguments); at >= 0 {
+		short = short[:at+len(quotesArguments)] + " " + redacted
+	}
+	if short == text {
+		return err
+	}
+	return resp.Error(short)
+}
