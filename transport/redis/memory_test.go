@@ -10,6 +10,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
@@ -150,6 +151,55 @@ func TestQuestionsAreChargedUnread(t *testing.T) {
 	}
 	if got := made(func() { ask(full) }); got > 64<<10 {
 		t.Errorf("one of many names allocates %d bytes", got)
+	}
+}
+
+// TestListenersKeepAShare: a subscriber that listened when it was answered is read and answered also while names that are
+// made up use up what there is for strangers.
+func TestListenersKeepAShare(t *testing.T) {
+	l := listen(t)
+	now := time.Unix(1e6, 0)
+	r, c := l.tr.repairs, l.tr.couriers.at("a:1")
+	c.open()
+	l.tr.outbox.mu.Lock()
+	l.tr.outbox.mu.publishers["p"] = struct{}{}
+	l.tr.outbox.mu.Unlock()
+	hellos := &channel{kind: helloChannel, control: &controlled{}}
+	answered := func(subscriber string, more int) bool {
+		doc, err := wire.AppendHello(nil, wire.Hello{Subscriber: subscriber, N: 1, Channels: []string{"t", strings.Repeat("x", more)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.helloed(now, l.feed, hellos, string(doc)); err != nil {
+			t.Fatal(err)
+		}
+		letters, listeners := c.take(), int64(0)
+		if subscriber == "friend" {
+			listeners = 1
+		}
+		for _, one := range letters {
+			one.tell(resp.Reply{N: listeners}, nil)
+		}
+		return len(letters) > 0
+	}
+	if !answered("friend", 0) || !answered("nobody", 0) {
+		t.Fatal("not answered")
+	}
+	for i := range 1000 {
+		answered(fmt.Sprint("name", i), wire.MaxQuestion/2)
+	}
+	if answered("nobody", 0) || answered("new", 0) {
+		t.Error("strangers are answered beyond their share")
+	}
+	if !answered("friend", 0) {
+		t.Error("who listened before is not answered")
+	}
+	now = now.Add(10 * time.Millisecond)
+	if answered("name1", wire.MaxQuestion/2); !answered("friend", 0) {
+		t.Error("who listened before is not answered later")
+	}
+	if now = now.Add(time.Second); !answered("new", 0) {
+		t.Error("nobody new is answered any more")
 	}
 }
 

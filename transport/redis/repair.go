@@ -26,6 +26,10 @@ var (
 	answerTotal = pace.Rate{PerSecond: 128 << 20, Burst: 64 << 20}
 	readRate    = pace.Rate{PerSecond: 2 << 20, Burst: 2 << 20} // bytes of questions of one subscriber, read or not
 	readTotal   = pace.Rate{PerSecond: 8 << 20, Burst: 8 << 20}
+
+	// Of the totals, what subscribers get together that were never seen to listen: anybody can make them up.
+	answerOthers = pace.Rate{PerSecond: 64 << 20, Burst: 32 << 20}
+	readOthers   = pace.Rate{PerSecond: 4 << 20, Burst: 4 << 20}
 )
 
 const (
@@ -56,6 +60,7 @@ type repairs struct {
 	askingNew pace.Bucket  // those to publishers that never answered
 	answering pace.Buckets // bytes, by subscriber
 	reading   pace.Buckets // bytes of questions, by subscriber
+	listeners pace.Known   // subscribers that listened to their inbox when they were answered
 	turn      int          // which node is asked through next
 }
 
@@ -63,9 +68,11 @@ func newRepairs(t *Transport) *repairs {
 	r := &repairs{
 		t: t, id: rand.Text()[:13], wake: make(chan struct{}, 1),
 		asking:    pace.Buckets{Each: askRate, All: askRateAll, Parties: ratedParties},
-		answering: pace.Buckets{Each: answerRate, All: answerTotal, Parties: ratedParties},
-		reading:   pace.Buckets{Each: readRate, All: readTotal, Parties: ratedParties},
+		answering: pace.Buckets{Each: answerRate, All: answerTotal, Parties: ratedParties, Others: answerOthers},
+		reading:   pace.Buckets{Each: readRate, All: readTotal, Parties: ratedParties, Others: readOthers},
+		listeners: pace.Known{Parties: ratedParties},
 	}
+	r.answering.Known, r.reading.Known = &r.listeners, &r.listeners
 	r.greetings.init(r.signal)
 	r.views = newTopicViews(r.signal)
 	// Below 2⁵³ with room, so that every JSON reader gets it right; and no stranger guesses it.
@@ -347,69 +354,5 @@ func (r *repairs) answered(now time.Time, message string) error {
 		}
 	}
 	ch.answer(now, a.Publisher, answer)
-	return nil
-}
-
-// asked answers a question to a publisher of ours, on the node and slot where it was asked.
-func (r *repairs) asked(now time.Time, f *feed, ch *channel, message string) error {
-	if !r.mayRead(now, message) {
-		return nil
-	}
-	ask, err := wire.DecodeAsk(message)
-	if err != nil {
-		return err
-	}
-	left := r.mayAnswer(now, ask.Subscriber, len(ask.Streams))
-	if left <= 0 {
-		return nil
-	}
-	answers, looked := r.t.outbox.answer(now, ch.control.publisher, ask, min(left, answerAtOnce))
-	return r.reply(now, f, ch, ask.Subscriber, answers, looked)
-}
-
-// mayRead charges a question to its asker before it is read, and reports whether it is. What is longer than any question is
-// not.
-func (r *repairs) mayRead(now time.Time, message string) bool {
-	if len(message) > wire.MaxQuestion {
-		return false
-	}
-	asker := wire.Asker(message) // of all that say it elsewhere, one
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.reading.Left(now, asker) <= 0 {
-		return false
-	}
-	r.reading.Spend(now, asker, float64(len(message)))
-	return true
-}
-
-// mayAnswer returns how many bytes a subscriber may be sent now, and charges it for asking about so many channels.
-func (r *repairs) mayAnswer(now time.Time, subscriber string, channels int) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	left := r.answering.Left(now, subscriber)
-	if left > 0 {
-		r.answering.Spend(now, subscriber, float64(answerCost*max(channels, 1)))
-	}
-	return int(left)
-}
-
-// reply sends answers to a subscriber's inbox, for which so many numbers were looked at.
-func (r *repairs) reply(now time.Time, f *feed, ch *channel, subscriber string, answers []wire.Answer, looked int) error {
-	inbox, c := wire.InboxChannel(int(ch.slot), subscriber), r.t.couriers.at(f.addr)
-	sum := looked * lookCost
-	for _, a := range answers {
-		doc, err := wire.AppendAnswer(nil, a)
-		if err != nil {
-			return err
-		}
-		sum += len(doc)
-		if !c.put(letter{channel: inbox, doc: doc}) {
-			break
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.answering.Spend(now, subscriber, float64(sum))
 	return nil
 }

@@ -39,20 +39,35 @@ type Buckets struct {
 	// Each is a party's rate, All that of all together, and Parties how many are told apart.
 	Each, All Rate
 	Parties   int
+	// Known are parties that nobody made up; nil: all share alike. Those that are not in it get no more than Others
+	// together: what is left of All is for those that are.
+	Known  *Known
+	Others Rate
 
 	all     Bucket
+	others  Bucket
 	parties map[string]*Bucket
 	swept   time.Time
 }
 
 // Left is what may be spent on a party now.
 func (b *Buckets) Left(now time.Time, party string) float64 {
-	return min(b.all.Left(now, b.All), b.party(now, party).Left(now, b.Each))
+	left := min(b.all.Left(now, b.All), b.party(now, party).Left(now, b.Each))
+	if b.isOther(party) {
+		left = min(left, b.others.Left(now, b.Others))
+	}
+	return left
 }
+
+// isOther reports whether a party has no more than a share of Others.
+func (b *Buckets) isOther(party string) bool { return b.Known != nil && !b.Known.Has(party) }
 
 // Spend takes n for a party.
 func (b *Buckets) Spend(now time.Time, party string, n float64) {
 	b.all.Spend(n)
+	if b.isOther(party) {
+		b.others.Spend(n)
+	}
 	b.party(now, party).Spend(n)
 }
 

@@ -1,0 +1,84 @@
+package redis
+
+import (
+	"time"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/wire"
+)
+
+// asked answers a question to a publisher of ours, on the node and slot where it was asked.
+func (r *repairs) asked(now time.Time, f *feed, ch *channel, message string) error {
+	if !r.mayRead(now, message) {
+		return nil
+	}
+	ask, err := wire.DecodeAsk(message)
+	if err != nil {
+		return err
+	}
+	left := r.mayAnswer(now, ask.Subscriber, len(ask.Streams))
+	if left <= 0 {
+		return nil
+	}
+	answers, looked := r.t.outbox.answer(now, ch.control.publisher, ask, min(left, answerAtOnce))
+	return r.reply(now, f, ch, ask.Subscriber, answers, looked)
+}
+
+// mayRead charges a question to its asker before it is read, and reports whether it is. What is longer than any question is
+// not.
+func (r *repairs) mayRead(now time.Time, message string) bool {
+	if len(message) > wire.MaxQuestion {
+		return false
+	}
+	asker := wire.Asker(message) // of all that say it elsewhere, one
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.reading.Left(now, asker) <= 0 {
+		return false
+	}
+	r.reading.Spend(now, asker, float64(len(message)))
+	return true
+}
+
+// mayAnswer returns how many bytes a subscriber may be sent now, and charges it for asking about so many channels.
+func (r *repairs) mayAnswer(now time.Time, subscriber string, channels int) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	left := r.answering.Left(now, subscriber)
+	if left > 0 {
+		r.answering.Spend(now, subscriber, float64(answerCost*max(channels, 1)))
+	}
+	return int(left)
+}
+
+// reply sends answers to a subscriber's inbox, for which so many numbers were looked at.
+func (r *repairs) reply(now time.Time, f *feed, ch *channel, subscriber string, answers []wire.Answer, looked int) error {
+	inbox, c := wire.InboxChannel(int(ch.slot), subscriber), r.t.couriers.at(f.addr)
+	sum := looked * lookCost
+	for _, a := range answers {
+		doc, err := wire.AppendAnswer(nil, a)
+		if err != nil {
+			return err
+		}
+		sum += len(doc)
+		if !c.put(letter{channel: inbox, doc: doc, sent: func(listeners int, err error) {
+			if err == nil && listeners > 0 {
+				r.listens(subscriber)
+			}
+		}}) {
+			break
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answering.Spend(now, subscriber, float64(sum))
+	return nil
+}
+
+// listens notes that a subscriber listened to its inbox. Who only publishes cannot have that seen of names that it makes up.
+func (r *repairs) listens(subscriber string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.listeners.Has(subscriber) {
+		r.listeners.Add(subscriber)
+	}
+}
