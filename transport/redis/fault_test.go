@@ -139,12 +139,9 @@ func (f *flow) flowing(t testing.TB) {
 	})
 }
 
-// check ends the flow and compares the books: each number is received once, or was given up by its publisher; without
-// repair each is received once, or in one gap of the right kind.
-func (f *flow) check(t *testing.T) {
+// settle waits until every number is settled that was assigned. The flow has stopped.
+func (f *flow) settle(t *testing.T) {
 	t.Helper()
-	f.stop()
-	f.pub.stop() // with the final watermarks
 	f.sub.await(t, "every number to be settled", func() bool {
 		for _, topic := range f.topics {
 			if n := f.settled(topic); n < f.assigned(topic) {
@@ -153,6 +150,15 @@ func (f *flow) check(t *testing.T) {
 		}
 		return true
 	})
+}
+
+// check ends the flow and compares the books: each number is received once, or was given up by its publisher; without
+// repair each is received once, or in one gap of the right kind.
+func (f *flow) check(t *testing.T) {
+	t.Helper()
+	f.stop()
+	f.pub.stop() // with the final watermarks
+	f.settle(t)
 	f.sub.mu.Lock()
 	defer f.sub.mu.Unlock()
 	if len(f.sub.disorder) > 0 {

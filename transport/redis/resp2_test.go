@@ -97,6 +97,8 @@ func TestRESP2Cluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.flowing(t)
+	f.stop()
+	f.settle(t) // a publisher that has ended repairs nothing
 	f.check(t)
 }
 
