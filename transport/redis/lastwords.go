@@ -12,46 +12,36 @@ import (
 	"go.uber.org/zap"
 )
 
-// keptLast is for how long the last watermarks of a publisher that has ended are kept.
-const keptLast = 10 * time.Minute
+// lastKept is for how long the last watermarks of a publisher that has ended are kept.
+const lastKept = 10 * time.Minute
 
-// keepLast keeps the last watermarks of publishers that end where a subscriber finds them that was cut off meanwhile: each
-// in a key on its slot, for a while. Who may not write keys keeps none; subscribers say then that they do not know how much
-// is missing.
-func (w *writer) keepLast(marks []wire.Watermark) error {
+// appendLast appends commands that keep last watermarks where a subscriber finds them that was cut off meanwhile: each in a
+// key on its slot, for a while. It returns how many. Who may not write keys keeps none; subscribers say then that they do
+// not know how much is missing.
+func (w *writer) appendLast(commands []byte, marks []wire.Watermark) (all []byte, n int, err error) {
 	if w.t.cfg.Repair.Off {
-		return nil
+		return commands, 0, nil
 	}
-	for len(marks) > 0 {
-		var commands []byte
-		n, sent := min(len(marks), batchEvents), 0
-		for _, m := range marks[:n] {
-			if !wire.IsParty(m.Publisher) { // nobody asks for it
-				continue
-			}
-			sent++
-			doc, err := wire.AppendWatermark(nil, m)
-			if err != nil {
-				return fmt.Errorf("redis: %w", err)
-			}
-			key := wire.LastKey(router.Slot(m.Streams[0].Channel), m.Publisher)
-			commands = resp.Append(commands, "SET", key, string(doc), "PX", strconv.FormatInt(keptLast.Milliseconds(), 10))
-		}
-		if marks = marks[n:]; sent == 0 {
+	for _, m := range marks {
+		if !wire.IsParty(m.Publisher) { // nobody asks for it
 			continue
 		}
-		replies, err := w.do(commands, sent)
+		doc, err := wire.AppendWatermark(nil, m)
 		if err != nil {
-			return err
+			return nil, 0, fmt.Errorf("redis: %w", err)
 		}
-		for _, reply := range replies {
-			if err := reply.Err(); err != nil {
-				w.t.log.Debug("redis: a last watermark is not kept", zap.String("addr", w.addr), zap.Error(err))
-				return nil // the others fare no better
-			}
-		}
+		key := wire.LastKey(router.Slot(m.Streams[0].Channel), m.Publisher)
+		commands = resp.Append(commands, "SET", key, string(doc), "PX", strconv.FormatInt(lastKept.Milliseconds(), 10))
+		n++
 	}
-	return nil
+	return commands, n, nil
+}
+
+// keptLast takes in what was answered to those commands.
+func (w *writer) keptLast(replies []resp.Reply) {
+	if err := firstFailure(replies, nil); err != nil {
+		w.t.log.Debug("redis: a last watermark is not kept", zap.String("addr", w.addr), zap.Error(err))
+	}
 }
 
 // seekLast looks for the last watermark of a publisher that nobody hears, on the slots of channels where it is in doubt

@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -75,4 +76,34 @@ func TestEndedAndHeard(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestLastWordsHoldNobodyUp: whatever a server does about the last watermark, a publisher ends without an error, and as soon
+// as where nothing is kept.
+func TestLastWordsHoldNobodyUp(t *testing.T) {
+	for name, o := range map[string]fakecluster.Outcome{
+		"no memory": fakecluster.ReplyError("OOM command not allowed when used memory > 'maxmemory'."), "a replica": fakecluster.ReplyError("READONLY You can't write"),
+		"no snapshots": fakecluster.ReplyError("MISCONF Redis is configured to save RDB snapshots"), "down": fakecluster.ReplyError("CLUSTERDOWN Hash slot not served"),
+		"elsewhere": fakecluster.ReplyError("MOVED 1 h:1"), "on the way": fakecluster.ReplyError("ASK 1 h:1"), "a new password": fakecluster.ReplyError("NOAUTH Authentication required."),
+		"no SET": fakecluster.ReplyError("ERR unknown command 'SET'"), "it hangs": fakecluster.Hang(), "it hangs up": fakecluster.Drop(), "it is slow": fakecluster.Delay(700 * time.Millisecond),
+	} {
+		t.Run(name, func(t *testing.T) {
+			inOneBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
+				c.Fault(nil, "SET", fakecluster.Always(o))
+				pub := serve(t, cfg)
+				const nodes = 3 // which end one after another
+				for i := range nodes {
+					pub.send(t, topicAt(c, i), 3)
+				}
+				began := time.Now()
+				pub.stop()
+				if took := time.Since(began); took > nodes*(redis.DefaultCommandTimeout+100*time.Millisecond) {
+					t.Errorf("it took %v", took)
+				}
+				if calls := c.CommandLog(); !slices.ContainsFunc(calls, func(call fakecluster.Call) bool { return strings.EqualFold(call.Args[0], "SET") }) {
+					t.Error("nothing was kept")
+				}
+			})
+		})
+	}
 }

@@ -104,11 +104,7 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link, up fu
 	if !t.ending.Load() {
 		return nil // only this shard ends here
 	}
-	last := t.outbox.dueMarks(l, time.Now(), true)
-	if err := w.mark(last); err != nil {
-		return err
-	}
-	return w.keepLast(last)
+	return w.mark(t.outbox.dueMarks(l, time.Now(), true), true)
 }
 
 // writerRole asks over a new connection whether the server is the primary, where nobody else says so, and returns what asks
@@ -230,7 +226,7 @@ func (w *writer) runAside(ctx context.Context) error {
 				return err
 			}
 		case <-due.C:
-			if err := w.mark(w.t.outbox.dueMarks(w.lane, time.Now(), false)); err != nil {
+			if err := w.mark(w.t.outbox.dueMarks(w.lane, time.Now(), false), false); err != nil {
 				return err
 			}
 		}
@@ -261,8 +257,9 @@ func firstFailure(replies []resp.Reply, err error) error {
 	return err
 }
 
-// mark publishes watermarks. They are not repeated: the next ones follow.
-func (w *writer) mark(marks []wire.Watermark) error {
+// mark publishes watermarks. They are not repeated: the next ones follow. The last ones are kept too, with the same
+// pipeline: no node has the end wait for it twice.
+func (w *writer) mark(marks []wire.Watermark, last bool) error {
 	for len(marks) > 0 {
 		var commands []byte
 		n := min(len(marks), batchEvents)
@@ -273,12 +270,20 @@ func (w *writer) mark(marks []wire.Watermark) error {
 			}
 			commands = resp.AppendPublish(commands, wire.WatermarkChannel(router.Slot(m.Streams[0].Channel)), doc)
 		}
+		kept := 0
+		if last {
+			var err error
+			if commands, kept, err = w.appendLast(commands, marks[:n]); err != nil {
+				return err
+			}
+		}
 		marks = marks[n:]
-		replies, err := w.do(commands, n)
+		replies, err := w.do(commands, n+kept)
 		if err != nil {
 			return err
 		}
-		for _, reply := range replies {
+		w.keptLast(replies[n:])
+		for _, reply := range replies[:n] {
 			switch err := reply.Err(); judge(err) {
 			case forbidden:
 				w.t.log.Warn("redis: watermarks are refused, so subscribers do not see a lost tail",
