@@ -84,8 +84,8 @@ type Config struct {
 	// fail-over. Zero: 15 s.
 	PublishTimeout time.Duration
 
-	// CommandTimeout bounds dialling, and for how long nothing may move on a publisher's connection: no byte of the oldest
-	// pipeline leaves, and no reply comes. Then the server counts as failed. How long a pipeline takes in all does not
+	// CommandTimeout bounds dialling, and for how long nothing may move on a publisher's connection: no KiB of the oldest
+	// pipeline leaves, nor its end, and no reply comes. Then the server counts as failed. How long a pipeline takes in all does not
 	// count: a large event may take its time on a slow link, within PublishTimeout. Zero: 1 s.
 	CommandTimeout time.Duration
 

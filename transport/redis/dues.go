@@ -13,6 +13,7 @@ import (
 // What is not so ends the process, not the connection, if rueidis sees it.
 type dues struct {
 	queue []due
+	done  int  // of queue, that have come
 	skip  int  // pushes that belong to a subscription whose first has come
 	unsub bool // the last command was the end of a subscription
 }
@@ -59,13 +60,18 @@ func (d *dues) asked(command *resp.Message) {
 
 // first returns what comes next.
 func (d *dues) first() (next due, is bool) {
-	if len(d.queue) == 0 {
+	if d.done == len(d.queue) {
 		return due{}, false
 	}
-	return d.queue[0], true
+	return d.queue[d.done], true
 }
 
-func (d *dues) pop() { d.queue = d.queue[:copy(d.queue, d.queue[1:])] }
+// pop takes the first off. There are thousands where many subscribe at once, so that they are not moved each time.
+func (d *dues) pop() {
+	if d.done++; 2*d.done >= len(d.queue) {
+		d.queue, d.done = d.queue[:copy(d.queue, d.queue[d.done:])], 0
+	}
+}
 
 // arrived takes in a message that is no event. An error says that it must not be handed on.
 func (d *dues) arrived(m *resp.Message) error {
