@@ -20,7 +20,9 @@ help: ## list the targets
 
 test: redis ## all tests, under the race detector; installs redis-server if it is missing
 	$(if $(RACE),,@echo "no C compiler: testing without the race detector")
-	go test $(RACE) $(TESTFLAGS) ./...
+	@mkdir -p out
+	@go -C tools build -o ../out/gotest ./gotest
+	out/gotest $(RACE) $(TESTFLAGS) -- ./...
 
 redis: ## install redis-server if it is missing (apt-get; nothing is started)
 	@tools/install-redis

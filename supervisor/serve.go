@@ -92,6 +92,10 @@ func (s *Supervisor) loop(ctx context.Context, over <-chan struct{}) {
 	}
 }
 
+// promptly is how long a timer takes that is to fire at once: one of zero, or less, may crash the race detector in a
+// synctest bubble, see docs/testing.md.
+const promptly = time.Nanosecond
+
 // nextAlarm returns how long the loop may sleep.
 func (s *Supervisor) nextAlarm() (time.Duration, bool) {
 	s.mu.Lock()
@@ -101,7 +105,7 @@ func (s *Supervisor) nextAlarm() (time.Duration, bool) {
 		return 0, false
 	}
 	s.ring = s.alarms[0].at
-	return time.Until(s.ring), true
+	return max(promptly, time.Until(s.ring)), true
 }
 
 // ringDue rings every alarm that is due.

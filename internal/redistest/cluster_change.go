@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -134,9 +135,19 @@ func (c *Cluster) Remove(ctx context.Context, node *Server) error {
 	c.mu.Unlock()
 	for _, n := range c.Nodes() {
 		if n.Running() {
-			_, e := n.Do(ctx, "CLUSTER", "FORGET", id)
-			err = errors.Join(err, e)
+			err = errors.Join(err, n.forget(ctx, id))
 		}
+	}
+	return err
+}
+
+// forget makes a node forget another. One that does not know it, or does not
+// any more, is no error: since 7.2 whoever is told tells the others.
+func (s *Server) forget(ctx context.Context, id string) error {
+	_, err := s.Do(ctx, "CLUSTER", "FORGET", id)
+	var reply ReplyError
+	if errors.As(err, &reply) && strings.HasPrefix(string(reply), "ERR Unknown node") {
+		return nil
 	}
 	return err
 }

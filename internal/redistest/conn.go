@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// CommandTimeout bounds a command, dialling included, whose context has no
-// earlier deadline.
+// CommandTimeout bounds a command, and dialling, whose context has no earlier
+// deadline. Of several that are sent at once it bounds the wait for each reply:
+// a busy server may take seconds for a hundred of them.
 const CommandTimeout = 5 * time.Second
 
 // A ReplyError is an error a server replied with, such as "MOVED 0 …".
@@ -75,14 +76,11 @@ func (c *conn) do(ctx context.Context, args ...string) (any, error) {
 // pipeline sends all of the commands at once and returns their replies in
 // order, error replies among them. After an error the connection is of no use.
 func (c *conn) pipeline(ctx context.Context, commands [][]string) ([]any, error) {
-	ctx, cancel := context.WithTimeout(ctx, CommandTimeout)
-	defer cancel()
-	deadline, _ := ctx.Deadline()
-	if err := c.net.SetDeadline(deadline); err != nil {
-		return nil, err
-	}
 	stop := context.AfterFunc(ctx, func() { _ = c.net.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
+	if err := c.extend(ctx); err != nil {
+		return nil, err
+	}
 
 	var out []byte
 	for _, args := range commands {
@@ -93,6 +91,9 @@ func (c *conn) pipeline(ctx context.Context, commands [][]string) ([]any, error)
 	}
 	replies := make([]any, 0, len(commands))
 	for range commands {
+		if err := c.extend(ctx); err != nil {
+			return nil, err
+		}
 		reply, err := readReply(c.r)
 		if err != nil {
 			return nil, because(ctx, err)
@@ -100,6 +101,18 @@ func (c *conn) pipeline(ctx context.Context, commands [][]string) ([]any, error)
 		replies = append(replies, reply)
 	}
 	return replies, nil
+}
+
+// extend gives the next step CommandTimeout, or what is left of ctx.
+func (c *conn) extend(ctx context.Context) error {
+	limit := time.Now().Add(CommandTimeout)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(limit) {
+		limit = deadline
+	}
+	if err := c.net.SetDeadline(limit); err != nil {
+		return err
+	}
+	return ctx.Err() // it may have ended before the deadline was set
 }
 
 // because returns err, and with it the end of ctx if that was the reason.

@@ -23,7 +23,7 @@ func (s *Server) Do(ctx context.Context, args ...string) (any, error) {
 
 // Pipeline sends the commands at once on one connection of their own and
 // returns a reply for each, in order; an error reply is a [ReplyError] among
-// them. Else as [Server.Do].
+// them. Each reply takes [CommandTimeout] at most. Else as [Server.Do].
 func (s *Server) Pipeline(ctx context.Context, commands ...[]string) ([]any, error) {
 	c, err := s.dial(ctx)
 	if err != nil {

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"testing"
+	"time"
 
 	"github.com/shardbus/shardbus/router"
 )
@@ -35,5 +36,14 @@ func TestLaneStaysWithItsWriter(t *testing.T) {
 	o.rehome()
 	if again := o.lane("a:1"); again == served {
 		t.Error("the lane was kept when nobody needed it")
+	}
+}
+
+// TestUntilMarkIsNeverOver: a timer is never started with nothing left, however late the watermark is.
+func TestUntilMarkIsNeverOver(t *testing.T) {
+	for _, at := range []time.Time{{}, time.Now().Add(-time.Hour), time.Now(), time.Now().Add(time.Hour)} {
+		if d := new(outbox).untilMark(&lane{markAt: at}); d <= 0 {
+			t.Errorf("%v until %v", d, at)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/bustest/fakecluster"
+	"github.com/shardbus/shardbus/internal/redistest"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis"
 )
@@ -76,6 +77,41 @@ func TestEndedAndHeard(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestEndedMeanwhileServers is TestEndedMeanwhile on a real server, which cuts a subscriber off by taking away its permission.
+func TestEndedMeanwhileServers(t *testing.T) {
+	for name, keys := range map[string]string{"kept": "%RW~*", "no keys": "resetkeys"} {
+		t.Run(name, func(t *testing.T) {
+			s := redistest.Standalone(t, redistest.Config{Directives: []string{
+				"user reader on >secret &* resetkeys +@all", "user writer on >secret &* resetkeys +@all",
+			}})
+			do(t, s, "ACL", "SETUSER", "reader", keys)
+			do(t, s, "ACL", "SETUSER", "writer", keys)
+			repair := redis.Repair{Timeout: time.Second}
+			pub := serve(t, redis.Config{Addrs: []string{s.Addr()}, Username: "writer", Password: "secret", Repair: repair})
+			sub := serve(t, redis.Config{Addrs: []string{s.Addr()}, Username: "reader", Password: "secret", Repair: repair})
+			topic := transport.Topic{Name: "t"}
+			sub.subscribe(t, topic)
+			pub.send(t, topic, 3)
+			sub.complete(t, topic, 3)
+			do(t, s, "ACL", "SETUSER", "reader", "resetchannels", "&{*}:shardbus:*")
+			pub.send(t, topic, 5)
+			pub.stop()
+			do(t, s, "ACL", "SETUSER", "reader", "&*")
+			sub.await(t, "the gap", func() bool { return len(sub.gaps) > 0 })
+			sub.mu.Lock()
+			defer sub.mu.Unlock()
+			switch g := sub.gaps[0]; {
+			case g.Publisher != "p" || g.From != 4 || g.Reason != transport.PublisherGone:
+				t.Errorf("%v", g)
+			case name == "kept" && (g.To != 8 || g.Count != 5 || g.Kind != transport.Lost):
+				t.Errorf("%v", g)
+			case name != "kept" && (g.Measured() || g.Kind != transport.Uncertain):
+				t.Errorf("%v", g)
+			}
+		})
+	}
 }
 
 // TestLastWordsHoldNobodyUp: whatever a server does about the last watermark, a publisher ends without an error, and as soon

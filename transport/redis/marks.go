@@ -57,7 +57,7 @@ func (o *outbox) untilMark(l *lane) time.Duration {
 	if l.markAt.IsZero() {
 		return idle
 	}
-	return time.Until(l.markAt)
+	return max(promptly, time.Until(l.markAt))
 }
 
 // dueMarks returns the watermarks of the lane that are due, one for each slot and publisher; with final, those of all

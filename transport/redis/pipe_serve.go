@@ -36,8 +36,11 @@ func (p *pipe) serve() {
 		}
 		if err := p.broken(); err == nil {
 			quiet.Reset(lull)
-		} else if p.broke != nil {
-			p.broke(err) // with nothing aloft, nobody else would say so
+		} else {
+			quiet.Stop()
+			if p.broke != nil {
+				p.broke(err) // with nothing aloft, nobody else would say so
+			}
 		}
 	}
 	p.reading <- struct{}{} // a caller may be about to tell what landed

@@ -62,7 +62,7 @@ func (t *Transport) enqueue(ctx context.Context, c *call) error {
 	if t.write(ctx, w, c, err == nil && space == nil) {
 		return nil
 	}
-	timer := c.timer(t.cfg.PublishTimeout - time.Since(begin))
+	timer := c.timer(max(promptly, t.cfg.PublishTimeout-time.Since(begin)))
 	defer timer.Stop()
 	for err == nil && space != nil {
 		select {
