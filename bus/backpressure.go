@@ -162,6 +162,7 @@ type waitList struct {
 	mu     struct {
 		sync.Mutex
 		places []place
+		tell   bool // wakeAt is 0: the watch for slow handlers is to be told of the next start
 	}
 }
 
@@ -217,6 +218,10 @@ func (l *lane[T]) delist(w *waiter) {
 // whoever finds none waits again.
 func (l *lane[T]) wakeWaiters() {
 	l.wait.mu.Lock()
+	if l.wait.mu.tell {
+		l.wait.mu.tell = false
+		defer l.crew.starts()
+	}
 	defer l.wait.mu.Unlock()
 	for _, p := range l.wait.mu.places {
 		if p.w.edge != nil {

@@ -50,6 +50,21 @@ type Config struct {
 	// cancelled. Default 5 s.
 	Grace time.Duration
 
+	// SlowHandler is how long an attempt may run before the bus tells of it, once for each
+	// attempt: a warning in the log with the topic, the subscription, the lane, the event's
+	// key, the attempt's number and the stack of the handler's goroutine, and one more in
+	// Stats.Slow. So a handler that hangs is seen while it does. Handlers of single events,
+	// batches, groups and actors are watched, with their middleware; OnDeadLetter and an
+	// actor's Stop are not. A batch is one attempt, and its first event's key is told.
+	// Where the key can't be known without disturbing the handler, the log says why.
+	//
+	// The bus looks eight times in SlowHandler, and at most each 10 ms, while handlers run.
+	// None is told of that ran shorter; one that runs for a quarter longer is always found.
+	// Time in which the process stood still counts for nobody. It costs nothing for an event.
+	//
+	// Default 10 s. Negative is off.
+	SlowHandler time.Duration
+
 	// Debug has the bus look at how middleware and handlers use what they are given. It
 	// reports, as an error in the log and once for each kind and place: a Delivery that is
 	// used after its attempt, or on another goroutine; a middleware that calls next twice
@@ -73,6 +88,7 @@ type Config struct {
 const (
 	defaultInboxBytes = 16 << 20
 	defaultGrace      = 5 * time.Second
+	defaultSlow       = 10 * time.Second
 )
 
 // States of a bus.
@@ -138,6 +154,9 @@ func New(cfg Config) (*Bus, error) {
 	if cfg.Grace == 0 {
 		cfg.Grace = defaultGrace
 	}
+	if cfg.SlowHandler == 0 {
+		cfg.SlowHandler = defaultSlow
+	}
 	for i, m := range cfg.Use {
 		if m == nil {
 			return fail("Use[%d] is nil", i)
@@ -148,6 +167,9 @@ func New(cfg Config) (*Bus, error) {
 		draining: make(chan struct{}), closed: make(chan struct{}),
 	}
 	b.mu.ending = make(map[*Subscription]struct{})
+	if cfg.SlowHandler > 0 {
+		b.crew.watch = newSlowWatch(b)
+	}
 	b.work, b.stopWork = context.WithCancel(context.Background()) // ends with the bus: it has no parent
 	if b.transport != nil {
 		if err := b.serveTransport(); err != nil {

@@ -16,7 +16,8 @@ import (
 // for another lane's handler to return, just as if it had been given a goroutine of
 // its own at once.
 type crew struct {
-	_ [cacheLine]byte
+	watch *slowWatch // nil where Config.SlowHandler is off; never changes
+	_     [cacheLine]byte
 	// manned says that somebody is in line: mu.n is not 0.
 	manned atomic.Bool
 	mu     struct {
@@ -36,6 +37,7 @@ type runner interface {
 	// goroutine, the lane sees to itself.
 	work()
 	laneNode() *laneNode
+	watched
 }
 
 // firstLine is how many lanes may be in line at first; a power of two.
@@ -68,6 +70,7 @@ func (c *crew) runAlone(r runner) {
 	c.mu.Lock()
 	w := c.hireLocked()
 	w.only = r
+	c.startLocked(w, r)
 	c.mu.Unlock()
 	w.start()
 }
@@ -98,11 +101,20 @@ func (c *crew) look(w *worker) (dismissed bool) {
 			c.mu.scouting = true
 			follow = c.hireLocked()
 		}
+		c.startLocked(w, r)
 		c.mu.Unlock()
 		if follow != nil {
 			go follow.begin()
 		}
-		w.serve(r)
+		r.work()
+	}
+}
+
+// startLocked says that w is about to run r.
+func (c *crew) startLocked(w *worker, r runner) {
+	w.lane = r
+	if c.watch != nil {
+		c.watch.armLocked()
 	}
 }
 

@@ -93,8 +93,11 @@ type lane[T any] struct {
 		sync.Mutex
 		parking  parking[T]
 		box      lossy[T]
-		retrying bool // a parked delivery runs
-		inHand   int  // events of the lot
+		retrying bool          // a parked delivery runs
+		retry    *parkedKey[T] // which one, where events are handled one by one
+		settling bool          // an attempt failed, and what comes of that is being carried out
+		tell     bool          // the watch for slow handlers is to be told of the next start
+		inHand   int           // events of the lot
 		// cut says that what waited was abandoned: of a log all from the position cutAt on,
 		// and whatever is parked. See abandon.go.
 		cut   bool
@@ -111,6 +114,7 @@ type lane[T any] struct {
 		retried     uint64
 		snoozed     uint64
 		panicked    uint64
+		slow        uint64
 	}
 	group *parkedKey[T] // that current belongs to, when it was parked
 	slot  cell[T]       // where items of mu.box are handled

@@ -55,7 +55,7 @@ func (l *lane[T]) handleReady() outcome {
 
 // stream is the short way for lanes that have nothing else to look after: it handles
 // what stands in the log, until that runs dry, which it reports, or something else is
-// to be done first.
+// to be done first. The caller has seen that the control word is 0.
 func (l *lane[T]) stream() (dry bool) {
 	for {
 		cells := l.reader.Ahead()
@@ -63,9 +63,6 @@ func (l *lane[T]) stream() (dry bool) {
 			return true
 		}
 		for i := range cells {
-			if l.ctl.Load() != 0 {
-				return false
-			}
 			if l.reader.Take() >= l.wait.wakeAt.Load() {
 				l.wakeWaiters()
 			}
@@ -77,8 +74,12 @@ func (l *lane[T]) stream() (dry bool) {
 			if err != nil {
 				l.settle(err)
 			}
+			ctl := l.ctl.Load() // after the handler, and before its event is let go of
+			if ctl&ctlInspected != 0 {
+				l.awaitInspection()
+			}
 			l.reader.Clear()
-			if err != nil && l.mu.parking.n > 0 {
+			if ctl != 0 || err != nil && l.mu.parking.n > 0 {
 				return false
 			}
 		}
@@ -100,7 +101,11 @@ func (l *lane[T]) handle(c *cell[T]) error {
 // turn has come, again that something else was handled.
 func (l *lane[T]) duties(turn *bool) outcome {
 	s := l.sub
-	if ctl := l.ctl.Load(); ctl&(ctlPaused|ctlClosing) != 0 {
+	ctl := l.ctl.Load()
+	if ctl&ctlInspected != 0 {
+		l.awaitInspection()
+	}
+	if ctl&(ctlPaused|ctlClosing) != 0 {
 		l.rest()
 		if ctl&ctlClosing != 0 {
 			return closing
@@ -159,6 +164,7 @@ func (l *lane[T]) take() *cell[T] {
 		if !l.mu.box.take(&l.slot) {
 			return nil
 		}
+		l.startsLocked()
 		return &l.slot
 	}
 	c := l.reader.Next()
@@ -177,8 +183,8 @@ func (l *lane[T]) rest() {
 	}
 	l.mu.Lock()
 	l.mu.box.running = false
-	l.mu.Unlock()
 	l.slot = cell[T]{}
+	l.mu.Unlock()
 }
 
 // caught is deferred around a batch. When the batch did not end by itself, the

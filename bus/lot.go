@@ -159,6 +159,7 @@ func (b *lot[T]) take(n int) bool {
 	}
 	l.mu.base, _ = l.cursorLocked()
 	l.mu.inHand, l.mu.firstInHand = len(b.items), first
+	l.startsLocked()
 	l.mu.Unlock()
 	if len(b.items) == 0 {
 		return false
@@ -272,6 +273,7 @@ func (b *lot[T]) takeDue() bool {
 		}
 	}
 	l.mu.inHand = len(b.items)
+	l.startsLocked()
 	l.mu.Unlock()
 	if len(b.items) == 0 {
 		l.armTimer()

@@ -24,11 +24,15 @@ func (b *lot[T]) cutShort(err error) {
 // called again, and goes on where it was.
 func (b *lot[T]) settle() {
 	l := b.lane
-	again := false
+	again, began := false, false
 	for i := range b.items {
 		it := &b.items[i]
 		if it.err == nil {
 			continue
+		}
+		if !began {
+			l.beginSettling()
+			began = true
 		}
 		b.judge(it)
 		again = again || it.judged.again()
@@ -142,7 +146,7 @@ func (b *lot[T]) account() {
 			l.mu.parking.park(it.key, &it.cell, it.n, it.attempt, now.Add(it.judged.after))
 		}
 	}
-	l.mu.inHand = 0
+	l.mu.inHand, l.mu.settling = 0, false
 }
 
 // parked is the item as it waits behind another of its key.

@@ -272,7 +272,8 @@ func (l *lane[T]) runDue() bool {
 	if !l.mu.cut {
 		g = l.mu.parking.pop(now)
 	}
-	l.mu.retrying = g != nil
+	l.mu.retrying, l.mu.retry = g != nil, g
+	l.startsLocked()
 	l.mu.Unlock()
 	if g == nil {
 		l.armTimer()
@@ -290,7 +291,7 @@ func (l *lane[T]) runDue() bool {
 	}
 	l.current, l.group = nil, nil
 	l.mu.Lock()
-	l.mu.retrying = false
+	l.mu.retrying, l.mu.retry = false, nil
 	l.mu.handled++
 	l.mu.parking.next(g)
 	l.mu.Unlock()

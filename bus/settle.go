@@ -55,6 +55,7 @@ func (l *lane[T]) settle(err error) {
 	// the goroutine, caught comes here again.
 	j := l.judged
 	if j == nil {
+		l.beginSettling()
 		j = l.judge(err, g != nil)
 		l.judged = j
 		if j.act == ActDeadLetter && !j.abandon {
@@ -122,8 +123,9 @@ func (l *lane[T]) account(c *cell[T], g *parkedKey[T], j *judgment) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.foldLocked()
+	l.mu.settling = false
 	if g != nil {
-		l.mu.retrying = false
+		l.mu.retrying, l.mu.retry = false, nil
 	}
 	l.tally(j, &attempt)
 	switch {

@@ -153,6 +153,9 @@ func (b *Bus) end() (left string) {
 
 // awaitWork waits until what runs besides handlers has ended.
 func (b *Bus) awaitWork(ctx context.Context) error {
+	if err := b.crew.endWatch(ctx); err != nil {
+		return err
+	}
 	if b.root == nil {
 		return nil // all other work is for a transport
 	}

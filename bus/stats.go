@@ -58,6 +58,9 @@ type Stats struct {
 	Snoozed uint64
 	// Panicked is how many of the failed attempts panicked.
 	Panicked uint64
+	// Slow is how many attempts ran longer than Config.SlowHandler, those that still do
+	// included; an attempt at a batch counts once.
+	Slow uint64
 }
 
 // Pending is how many accepted events are not settled.
@@ -147,6 +150,7 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 	sum.Retried += l.mu.retried
 	sum.Snoozed += l.mu.snoozed
 	sum.Panicked += l.mu.panicked
+	sum.Slow += l.mu.slow
 }
 
 // busyLocked tells whether anything of the topic is pending; the intake's lock

@@ -16,10 +16,11 @@ import (
 
 // Bits of a subscription's control word.
 const (
-	ctlPaused  uint32 = 1 << iota // start no handler
-	ctlLeft                       // accepts no events any more
-	ctlClosing                    // abandon what waits and end
-	ctlReturn                     // a lane that runs dry returns to the topic's log
+	ctlPaused    uint32 = 1 << iota // start no handler
+	ctlLeft                         // accepts no events any more
+	ctlClosing                      // abandon what waits and end
+	ctlReturn                       // a lane that runs dry returns to the topic's log
+	ctlInspected                    // what a handler has in hand is being read: see awaitInspection
 )
 
 // Subscription is a handler with its mailbox and lanes: a supervised actor. All

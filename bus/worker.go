@@ -17,9 +17,9 @@ import (
 type worker struct {
 	id    uint32
 	crew  *crew
-	begin func()    // w.start, made once
-	only  runner    // the lane to run, and no other; nil for those in line
-	node  *laneNode // of the lane it runs; its goroutine's own
+	begin func() // w.start, made once
+	only  runner // the lane to run, and no other; nil for those in line
+	lane  runner // that it runs, or ran last; nil before the first. The crew's lock covers it
 }
 
 // workerIDs numbers the workers of all buses, from 1. Each bus keeps its own and uses them
@@ -47,7 +47,7 @@ func (c *crew) hireLocked() *worker {
 
 // dismissLocked lets others use w, which runs no lane any more.
 func (c *crew) dismissLocked(w *worker) {
-	w.only, w.node = nil, nil
+	w.only, w.lane = nil, nil
 	if len(c.mu.free) < maxFreeWorkers {
 		c.mu.free = append(c.mu.free, w)
 	} else {
@@ -73,13 +73,8 @@ func (w *worker) run() (dismissed bool) {
 	if w.only == nil {
 		return w.crew.look(w)
 	}
-	w.serve(w.only)
+	w.only.work()
 	return false
-}
-
-func (w *worker) serve(r runner) {
-	w.node = r.laneNode()
-	r.work()
 }
 
 // spell calls w.run beneath one function for each digit of id, the last digit first.
@@ -146,23 +141,33 @@ func workerHere() (id uint32) {
 		pcs = make([]uintptr, 4*len(pcs))
 		n = runtime.Callers(1, pcs)
 	}
-	digits := 0
+	var s spelling
 	for i := n - 1; i >= 0; i-- {
-		f := runtime.FuncForPC(pcs[i] - 1)
-		if f == nil {
-			continue
-		}
-		name := f.Name()
-		if d, ok := strings.CutPrefix(name, digitName); ok && len(d) == 1 {
-			id |= uint32(d[0]-'0') << (digitBits * digits)
-			digits++
-			continue
-		}
-		if digits > 0 && name != spellName || digits == 0 && n-i > bottomFrames {
+		if f := runtime.FuncForPC(pcs[i] - 1); f != nil && !s.add(f.Name(), n-i) {
 			break
 		}
 	}
-	return id
+	return s.id
+}
+
+// spelling reads a worker's number off the names of the functions on a stack.
+type spelling struct {
+	id     uint32
+	digits int
+}
+
+// add takes the name of the function that stands n frames above the bottom, the bottom one
+// first, and reports whether another is of use.
+func (s *spelling) add(name string, n int) (more bool) {
+	if d, ok := strings.CutPrefix(name, digitName); ok && len(d) == 1 {
+		s.id |= uint32(d[0]-'0') << (digitBits * s.digits)
+		s.digits++
+		return true
+	}
+	if s.digits > 0 {
+		return name == spellName
+	}
+	return n <= bottomFrames
 }
 
 var spellName, digitName = func() (string, string) {
@@ -185,8 +190,8 @@ func (c *crew) laneHere() *laneNode {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if w := c.mu.workers[id]; w != nil {
-		return w.node
+	if w := c.mu.workers[id]; w != nil && w.lane != nil {
+		return w.lane.laneNode()
 	}
 	return nil
 }

@@ -13,7 +13,10 @@ func deep(n int, f func()) {
 	deep(n-1, f)
 }
 
-type probe struct{ run func() }
+type probe struct {
+	watched
+	run func()
+}
 
 func (p probe) work()               { p.run() }
 func (p probe) laneNode() *laneNode { return nil }
@@ -31,7 +34,7 @@ func TestWorkerHere(t *testing.T) {
 				w := &worker{id: id, crew: c}
 				w.begin = w.start
 				got, beside := make(chan uint32), make(chan uint32)
-				w.only = probe{func() {
+				w.only = probe{run: func() {
 					go func() { beside <- workerHere() }()
 					deep(depth, func() { got <- workerHere() })
 				}}
@@ -53,7 +56,7 @@ func TestWorkerHere(t *testing.T) {
 func BenchmarkWorkerHere(b *testing.B) {
 	done := make(chan struct{})
 	w := &worker{id: 12, crew: new(crew)}
-	w.only = probe{func() {
+	w.only = probe{run: func() {
 		deep(10, func() {
 			for b.Loop() {
 				workerHere()

@@ -4,7 +4,7 @@ import "sync/atomic"
 
 // Reader is a consumer's half of a queue: it takes a log's items in order and
 // leaves them where they are. Join, Turn and End belong to the producer of the
-// log; Taken, Cursor and Ready to anybody; Rejoin to both sides; the other methods to
+// log; Taken, Cursor and Ready to anybody, and so Running when it may be called; Rejoin to both sides; the other methods to
 // one goroutine at a time, the consumer's.
 type Reader[C any] struct {
 	cells []C // of front
@@ -124,6 +124,10 @@ func (r *Reader[C]) Take() uint64 {
 	r.cursor.Store(r.pos<<1 | 1)
 	return r.pos
 }
+
+// Running is where the item taken last lies. It is for anybody who has seen, by Cursor, that
+// the item runs, as long as the consumer calls nothing else.
+func (r *Reader[C]) Running() *C { return &r.cells[r.fi-1] }
 
 // Clear lets go of the item taken last, which has settled.
 func (r *Reader[C]) Clear() {

@@ -26,6 +26,35 @@ func UserFrames(stack []byte) string {
 			frames = frames[1:]
 		}
 	}
+	return users(frames, stack)
+}
+
+// RunningFrames is UserFrames of a goroutine that runs or waits, out of a dump: all its frames down
+// to the user's last, also where it waits in a function deferred while it panics. state is what the
+// dump says it does, as "chan receive, 2 minutes".
+func RunningFrames(stack []byte) (state, frames string) {
+	head, _, _ := bytes.Cut(stack, []byte("\n"))
+	if _, s, ok := bytes.Cut(head, []byte("[")); ok {
+		s, _, _ = bytes.Cut(s, []byte("]"))
+		state = string(s)
+	}
+	return state, users(parse(stack), stack)
+}
+
+// Functions is the names of a stack's functions, the innermost first.
+func Functions(stack []byte) (names []string) {
+	for _, f := range parse(stack) {
+		name := f.function
+		if i := strings.LastIndexByte(name, '('); i > 0 && strings.HasSuffix(name, ")") {
+			name = name[:i]
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+// users is the frames down to the user's last, or the whole stack where there is none.
+func users(frames []frame, stack []byte) string {
 	first := slices.IndexFunc(frames, func(f frame) bool { return !f.ours() && !f.runtime() })
 	if first < 0 {
 		return string(stack)

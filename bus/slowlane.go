@@ -1,0 +1,108 @@
+package bus
+
+// This file is what the watch for slow handlers asks lanes.
+
+func (l *lane[T]) progress() (attempt uint64, busy bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.progressLocked()
+}
+
+// progressLocked takes in what grows when an event is taken, and what when an attempt at one that
+// was taken before ends.
+func (l *lane[T]) progressLocked() (attempt uint64, busy bool) {
+	taken, running := l.cursorLocked()
+	busy = !l.mu.settling && (running || l.mu.retrying || l.mu.inHand > 0)
+	return taken + l.mu.handled + l.mu.failed + l.mu.snoozed, busy
+}
+
+func (l *lane[T]) tellNext() {
+	if !l.lossy {
+		l.wait.mu.Lock()
+		l.wait.mu.tell = true
+		l.wait.wakeAt.Store(0) // as if a publisher waited for the next event to be taken
+		l.wait.mu.Unlock()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.tell = true
+}
+
+// startsLocked says that an attempt starts now, where that takes the lane's lock anyway. The
+// others find wakeAt set.
+func (l *lane[T]) startsLocked() {
+	if l.mu.tell {
+		l.mu.tell = false
+		l.crew.starts()
+	}
+}
+
+// beginSettling says that the handler has returned: what comes now is not its doing.
+func (l *lane[T]) beginSettling() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.settling = true
+}
+
+func (l *lane[T]) inspect(on bool) {
+	if on {
+		l.ctl.Or(ctlInspected)
+	} else {
+		l.ctl.And(^ctlInspected)
+	}
+}
+
+// awaitInspection is called by the lane's goroutine between the handler of an event in a log and
+// whatever lets go of that, when ctlInspected is set.
+func (l *lane[T]) awaitInspection() {
+	l.crew.watch.inspecting.Lock()
+	defer l.crew.watch.inspecting.Unlock()
+}
+
+func (l *lane[T]) takeSlow(attempt uint64, kept bool) (a slowAttempt, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now, busy := l.progressLocked(); now != attempt || !busy {
+		return slowAttempt{}, false
+	}
+	l.mu.slow++
+	a = slowAttempt{lane: l.index, attempt: 1, events: 1}
+	switch {
+	case l.mu.inHand > 0: // until that is 0, under the lock, the items stand still
+		it := &l.lot.items[0]
+		a.attempt, a.events = it.attempt, l.mu.inHand
+		if it.group != nil {
+			a.setKey(it.group.key)
+		} else {
+			l.keyOf(&a, &it.cell)
+		}
+	case l.mu.retrying && l.mu.retry != nil:
+		a.attempt = l.mu.retry.attempt
+		a.setKey(l.mu.retry.key)
+	case l.lossy:
+		l.keyOf(&a, &l.slot)
+	case kept:
+		l.keyOf(&a, l.reader.Running())
+	default:
+		a.unknown = "the handler was about to return, or its stack is unknown"
+	}
+	return a, true
+}
+
+func (a *slowAttempt) setKey(key string) { a.key = func() string { return key } }
+
+// keyOf finds the key of an event whose handler runs. What came off a transport is decoded
+// meanwhile, and so not to be read.
+func (l *lane[T]) keyOf(a *slowAttempt, c *cell[T]) {
+	switch find := l.sub.info.key; {
+	case c.seq == 0 && c.env != nil && c.env.Key != "":
+		a.setKey(c.env.Key)
+	case find == nil:
+		a.setKey("")
+	case c.seq == 0:
+		a.unknown = "it is part of an event that came without it, and is being decoded or handled"
+	default:
+		v := c.v
+		a.key = func() string { return find(&v) }
+	}
+}
