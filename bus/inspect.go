@@ -2,6 +2,9 @@ package bus
 
 import (
 	"fmt"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/shardbus/shardbus/internal/inspect"
 	"github.com/shardbus/shardbus/supervisor"
@@ -15,6 +18,25 @@ func init() {
 		}
 		return nil
 	}
+	inspect.AcknowledgedLate = func(delivery any, timeout, late time.Duration) {
+		if d, ok := delivery.(*Delivery); ok {
+			d.acknowledgedLate(timeout, late)
+		}
+	}
+}
+
+func (d *Delivery) acknowledgedLate(timeout, late time.Duration) {
+	if d.info.log == nil {
+		return
+	}
+	fields := []zap.Field{
+		zap.String("topic", d.info.name), zap.String("subscription", d.sub), zap.Int32("lane", d.lane), zap.Int("attempt", d.attempt),
+		zap.Duration("timeout", timeout), zap.Duration("late", late),
+	}
+	if id := d.ID(); !id.IsZero() {
+		fields = append(fields, zap.Stringer("id", id))
+	}
+	d.info.log.Warn("a handler ignored its timeout and returned nil", fields...)
 }
 
 // inspectable is the view of a *Bus, or the bus of a *Subscription.

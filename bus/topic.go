@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"go.uber.org/zap"
+
 	"github.com/shardbus/shardbus/codec"
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
@@ -88,6 +90,7 @@ type topicInfo struct {
 	codecName  string
 	key        func(v any) string // v is a *T; nil when the topic has no key
 	reset      func(v any)        // zeroes *T
+	log        *zap.Logger        // the bus's; nil for a Delivery that a test made
 }
 
 // topicHandle is a Topic of any type, as the bus keeps it.
@@ -140,6 +143,7 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	}
 	b.mu.topicCount++
 	t := &Topic[T]{bus: b, cfg: cfg, info: newTopicInfo(cfg, codecName, b.id, fmt.Sprintf("%s.%d", b.id, b.mu.topicCount))}
+	t.info.log = b.log
 	t.intake.topic, t.intake.bus, t.intake.stamp = t, b, cfg.Stamp
 	t.intake.changed() // there is no log yet
 	t.keeps = hasPointers(reflect.TypeFor[T]())

@@ -23,13 +23,14 @@ var ErrTimeout = errors.New("handler timed out")
 // When the handler then returns the context's error, or an error that wraps it,
 // Timeout's says which subscription timed out after how long, and is ErrTimeout
 // and context.DeadlineExceeded for errors.Is. Any other result is the
-// handler's own: it may have finished late, or noticed another failure. The
+// handler's own, and counts: it may have finished late, or noticed another failure. The
 // error of a deadline that stands further out, or that the handler set itself,
-// is left as it is.
+// is no timeout either.
 //
-// A handler that ignores its context runs on. Timeout's error then says for how long it
-// did, if that was a tenth of d, and 100 ms, or more. Nothing tells of it while it runs,
-// or where it returns nil or an error of its own in the end.
+// A handler that ignores its context runs on. When it returns in the end, that is said if it
+// took a tenth of d, and 100 ms, or more: in Timeout's error, for how long; in the text of
+// the handler's own error, which is wrapped and no ErrTimeout; and where it returns nil, as
+// a warning in the log of the bus, one for a batch. While it runs, [bus.Config].SlowHandler tells.
 //
 // A batch has one deadline for all its events, which begins with the first of them that
 // enters it: either all of them have timed out, or none.
@@ -44,14 +45,14 @@ func Timeout(d time.Duration) bus.Middleware {
 		return func(ctx context.Context, del *bus.Delivery) error {
 			batch := inspect.BatchOf(del)
 			if begun := cause.begunFor(ctx, batch); begun != nil {
-				return cause.explain(begun, del, next(ctx, del))
+				return cause.explain(begun, del, next(ctx, del), false)
 			}
 			ctx, cancel := context.WithTimeoutCause(ctx, d, cause)
 			defer cancel()
 			if batch != nil {
 				ctx = &batchDeadline{Context: ctx, cause: cause, batch: batch}
 			}
-			return cause.explain(ctx, del, next(ctx, del))
+			return cause.explain(ctx, del, next(ctx, del), true)
 		}
 	}
 }
@@ -95,29 +96,47 @@ func (c *timeoutCause) Is(target error) bool {
 	return target == ErrTimeout || target == context.DeadlineExceeded
 }
 
-// explain says what timed out, if err is because of that.
-func (c *timeoutCause) explain(ctx context.Context, d *bus.Delivery, err error) error {
-	if err == nil || ctx.Err() == nil {
+// explain says what timed out, if err is because of that, and else that the handler ignored
+// the deadline, if it did; first is whether d began it.
+func (c *timeoutCause) explain(ctx context.Context, d *bus.Delivery, err error, first bool) error {
+	if ctx.Err() == nil {
 		return err
 	}
 	ours, ok := context.Cause(ctx).(*timeoutCause) //nolint:errorlint // the cause itself, not one that wraps it
-	switch {
-	case !ok || ours != c || !errguard.Is(err, context.DeadlineExceeded):
+	if !ok || ours != c {
 		return err
-	case errguard.Is(err, error(c)): // the handler returned the cause
-		return fmt.Errorf("%s/%s: %w%s", d.Topic(), d.Subscription(), errguard.Safe(err), c.ranOn(ctx))
 	}
-	return fmt.Errorf("%s/%s: %w%s: %w", d.Topic(), d.Subscription(), c, c.ranOn(ctx), errguard.Safe(err))
+	late := c.late(ctx)
+	switch {
+	case err == nil:
+		if late > 0 && first {
+			inspect.AcknowledgedLate(d, c.after, late)
+		}
+		return nil
+	case !errguard.Is(err, context.DeadlineExceeded):
+		if late == 0 {
+			return err
+		}
+		return fmt.Errorf("%s/%s: %w (the handler ignored its timeout of %v for %v)", d.Topic(), d.Subscription(), errguard.Safe(err), c.after, late)
+	}
+	ranOn := ""
+	if late > 0 {
+		ranOn = fmt.Sprintf(", and the handler ignored that for %v", late)
+	}
+	if errguard.Is(err, error(c)) { // the handler returned the cause
+		return fmt.Errorf("%s/%s: %w%s", d.Topic(), d.Subscription(), errguard.Safe(err), ranOn)
+	}
+	return fmt.Errorf("%s/%s: %w%s: %w", d.Topic(), d.Subscription(), c, ranOn, errguard.Safe(err))
 }
 
 // promptEnough is how late a handler that obeys may come back on a busy machine.
 const promptEnough = 100 * time.Millisecond
 
-// ranOn says how long a handler ignored the deadline of ctx; "" if it did not.
-func (c *timeoutCause) ranOn(ctx context.Context) string {
+// late is for how long a handler ignored the deadline of ctx; 0 if it did not.
+func (c *timeoutCause) late(ctx context.Context) time.Duration {
 	deadline, _ := ctx.Deadline()
 	if over := time.Since(deadline); over >= max(c.after/10, promptEnough) {
-		return fmt.Sprintf(", and the handler ignored that for %v", over.Round(time.Millisecond))
+		return over.Round(time.Millisecond)
 	}
-	return ""
+	return 0
 }

@@ -86,7 +86,8 @@ func TestTimeout(t *testing.T) {
 		},
 		"another error after the deadline": {
 			h:     func(context.Context) error { time.Sleep(2 * time.Second); return errBusy },
-			want:  "busy",
+			want:  "jobs/handler: busy (the handler ignored its timeout of 1s for 1s)",
+			is:    []error{errBusy},
 			isNot: []error{middleware.ErrTimeout},
 			after: 2 * time.Second, // cooperative: it waited
 		},

@@ -2,6 +2,8 @@
 // is of use to tests of a bus's promises only, and so no part of the bus's API.
 package inspect
 
+import "time"
+
 // Watcher is told of what happens on a bus.
 type Watcher interface {
 	// Subscribed is called with each new *bus.Subscription, when it is live.
@@ -38,3 +40,7 @@ var Of func(v any) Bus
 // a *bus.Delivery in a batch that is being handled; nil for any other. Middleware uses
 // it for what a whole batch shares. Package bus sets it, too.
 var BatchOf func(delivery any) any
+
+// AcknowledgedLate has the bus log that the handler of a *bus.Delivery returned nil so much after
+// its time was over. Package bus sets it, too.
+var AcknowledgedLate func(delivery any, timeout, late time.Duration)
