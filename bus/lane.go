@@ -78,7 +78,7 @@ type lane[T any] struct {
 	overflow atomic.Int64 // inbox.Len(), readable by the lane
 
 	// The goroutine's own.
-	_       [16]byte // to the next line
+	_       [8]byte // to the next line
 	reader  mailbox.Reader[cell[T]]
 	current *cell[T]  // being handled; nil between events
 	judged  *judgment // what became of current, while that is being carried out
@@ -93,11 +93,10 @@ type lane[T any] struct {
 		sync.Mutex
 		parking  parking[T]
 		box      lossy[T]
-		retrying bool          // a parked delivery runs
-		retry    *parkedKey[T] // which one, where events are handled one by one
-		settling bool          // an attempt failed, and what comes of that is being carried out
-		tell     bool          // the watch for slow handlers is to be told of the next start
-		inHand   int           // events of the lot
+		retrying bool // a parked delivery runs
+		settling bool // an attempt failed, and what comes of that is being carried out
+		tell     bool // the watch for slow handlers is to be told of the next start
+		inHand   int  // events of the lot
 		// cut says that what waited was abandoned: of a log all from the position cutAt on,
 		// and whatever is parked. See abandon.go.
 		cut   bool
@@ -115,6 +114,7 @@ type lane[T any] struct {
 		snoozed     uint64
 		panicked    uint64
 		slow        uint64
+		retry       *parkedKey[T] // the one of retrying, where events are handled one by one
 	}
 	group *parkedKey[T] // that current belongs to, when it was parked
 	slot  cell[T]       // where items of mu.box are handled

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -303,11 +304,12 @@ func TestSlowInspectionRace(t *testing.T) {
 			log, logs := observed()
 			b := newBus(t, bus.Config{Logger: log, SlowHandler: time.Nanosecond})
 			topic := newTopic(t, b, bus.TopicConfig[event]{Name: "jobs", Key: eventKey})
+			var tried sync.Map
 			s := kind.use(t, topic, func(e event) error {
 				if e.N%7 == 0 {
 					time.Sleep(time.Duration(e.N%30) * time.Millisecond)
 				}
-				if e.N%35 == 0 {
+				if _, again := tried.LoadOrStore(e.N, true); e.N%35 == 0 && !again {
 					return bus.RetryAfter(time.Millisecond, errors.New("again"))
 				}
 				return nil
