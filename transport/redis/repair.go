@@ -167,7 +167,7 @@ func (r *repairs) serve(ctx context.Context) error {
 		case retry:
 			again.Reset(greetRetry)
 		case !alarm.IsZero():
-			again.Reset(time.Until(alarm))
+			again.Reset(max(promptly, time.Until(alarm)))
 		}
 	}
 }
