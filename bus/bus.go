@@ -167,10 +167,10 @@ func New(cfg Config) (*Bus, error) {
 		draining: make(chan struct{}), closed: make(chan struct{}),
 	}
 	b.mu.ending = make(map[*Subscription]struct{})
+	b.work, b.stopWork = context.WithCancel(context.Background()) // ends with the bus: it has no parent
 	if cfg.SlowHandler > 0 {
 		b.crew.watch = newSlowWatch(b)
 	}
-	b.work, b.stopWork = context.WithCancel(context.Background()) // ends with the bus: it has no parent
 	if b.transport != nil {
 		if err := b.serveTransport(); err != nil {
 			b.stopWork()

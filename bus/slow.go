@@ -20,6 +20,7 @@ import (
 // would keep an idle process, or a synctest bubble, busy.
 type slowWatch struct {
 	crew   *crew
+	work   context.Context // the bus's own
 	log    *zap.Logger
 	after  time.Duration
 	period time.Duration // between two looks
@@ -79,7 +80,7 @@ const (
 
 func newSlowWatch(b *Bus) *slowWatch {
 	return &slowWatch{
-		crew: &b.crew, log: b.log, after: b.cfg.SlowHandler,
+		crew: &b.crew, work: b.work, log: b.log, after: b.cfg.SlowHandler,
 		period: max(leastPeriod, b.cfg.SlowHandler/looksPerSlow),
 	}
 }
@@ -281,7 +282,7 @@ func (w *slowWatch) keyField(s *Subscription, a *slowAttempt) zap.Field {
 	if a.key == nil {
 		return zap.String("key_unknown", a.unknown)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), keyPatience)
+	ctx, cancel := context.WithTimeout(w.work, keyPatience)
 	defer cancel()
 	key, err := usercode.Do(ctx, &w.keys, s.info.name, "the topic's Key", func(context.Context) (string, error) { return a.key(), nil }, nil)
 	if err != nil {
