@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"strings"
@@ -198,7 +197,7 @@ func (b *Bus) serveTransport() error {
 		Name: "transport",
 		Serve: func(ctx context.Context) error {
 			err := b.transport.Serve(ctx, sink{b})
-			if errors.Is(err, transport.ErrClosed) {
+			if errguard.Is(err, transport.ErrClosed) {
 				b.transportGone.Store(true)
 				b.settled.notify()
 			}

@@ -123,11 +123,22 @@ func (s *Subscription) tellGaps(teller *gapTeller) {
 			return
 		}
 		s.report("OnGap", usercode.Call("OnGap", func() error {
-			s.opts.onGap(g)
+			s.bus.crew.runAlone(&gapCall{node: laneNode{sub: s}, gap: g})
 			return nil
 		}))
 	}
 }
+
+// gapCall is one call of OnGap. A worker runs it, so that a Drain or Shutdown that would wait for
+// the call from inside it is found.
+type gapCall struct {
+	node laneNode
+	gap  Gap
+}
+
+func (c *gapCall) work() { c.node.sub.opts.onGap(c.gap) }
+
+func (c *gapCall) laneNode() *laneNode { return &c.node }
 
 // gapsTold tells whether OnGap knows of every gap so far.
 func (s *Subscription) gapsTold() bool {

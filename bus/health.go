@@ -157,7 +157,7 @@ func (b *Bus) Ready(ctx context.Context) error {
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			return fail(fmt.Errorf("%w: %w", context.Cause(ctx), err))
+			return fail(fmt.Errorf("%w: %w", causeOf(ctx), err))
 		}
 	}
 }
@@ -165,17 +165,25 @@ func (b *Bus) Ready(ctx context.Context) error {
 // subscriptionName tells a subscription from all others that are live.
 type subscriptionName struct{ topic, subscription string }
 
-// noteStopped has Health tell of a subscription that was stopped for its panics.
+// noteStopped has Health tell of a subscription that was stopped for its panics, unless another
+// one has its name by now.
 func (b *Bus) noteStopped(s *Subscription) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	if b.mu.stopped == nil {
 		b.mu.stopped = make(map[subscriptionName]*Subscription)
 	}
 	b.mu.stopped[subscriptionName{s.info.name, s.name}] = s
+	b.mu.Unlock()
+	// Its name was free before this, so another one may have subscribed and noted that already.
+	t, _ := b.topics.Load(s.info.name)
+	for _, other := range t.(topicHandle).subscriptions() {
+		if other != s && other.name == s.name {
+			b.noteSubscribed(other)
+		}
+	}
 }
 
-// noteSubscribed has it tell no more of another one that s takes the place of.
+// noteSubscribed has Health tell no more of another one that s takes the place of.
 func (b *Bus) noteSubscribed(s *Subscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -35,10 +35,10 @@ const (
 	spinAgain   = 16
 )
 
-// laneNode is a lane as others see it without knowing its type.
+// laneNode is a lane as others see it without knowing its type, or a call of OnGap.
 type laneNode struct {
 	sub   *Subscription
-	taken func() uint64        // how far in its log it is
+	taken func() uint64        // how far in its log it is; nil of a call of OnGap
 	waits atomic.Pointer[edge] // what its handler waits for, if it does
 }
 

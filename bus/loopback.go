@@ -20,6 +20,13 @@ type loopback struct {
 	publishing int             // calls of Publish that have not returned
 	partitions []loopbackPart  // by partition, as far as there was anything
 	last       []*Subscription // with closed: those that there were
+	left       leftOver        // with closed: what was open then
+}
+
+// leftOver is what was open when the bus ended.
+type leftOver struct {
+	events uint64 // published, and not come back
+	calls  int    // of Publish that had not returned
 }
 
 // loopbackPart is that of one partition. A transport tells of a publisher's numbers in their order,
@@ -207,46 +214,56 @@ func (in *intake[T]) settledBy(g Gap) {
 	in.bus.settled.notify()
 }
 
-// closeLoopback tells the subscriptions what they will not get, and returns how much that is.
-func (t *Topic[T]) closeLoopback() (events uint64) {
+// closeLoopback tells the subscriptions what they will not get, and returns what was open when it
+// was called first.
+func (t *Topic[T]) closeLoopback() leftOver {
 	in := &t.intake
 	in.mu.Lock()
 	lb := &in.topic.link.loopback
 	if lb.closed {
-		in.mu.Unlock()
-		return 0
+		defer in.mu.Unlock()
+		return lb.left
 	}
 	for s := range in.allLocked() {
 		lb.last = append(lb.last, &s.Subscription)
 	}
 	gaps := lb.close(t.info)
-	subs := lb.last
+	lb.left.calls = lb.publishing
+	for _, g := range gaps {
+		lb.left.events += g.Count
+	}
+	subs, left := lb.last, lb.left
 	in.mu.Unlock()
 	reportAll(subs, gaps)
-	for _, g := range gaps {
-		events += g.Count
-	}
-	return events
+	return left
 }
 
 // closeLoopbacks has every topic tell what of this bus's own events was on its way. It returns
-// that in words; empty if there was nothing.
+// in words what was open when the bus ended; empty if there was nothing.
 func (b *Bus) closeLoopbacks() (left string) {
 	if b.transport == nil {
 		return ""
 	}
-	var parts []string
-	total := uint64(0)
+	var events, calls []string
+	var total leftOver
 	for _, t := range b.allTopics() {
-		if n := t.closeLoopback(); n > 0 {
-			total += n
-			parts = append(parts, fmt.Sprintf("%s %d", t.topicInfo().name, n))
+		l := t.closeLoopback()
+		total.events, total.calls = total.events+l.events, total.calls+l.calls
+		if l.events > 0 {
+			events = append(events, fmt.Sprintf("%s %d", t.topicInfo().name, l.events))
+		}
+		if l.calls > 0 {
+			calls = append(calls, fmt.Sprintf("%s %d", t.topicInfo().name, l.calls))
 		}
 	}
-	if total == 0 {
-		return ""
+	var parts []string
+	if total.events > 0 {
+		parts = append(parts, fmt.Sprintf("%d published events had not come back from the transport: %s", total.events, strings.Join(events, ", ")))
 	}
-	return fmt.Sprintf("%d published events had not come back from the transport: %s", total, strings.Join(parts, ", "))
+	if total.calls > 0 {
+		parts = append(parts, fmt.Sprintf("%d calls of Publish had not returned: %s", total.calls, strings.Join(calls, ", ")))
+	}
+	return strings.Join(parts, "; ")
 }
 
 // catchUp waits until the subscription has what this bus's publishers were told is accepted before

@@ -265,7 +265,7 @@ func (b *lot[T]) takeDue() bool {
 			}
 		}
 		b.items = append(b.items, lotItem[T]{cell: g.first, n: g.n, attempt: g.attempt, group: g, key: g.key})
-		for g.attempt == 1 && len(b.items) < n && g.behind.Len() > 0 && g.mayFollow() {
+		for g.attempt == 1 && len(b.items) < n && g.behind.Len() > 0 && g.mayFollow() && !l.mu.cut {
 			var e parkedEvent[T]
 			g.behind.Pop(&e)
 			l.mu.parking.n--

@@ -167,8 +167,9 @@ func OnDeadLetter(f func(ctx context.Context, l Letter)) Option {
 // whose Publisher, Epoch, From and To are zero; none is left out. [Subscription.Gaps] and Stats know
 // each gap before f does. A panic or runtime.Goexit of f is logged, and f is called for the next gap.
 //
-// Drain, Shutdown and Close wait, within their own bounds, until every gap was told; so f must not
-// wait for them. What a transport reports after its Serve has returned is not told.
+// Drain, Shutdown and Close wait, within their own bounds, until every gap was told. Inside f, Drain
+// of its own subscription and Shutdown are ErrWouldDeadlock; another goroutine may call them. What a
+// transport reports after its Serve has returned is not told.
 func OnGap(f func(Gap)) Option {
 	return option(func(o *subscribeOptions) { o.onGap = f })
 }

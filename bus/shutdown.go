@@ -23,7 +23,7 @@ import (
 // once, what had not come back from the transport is a Gap at each subscription, with
 // the reason Ended, and the error says how much of which subscription, and which
 // handlers still run: the same as Stats, where those are running until they return.
-// From a handler of this bus Shutdown is ErrWouldDeadlock. A goroutine that a handler
+// From a handler or an OnGap of this bus Shutdown is ErrWouldDeadlock. A goroutine that a handler
 // starts may call it: it waits for that handler too.
 //
 // Shutdown and Close may be called more than once and together; each call
@@ -34,7 +34,7 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 	}
 	if l := b.crew.laneHere(); l != nil {
 		return &Error{Op: "shutdown", Topic: l.sub.info.name, Subscription: l.sub.name, Err: ErrWouldDeadlock,
-			Detail: "a handler can't wait for the bus to shut down; call it from outside, or Close"}
+			Detail: l.caller() + " can't wait for the bus to shut down; call it from another goroutine, or Close"}
 	}
 	ended := b.state.Load() == stateClosed // before this call: not its concern
 	b.beginDraining()
@@ -49,12 +49,22 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 	}
 	ctx, release := b.unlessEnded(ctx)
 	defer release()
-	notBack := b.end()
+	open := b.end()
+	if ended {
+		open = ""
+	}
 	left, text := describeLeft(subs)
 	switch {
-	case err == nil && notBack != "":
-		return &Error{Op: "shutdown", Err: ErrClosed, Detail: "the transport was closed: " + notBack}
-	case err == nil, left == 0 && b.transport == nil: // what was handled by now was handled in time
+	case err == nil && open != "":
+		why, cause := "the transport was closed: ", ErrClosed
+		if b.cut.Load() {
+			why = "the bus was ended meanwhile: "
+		}
+		if err := b.awaitEnd(ctx, subs); err != nil {
+			cause = fmt.Errorf("%w: %w", ErrClosed, err)
+		}
+		return &Error{Op: "shutdown", Err: cause, Detail: why + open}
+	case err == nil, left == 0 && open == "": // what was handled by now was handled in time
 		for _, s := range subs {
 			if err := s.awaitEnd(ctx); err != nil {
 				return &Error{Op: "shutdown", Topic: s.info.name, Subscription: s.name, Err: err,
@@ -70,16 +80,13 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 		}
 		return &Error{Op: "shutdown", Err: err, Detail: "everything was handled, but " + b.stillWorking()}
 	}
-	if left == 0 {
-		text = "abandoned nothing, but a handler or a Publish had not returned"
-		if notBack != "" {
-			text = ""
-		}
+	switch {
+	case left == 0:
+		text = open
+	case open != "":
+		text += "; " + open
 	}
-	if notBack != "" && text != "" {
-		text += "; "
-	}
-	return &Error{Op: "shutdown", Err: err, Detail: text + notBack}
+	return &Error{Op: "shutdown", Err: err, Detail: text}
 }
 
 // unlessEnded is ctx, unless it is that of a handler of this bus, which ends when its
@@ -133,11 +140,12 @@ func (b *Bus) beginDraining() {
 	}
 }
 
-// end stops every subscription and the transport, without waiting. left says what of the bus's own
-// events had not come back from the transport; each subscription was told of it as a Gap.
-func (b *Bus) end() (left string) {
+// end stops every subscription and the transport, without waiting. open says what of the bus's own
+// events had not come back from the transport when the bus ended, of which each subscription was
+// told as a Gap, and which calls of Publish had not returned.
+func (b *Bus) end() (open string) {
 	b.enterClosed(false)
-	left = b.closeLoopbacks()
+	open = b.closeLoopbacks()
 	for _, t := range b.allTopics() {
 		t.abandonForeign()
 	}
@@ -148,7 +156,17 @@ func (b *Bus) end() (left string) {
 	b.stopWork() // under mu, so that goWork adds to working before this or never
 	b.mu.Unlock()
 	b.settled.notify()
-	return left
+	return open
+}
+
+// awaitEnd waits until subscriptions that were stopped, and what runs besides handlers, have ended.
+func (b *Bus) awaitEnd(ctx context.Context, subs []*Subscription) error {
+	for _, s := range subs {
+		if err := s.awaitEnd(ctx); err != nil {
+			return err
+		}
+	}
+	return b.awaitWork(ctx)
 }
 
 // awaitWork waits until what runs besides handlers has ended.

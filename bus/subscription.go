@@ -350,7 +350,7 @@ func (s *Subscription) Stats() Stats { return s.engine.stats() }
 // what has not come then is a Gap with the reason Ended, and in the error. When
 // ctx ends first, handler contexts are cancelled, what waits is abandoned at once, and
 // the error says how much, and how many handlers still run, as Stats does. From a
-// handler of this subscription it is ErrWouldDeadlock.
+// handler or the OnGap of this subscription it is ErrWouldDeadlock.
 func (s *Subscription) Drain(ctx context.Context) error {
 	fail := func(err error, detail string) error {
 		return &Error{Op: "drain", Topic: s.info.name, Subscription: s.name, Err: err, Detail: detail}
@@ -359,7 +359,7 @@ func (s *Subscription) Drain(ctx context.Context) error {
 		return fail(ErrNilContext, "")
 	}
 	if l := s.bus.crew.laneHere(); l != nil && l.sub == s {
-		return fail(ErrWouldDeadlock, "a handler can't wait for its own subscription to drain")
+		return fail(ErrWouldDeadlock, l.caller()+" can't wait for its own subscription to drain; call it from another goroutine")
 	}
 	var lateErr error
 	if s.bus.transport != nil {

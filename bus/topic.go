@@ -103,7 +103,7 @@ type topicHandle interface {
 	lock()
 	unlock()
 	busyLocked() bool
-	closeLoopback() (events uint64)
+	closeLoopback() leftOver
 	abandonForeign()
 }
 

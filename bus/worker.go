@@ -131,7 +131,7 @@ func digit6(id uint32, w *worker) bool { return spell(id, w) }
 func digit7(id uint32, w *worker) bool { return spell(id, w) }
 
 // bottomFrames is within how many frames of a worker's stack its first digit stands.
-const bottomFrames = 8
+const bottomFrames = 12
 
 // workerHere is the number of the worker whose goroutine calls; 0 if it is none's.
 func workerHere() (id uint32) {
@@ -181,8 +181,8 @@ func funcName() string {
 	return strings.TrimSuffix(runtime.FuncForPC(pc).Name(), "funcName")
 }
 
-// laneHere is the lane of this bus on whose goroutine the caller runs, in a handler or
-// other user code; nil if it is on none's.
+// laneHere is the lane of this bus, or the call of OnGap, on whose goroutine the caller runs,
+// in a handler or other user code; nil if it is on none's.
 func (c *crew) laneHere() *laneNode {
 	id := workerHere()
 	if id == 0 {
@@ -194,6 +194,14 @@ func (c *crew) laneHere() *laneNode {
 		return w.lane.laneNode()
 	}
 	return nil
+}
+
+// caller names the user's function that a goroutine of n runs.
+func (n *laneNode) caller() string {
+	if n.taken == nil {
+		return "OnGap"
+	}
+	return "a handler"
 }
 
 // runsHere tells whether the caller runs on the goroutine of the lane's handlers.
