@@ -148,7 +148,7 @@ func (b *Broken) As(target any) bool {
 
 // textOf is the text of err, or why it can't be had.
 func textOf(err error) (text, problem string) {
-	switch k := kinds[reflect.TypeOf(err)]; {
+	switch k := kindOf(err); {
 	case k&ownTexts == 0 || isNil(err):
 		problem = call(func() {
 			text = err.Error()

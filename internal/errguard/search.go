@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sync"
 )
 
 // search goes through a tree of errors as errors.Is and errors.As do, in their order. As
@@ -156,7 +157,7 @@ func unwrap(err error) (next error, many []error, known bool) {
 	if b, ok := err.(*Broken); ok { //nolint:errorlint // this is the walk
 		return b.err, nil, true
 	}
-	if k := kinds[reflect.TypeOf(err)]; k&ownChain != 0 {
+	if kindOf(err)&ownChain != 0 {
 		switch x := err.(type) {
 		case interface{ Unwrap() error }:
 			if isNil(err) {
@@ -187,19 +188,34 @@ const (
 	madeTexts                  // Error calls nothing: the text was made with the error
 )
 
-var kinds = map[reflect.Type]kind{
-	reflect.TypeOf(errors.New("")):                           ownChain | ownTexts | madeTexts,
-	reflect.TypeOf(errors.Join(ErrBroken)):                   ownChain,
-	reflect.TypeOf(fmt.Errorf("%w", ErrBroken)):              ownChain | ownTexts | madeTexts,
-	reflect.TypeOf(fmt.Errorf("%w%w", ErrBroken, ErrBroken)): ownChain | ownTexts | madeTexts,
-	reflect.TypeOf(context.DeadlineExceeded):                 ownChain | ownTexts | madeTexts,
-	reflect.TypeFor[*Broken]():                               ownChain | ownTexts | madeTexts,
+// kinds are those of the types that are known. Packages add to it as they are initialised, while
+// goroutines that others started may ask already.
+var kinds sync.Map // reflect.Type → kind
+
+func init() {
+	const text = ownChain | ownTexts | madeTexts
+	for known, k := range map[error]kind{
+		errors.New(""):                           text,
+		errors.Join(ErrBroken):                   ownChain,
+		fmt.Errorf("%w", ErrBroken):              text,
+		fmt.Errorf("%w%w", ErrBroken, ErrBroken): text,
+		context.DeadlineExceeded:                 text,
+		&Broken{}:                                text,
+	} {
+		kinds.Store(reflect.TypeOf(known), k)
+	}
+}
+
+func kindOf(err error) kind {
+	k, _ := kinds.Load(reflect.TypeOf(err))
+	known, _ := k.(kind)
+	return known
 }
 
 // Own says that the methods Error and Unwrap of errors of type T call no user code, unless
 // by this package, and that T has no methods Is and As. It is for the initialisation of
 // packages.
 func Own[T error]() struct{} {
-	kinds[reflect.TypeFor[T]()] = ownChain | ownTexts
+	kinds.Store(reflect.TypeFor[T](), ownChain|ownTexts)
 	return struct{}{}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+
+	"github.com/shardbus/shardbus/internal/errguard"
 )
 
 // ErrGoexit says that the function ended its goroutine with runtime.Goexit, as testing.T.FailNow does.
@@ -16,16 +18,18 @@ type PanicError struct {
 	Stack []byte // the goroutine's stack, the panicking frame included
 }
 
-func (e *PanicError) Error() string { return fmt.Sprintf("%s panicked: %v", e.What, e.Value) }
+var _ = errguard.Own[*PanicError]()
+
+func (e *PanicError) Error() string { return e.What + " panicked: " + errguard.Format(e.Value) }
 
 // Unwrap is the panic's value if that was an error.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
-	return err
+	return errguard.Safe(err)
 }
 
 // Call runs f on a goroutine of its own and returns when f has ended, with its error, a *PanicError, or
-// an error that wraps ErrGoexit. what names f in those.
+// an error that wraps ErrGoexit. what names f in those. The methods of the error are safe to call.
 func Call(what string, f func() error) error {
 	ended := make(chan error, 1)
 	go run(what, f, func(err error) { ended <- err })
@@ -41,5 +45,5 @@ func run(what string, f func() error, ended func(error)) {
 			err = &PanicError{What: what, Value: r, Stack: debug.Stack()}
 		}
 	}()
-	err = f()
+	err = errguard.Safe(f())
 }

@@ -3,6 +3,7 @@ package usercode_test
 import (
 	"context"
 	"errors"
+	"net"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -12,12 +13,18 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/shardbus/shardbus/internal/errguard"
 	"github.com/shardbus/shardbus/internal/usercode"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var errOwn = errors.New("own")
+
+// goner is an error whose text can't be had.
+type goner struct{}
+
+func (goner) Error() string { runtime.Goexit(); return "" }
 
 func TestCall(t *testing.T) {
 	for _, tc := range []struct {
@@ -30,6 +37,12 @@ func TestCall(t *testing.T) {
 		{"error", func() error { return errOwn }, errOwn, "own"},
 		{"panic", func() error { panic("boom") }, nil, "F panicked: boom"},
 		{"panic with an error", func() error { panic(errOwn) }, errOwn, "F panicked: own"},
+		{"an error whose methods panic", func() error { var e *net.OpError; return e }, errguard.ErrBroken,
+			"a nil *net.OpError was returned as an error: return nil itself, or declare the variable as error"},
+		{"panic with an error whose methods panic", func() error { var e *net.OpError; panic(e) }, errguard.ErrBroken,
+			"F panicked: <nil>"},
+		{"panic with an error whose Error ends the goroutine", func() error { panic(goner{}) }, nil,
+			"F panicked: a usercode_test.goner was returned as an error, and its method Error called runtime.Goexit"},
 		{"Goexit", func() error { runtime.Goexit(); return nil }, usercode.ErrGoexit, "F called runtime.Goexit"},
 	} {
 		err := usercode.Call("F", tc.f)
