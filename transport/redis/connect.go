@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/shardbus/shardbus/internal/errguard"
 	"github.com/shardbus/shardbus/internal/usercode"
 )
 
@@ -128,13 +129,13 @@ func (g *guardedConn) call(method string, f func() error) (err error) {
 			return
 		}
 		if r := recover(); r != nil {
-			err = fmt.Errorf("the connection of Config.Dial: %s panicked: %v", method, r)
+			err = fmt.Errorf("the connection of Config.Dial: %s panicked: %s", method, errguard.Format(r))
 		}
 		if method != "Close" {
 			err = errors.Join(err, g.Close())
 		}
 	}()
-	err = f()
+	err = errguard.Safe(f())
 	returned = true
 	return err
 }

@@ -94,6 +94,18 @@ func TestDialReturnsNothing(t *testing.T) {
 	}
 }
 
+// TestDialReturnsATypedNil: nor is an error whose methods panic.
+func TestDialReturnsATypedNil(t *testing.T) {
+	_, err := redis.Open(t.Context(), redis.Config{Addrs: []string{"192.0.2.1:1"},
+		Dial: func(context.Context, string) (net.Conn, error) {
+			var e *net.OpError
+			return nil, e
+		}})
+	if !errors.Is(err, redis.ErrUnreachable) || !strings.Contains(err.Error(), "a nil *net.OpError was returned as an error") {
+		t.Errorf("%v", err)
+	}
+}
+
 // treacherous is a connection whose Read panics, once it shall.
 type treacherous struct {
 	net.Conn
