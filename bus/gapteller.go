@@ -140,6 +140,12 @@ func (c *gapCall) work() { c.node.sub.opts.onGap(c.gap) }
 
 func (c *gapCall) laneNode() *laneNode { return &c.node }
 
+// The watch of slow handlers has nothing to see here: OnGap is no handler.
+func (c *gapCall) progress() (attempt uint64, busy bool)          { return 0, false }
+func (c *gapCall) tellNext()                                      {}
+func (c *gapCall) inspect(bool)                                   {}
+func (c *gapCall) takeSlow(uint64, bool) (a slowAttempt, ok bool) { return slowAttempt{}, false }
+
 // gapsTold tells whether OnGap knows of every gap so far.
 func (s *Subscription) gapsTold() bool {
 	s.mu.Lock()

@@ -152,7 +152,7 @@ func (o options) onStage(ctx context.Context, replicas int, all []proof.Contesta
 		return err
 	}
 	defer func() { err = errors.Join(err, end()) }()
-	s, err := proof.NewStage(ctx, c, o.topics, all)
+	s, err := proof.NewStage(ctx, c, o.topics, all, nil)
 	if err != nil {
 		return err
 	}

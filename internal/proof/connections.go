@@ -56,7 +56,7 @@ func overflow(ctx context.Context, s *Stage, round int) (i Impact, err error) {
 			}
 		}
 	}
-	cut := eventually(ctx, 5*time.Second, func() error {
+	cut := s.eventually(ctx, 5*time.Second, func() error {
 		now, err := pubsubClients(ctx, p)
 		if err == nil && now > before-len(subscribers) {
 			err = fmt.Errorf("proof: %d of %d subscribers were not cut off", len(subscribers)-(before-now), len(subscribers))

@@ -69,7 +69,7 @@ func (s *Stage) One(ctx context.Context, f Fault, round int) (w Window, err erro
 		}
 	}
 	w.Slug = f.Slug
-	injecting, cancel := context.WithTimeout(ctx, injectTimeout)
+	injecting, cancel := s.within(ctx, injectTimeout)
 	defer cancel()
 	w.Impact, err = f.Inject(injecting, s, round)
 	if w.From.IsZero() {

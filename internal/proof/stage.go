@@ -21,6 +21,8 @@ type Stage struct {
 	Say func(format string, args ...any)
 	// SilenceLimit is how long a contestant that is measured only may be silent until it is started afresh. 0: 10 s.
 	SilenceLimit time.Duration
+	// Control is what the time that the contestants take is judged against, see [NewStage]; it may be nil.
+	Control *redistest.Control
 
 	topics []string // names whose slots every contestant uses
 	faults bench
@@ -31,13 +33,14 @@ type bench struct {
 	added *redistest.Server // a primary that was added and is to be removed
 }
 
-// NewStage starts the processes of all contestants on a cluster, and returns when events flow. Close ends them.
-func NewStage(ctx context.Context, c *redistest.Cluster, topics int, contestants []Contestant) (*Stage, error) {
+// NewStage starts the processes of all contestants on a cluster, and returns when events flow. Close ends them. With a control, which
+// may be nil, its stalls do not count where something is to happen within a time, or nothing.
+func NewStage(ctx context.Context, c *redistest.Cluster, topics int, contestants []Contestant, control *redistest.Control) (*Stage, error) {
 	dir, err := os.MkdirTemp("", "proof-")
 	if err != nil {
 		return nil, fmt.Errorf("proof: %w", err)
 	}
-	s := &Stage{Cluster: c, Dir: dir}
+	s := &Stage{Cluster: c, Dir: dir, Control: control}
 	for i := range topics {
 		s.topics = append(s.topics, fmt.Sprintf("t%d", i))
 	}
@@ -97,6 +100,22 @@ func (s *Stage) Close() error {
 		t.abandon()
 	}
 	return os.RemoveAll(s.Dir)
+}
+
+// within returns a context that ends when d has passed, of the time that counts.
+func (s *Stage) within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if s.Control != nil {
+		return s.Control.WithTimeout(ctx, d)
+	}
+	return context.WithTimeout(ctx, d)
+}
+
+// own returns how much of a stretch of time counts.
+func (s *Stage) own(from, to time.Time) time.Duration {
+	if s.Control != nil {
+		return s.Control.Own(from, to)
+	}
+	return to.Sub(from)
 }
 
 func (s *Stage) say(format string, args ...any) {

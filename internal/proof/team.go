@@ -120,7 +120,7 @@ func (t *Team) flows(since time.Time) error {
 // once more; after that nobody waits for it.
 func (t *Team) flowing(ctx context.Context, limit time.Duration) error {
 	since := time.Now()
-	err := eventually(ctx, limit, func() error { return t.flows(since) })
+	err := t.stage.eventually(ctx, limit, func() error { return t.flows(since) })
 	if err == nil || t.Numbered || ctx.Err() != nil {
 		return err
 	}
@@ -133,25 +133,25 @@ func (t *Team) flowing(ctx context.Context, limit time.Duration) error {
 	t.publishers = nil
 	for i := range t.subscribers {
 		// It may fail: the cluster may not be whole yet.
-		if err := eventually(ctx, LongPatience, func() error { return t.subscribe(ctx, i) }); err != nil {
+		if err := t.stage.eventually(ctx, LongPatience, func() error { return t.subscribe(ctx, i) }); err != nil {
 			return err
 		}
 	}
 	for range max(1, t.Publishers) {
-		if err := eventually(ctx, LongPatience, func() error { return t.publish(ctx) }); err != nil {
+		if err := t.stage.eventually(ctx, LongPatience, func() error { return t.publish(ctx) }); err != nil {
 			return err
 		}
 	}
 	since = time.Now()
-	if err := eventually(ctx, limit, func() error { return t.flows(since) }); err != nil {
+	if err := t.stage.eventually(ctx, limit, func() error { return t.flows(since) }); err != nil {
 		t.problems = append(t.problems, fmt.Sprintf("started afresh, and silent: %v", err))
 	}
 	return ctx.Err()
 }
 
-// eventually polls until cond returns nil, at most for limit.
-func eventually(ctx context.Context, limit time.Duration, cond func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+// eventually polls until cond returns nil, at most for limit of the time that counts.
+func (s *Stage) eventually(ctx context.Context, limit time.Duration, cond func() error) error {
+	ctx, cancel := s.within(ctx, limit)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -186,12 +186,12 @@ func (t *Team) finish(ctx context.Context) error {
 	}
 	for _, s := range t.subscribers {
 		last, changed := int64(-1), time.Now()
-		err := eventually(ctx, LongPatience, func() error {
+		err := t.stage.eventually(ctx, LongPatience, func() error {
 			sum := s.received.Load() + s.missing.Load() + s.voided.Load()
 			if sum != last {
 				last, changed = sum, time.Now()
 			}
-			if assigned > 0 && sum >= assigned || time.Since(changed) > quiet {
+			if assigned > 0 && sum >= assigned || t.stage.own(changed, time.Now()) > quiet {
 				return nil
 			}
 			return fmt.Errorf("%s has %d of %d", s.name(), sum, assigned)

@@ -253,6 +253,16 @@ func ruleStandaloneRoles(s *survey) (findings []Finding) {
 // skewed is by how much clocks may differ before it is told.
 const skewed = time.Second
 
+// known rounds a duration that may be wrong by err to the digits that are known.
+func known(d, err time.Duration) time.Duration {
+	for digit := time.Millisecond; digit <= time.Minute; digit *= 10 {
+		if 2*err < digit {
+			return d.Round(digit)
+		}
+	}
+	return d.Round(time.Minute)
+}
+
 func ruleClocks(s *survey) (findings []Finding) {
 	var first, last *nodeFacts
 	for _, n := range s.nodes {
@@ -260,7 +270,7 @@ func ruleClocks(s *survey) (findings []Finding) {
 			continue
 		}
 		if off := n.clock.Abs() - n.clockErr; off >= skewed {
-			findings = append(findings, only(Note, n.addr, "clocks", fmt.Sprintf("its clock is %v from ours", n.clock.Round(time.Millisecond)),
+			findings = append(findings, only(Note, n.addr, "clocks", fmt.Sprintf("its clock is %v from ours", known(n.clock, n.clockErr)),
 				"nothing that a transport does depends on it; an event's time is that of its publisher's clock, and what the server logs does not compare with ours", "run NTP on both")...)
 		}
 		if first == nil || n.clock < first.clock {
@@ -271,7 +281,7 @@ func ruleClocks(s *survey) (findings []Finding) {
 		}
 	}
 	if first != nil && last.clock-first.clock-last.clockErr-first.clockErr >= skewed {
-		findings = append(findings, only(Note, "", "clocks", fmt.Sprintf("the clock of %s is %v ahead of that of %s", last.addr, (last.clock-first.clock).Round(time.Millisecond), first.addr),
+		findings = append(findings, only(Note, "", "clocks", fmt.Sprintf("the clock of %s is %v ahead of that of %s", last.addr, known(last.clock-first.clock, last.clockErr+first.clockErr), first.addr),
 			"nothing that a transport does depends on it; what the servers log does not compare", "run NTP on all nodes")...)
 	}
 	return findings

@@ -151,10 +151,14 @@ func (f *flow) settle(t *testing.T) {
 }
 
 // check ends the flow and compares the books: each number is received once, or was given up by its publisher; without
-// repair each is received once, or in one gap of the right kind.
+// repair each is received once, or in one gap of the right kind. Who repairs asks the publisher, which lives until nothing
+// is left to ask for: what it takes along, when it ends a moment after a fault, is told and not repaired.
 func (f *flow) check(t *testing.T) {
 	t.Helper()
 	f.stop()
+	if f.repairs {
+		f.settle(t)
+	}
 	f.pub.stop() // with the final watermarks
 	f.settle(t)
 	f.sub.mu.Lock()
@@ -279,6 +283,13 @@ const flowTopics = 30
 // within bounds a whole test.
 func within(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// ownWithin is within, in which the stalls of the control do not count.
+func ownWithin(t *testing.T, c *redistest.Control) context.Context {
+	ctx, cancel := c.WithTimeout(t.Context(), 2*patience)
 	t.Cleanup(cancel)
 	return ctx
 }

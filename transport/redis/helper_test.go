@@ -91,8 +91,15 @@ type sink struct {
 	disorder []string
 	at       map[string]time.Time // when the last event of a topic arrived
 	hole     time.Duration        // the longest time that a topic was silent
+	holes    []hole               // those of holeWorth and more
 	changed  chan struct{}
 }
+
+// hole is a time in which a topic was silent.
+type hole struct{ from, to time.Time }
+
+// holeWorth is how long a hole is that is kept: every test with a control allows more.
+const holeWorth = 100 * time.Millisecond
 
 func newSink() *sink {
 	return &sink{last: map[string]uint64{}, at: map[string]time.Time{}, changed: make(chan struct{})}
@@ -105,6 +112,9 @@ func (s *sink) Deliver(env *transport.Envelope) {
 	now := time.Now()
 	if last, known := s.at[env.Topic]; known {
 		s.hole = max(s.hole, now.Sub(last))
+		if now.Sub(last) >= holeWorth {
+			s.holes = append(s.holes, hole{last, now})
+		}
 	}
 	s.at[env.Topic] = now
 	if env.Seq != 0 {

@@ -1,11 +1,11 @@
 package redis_test
 
 import (
-	"context"
 	"testing"
 	"time"
 
 	"github.com/shardbus/shardbus/internal/proof"
+	"github.com/shardbus/shardbus/internal/redistest"
 )
 
 // The teams of TestFaults: one that repairs, one that has Standby too, and one that only tells what is missing.
@@ -21,7 +21,8 @@ const (
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	c := faultCluster(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 6*patience)
+	control := redistest.NewControl(t)
+	ctx, cancel := control.WithTimeout(t.Context(), 6*patience)
 	defer cancel()
 	var teams []proof.Contestant
 	for _, name := range []string{repairing, standing, reporting} {
@@ -31,7 +32,7 @@ func TestFaults(t *testing.T) {
 			Channel:  func(topic string) string { return proof.SameSlot(name+".", topic) },
 		})
 	}
-	s, err := proof.NewStage(ctx, c, 50, teams)
+	s, err := proof.NewStage(ctx, c, 50, teams, control)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,18 +15,18 @@ import (
 // that nothing is missing, and that no fail-over was waited for.
 func TestStandbyServers(t *testing.T) {
 	t.Parallel()
-	ctx := within(t)
 	if testing.Short() {
 		t.Skip("breaks a cluster: not in short mode")
 	}
 	c := redistest.NewCluster(t, redistest.ClusterConfig{Primaries: 3, Replicas: 2, NodeTimeout: 1500 * time.Millisecond})
+	control := redistest.NewControl(t)
+	ctx := ownWithin(t, control)
 	f := startFlowAt(t, redis.Config{Addrs: c.Addrs(), Standby: true}, 12, 5*time.Millisecond)
 	f.standing(t, c)
 	watch := func(what string) {
+		t.Helper()
 		f.flowing(t)
-		hole := f.sub.silence()
-		t.Logf("%s: a topic was silent for %v at most", what, hole)
-		if hole > 1500*time.Millisecond {
+		if hole := f.sub.ownSilence(t, control, what); hole > 1500*time.Millisecond {
 			t.Errorf("%s: a topic was silent for %v", what, hole)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/bustest/fakecluster"
+	"github.com/shardbus/shardbus/internal/redistest"
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport/redis"
 )
@@ -142,8 +143,24 @@ func (s *sink) silence() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	hole := s.hole
-	s.hole = 0
+	s.hole, s.holes = 0, nil
 	return hole
+}
+
+// ownSilence is silence without the time in which the control stood still, too: the silence that counts. It is told, with
+// what was left out.
+func (s *sink) ownSilence(t *testing.T, c *redistest.Control, what string) time.Duration {
+	t.Helper()
+	s.mu.Lock()
+	whole, holes := s.hole, s.holes
+	s.hole, s.holes = 0, nil
+	s.mu.Unlock()
+	own, stalls := min(whole, holeWorth), c.Stalls()
+	for _, h := range holes {
+		own = max(own, redistest.OwnTime(h.from, h.to, stalls))
+	}
+	t.Logf("%s: a topic was silent for %v at most, and for %v beside the control's stalls", what, whole, own)
+	return own
 }
 
 // atPrimaries waits until nothing is published at replicas.
