@@ -80,7 +80,8 @@ func TestReadyWaitsForTheTransport(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
-		requireError(t, b.Ready(nil), bus.ErrNilContext) //nolint:staticcheck // what it does
+		var none context.Context
+		requireError(t, b.Ready(none), bus.ErrNilContext)
 		states := func() (of [2]supervisor.State) {
 			tree := b.Tree()
 			node, _ := tree.Find("transport")

@@ -104,7 +104,7 @@ func TestWhatGuardsItselfIsNotLookedAt(t *testing.T) {
 		*counter
 		l    locked
 		many [2]counter
-	}{counter: new(counter)}
+	}{counter: new(counter), l: locked{mu: new(sync.Mutex)}}
 	before := sum(t, &v)
 	v.n.Add(1)
 	v.m, v.l.n, v.many[1].m = 1, 1, 1

@@ -24,11 +24,11 @@ func Is(err, target error) bool { return IsOutside(err, target, nil) }
 // IsOutside is Is, but it does not look at errors of which skip says so, nor below them.
 func IsOutside(err, target error, skip func(error) bool) bool {
 	if target == nil || err == nil {
-		return err == target
+		return err == target //nolint:errorlint // this is the walk
 	}
 	comparable := reflect.TypeOf(target).Comparable()
 	s := search{is: target, visit: func(e error) (bool, bool) {
-		return comparable && e == target, skip != nil && skip(e)
+		return comparable && e == target, skip != nil && skip(e) //nolint:errorlint // this is the walk
 	}}
 	return s.in(err)
 }
@@ -43,7 +43,7 @@ func AsOutside[T error](err error, skip func(error) bool) (found T, ok bool) {
 		if skip != nil && skip(e) {
 			return false, true
 		}
-		t, is := e.(T)
+		t, is := e.(T) //nolint:errorlint // this is the walk
 		if is = is && !isNil(e); is {
 			found = t
 		}

@@ -52,7 +52,7 @@ func (s *search) in(err error) bool {
 		if found || skip || s.endless {
 			return found
 		}
-		next, many, known := unwrap(err)
+		known, many, next := unwrap(err)
 		if !known {
 			s.todo = append(s.todo, step{err, asking})
 			break
@@ -112,7 +112,7 @@ func (s *search) take() {
 		if s.found = found; found || skip {
 			return
 		}
-		next, many, known := unwrap(now.err)
+		known, many, next := unwrap(now.err)
 		switch {
 		case !known:
 			s.todo = append(s.todo, step{now.err, asking})
@@ -130,7 +130,7 @@ func (s *search) take() {
 			s.found = true
 		}
 	case unwrapping:
-		switch x := now.err.(type) {
+		switch x := now.err.(type) { //nolint:errorlint // this is the walk
 		case interface{ Unwrap() error }:
 			s.push([]error{x.Unwrap()})
 		case interface{ Unwrap() []error }:
@@ -153,30 +153,30 @@ func (s *search) push(errs []error) {
 
 // unwrap is what a known error wraps; known is false where to find that out, or to ask its
 // Is and As, is to call user code.
-func unwrap(err error) (next error, many []error, known bool) {
+func unwrap(err error) (known bool, many []error, next error) {
 	if b, ok := err.(*Broken); ok { //nolint:errorlint // this is the walk
-		return b.err, nil, true
+		return true, nil, b.err
 	}
 	if kindOf(err)&ownChain != 0 {
-		switch x := err.(type) {
+		switch x := err.(type) { //nolint:errorlint // this is the walk
 		case interface{ Unwrap() error }:
 			if isNil(err) {
-				return nil, nil, true
+				return true, nil, nil
 			}
-			return x.Unwrap(), nil, true
+			return true, nil, x.Unwrap()
 		case interface{ Unwrap() []error }:
 			if isNil(err) {
-				return nil, nil, true
+				return true, nil, nil
 			}
-			return nil, x.Unwrap(), true
+			return true, x.Unwrap(), nil
 		}
-		return nil, nil, true
+		return true, nil, nil
 	}
-	switch err.(type) {
+	switch err.(type) { //nolint:errorlint // this is the walk
 	case interface{ Unwrap() error }, interface{ Unwrap() []error }, interface{ Is(error) bool }, interface{ As(any) bool }:
-		return nil, nil, false
+		return false, nil, nil
 	}
-	return nil, nil, true
+	return true, nil, nil
 }
 
 // kind is what is known of a type of errors.

@@ -103,7 +103,7 @@ func TestPasswordsAreNotPrinted(t *testing.T) {
 // quoting answers every command as a server or proxy that knows none does: it quotes the arguments.
 func quoting(t *testing.T) (addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

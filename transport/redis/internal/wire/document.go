@@ -98,6 +98,7 @@ func (n names) optional() Attributes {
 		return More
 	case 0:
 		return Header
+	case nameSpec, nameID, nameSource, nameType, nameData, nameBase64, namesRequired:
 	}
 	return 0
 }
