@@ -98,7 +98,7 @@ var nonsense = []string{
 	">-3\r\n", ">3\r\n$10\r\nssubscribe\r\n$1\r\nc\r\n:1\r\n>3\r\n$10\r\nssubscribe\r\n$1\r\nd\r\n:2\r\n>3\r\n$10\r\nssubscribe\r\n$1\r\ne\r\n:3\r\n",
 	"-QUEUED\r\n-QUEUED\r\n", "+QUEUED\r\n", "|1\r\n", "$?\r\n;2147483648\r\n", ";-1\r\n", ">1\r\n:5\r\n", ">3\r\n:1\r\n:2\r\n:3\r\n", "#?\r\n",
 	">3\r\n$12\r\nsunsubscribe\r\n$1\r\nc\r\n:0\r\n-MOVED 1 a:1\r\n-MOVED 1 a:1\r\n+OK\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n", "\x15\x03\x03\x00\x02\x02\x46",
-	">3\r\n$12\r\nsunsubscribe\r\n$1\r\nc\r\n:0\r\n-MISCONF a\r\n-MASTERDOWN b\r\n-MISC", ">1\r\n_\r\n-a\r\n-b\r\n#OK\r\n", "*3\r\n*1\r\n:1\r\n*3\r\n:-1\r\n:99999\r\n*2\r\n:1\r\n_\r\n*0\r\n",
+	">3\r\n$12\r\nsunsubscribe\r\n$1\r\nc\r\n:0\r\n-MISCONF a\r\n-MASTERDOWN b\r\n-MISC", ">1\r\n_\r\n-a\r\n-b\r\n#OK\r\n", ":0\r\n-a\r\n-b\r\n-c\r\n.1\r\n+OK\r\n", "*3\r\n*1\r\n:1\r\n*3\r\n:-1\r\n:99999\r\n*2\r\n:1\r\n_\r\n*0\r\n",
 }
 
 func TestBabble(t *testing.T) {

@@ -166,7 +166,7 @@ func (s *Scanner) readLine(buf []byte) (line []byte, n int, err error) {
 }
 
 // begins reports whether a line of which so much is there may be one. Clients read values of a known length without looking
-// for the end of their line.
+// for the end of their line, those of types that begin refuses among them.
 func begins(line []byte) bool {
 	switch line[0] {
 	case '_':
@@ -174,7 +174,7 @@ func begins(line []byte) bool {
 	case '#':
 		return strings.HasPrefix("#t"+end, string(line)) || strings.HasPrefix("#f"+end, string(line))
 	}
-	return true
+	return strings.IndexByte("+-(,:$!=*~%>", line[0]) >= 0
 }
 
 // begin takes in a line, and reports whether that is all of a value.
