@@ -140,7 +140,7 @@ func (f *flow) flowing(t testing.TB) {
 // settle waits until every number is settled that was assigned. The flow has stopped.
 func (f *flow) settle(t *testing.T) {
 	t.Helper()
-	f.sub.await(t, "every number to be settled", func() bool {
+	f.sub.awaitOutside(t, "every number to be settled", func() bool {
 		for _, topic := range f.topics {
 			if n := f.settled(topic); n < f.assigned(topic) {
 				return false
@@ -244,9 +244,11 @@ func (f *flow) assigned(topic string) uint64 {
 	return last
 }
 
-// settled counts the numbers received, void and missing. The caller holds the sink's lock.
+// settled counts the numbers received, void and missing.
 func (f *flow) settled(topic string) uint64 {
 	n := f.sub.Ledger(topicNamed(topic)).Voided
+	f.sub.mu.Lock()
+	defer f.sub.mu.Unlock()
 	for _, env := range f.sub.events {
 		if env.Topic == topic {
 			n++

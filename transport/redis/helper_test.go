@@ -139,7 +139,8 @@ func (s *sink) changedLocked() {
 	s.changed = make(chan struct{})
 }
 
-// await waits until cond, which is called with the lock held, is true.
+// await waits until cond is true. cond is called with the lock held, so that it must not ask the transport, which calls
+// Deliver under a lock of its own: see awaitOutside.
 func (s *sink) await(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	limit := time.After(patience)
@@ -148,6 +149,27 @@ func (s *sink) await(t testing.TB, what string, cond func() bool) {
 		ok, changed := cond(), s.changed
 		s.mu.Unlock()
 		if ok {
+			return
+		}
+		select {
+		case <-changed:
+		case <-limit:
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			t.Fatalf("%s: not within %v; %d events, gaps %v", what, patience, len(s.events), s.gaps)
+		}
+	}
+}
+
+// awaitOutside is await for a cond that is called without the lock.
+func (s *sink) awaitOutside(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	limit := time.After(patience)
+	for {
+		s.mu.Lock()
+		changed := s.changed
+		s.mu.Unlock()
+		if cond() {
 			return
 		}
 		select {

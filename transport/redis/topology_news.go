@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// settledAfter is how long a topology must stay as it is before its change is logged: nodes disagree for a moment.
-	settledAfter = time.Second
+	// settledAfter is how long a topology must stay as it is before its change is logged: nodes disagree for a moment, and
+	// what has not been asked for again meanwhile may have changed.
+	settledAfter = 2 * quietPoll
 	// toldAfter is after how long a change is logged that does not settle.
 	toldAfter = 10 * time.Second
 )
