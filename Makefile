@@ -22,7 +22,7 @@ test: redis ## all tests, under the race detector; installs redis-server if it i
 	$(if $(RACE),,@echo "no C compiler: testing without the race detector")
 	@mkdir -p out
 	@go -C tools build -o ../out/gotest ./gotest
-	out/gotest $(RACE) -timeout 25m $(TESTFLAGS) -- ./...
+	out/gotest $(RACE) -timeout=25m $(TESTFLAGS) -- ./...
 
 redis: ## install redis-server if it is missing (apt-get; nothing is started)
 	@tools/install-redis
