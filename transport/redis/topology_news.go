@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	// settledAfter is how long a topology must stay as it is before its change is logged: nodes disagree for a moment, and
-	// what has not been asked for again meanwhile may have changed.
-	settledAfter = 2 * quietPoll
+	// settledAfter is how long a topology must stay as it is before its change is logged. Nodes disagree for a moment, and a
+	// slot that moves back and forth may look the same in two polls in a row: it takes a third, and polls are up to 1.25 times
+	// quietPoll apart.
+	settledAfter = 3 * quietPoll
 	// toldAfter is after how long a change is logged that does not settle.
 	toldAfter = 10 * time.Second
 )
