@@ -123,6 +123,8 @@ type Bus struct {
 	working  sync.WaitGroup
 	workers  atomic.Int64 // what working waits for
 	tellers  atomic.Int64 // those of workers that call OnGap
+	tidying  atomic.Int64 // topics that are being unsubscribed
+	endMu    sync.Mutex   // held by end: who comes second returns when all is stopped
 	served   error        // how the transport ended; to be read after working
 	watcher  inspect.Watcher
 
@@ -131,6 +133,8 @@ type Bus struct {
 		topicCount int
 		stopped    map[subscriptionName]*Subscription // for their panics
 		silent     bool                               // the transport has ended: no gap is told any more
+		left       bool                               // every subscription was stopped: nothing is to be tidied any more
+		last       []func(context.Context) error      // what is to be tidied at the end of the bus
 		ending     map[*Subscription]struct{}         // left their topic, lanes not ended yet
 	}
 }
@@ -259,11 +263,48 @@ func (b *Bus) goTell(f func()) bool {
 }
 
 // tidy runs f, which ends with its context, beside everything else; Shutdown
-// and Close wait for it.
+// and Close wait for it. At the end of the bus it runs with a context that has ended.
 func (b *Bus) tidy(f func(ctx context.Context) error) {
-	b.goWork("unsubscribing", func() {
-		if err := f(b.work); err != nil && b.work.Err() == nil {
-			b.log.Warn("the transport did not unsubscribe", zap.Error(errguard.Safe(err)))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.mu.left:
+	case b.work.Err() != nil:
+		b.mu.last = append(b.mu.last, f)
+	default:
+		b.tidyLocked(f)
+	}
+}
+
+// tidyLast does what was to be tidied since the transport was told to end, and nothing after that.
+func (b *Bus) tidyLast() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.left = true
+	if len(b.mu.last) > 0 {
+		b.tidyLocked(b.mu.last...)
+		b.mu.last = nil
+	}
+}
+
+// tidyLocked runs all one after another on a goroutine that is waited for. If a transport ends that goroutine, by a panic
+// say, another goes on with the rest.
+func (b *Bus) tidyLocked(all ...func(ctx context.Context) error) {
+	b.tidying.Add(int64(len(all)))
+	b.spawn("unsubscribing", func() {
+		defer func() {
+			if len(all) > 0 {
+				b.tidying.Add(-int64(len(all)))
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				b.tidyLocked(all[1:]...)
+			}
+		}()
+		for ; len(all) > 0; all = all[1:] {
+			if err := all[0](b.work); err != nil && b.work.Err() == nil {
+				b.log.Warn("the transport did not unsubscribe", zap.Error(errguard.Safe(err)))
+			}
+			b.tidying.Add(-1)
 		}
 	})
 }

@@ -144,17 +144,22 @@ func (b *Bus) beginDraining() {
 // events had not come back from the transport when the bus ended, of which each subscription was
 // told as a Gap, and which calls of Publish had not returned.
 func (b *Bus) end() (open string) {
+	b.endMu.Lock()
+	defer b.endMu.Unlock()
 	b.enterClosed(false)
 	open = b.closeLoopbacks()
 	for _, t := range b.allTopics() {
 		t.abandonForeign()
 	}
-	for _, s := range b.subscriptions() {
-		s.stop(nil)
-	}
+	// The transport ends first: thousands of topics are not to be unsubscribed one by one at servers whose
+	// connections end anyhow. It is told of each all the same, with a context that has ended.
 	b.mu.Lock()
 	b.stopWork() // under mu, so that goWork adds to working before this or never
 	b.mu.Unlock()
+	for _, s := range b.subscriptions() {
+		s.stop(nil)
+	}
+	b.tidyLast()
 	b.settled.notify()
 	return open
 }
@@ -194,6 +199,9 @@ func (b *Bus) awaitWork(ctx context.Context) error {
 func (b *Bus) stillWorking() string {
 	if n := b.tellers.Load(); n > 0 {
 		return fmt.Sprintf("OnGap of %d subscriptions has not been told of every gap, or has not returned", n)
+	}
+	if n := b.tidying.Load(); n > 0 {
+		return fmt.Sprintf("the transport has not returned from Unsubscribe of %d topics", n)
 	}
 	return "the transport has not ended"
 }

@@ -294,11 +294,15 @@ func (s *subscription[T]) detach() (was bool) {
 // left.
 func (t *Topic[T]) unsubscribeUnused(ctx context.Context) error {
 	select {
-	case t.link.turn <- struct{}{}:
-		defer func() { <-t.link.turn }()
-	case <-ctx.Done():
-		return causeOf(ctx)
+	case t.link.turn <- struct{}{}: // also when ctx has ended, see Bus.end
+	default:
+		select {
+		case t.link.turn <- struct{}{}:
+		case <-ctx.Done():
+			return causeOf(ctx)
+		}
 	}
+	defer func() { <-t.link.turn }()
 	if len(t.subscriptions()) > 0 {
 		return nil
 	}
