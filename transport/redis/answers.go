@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
-	"github.com/shardbus/shardbus/transport/redis/internal/window"
+	"github.com/shardbus/shardbus/transport/redis/internal/sendwindow"
+	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
@@ -21,7 +21,7 @@ const (
 )
 
 // windowLocked returns the window of a new stream; nil if its publisher cannot be asked.
-func (o *outbox) windowLocked(publisher string) *window.Window {
+func (o *outbox) windowLocked(publisher string) *sendwindow.Window {
 	if o.mu.memory == nil || !wire.IsParty(publisher) {
 		return nil
 	}
@@ -92,7 +92,7 @@ func (o *outbox) answer(now time.Time, publisher string, ask wire.Ask, limit int
 			r.head.Assigned, r.head.AgeMillis, r.head.Epoch, r.head.Uncertain = s.assigned, told.AgeMillis, told.Epoch, told.Uncertain
 		}
 		r.begin()
-		missing, err := seqs.Parse(m.Numbers)
+		missing, err := seqset.Parse(m.Numbers)
 		if err == nil && s != nil {
 			for _, piece := range missing {
 				r.add(s, piece)
@@ -109,7 +109,7 @@ type reply struct {
 	numbers int // that may still be looked at
 
 	head, next wire.Answer
-	void, open seqs.Set
+	void, open seqset.Set
 	size       int
 	sent       bool // an event was
 	full       bool // no other fits
@@ -125,7 +125,7 @@ func (r *reply) flush() {
 }
 
 // add answers for a run of a stream's numbers.
-func (r *reply) add(s *stream, piece seqs.Range) {
+func (r *reply) add(s *stream, piece seqset.Range) {
 	low := s.window.Low()
 	if piece.From < low {
 		r.next.Gone = low - 1
@@ -134,11 +134,11 @@ func (r *reply) add(s *stream, piece seqs.Range) {
 		r.numbers--
 		fate, doc := s.window.Look(seq)
 		switch fate {
-		case window.Void:
+		case sendwindow.Void:
 			r.void = appendNumber(r.void, seq)
-		case window.Open:
+		case sendwindow.Open:
 			r.open = appendNumber(r.open, seq)
-		case window.Sent:
+		case sendwindow.Sent:
 			if r.sent && len(doc) > r.limit {
 				r.full = true
 				return
@@ -150,7 +150,7 @@ func (r *reply) add(s *stream, piece seqs.Range) {
 			r.size += len(doc)
 			r.limit -= len(doc)
 			r.sent = true
-		case window.Gone:
+		case sendwindow.Gone:
 		}
 	}
 }
@@ -164,11 +164,11 @@ func document(doc []byte, channel string) json.RawMessage {
 }
 
 // appendNumber adds a number above all others, unless that takes one range more than a set has.
-func appendNumber(set seqs.Set, seq uint64) seqs.Set {
+func appendNumber(set seqset.Set, seq uint64) seqset.Set {
 	if n := len(set); n > 0 && set[n-1].To+1 == seq {
 		set[n-1].To = seq
-	} else if n < seqs.MaxRanges {
-		set = append(set, seqs.Range{From: seq, To: seq})
+	} else if n < seqset.MaxRanges {
+		set = append(set, seqset.Range{From: seq, To: seq})
 	}
 	return set
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
+	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
@@ -212,11 +212,11 @@ func (ch *channel) expire(now time.Time) (waits bool) {
 }
 
 // ask is track.Tracker.Ask, and says of each publisher whether it has ever answered.
-func (ch *channel) ask(now time.Time, n uint64, ask func(publisher string, missing seqs.Set, answers bool)) {
+func (ch *channel) ask(now time.Time, n uint64, ask func(publisher string, missing seqset.Set, answers bool)) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	if ch.tracker != nil {
-		ch.tracker.Ask(now, n, func(publisher string, missing seqs.Set) {
+		ch.tracker.Ask(now, n, func(publisher string, missing seqset.Set) {
 			ask(publisher, missing, ch.tracker.Answers(publisher))
 		})
 	}

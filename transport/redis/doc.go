@@ -33,13 +33,13 @@
 //	registry    what shall be subscribed, and where it is                                      (registry, slots, channel)
 //	  entering  Subscribe calls line up for it, and wait until their channels have come       (subscribe, entering, await)
 //	copies      with Config.Standby, the same channels at the replicas                          (copies)
-//	refuges     and where a shard's events are published while its primary is of no use         (refuges, standing, internal/refuge)
+//	refuges     and where a shard's events are published while its primary is of no use         (refuges, standing, internal/fallback)
 //	dedicated   topics with connections of their own: each a transport within the transport     (dedicated)
 //	clock       asks for what is missing, and gives up what has been for too long             (clock)
 //	repair      asks publishers and answers subscribers, over channels of its own             (repair, greeting, answers, listening)
 //
-// What decides about repair is pure: internal/window is what a publisher remembers, internal/track what a subscriber
-// misses, whom it asks when, and what waits, internal/pace how often.
+// What decides about repair is pure: internal/sendwindow is what a publisher remembers, internal/track what a subscriber
+// misses, whom it asks when, and what waits, internal/ratelimit how often.
 //
 // [outbox] and [registry] outlive the children, so that a child that fails loses nothing but its connection. A failing
 // child is restarted without limit and without touching any other.

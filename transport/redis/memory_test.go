@@ -11,7 +11,7 @@ import (
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
-	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
+	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
@@ -233,7 +233,7 @@ func TestAnswersNobodyWaitsForAreNotDecoded(t *testing.T) {
 	asked := uint64(0)
 	for n := uint64(100); asked == 0; n++ {
 		now = now.Add(10 * time.Millisecond)
-		l.ch.ask(now, n, func(string, seqs.Set, bool) { asked = n })
+		l.ch.ask(now, n, func(string, seqset.Set, bool) { asked = n })
 	}
 	mine := answer("p", asked, "t")
 	for name, text := range map[string]string{

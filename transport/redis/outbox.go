@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/window"
+	"github.com/shardbus/shardbus/transport/redis/internal/sendwindow"
 )
 
 const (
@@ -29,7 +29,7 @@ type outbox struct {
 
 	mu struct {
 		sync.Mutex
-		memory     *window.Memory      // nil: nothing is remembered
+		memory     *sendwindow.Memory  // nil: nothing is remembered
 		publishers map[string]struct{} // whose windows there are
 		streams    map[streamKey]*stream
 		fresh      []streamKey // of streams, those that newStream was not told of
@@ -45,7 +45,7 @@ type outbox struct {
 func newOutbox(cfg *Config, t *topology) *outbox {
 	o := &outbox{cfg: cfg, topology: t}
 	if !cfg.Repair.Off {
-		o.mu.memory = window.New(cfg.Repair.limits())
+		o.mu.memory = sendwindow.New(cfg.Repair.limits())
 		o.mu.publishers = make(map[string]struct{})
 	}
 	o.mu.streams = make(map[streamKey]*stream)

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
-	"github.com/shardbus/shardbus/transport/redis/internal/refuge"
+	"github.com/shardbus/shardbus/transport/redis/internal/fallback"
 	"go.uber.org/zap"
 )
 
@@ -15,12 +15,12 @@ var errStandbyNowhere = errors.New("Config.Standby needs a cluster: without one,
 
 // refugeConfig is when a primary is gone back to. While events are published at a replica nothing is missing: there is
 // no hurry, and each return to a primary that is not well costs Config.StandbyAfter.
-var refugeConfig = refuge.Config{Trial: 500 * time.Millisecond, MaxTrial: 30 * time.Second, Calm: time.Minute, Doubt: 500 * time.Millisecond}
+var refugeConfig = fallback.Config{Trial: 500 * time.Millisecond, MaxTrial: 30 * time.Second, Calm: time.Minute, Doubt: 500 * time.Millisecond}
 
 // refuges are where the events of each shard are published. Its methods do nothing on nil. outbox.mu guards it.
 type refuges struct {
-	byPrimary map[string]*refuge.Shard
-	byNode    map[string]*refuge.Shard
+	byPrimary map[string]*fallback.Shard
+	byNode    map[string]*fallback.Shard
 }
 
 // follow makes the shards those of the snapshot. What is known of a node goes with it to its new primary.
@@ -28,8 +28,8 @@ func (r *refuges) follow(now time.Time, snapshot *router.Snapshot) {
 	if r == nil {
 		return
 	}
-	byPrimary, byNode := make(map[string]*refuge.Shard), make(map[string]*refuge.Shard)
-	kept := make(map[*refuge.Shard]bool)
+	byPrimary, byNode := make(map[string]*fallback.Shard), make(map[string]*fallback.Shard)
+	kept := make(map[*fallback.Shard]bool)
 	for _, shard := range snapshot.Shards() {
 		primary := shard.Primary.Addr
 		replicas := make([]string, len(shard.Replicas))
@@ -38,7 +38,7 @@ func (r *refuges) follow(now time.Time, snapshot *router.Snapshot) {
 		}
 		s := r.byNode[primary] // it was a replica of that shard, or its primary
 		if s == nil || kept[s] {
-			s = refuge.New(refugeConfig, primary, replicas)
+			s = fallback.New(refugeConfig, primary, replicas)
 		} else {
 			s.Became(now, primary, replicas)
 		}
@@ -63,14 +63,14 @@ func (r *refuges) at(primary string) string {
 }
 
 // judgeNode tells what is known of a node to its shard, and moves events if they are to be published elsewhere now.
-func (o *outbox) judgeNode(addr string, tell func(now time.Time, s *refuge.Shard)) {
+func (o *outbox) judgeNode(addr string, tell func(now time.Time, s *fallback.Shard)) {
 	if was, is := o.judged(addr, tell); was != is {
 		o.cfg.Logger.Info("redis: a shard's events are published at another of its nodes", zap.String("left", was), zap.String("at", is))
 	}
 }
 
 // judged is judgeNode, and returns where events were published and are now.
-func (o *outbox) judged(addr string, tell func(now time.Time, s *refuge.Shard)) (was, is string) {
+func (o *outbox) judged(addr string, tell func(now time.Time, s *fallback.Shard)) (was, is string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.mu.refuges == nil {
@@ -106,17 +106,17 @@ func (o *outbox) evacuateLocked(now time.Time, addr string) {
 
 // leave says that a node did not accept an event, or may not have.
 func (o *outbox) leave(addr string) {
-	o.judgeNode(addr, func(now time.Time, s *refuge.Shard) { s.Failed(now, addr) })
+	o.judgeNode(addr, func(now time.Time, s *fallback.Shard) { s.Failed(now, addr) })
 }
 
 // accepts says that a node would accept an event.
 func (o *outbox) accepts(addr string) {
-	o.judgeNode(addr, func(now time.Time, s *refuge.Shard) { s.Accepts(now, addr) })
+	o.judgeNode(addr, func(now time.Time, s *fallback.Shard) { s.Accepts(now, addr) })
 }
 
 // nodeSays takes in whether a node says that it is cut off.
 func (t *Transport) nodeSays(addr string, failing bool) {
-	t.outbox.judgeNode(addr, func(now time.Time, s *refuge.Shard) { s.Says(now, addr, failing) })
+	t.outbox.judgeNode(addr, func(now time.Time, s *fallback.Shard) { s.Says(now, addr, failing) })
 	for _, own := range t.dedicated {
 		own.nodeSays(addr, failing)
 	}

@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/shardbus/shardbus/transport/redis/internal/pace"
-	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
+	"github.com/shardbus/shardbus/transport/redis/internal/ratelimit"
+	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 	"go.uber.org/zap"
@@ -19,17 +19,17 @@ import (
 
 // Rates of control documents.
 var (
-	askRate     = pace.Rate{PerSecond: 200, Burst: 200} // documents to one publisher
-	askRateAll  = pace.Rate{PerSecond: 2000, Burst: 2000}
-	askRateNew  = pace.Rate{PerSecond: 500, Burst: 500}           // to those together that never answered: anybody can make them up
-	answerRate  = pace.Rate{PerSecond: 32 << 20, Burst: 16 << 20} // bytes to one subscriber
-	answerTotal = pace.Rate{PerSecond: 128 << 20, Burst: 64 << 20}
-	readRate    = pace.Rate{PerSecond: 2 << 20, Burst: 2 << 20} // bytes of questions of one subscriber, read or not
-	readTotal   = pace.Rate{PerSecond: 8 << 20, Burst: 8 << 20}
+	askRate     = ratelimit.Rate{PerSecond: 200, Burst: 200} // documents to one publisher
+	askRateAll  = ratelimit.Rate{PerSecond: 2000, Burst: 2000}
+	askRateNew  = ratelimit.Rate{PerSecond: 500, Burst: 500}           // to those together that never answered: anybody can make them up
+	answerRate  = ratelimit.Rate{PerSecond: 32 << 20, Burst: 16 << 20} // bytes to one subscriber
+	answerTotal = ratelimit.Rate{PerSecond: 128 << 20, Burst: 64 << 20}
+	readRate    = ratelimit.Rate{PerSecond: 2 << 20, Burst: 2 << 20} // bytes of questions of one subscriber, read or not
+	readTotal   = ratelimit.Rate{PerSecond: 8 << 20, Burst: 8 << 20}
 
 	// Of the totals, what subscribers get together that were never seen to listen: anybody can make them up.
-	answerOthers = pace.Rate{PerSecond: 64 << 20, Burst: 32 << 20}
-	readOthers   = pace.Rate{PerSecond: 4 << 20, Burst: 4 << 20}
+	answerOthers = ratelimit.Rate{PerSecond: 64 << 20, Burst: 32 << 20}
+	readOthers   = ratelimit.Rate{PerSecond: 4 << 20, Burst: 4 << 20}
 )
 
 const (
@@ -56,21 +56,21 @@ type repairs struct {
 
 	mu sync.Mutex
 	// mu guards what follows.
-	asking    pace.Buckets // questions, by publisher
-	askingNew pace.Bucket  // those to publishers that never answered
-	answering pace.Buckets // bytes, by subscriber
-	reading   pace.Buckets // bytes of questions, by subscriber
-	listeners pace.Known   // subscribers that listened to their inbox when they were answered
-	turn      int          // which node is asked through next
+	asking    ratelimit.Buckets // questions, by publisher
+	askingNew ratelimit.Bucket  // those to publishers that never answered
+	answering ratelimit.Buckets // bytes, by subscriber
+	reading   ratelimit.Buckets // bytes of questions, by subscriber
+	listeners ratelimit.Known   // subscribers that listened to their inbox when they were answered
+	turn      int               // which node is asked through next
 }
 
 func newRepairs(t *Transport) *repairs {
 	r := &repairs{
 		t: t, id: rand.Text()[:13], wake: make(chan struct{}, 1),
-		asking:    pace.Buckets{Each: askRate, All: askRateAll, Parties: ratedParties},
-		answering: pace.Buckets{Each: answerRate, All: answerTotal, Parties: ratedParties, Others: answerOthers},
-		reading:   pace.Buckets{Each: readRate, All: readTotal, Parties: ratedParties, Others: readOthers},
-		listeners: pace.Known{Parties: ratedParties},
+		asking:    ratelimit.Buckets{Each: askRate, All: askRateAll, Parties: ratedParties},
+		answering: ratelimit.Buckets{Each: answerRate, All: answerTotal, Parties: ratedParties, Others: answerOthers},
+		reading:   ratelimit.Buckets{Each: readRate, All: readTotal, Parties: ratedParties, Others: readOthers},
+		listeners: ratelimit.Known{Parties: ratedParties},
 	}
 	r.answering.Known, r.reading.Known = &r.listeners, &r.listeners
 	r.greetings.init(r.signal)
@@ -212,7 +212,7 @@ func (r *repairs) through() (p post, c *courier, found bool) {
 // missing is what one channel misses of a publisher.
 type missing struct {
 	ch      *channel
-	numbers seqs.Set
+	numbers seqset.Set
 }
 
 // ask asks publishers for what is missing in the channels.
@@ -223,7 +223,7 @@ func (r *repairs) ask(now time.Time, channels map[*channel]struct{}) {
 	n := r.question.Add(1)
 	known, others := make(map[string][]missing), make(map[string][]missing)
 	for ch := range channels {
-		ch.ask(now, n, func(publisher string, numbers seqs.Set, answers bool) {
+		ch.ask(now, n, func(publisher string, numbers seqset.Set, answers bool) {
 			if answers {
 				known[publisher] = append(known[publisher], missing{ch: ch, numbers: numbers})
 			} else {
@@ -336,11 +336,11 @@ func (r *repairs) answered(now time.Time, message string) error {
 	if ch == nil {
 		return nil
 	}
-	void, err := seqs.Parse(a.Void)
+	void, err := seqset.Parse(a.Void)
 	if err != nil {
 		return err
 	}
-	open, err := seqs.Parse(a.Open)
+	open, err := seqset.Parse(a.Open)
 	if err != nil {
 		return err
 	}

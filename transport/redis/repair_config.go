@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/shardbus/shardbus/transport/redis/internal/window"
+	"github.com/shardbus/shardbus/transport/redis/internal/sendwindow"
 )
 
 // Defaults of [Repair].
@@ -47,8 +47,8 @@ type Repair struct {
 }
 
 // limits are those of the publisher's memory.
-func (r *Repair) limits() window.Limits {
-	return window.Limits{Events: r.Events, Bytes: r.Bytes, TotalEvents: r.TotalEvents, TotalBytes: r.TotalBytes, Age: r.Age}
+func (r *Repair) limits() sendwindow.Limits {
+	return sendwindow.Limits{Events: r.Events, Bytes: r.Bytes, TotalEvents: r.TotalEvents, TotalBytes: r.TotalBytes, Age: r.Age}
 }
 
 // resolved returns the options with their defaults, or what is wrong with them.

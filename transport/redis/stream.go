@@ -4,8 +4,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
-	"github.com/shardbus/shardbus/transport/redis/internal/window"
+	"github.com/shardbus/shardbus/transport/redis/internal/sendwindow"
+	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 )
 
 // streamKey names a numbered sequence of events: one publisher's on one channel.
@@ -28,12 +28,12 @@ type stream struct {
 	bounced  int       // how many times in a row
 	rest     time.Time // nothing is taken before; zero: it does not rest. outbox.mu.resting lists it
 
-	assigned uint64         // the last number given out
-	born     time.Time      // when number 1 was
-	settled  uint64         // this and all below were accepted or given up
-	given    seqs.Set       // numbers whose Publish returned an error
-	givenTo  string         // given, as it travels
-	window   *window.Window // what can be sent once more; nil: nothing
+	assigned uint64             // the last number given out
+	born     time.Time          // when number 1 was
+	settled  uint64             // this and all below were accepted or given up
+	given    seqset.Set         // numbers whose Publish returned an error
+	givenTo  string             // given, as it travels
+	window   *sendwindow.Window // what can be sent once more; nil: nothing
 
 	heard bool      // the last event had receivers
 	alone time.Time // with Config.Standby, since when the first in the queue has none; zero: it was not sent
@@ -53,7 +53,7 @@ const markEvery = 10 * time.Second
 
 // giveUp notes that a number's Publish returned an error.
 func (s *stream) giveUp(seq uint64) {
-	s.given = s.given.With(seqs.Range{From: seq, To: seq})
+	s.given = s.given.With(seqset.Range{From: seq, To: seq})
 	s.givenTo = s.given.String()
 	if s.window != nil {
 		s.window.Declare(time.Now(), seq)

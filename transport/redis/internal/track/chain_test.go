@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
+	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
 )
 
@@ -27,7 +27,7 @@ func (c *chain) question(t *testing.T, tr *track.Tracker, now time.Time, n uint6
 	c.asked = ""
 	for range 100 {
 		now = now.Add(10 * time.Millisecond)
-		tr.Ask(now, n, func(_ string, missing seqs.Set) { c.asked = missing.String() })
+		tr.Ask(now, n, func(_ string, missing seqset.Set) { c.asked = missing.String() })
 		if c.asked != "" {
 			return now
 		}
@@ -45,7 +45,7 @@ func TestBehindAnAnswer(t *testing.T) {
 		want   []string
 	}{
 		{"event", func(a *track.Answer) { a.Events = []track.Event{{Env: chained(4, "own4")}} }, []string{"own1", "own2", "own3", "own4", "own5", "own6"}},
-		{"void", func(a *track.Answer) { a.Void = seqs.Set{{From: 4, To: 4}} }, []string{"own1", "own2", "own3", "own5", "own6"}},
+		{"void", func(a *track.Answer) { a.Void = seqset.Set{{From: 4, To: 4}} }, []string{"own1", "own2", "own3", "own5", "own6"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg, budget := repairing(func() float64 { return 0 })
@@ -65,7 +65,7 @@ func TestBehindAnAnswer(t *testing.T) {
 				t.Errorf("asked for %s", got.asked)
 			}
 			rest := track.Answer{N: 2, Assigned: 6}
-			asked, _ := seqs.Parse(got.asked)
+			asked, _ := seqset.Parse(got.asked)
 			for _, r := range asked {
 				for seq := r.From; seq <= r.To; seq++ {
 					rest.Events = append(rest.Events, track.Event{Env: chained(seq, fmt.Sprint("own", seq))})

@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
+	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 )
 
 // Config bounds a [Tracker]. Every number must be positive.
@@ -122,9 +122,9 @@ type Answer struct {
 	N         uint64 // the question's number
 	Assigned  uint64 // the last number that it ever assigned
 	Gone      uint64 // this number and all below are forgotten
-	Void      seqs.Set
-	Open      seqs.Set // they are on their way still
-	Uncertain string   // see [Tracker.Event]
+	Void      seqset.Set
+	Open      seqset.Set // they are on their way still
+	Uncertain string     // see [Tracker.Event]
 	Epoch     uint64
 	Age       time.Duration // since number 1 was assigned
 	Events    []Event

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
+	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 )
 
 // search makes a stream wait for where it began, when the first number heard of it is not the first. Its publisher can say
@@ -92,9 +92,9 @@ func (t *Tracker) raiseDoubt(now time.Time) {
 }
 
 // Ask calls ask for each publisher that is to be asked now for numbers of this channel, with the numbers: at most
-// [seqs.MaxRanges] runs, the lowest first; none if it is to say where its stream stands. n is the number of the question,
+// [seqset.MaxRanges] runs, the lowest first; none if it is to say where its stream stands. n is the number of the question,
 // higher than any before. Asked must follow if the question was sent.
-func (t *Tracker) Ask(now time.Time, n uint64, ask func(publisher string, missing seqs.Set)) {
+func (t *Tracker) Ask(now time.Time, n uint64, ask func(publisher string, missing seqset.Set)) {
 	if t.cfg.Repair == nil {
 		return
 	}
@@ -121,18 +121,18 @@ func (t *Tracker) Ask(now time.Time, n uint64, ask func(publisher string, missin
 }
 
 // question returns what a publisher is asked for.
-func (s *stream) question() seqs.Set {
+func (s *stream) question() seqset.Set {
 	if s.searching || len(s.held) == 0 {
 		return nil
 	}
-	missing := make(seqs.Set, 0, 2)
+	missing := make(seqset.Set, 0, 2)
 	s.wanted(func(from, to uint64) bool {
 		if n := len(missing); n > 0 && missing[n-1].To+1 == from { // a watermark lies between
 			missing[n-1].To = to
-		} else if n == seqs.MaxRanges {
+		} else if n == seqset.MaxRanges {
 			return false
 		} else {
-			missing = append(missing, seqs.Range{From: from, To: to})
+			missing = append(missing, seqset.Range{From: from, To: to})
 		}
 		return true
 	})
@@ -314,7 +314,7 @@ func (t *Tracker) unsure(now time.Time, s *stream, a Answer) {
 
 // take settles what an answer tells of.
 func (t *Tracker) take(now time.Time, s *stream, a Answer) (progress bool) {
-	settle := func(kind entryKind, r seqs.Range) {
+	settle := func(kind entryKind, r seqset.Range) {
 		for _, hole := range s.within(r) {
 			progress = true
 			s.insert(t, entry{kind: kind, from: hole.From, to: hole.To, deadline: now.Add(t.cfg.Hold), since: now})
@@ -327,7 +327,7 @@ func (t *Tracker) take(now time.Time, s *stream, a Answer) (progress bool) {
 		}
 		known, verified := t.verify(now, s, e.Env)
 		progress = progress || verified
-		if known || !verified && len(s.within(seqs.Range{From: e.Env.Seq, To: e.Env.Seq})) == 0 {
+		if known || !verified && len(s.within(seqset.Range{From: e.Env.Seq, To: e.Env.Seq})) == 0 {
 			continue
 		}
 		progress = true
@@ -345,13 +345,13 @@ func (t *Tracker) take(now time.Time, s *stream, a Answer) (progress bool) {
 		settle(aVoid, r)
 	}
 	if a.Gone != 0 {
-		settle(aGone, seqs.Range{From: 1, To: a.Gone})
+		settle(aGone, seqset.Range{From: 1, To: a.Gone})
 	}
 	return progress
 }
 
 // within returns the holes in r that were asked for.
-func (s *stream) within(r seqs.Range) (found []seqs.Range) {
+func (s *stream) within(r seqset.Range) (found []seqset.Range) {
 	next := s.next
 	for i := range s.held {
 		e := &s.held[i]
@@ -359,7 +359,7 @@ func (s *stream) within(r seqs.Range) (found []seqs.Range) {
 			break // nor is any behind it
 		}
 		if e.from > next {
-			if hole := (seqs.Range{From: max(next, r.From), To: min(e.from-1, r.To)}); hole.From <= hole.To {
+			if hole := (seqset.Range{From: max(next, r.From), To: min(e.from-1, r.To)}); hole.From <= hole.To {
 				found = append(found, hole)
 			}
 		}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
+	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
 	"pgregory.net/rapid"
 )
@@ -28,11 +28,11 @@ type peer struct {
 	assigned, gone uint64
 	void           map[uint64]bool
 	accepted       map[uint64]bool
-	given          seqs.Set
+	given          seqset.Set
 	limit          int // events of one answer
 }
 
-func (p *peer) answer(n uint64, missing seqs.Set) track.Answer {
+func (p *peer) answer(n uint64, missing seqset.Set) track.Answer {
 	a := track.Answer{N: n, Assigned: p.assigned, Uncertain: p.given.String()}
 	for _, r := range missing {
 		for seq := r.From; seq <= min(r.To, p.assigned); seq++ {
@@ -40,18 +40,18 @@ func (p *peer) answer(n uint64, missing seqs.Set) track.Answer {
 			case seq <= p.gone:
 				a.Gone = p.gone
 			case p.void[seq]:
-				a.Void = a.Void.With(seqs.Range{From: seq, To: seq})
+				a.Void = a.Void.With(seqset.Range{From: seq, To: seq})
 			case !p.accepted[seq]:
-				a.Open = a.Open.With(seqs.Range{From: seq, To: seq})
+				a.Open = a.Open.With(seqset.Range{From: seq, To: seq})
 			case len(a.Events) < p.limit:
 				a.Events = append(a.Events, track.Event{Env: &transport.Envelope{Publisher: "p", Seq: seq}})
 			}
 		}
 	}
-	if len(a.Void) == seqs.MaxRanges { // it may have merged: ask again for the rest
+	if len(a.Void) == seqset.MaxRanges { // it may have merged: ask again for the rest
 		a.Void = a.Void[len(a.Void)-1:]
 	}
-	if len(a.Open) == seqs.MaxRanges {
+	if len(a.Open) == seqset.MaxRanges {
 		a.Open = nil
 	}
 	return a
@@ -103,8 +103,8 @@ func TestRepairHealsAll(t *testing.T) {
 		}
 		ask := func() {
 			question++
-			tr.Ask(now, question, func(publisher string, missing seqs.Set) {
-				text, err := seqs.Parse(missing.String())
+			tr.Ask(now, question, func(publisher string, missing seqset.Set) {
+				text, err := seqset.Parse(missing.String())
 				if publisher != "p" || err != nil || !slices.Equal(text, missing) {
 					t.Fatalf("asked %s for %v: %v", publisher, missing, err)
 				}
@@ -138,7 +138,7 @@ func TestRepairHealsAll(t *testing.T) {
 			case "void":
 				p.assigned++
 				p.void[p.assigned], l.given[p.assigned] = true, true
-				p.given = p.given.With(seqs.Range{From: p.assigned, To: p.assigned})
+				p.given = p.given.With(seqset.Range{From: p.assigned, To: p.assigned})
 			case "mark":
 				put(message{seq: p.assigned, uncertain: p.given.String(), mark: true})
 			case "arrive":
@@ -164,7 +164,7 @@ func TestRepairHealsAll(t *testing.T) {
 		if p.assigned == 0 {
 			return
 		}
-		if len(p.given) == seqs.MaxRanges {
+		if len(p.given) == seqset.MaxRanges {
 			l.kinds = false // merged: kinds are only a bound
 		}
 		put(message{seq: p.assigned, uncertain: p.given.String(), mark: true})
@@ -230,7 +230,7 @@ func asks(t *testing.T, tr *track.Tracker, now time.Time, n uint64, limit time.D
 	t.Helper()
 	for end := now.Add(limit); now.Before(end); now = now.Add(10 * time.Millisecond) {
 		tr.Expire(now)
-		tr.Ask(now, n, func(string, seqs.Set) { asked = true })
+		tr.Ask(now, n, func(string, seqset.Set) { asked = true })
 		if asked {
 			return now, true
 		}
@@ -244,7 +244,7 @@ func TestTimeoutCountsFromWhenItCanBeAsked(t *testing.T) {
 	for range 600 { // ten minutes
 		now = now.Add(time.Second)
 		tr.Expire(now)
-		tr.Ask(now, 1, func(string, seqs.Set) {}) // and it cannot be sent
+		tr.Ask(now, 1, func(string, seqset.Set) {}) // and it cannot be sent
 	}
 	if len(l.missing) != 0 || !tr.Holding() {
 		t.Fatalf("given up after %v: %v", now, *gaps)
@@ -287,7 +287,7 @@ func TestOpenNumbersWait(t *testing.T) {
 		var asked bool
 		if now, asked = asks(t, tr, now, n, time.Second); asked {
 			tr.Asked(now, "p", true)
-			tr.Answer(now, "p", track.Answer{N: n, Assigned: 3, Open: seqs.Set{{From: 2, To: 2}}})
+			tr.Answer(now, "p", track.Answer{N: n, Assigned: 3, Open: seqset.Set{{From: 2, To: 2}}})
 		}
 		now = now.Add(10 * time.Millisecond)
 	}
@@ -315,7 +315,7 @@ func TestQuestionsAreFew(t *testing.T) {
 	n := 0
 	for range 200 { // two seconds, of which none was sent
 		now = now.Add(10 * time.Millisecond)
-		tr.Ask(now, 1, func(string, seqs.Set) { n++ })
+		tr.Ask(now, 1, func(string, seqset.Set) { n++ })
 	}
 	if n < 10 || n > 20 {
 		t.Errorf("%d questions in two seconds", n)
@@ -325,7 +325,7 @@ func TestQuestionsAreFew(t *testing.T) {
 // TestStrangersAnswersDoNoHarm: answers settle only what is missing and was asked for.
 func TestStrangersAnswersDoNoHarm(t *testing.T) {
 	tr, l, gaps, now := hole(t)
-	everything := seqs.Set{{From: 1, To: 1 << 62}}
+	everything := seqset.Set{{From: 1, To: 1 << 62}}
 	tr.Answer(now, "p", track.Answer{N: 9, Assigned: 1 << 62, Gone: 1 << 62, Void: everything}) // nobody asked
 	now, _ = asks(t, tr, now, 10, time.Second)
 	tr.Answer(now, "q", track.Answer{N: 10, Gone: 2})
@@ -410,7 +410,7 @@ func TestHeldIsBounded(t *testing.T) {
 		for n := uint64(1); n < 100; n++ {
 			now = now.Add(200 * time.Millisecond)
 			tr.Watermark(now, "p", track.Mark{Last: 40})
-			tr.Ask(now, n, func(_ string, missing seqs.Set) { tr.Answer(now, "p", p.answer(n, missing)) })
+			tr.Ask(now, n, func(_ string, missing seqset.Set) { tr.Answer(now, "p", p.answer(n, missing)) })
 			if c.Repair.Budget.Held() > 10*size {
 				t.Errorf("%s: %d bytes", name, c.Repair.Budget.Held())
 			}
@@ -433,7 +433,7 @@ func TestPublishersThatCannotBeAsked(t *testing.T) {
 	tr := track.New(&c, now, sink)
 	tr.Event(now, &transport.Envelope{Publisher: "mute", Seq: 1}, "")
 	tr.Event(now, &transport.Envelope{Publisher: "mute", Seq: 3}, "")
-	tr.Ask(now.Add(time.Hour), 1, func(string, seqs.Set) { t.Error("it is asked") })
+	tr.Ask(now.Add(time.Hour), 1, func(string, seqset.Set) { t.Error("it is asked") })
 	tr.Expire(now.Add(c.Hold))
 	if len(sink.gapList) != 1 || sink.gapList[0].Reason != transport.Unknown {
 		t.Errorf("%v", sink.gapList)

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
+	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
 )
 
@@ -52,10 +52,10 @@ func TestBaselineBehindAssigned(t *testing.T) {
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 43}, "") // in flight at the time
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 44}, "")
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 46}, "")
-	var missing seqs.Set
+	var missing seqset.Set
 	for range 10 {
 		now = now.Add(10 * time.Millisecond)
-		tr.Ask(now, 1, func(_ string, m seqs.Set) { missing = m })
+		tr.Ask(now, 1, func(_ string, m seqset.Set) { missing = m })
 	}
 	if !slices.Equal(sink.seqs, []uint64{43, 44}) || missing.String() != "45-46" || len(sink.gapList) != 0 {
 		t.Errorf("delivered %v, asked for %v, gaps %v", sink.seqs, missing, sink.gapList)
@@ -87,7 +87,7 @@ func TestSearchForTheBeginning(t *testing.T) {
 			tr.Answer(now, "p", track.Answer{N: 1, Assigned: 5, Age: c.age})
 		}
 		missing := ""
-		tr.Ask(now.Add(time.Second), 2, func(_ string, m seqs.Set) { missing = m.String() })
+		tr.Ask(now.Add(time.Second), 2, func(_ string, m seqset.Set) { missing = m.String() })
 		if missing != c.missing || (missing == "") != slices.Equal(sink.seqs, []uint64{5}) || len(sink.gapList) != 0 {
 			t.Errorf("%s: delivered %v, asked for %q, gaps %v", c.name, sink.seqs, missing, sink.gapList)
 		}

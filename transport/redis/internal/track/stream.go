@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
+	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 )
 
 // stream is what is known of one publisher on the channel.
@@ -34,9 +34,9 @@ type stream struct {
 	deaf    time.Time // since when nobody listened where it is asked; zero: somebody did
 	working time.Time // when it last answered to some purpose
 
-	confirmed bool       // it has answered a question
-	assigned  uint64     // the highest number that it said it had assigned
-	only      seqs.Range // what may be forged: these numbers are taken from answers alone
+	confirmed bool         // it has answered a question
+	assigned  uint64       // the highest number that it said it had assigned
+	only      seqset.Range // what may be forged: these numbers are taken from answers alone
 
 	doubt      bool      // it is asked where it stands
 	doubtSince time.Time // when that question was first sent; zero: not yet
@@ -65,7 +65,7 @@ func (s *stream) heard(now time.Time, t *Tracker) transport.GapReason {
 }
 
 // maxUncertain is the length of the longest list of uncertain numbers: that of 16 ranges of numbers of 20 digits.
-const maxUncertain = seqs.MaxRanges*(20+1+20+1) - 1
+const maxUncertain = seqset.MaxRanges*(20+1+20+1) - 1
 
 // learn keeps the most recent list of uncertain numbers. A publisher only ever adds to it.
 func (s *stream) learn(seq uint64, uncertain string) {
@@ -111,12 +111,12 @@ func (s *stream) due(cfg *Config) time.Time {
 
 // report tells of missing numbers, cut where certainty changes.
 func (t *Tracker) report(s *stream, from, to uint64, since time.Time, reason transport.GapReason) {
-	given, err := seqs.Parse(s.uncertain)
+	given, err := seqset.Parse(s.uncertain)
 	if err != nil {
 		given = nil // a stranger's text: nothing is known to have been given up
 	}
 	t.counts.Missing += to - from + 1
-	given.Split(seqs.Range{From: from, To: to}, func(piece seqs.Range, inside bool) {
+	given.Split(seqset.Range{From: from, To: to}, func(piece seqset.Range, inside bool) {
 		kind := transport.Lost
 		if inside {
 			kind = transport.Uncertain

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
+	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
 	"pgregory.net/rapid"
 )
@@ -71,7 +71,7 @@ func TestEveryNumberOnce(t *testing.T) {
 			watermark bool
 		}
 		var wire []arrival
-		var given seqs.Set
+		var given seqset.Set
 		for seq := uint64(1); seq <= n; seq++ {
 			switch rapid.SampledFrom([]string{"ok", "ok", "ok", "lose", "dup", "giveup", "late"}).Draw(t, "fate") {
 			case "ok":
@@ -80,7 +80,7 @@ func TestEveryNumberOnce(t *testing.T) {
 				a := arrival{seq: seq, uncertain: given.String()}
 				wire = append(wire, a, a)
 			case "giveup":
-				given = given.With(seqs.Range{From: seq, To: seq})
+				given = given.With(seqset.Range{From: seq, To: seq})
 				l.given[seq] = true
 			case "late":
 				wire = append(wire, arrival{seq: seq, uncertain: given.String()})
@@ -93,7 +93,7 @@ func TestEveryNumberOnce(t *testing.T) {
 				wire = append(wire, arrival{seq: seq, uncertain: given.String(), watermark: true})
 			}
 		}
-		if len(given) == seqs.MaxRanges {
+		if len(given) == seqset.MaxRanges {
 			l.kinds = false // merged: kinds are only a bound
 		}
 		now := start.Add(2 * cfg.Margin)

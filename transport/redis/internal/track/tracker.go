@@ -45,7 +45,7 @@ func (t *Tracker) Fault(reason transport.GapReason) {
 	t.liveAt, t.doubtAt = time.Time{}, time.Time{}
 }
 
-// Event takes in an event. uncertain lists, in the spelling of package seqs, the numbers below the event's that its
+// Event takes in an event. uncertain lists, in the spelling of package seqset, the numbers below the event's that its
 // publisher gave up; empty if it never did. An event without a publisher or number is delivered as it is.
 func (t *Tracker) Event(now time.Time, env *transport.Envelope, uncertain string) {
 	t.event(now, env, uncertain, false)

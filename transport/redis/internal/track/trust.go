@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
+	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 )
 
 // A publisher's word comes by its answers, which name a question of ours: who only publishes on the channel cannot give
@@ -89,9 +89,9 @@ func (t *Tracker) dispute(now time.Time, s *stream, i int) {
 	t.counts.Forged += uint64(hi - lo)
 	s.cut(t, lo, hi)
 	if s.only.To < s.next {
-		s.only = seqs.Range{From: from, To: to}
+		s.only = seqset.Range{From: from, To: to}
 	} else {
-		s.only = seqs.Range{From: min(s.only.From, from), To: max(s.only.To, to)}
+		s.only = seqset.Range{From: min(s.only.From, from), To: max(s.only.To, to)}
 	}
 	s.insert(t, mark)
 	t.settled(now, s)
@@ -176,7 +176,7 @@ func (t *Tracker) verify(now time.Time, s *stream, env *transport.Envelope) (kno
 
 // accept does without the events of heads that the publisher does not send: those that are void, it gave up; those that it
 // has forgotten are believed, because nobody knows better. What follows them is a head then.
-func (s *stream) accept(t *Tracker, kind entryKind, r seqs.Range) (progress bool) {
+func (s *stream) accept(t *Tracker, kind entryKind, r seqset.Range) (progress bool) {
 	for i := range s.held {
 		e := &s.held[i]
 		if !e.head || e.from < r.From || e.from > r.To {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/seqs"
+	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
 	"pgregory.net/rapid"
 )
@@ -48,7 +48,7 @@ func (h *honest) floor() uint64 {
 	return seq
 }
 
-func (h *honest) answer(now time.Time, n uint64, missing seqs.Set, limit int) track.Answer {
+func (h *honest) answer(now time.Time, n uint64, missing seqset.Set, limit int) track.Answer {
 	a := track.Answer{N: n, Assigned: h.assigned, Age: now.Sub(h.born), Epoch: 7}
 	if h.assigned == 0 {
 		a.Age, a.Epoch = 0, 0
@@ -59,8 +59,8 @@ func (h *honest) answer(now time.Time, n uint64, missing seqs.Set, limit int) tr
 			case seq <= h.gone:
 				a.Gone = h.gone
 			case h.void[seq]:
-				if len(a.Void) < seqs.MaxRanges-1 {
-					a.Void = a.Void.With(seqs.Range{From: seq, To: seq})
+				if len(a.Void) < seqset.MaxRanges-1 {
+					a.Void = a.Void.With(seqset.Range{From: seq, To: seq})
 				}
 			case len(a.Events) < limit:
 				a.Events = append(a.Events, track.Event{Env: h.event(seq)})
@@ -181,8 +181,8 @@ func (w *world) pass(d time.Duration) {
 	w.tr.Expire(w.now)
 	w.n++
 	n := w.n
-	questions := map[string]seqs.Set{}
-	w.tr.Ask(w.now, n, func(publisher string, missing seqs.Set) { questions[publisher] = missing })
+	questions := map[string]seqset.Set{}
+	w.tr.Ask(w.now, n, func(publisher string, missing seqset.Set) { questions[publisher] = missing })
 	for _, publisher := range slices.Sorted(maps.Keys(questions)) {
 		w.ask(n, publisher, questions[publisher])
 	}
@@ -194,7 +194,7 @@ func (w *world) pass(d time.Duration) {
 	}
 }
 
-func (w *world) ask(n uint64, publisher string, missing seqs.Set) {
+func (w *world) ask(n uint64, publisher string, missing seqset.Set) {
 	if w.lossy && w.chance("lose question", 20) {
 		return
 	}

@@ -1,6 +1,6 @@
-// Package refuge decides at which node of a shard its events are published: the primary, and while that is of no use a
+// Package fallback decides at which node of a shard its events are published: the primary, and while that is of no use a
 // replica, which accepts them too and gives them to the whole shard. It is pure: the clock is an argument.
-package refuge
+package fallback
 
 import (
 	"slices"

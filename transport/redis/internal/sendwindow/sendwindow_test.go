@@ -1,11 +1,11 @@
-package window_test
+package sendwindow_test
 
 import (
 	"fmt"
 	"testing"
 	"time"
 
-	"github.com/shardbus/shardbus/transport/redis/internal/window"
+	"github.com/shardbus/shardbus/transport/redis/internal/sendwindow"
 	"pgregory.net/rapid"
 )
 
@@ -13,14 +13,14 @@ import (
 // forgot was beyond a limit, and the limits hold.
 func TestMemory(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		limits := window.Limits{Events: 6, Bytes: 900, TotalEvents: 10, TotalBytes: 1500, Age: time.Minute}
-		m := window.New(limits)
+		limits := sendwindow.Limits{Events: 6, Bytes: 900, TotalEvents: 10, TotalBytes: 1500, Age: time.Minute}
+		m := sendwindow.New(limits)
 		type fate struct {
 			doc string
 			at  time.Time
 		}
 		type channel struct {
-			*window.Window
+			*sendwindow.Window
 			fates    map[uint64]fate
 			assigned uint64
 		}
@@ -45,7 +45,7 @@ func TestMemory(t *testing.T) {
 			} else {
 				c.Put(now, seq, append(make([]byte, 0, len(doc)+rapid.IntRange(0, 2000).Draw(t, "spare")), doc...))
 			}
-			if before == window.Open {
+			if before == sendwindow.Open {
 				c.fates[seq] = fate{doc: doc, at: now}
 			}
 			m.Expire(now)
@@ -56,18 +56,18 @@ func TestMemory(t *testing.T) {
 					got, doc := c.Look(seq)
 					want, settled := c.fates[seq]
 					switch {
-					case got == window.Gone && seq >= c.Low(), got != window.Gone && seq < c.Low():
+					case got == sendwindow.Gone && seq >= c.Low(), got != sendwindow.Gone && seq < c.Low():
 						t.Fatalf("%d is %d, low %d", seq, got, c.Low())
-					case got == window.Gone:
+					case got == sendwindow.Gone:
 						continue
-					case got == window.Open && settled:
+					case got == sendwindow.Open && settled:
 						t.Fatalf("%d was settled and is open", seq)
-					case got == window.Sent && string(doc) != want.doc:
+					case got == sendwindow.Sent && string(doc) != want.doc:
 						t.Fatalf("%d is %q, want %q", seq, doc, want.doc)
-					case got == window.Void && want.doc != "":
+					case got == sendwindow.Void && want.doc != "":
 						t.Fatalf("%d is void, and was sent", seq)
 					}
-					if got != window.Open {
+					if got != sendwindow.Open {
 						mine++
 						if now.Sub(want.at) > limits.Age {
 							t.Fatalf("%d is %v old", seq, now.Sub(want.at))
@@ -94,14 +94,14 @@ func TestMemory(t *testing.T) {
 
 // A window that is within its limits forgets nothing.
 func TestNothingIsForgottenWithinLimits(t *testing.T) {
-	m := window.New(window.Limits{Events: 1000, Bytes: 1 << 20, TotalEvents: 1000, TotalBytes: 1 << 20, Age: time.Hour})
+	m := sendwindow.New(sendwindow.Limits{Events: 1000, Bytes: 1 << 20, TotalEvents: 1000, TotalBytes: 1 << 20, Age: time.Hour})
 	w := m.Window()
 	now := time.Unix(1e6, 0)
 	for seq := uint64(1); seq <= 1000; seq++ {
 		w.Put(now, seq, []byte("x"))
 	}
 	for seq := uint64(1); seq <= 1000; seq++ {
-		if fate, _ := w.Look(seq); fate != window.Sent {
+		if fate, _ := w.Look(seq); fate != sendwindow.Sent {
 			t.Fatalf("%d: %d", seq, fate)
 		}
 	}

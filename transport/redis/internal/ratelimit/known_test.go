@@ -1,21 +1,21 @@
-package pace_test
+package ratelimit_test
 
 import (
 	"fmt"
 	"testing"
 	"time"
 
-	"github.com/shardbus/shardbus/transport/redis/internal/pace"
+	"github.com/shardbus/shardbus/transport/redis/internal/ratelimit"
 )
 
 // TestKnownPartiesKeepAShare: parties that are made up, each with a share of its own, use up what there is for strangers.
 // What is known is served all the same, up to its own rate, and who is unknown among them is not served by its share.
 func TestKnownPartiesKeepAShare(t *testing.T) {
-	known := &pace.Known{Parties: 4}
+	known := &ratelimit.Known{Parties: 4}
 	known.Add("friend")
-	b := pace.Buckets{
-		Each: pace.Rate{PerSecond: 20, Burst: 20}, All: pace.Rate{PerSecond: 100, Burst: 100}, Parties: 16,
-		Others: pace.Rate{PerSecond: 50, Burst: 50}, Known: known,
+	b := ratelimit.Buckets{
+		Each: ratelimit.Rate{PerSecond: 20, Burst: 20}, All: ratelimit.Rate{PerSecond: 100, Burst: 100}, Parties: 16,
+		Others: ratelimit.Rate{PerSecond: 50, Burst: 50}, Known: known,
 	}
 	now := time.Unix(1e6, 0)
 	strangers, friend := 0, 0
@@ -42,7 +42,7 @@ func TestKnownPartiesKeepAShare(t *testing.T) {
 
 // TestKnownIsBounded: as many as are told apart are kept, those that are looked for first.
 func TestKnownIsBounded(t *testing.T) {
-	k := pace.Known{Parties: 4}
+	k := ratelimit.Known{Parties: 4}
 	k.Add("first")
 	for i := range 1000 {
 		k.Add(fmt.Sprint(i))

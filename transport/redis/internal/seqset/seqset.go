@@ -1,5 +1,5 @@
-// Package seqs keeps small sets of sequence numbers as ranges, and spells them on the wire. It is pure.
-package seqs
+// Package seqset keeps small sets of sequence numbers as ranges, and spells them on the wire. It is pure.
+package seqset
 
 import (
 	"errors"

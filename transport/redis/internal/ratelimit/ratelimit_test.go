@@ -1,19 +1,19 @@
-package pace_test
+package ratelimit_test
 
 import (
 	"fmt"
 	"testing"
 	"time"
 
-	"github.com/shardbus/shardbus/transport/redis/internal/pace"
+	"github.com/shardbus/shardbus/transport/redis/internal/ratelimit"
 	"pgregory.net/rapid"
 )
 
 // TestBucket: in any time no more is taken than the rate allows for it and one burst, and one unit beyond.
 func TestBucket(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		rate := pace.Rate{PerSecond: 10, Burst: 5}
-		var b pace.Bucket
+		rate := ratelimit.Rate{PerSecond: 10, Burst: 5}
+		var b ratelimit.Bucket
 		type taken struct {
 			at time.Time
 			n  float64
@@ -40,7 +40,7 @@ func TestBucket(t *testing.T) {
 // TestStrangersShareABucket: who makes up parties gets no more than the rate of all, and costs bounded memory; a party that
 // asks for little among them is served again.
 func TestStrangersShareABucket(t *testing.T) {
-	b := pace.Buckets{Each: pace.Rate{PerSecond: 10, Burst: 10}, All: pace.Rate{PerSecond: 100, Burst: 100}, Parties: 16}
+	b := ratelimit.Buckets{Each: ratelimit.Rate{PerSecond: 10, Burst: 10}, All: ratelimit.Rate{PerSecond: 100, Burst: 100}, Parties: 16}
 	now := time.Unix(1e6, 0)
 	served := 0
 	for i := range 10_000 {

@@ -1,5 +1,5 @@
-// Package pace limits how often something is done. It is pure: the clock is an argument.
-package pace
+// Package ratelimit limits how often something is done. It is pure: the clock is an argument.
+package ratelimit
 
 import "time"
 

@@ -1,4 +1,4 @@
-package refuge
+package fallback
 
 import (
 	"fmt"

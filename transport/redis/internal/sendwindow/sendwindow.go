@@ -1,9 +1,9 @@
-// Package window is what a publisher remembers of what it sent, to send it once more to a subscriber that missed it. It
+// Package sendwindow is what a publisher remembers of what it sent, to send it once more to a subscriber that missed it. It
 // is pure: no I/O, no goroutines, and the clock is an argument.
 //
 // A [Window] holds the last documents of one channel by their numbers. A [Memory] bounds all windows of a process
 // together; the oldest document of all goes first.
-package window
+package sendwindow
 
 import (
 	"slices"
