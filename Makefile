@@ -34,11 +34,13 @@ fmt: ## report files that gofmt would change
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then \
 		echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 
-lint: ## staticcheck, and the linters of tools/lint
+lint: ## staticcheck, the linters of tools/lint, and tools/filesets
 	go tool -modfile=tools/go.mod staticcheck ./...
 	go -C tools test ./...
 	go -C tools build -o ../out/lint ./lint
 	go vet -vettool=out/lint ./...
+	go -C tools build -o ../out/filesets ./filesets
+	out/filesets -max 12 ./...
 
 fuzz: ## each fuzz target for FUZZTIME (20000x: that many inputs)
 	@tools/fuzz $(FUZZTIME)
