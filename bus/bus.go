@@ -217,7 +217,7 @@ func (b *Bus) serveTransport() error {
 		MaxRestarts: supervisor.Unlimited, // an outage of the broker must not end the bus
 		OnEvent: func(e supervisor.Event) {
 			if e.Err != nil {
-				b.log.Warn("transport", zap.Stringer("event", e.Kind), zap.String("path", e.Path), zap.Error(errguard.Safe(e.Err)))
+				b.log.Warn("transport", zap.Stringer("kind", e.Kind), zap.String("child", e.Path), zap.Error(errguard.Safe(e.Err)))
 			}
 		},
 	}, child)

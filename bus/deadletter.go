@@ -60,7 +60,7 @@ func (s *Subscription) keepDeadLetter(ctx context.Context, letter Letter) {
 	}
 	s.mu.Unlock()
 	if report { // the first, and whenever their number has doubled
-		s.log().Warn("an event was given up and is a dead letter", zap.Uint64("dead letters", all),
+		s.log().Warn("an event was given up and is a dead letter", zap.Uint64("dead_letters", all),
 			zap.Stringer("id", letter.Delivery.ID()), zap.Int("attempts", letter.Attempts), zap.Error(letter.Err))
 	}
 	if f := s.opts.onDeadLetter; f != nil {

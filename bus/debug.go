@@ -133,7 +133,7 @@ func (c *checker) report(key, what string) {
 	if told {
 		return
 	}
-	c.sub.log().Error("misuse", zap.String("what", what))
+	c.sub.log().Error("misuse", zap.String("misuse", what))
 	if w := c.sub.bus.watcher; w != nil {
 		w.Misused(c.sub.info.name, c.sub.name, what)
 	}

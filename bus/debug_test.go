@@ -62,7 +62,7 @@ func debugged(t *testing.T, h func(context.Context, parcel) error, use ...bus.Mi
 			if fields["topic"] != "parcels" || fields["subscription"] != "ship" {
 				t.Errorf("the report does not say where: %v", fields)
 			}
-			reports = append(reports, fields["what"].(string))
+			reports = append(reports, fields["misuse"].(string))
 		}
 		slices.Sort(reports)
 		return reports

@@ -96,7 +96,7 @@ func (s *Subscription) reportGap(g Gap) {
 	if due {
 		fields := []zap.Field{zap.Stringer("gap", g)}
 		if events > 0 {
-			fields = append(fields, zap.Uint64("gapsNotLogged", gaps), zap.Uint64("eventsNotLogged", events))
+			fields = append(fields, zap.Uint64("gaps_not_logged", gaps), zap.Uint64("events_not_logged", events))
 		}
 		s.log().Warn("events are missing", fields...)
 	}

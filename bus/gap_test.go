@@ -50,10 +50,10 @@ func TestGapsAreLoggedOncePerPeriod(t *testing.T) {
 		if len(lines) != 2 {
 			t.Fatalf("%d log lines, want 2: %v", len(lines), lines)
 		}
-		if f := lines[0].ContextMap(); f["gapsNotLogged"] != nil {
+		if f := lines[0].ContextMap(); f["gaps_not_logged"] != nil {
 			t.Errorf("the first line says %v", f)
 		}
-		if f := lines[1].ContextMap(); f["gapsNotLogged"] != uint64(2) || f["eventsNotLogged"] != uint64(6) {
+		if f := lines[1].ContextMap(); f["gaps_not_logged"] != uint64(2) || f["events_not_logged"] != uint64(6) {
 			t.Errorf("the second line says %v", f)
 		}
 		sink.Gap(bus.Gap{Topic: "n", Publisher: "d", From: 4, Kind: transport.Uncertain, Reason: transport.PublisherGone})

@@ -36,7 +36,7 @@ func (b *backlog) late(now time.Time, waiting time.Duration, k *link) {
 	}
 	warn := func(held string) {
 		b.log.Warn("redis: this subscriber is behind; beyond its client-output-buffer-limit the server closes the connection",
-			zap.String("addr", b.addr), zap.Duration("late", waiting), zap.String("held by the server, bytes", held))
+			zap.String("addr", b.addr), zap.Duration("lag", waiting), zap.String("server_bytes", held))
 	}
 	id := b.client
 	if id == 0 {
@@ -62,7 +62,7 @@ func (b *backlog) late(now time.Time, waiting time.Duration, k *link) {
 func (b *backlog) full(now time.Time, held, limit int) {
 	if b.due(now) {
 		b.log.Warn("redis: what was received waits to be handed over; beyond Config.ReceiveBytes it is a gap",
-			zap.String("addr", b.addr), zap.Int("bytes", held), zap.Int("ReceiveBytes", limit))
+			zap.String("addr", b.addr), zap.Int("held_bytes", held), zap.Int("receive_bytes", limit))
 	}
 }
 

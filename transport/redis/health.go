@@ -229,7 +229,7 @@ func (t *Transport) tellHealth(now time.Time, warned map[string]time.Time) {
 		}
 		warned[p.Name] = now
 		t.log.Warn("redis: a primary is away: what is published there waits or fails, and nothing arrives from there",
-			zap.String("shard", p.Name), zap.Duration("for", now.Sub(p.Since).Round(time.Second)), zap.Error(p.Err))
+			zap.String("shard", p.Name), zap.Duration("down_for", now.Sub(p.Since).Round(time.Second)), zap.Error(p.Err))
 	}
 	for name := range warned {
 		if !down[name] {

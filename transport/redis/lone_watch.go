@@ -128,7 +128,7 @@ func (w *loneWatch) change(from, to string) {
 		w.log.Warn("redis: unusable topology", zap.Error(err))
 		return
 	}
-	w.log.Warn("redis: another address has the primary", zap.String("before", from), zap.String("addr", to))
+	w.log.Warn("redis: another address has the primary", zap.String("old_addr", from), zap.String("addr", to))
 	w.identity, w.roles = loneIdentity{}, loneRoles{}
 	w.replace(after)
 }
@@ -153,11 +153,11 @@ func (w *loneWatch) note(now time.Time) {
 		w.suspect() // it is asked often until that is over
 		became, turns := w.roles.meet(now, true)
 		if became {
-			w.log.Warn("redis: the server is a replica: it is left, and looked for elsewhere", zap.String("addr", held), zap.String("primary", n.view.of))
+			w.log.Warn("redis: the server is a replica: it is left, and looked for elsewhere", zap.String("addr", held), zap.String("primary_addr", n.view.of))
 		}
 		if turns {
 			w.log.Warn("redis: the address leads to the primary and to replicas in turn: each new connection is tried until it is one to the primary; name that alone",
-				zap.String("addr", held), zap.String("primary", n.view.of))
+				zap.String("addr", held), zap.String("primary_addr", n.view.of))
 		}
 		w.lone.Store(&lone{addr: held, run: n.view.run, replica: true})
 		return

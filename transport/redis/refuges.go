@@ -65,7 +65,7 @@ func (r *refuges) at(primary string) string {
 // judgeNode tells what is known of a node to its shard, and moves events if they are to be published elsewhere now.
 func (o *outbox) judgeNode(addr string, tell func(now time.Time, s *fallback.Shard)) {
 	if was, is := o.judged(addr, tell); was != is {
-		o.cfg.Logger.Info("redis: a shard's events are published at another of its nodes", zap.String("left", was), zap.String("at", is))
+		o.cfg.Logger.Info("redis: a shard's events are published at another of its nodes", zap.String("old_addr", was), zap.String("addr", is))
 	}
 }
 

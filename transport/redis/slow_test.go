@@ -88,7 +88,7 @@ func TestSlowSubscriberIsWarned(t *testing.T) {
 			t.Fatalf("%d warnings, want one every ten seconds: %v", len(warnings), warnings)
 		}
 		fields := warnings[0].ContextMap()
-		if held, err := strconv.Atoi(fields["held by the server, bytes"].(string)); err != nil || held < 1<<20 {
+		if held, err := strconv.Atoi(fields["server_bytes"].(string)); err != nil || held < 1<<20 {
 			t.Errorf("%v", fields)
 		}
 		for path, starts := range subscribers(sub) {

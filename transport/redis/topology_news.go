@@ -62,7 +62,7 @@ func (t *topology) tellNews(last bool) {
 		t.log.Info("redis: topology changed, and changed back", fields...)
 		return
 	}
-	t.log.Info("redis: topology changed", append(fields, zap.String("what", describeChanges(changes)))...)
+	t.log.Info("redis: topology changed", append(fields, zap.String("changes", describeChanges(changes)))...)
 }
 
 // maxNamed is how many nodes of a list are named.

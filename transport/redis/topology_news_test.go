@@ -37,7 +37,7 @@ func TestTopologyIsToldOnce(t *testing.T) {
 		if len(all) != 1 {
 			t.Fatalf("%d lines: %v", len(all), all)
 		}
-		what, _ := all[0].ContextMap()["what"].(string)
+		what, _ := all[0].ContextMap()["changes"].(string)
 		for _, w := range []string{"promoted " + replica.Addr(), "demoted " + first.Addr(), "slots 0-"} {
 			if !strings.Contains(what, w) {
 				t.Errorf("%q does not say %q", what, w)

@@ -29,7 +29,7 @@ func (l *unreadLog) tell(env *transport.Envelope, unread wire.Attributes) {
 	}
 	l.log.Warn("redis: attributes of a foreign event could not be read and are left out; this is told once for each topic and attribute",
 		zap.String("topic", env.Topic), zap.Stringer("attributes", unread),
-		zap.String("source", clip(env.Publisher)), zap.String("id", clip(env.ID)))
+		zap.String("publisher", clip(env.Publisher)), zap.String("id", clip(env.ID)))
 }
 
 // fresh returns those that nobody was told of.
