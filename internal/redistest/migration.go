@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -47,10 +48,26 @@ func (c *Cluster) beginMoves(ctx context.Context, from, to *Server, slots []int)
 	return from.setSlots(ctx, slots, "MIGRATING", toID)
 }
 
-// setSlots sends CLUSTER SETSLOT for each of the slots. From Valkey 8 on a
-// primary has its replicas carry it out first, and says NOREPLICAS if they do
-// not within 2 s: then it is sent again, until ctx ends.
+// setSlotConns is how many connections set slots at once.
+const setSlotConns = 16
+
+// setSlots sends CLUSTER SETSLOT for each of the slots, over several connections: from Valkey 8 on
+// a primary answers each command only when its replicas have carried it out, so that one connection
+// waits for them once a slot.
 func (s *Server) setSlots(ctx context.Context, slots []int, how ...string) error {
+	share := (len(slots) + setSlotConns - 1) / setSlotConns
+	var all sync.WaitGroup
+	var errs [setSlotConns]error
+	for i, some := range slices.Collect(slices.Chunk(slots, max(1, share))) {
+		all.Go(func() { errs[i] = s.setSome(ctx, some, how...) })
+	}
+	all.Wait()
+	return errors.Join(errs[:]...)
+}
+
+// setSome sets slots over one connection. A primary of Valkey says NOREPLICAS if its replicas do
+// not carry the command out within 2 s: then it is sent again, until ctx ends.
+func (s *Server) setSome(ctx context.Context, slots []int, how ...string) error {
 	for {
 		err := s.all(ctx, setSlots(slots, how...)...)
 		var reply ReplyError
