@@ -10,7 +10,7 @@ import (
 	"github.com/shardbus/shardbus/bus"
 )
 
-// shardbus is our bus: handlers take a context and return an error, metadata can
+// shardbus is our bus: handlers take a context and return an error, headers can
 // be had, and a pass-through middleware is around every handler.
 type shardbus struct{}
 

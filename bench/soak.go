@@ -66,7 +66,7 @@ func (s *soak) start() (err error) {
 		add(s.plain.Subscribe(ctx, "all.again", discard, bus.Mailbox(64, bus.Block))),
 		add(s.plain.Subscribe(ctx, "newest", discard, bus.Mailbox(16, bus.DropOldest))),
 		add(s.keyed.Subscribe(ctx, "lanes", s.flaky, bus.Lanes(w6Lanes))),
-		add(s.keyed.Spawn(ctx, "actors", s.build, bus.Lanes(2), bus.MaxActive(soakKeys/2))),
+		add(s.keyed.Spawn(ctx, "actors", s.build, bus.Lanes(2), bus.MaxActors(soakKeys/2))),
 	)
 }
 

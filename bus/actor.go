@@ -46,7 +46,7 @@ var ErrNoKey = errors.New("event has no key")
 // An actor that panics, or can't be built, is dropped; its key waits, with a
 // back-off, and the event is tried again with a new one, at most 5 times in all
 // before it is a dead letter. Other keys go on meanwhile. An idle actor costs
-// memory only; see [IdleTimeout] and [MaxActive].
+// memory only; see [IdleTimeout] and [MaxActors].
 //
 // Spawn returns, and ctx and name mean, what they do with [Topic.Subscribe].
 func (t *Topic[T]) Spawn(ctx context.Context, name string, build func(ctx context.Context, key string) (Actor[T], error), opts ...ActorOption) (*Subscription, error) {

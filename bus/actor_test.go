@@ -119,7 +119,7 @@ func TestActorThatPanics(t *testing.T) {
 		s := spawn(t, topic, st.counter)
 		publish(t, topic, event{"bad", 1}, event{"bad", -1}, event{"bad", 2}, event{"good", 1})
 		synctest.Wait()
-		if got := stats(t, s); got.Handled != 2 || got.Parked != 2 {
+		if got := stats(t, s); got.Handled != 2 || got.Deferred != 2 {
 			t.Errorf("the good key waited: %v", got)
 		}
 		if err := s.Drain(t.Context()); err != nil {
@@ -175,7 +175,7 @@ func TestMaxActive(t *testing.T) {
 	b := newBus(t, bus.Config{})
 	topic := newTopic(t, b, bus.TopicConfig[event]{Name: "n", Key: eventKey})
 	st := &stage{}
-	s := spawn(t, topic, st.counter, bus.MaxActive(10))
+	s := spawn(t, topic, st.counter, bus.MaxActors(10))
 	for i := range 1000 {
 		publish(t, topic, event{fmt.Sprint("k", i%50), i})
 	}
@@ -204,7 +204,7 @@ func TestSpawnErrors(t *testing.T) {
 		{keyed, nil, nil, bus.ErrNilHandler},
 		{plain, build, nil, bus.ErrInvalidConfig},
 		{keyed, build, []bus.ActorOption{bus.IdleTimeout(-1)}, bus.ErrInvalidConfig},
-		{keyed, build, []bus.ActorOption{bus.MaxActive(0)}, bus.ErrInvalidConfig},
+		{keyed, build, []bus.ActorOption{bus.MaxActors(0)}, bus.ErrInvalidConfig},
 		{keyed, build, []bus.ActorOption{nil}, bus.ErrInvalidConfig},
 	} {
 		if _, err := tc.topic.Spawn(t.Context(), "s", tc.build, tc.opts...); !errors.Is(err, tc.want) {

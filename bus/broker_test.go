@@ -73,8 +73,8 @@ func TestRoundTripThroughBroker(t *testing.T) {
 			if m.Key != want.Name || m.ID.String() != "id \xff\"" || !m.Time.Equal(at) || m.Topic != "docs" || m.Attempt != 1 {
 				t.Errorf("%+v", m)
 			}
-			if fmt.Sprint(m.Value) != fmt.Sprint(want) || fmt.Sprint(m.Metadata) != fmt.Sprint(headers) {
-				t.Errorf("%v %v", m.Value, m.Metadata)
+			if fmt.Sprint(m.Value) != fmt.Sprint(want) || fmt.Sprint(m.Headers) != fmt.Sprint(headers) {
+				t.Errorf("%v %v", m.Value, m.Headers)
 			}
 		}
 	})
@@ -123,10 +123,10 @@ func TestStrangersEvent(t *testing.T) {
 				return next(ctx, d)
 			}
 		}))
-		stranger(t, broker, &transport.Envelope{Topic: "n", Payload: []byte(`{"Key":"a","N":7,"More":true}`), Header: map[string]string{"h": "v"}})
+		stranger(t, broker, &transport.Envelope{Topic: "n", Payload: []byte(`{"Key":"a","N":7,"More":true}`), Headers: map[string]string{"h": "v"}})
 		synctest.Wait()
 		publishers.require(t, "publisher", `"" "" true`)
-		if ms := got.get(); len(ms) != 1 || ms[0].Value != (event{"a", 7}) || ms[0].Key != "a" || !ms[0].ID.IsZero() || !ms[0].Time.IsZero() || ms[0].Metadata["h"] != "v" {
+		if ms := got.get(); len(ms) != 1 || ms[0].Value != (event{"a", 7}) || ms[0].Key != "a" || !ms[0].ID.IsZero() || !ms[0].Time.IsZero() || ms[0].Headers["h"] != "v" {
 			t.Errorf("%+v", ms)
 		}
 	})

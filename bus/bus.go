@@ -69,11 +69,11 @@ type Config struct {
 	// used after its attempt, or on another goroutine; a middleware that calls next twice
 	// in one attempt, after it has returned, or on another goroutine; one that returns nil
 	// without having called next, so that an event counts as handled which nobody saw; and
-	// an event whose value, payload or metadata was changed.
+	// an event whose value, payload or headers was changed.
 	//
 	// It is legitimate, and not reported: not to call next and to return an error or a
 	// verdict, [Discard] for example; to wrap the context; to hand on a Delivery of one's
-	// own. Not found are a pointer of [Value], a payload or metadata that are read too
+	// own. Not found are a pointer of [Value], a payload or headers that are read too
 	// late, a Delivery that one lane's handler hands to another's, a change behind the
 	// length of a slice, in a struct that has a lock of its own, or in an event of more than
 	// some 65,000 parts.

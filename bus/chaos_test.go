@@ -17,14 +17,14 @@ func (c chaos) subscribe(topic *bus.Topic[job], r *record, subs *list[*bus.Subsc
 		use = bus.Use(passThrough, passThrough)
 	}
 	opts := []bus.Option{
-		bus.Lanes(c.lanes), bus.Mailbox(c.capacity, c.policy), bus.MaxParked(c.maxParked), bus.PanicBudget(1<<20, time.Hour), use,
+		bus.Lanes(c.lanes), bus.Mailbox(c.capacity, c.policy), bus.MaxDeferred(c.maxParked), bus.PanicBudget(1<<20, time.Hour), use,
 	}
 	ctx := context.Background()
 	one := func(ctx context.Context, j job) error { return c.handle(ctx, r, j) }
 	var sub *bus.Subscription
 	switch {
 	case c.kind == "actors":
-		all := []bus.ActorOption{bus.IdleTimeout(time.Duration(1+r.roll(20)) * time.Millisecond), bus.MaxActive(1 + r.roll(10))}
+		all := []bus.ActorOption{bus.IdleTimeout(time.Duration(1+r.roll(20)) * time.Millisecond), bus.MaxActors(1 + r.roll(10))}
 		for _, o := range opts {
 			all = append(all, o)
 		}
@@ -33,7 +33,7 @@ func (c chaos) subscribe(topic *bus.Topic[job], r *record, subs *list[*bus.Subsc
 		}, all...)
 	case c.batches():
 		all := []bus.BatchOption{
-			bus.BatchSize(1 + r.roll(min(c.capacity, c.maxParked, 20))), bus.Linger(time.Duration(max(0, r.roll(10)-5)) * time.Millisecond),
+			bus.BatchSize(1 + r.roll(min(c.capacity, c.maxParked, 20))), bus.BatchLinger(time.Duration(max(0, r.roll(10)-5)) * time.Millisecond),
 		}
 		for _, o := range opts {
 			all = append(all, o)
@@ -101,7 +101,7 @@ func (c chaos) handleBatch(ctx context.Context, r *record, batch []bus.Message[j
 		}
 		failed.Failed = append(failed.Failed, bus.IndexedError{Index: i, Err: err})
 		v, decided := bus.VerdictOf(err)
-		if decided && (v.Action == bus.ActRetry || v.Action == bus.ActSnooze) || !decided && c.middleware {
+		if decided && (v.Action == bus.ActionRetry || v.Action == bus.ActionSnooze) || !decided && c.middleware {
 			again[m.Key] = true
 		}
 	}

@@ -172,12 +172,12 @@ func TestDebugReports(t *testing.T) {
 			}),
 			says: []string{"middleware bus_test.", "changed the value of event"},
 		},
-		"metadata changed": {
+		"headers changed": {
 			use: around(func(ctx context.Context, d *bus.Delivery, next bus.Handler) error {
-				d.Metadata()["colour"] = "blue"
+				d.Headers()["colour"] = "blue"
 				return next(ctx, d)
 			}),
-			says: []string{"changed the metadata of event"},
+			says: []string{"changed the headers of event"},
 		},
 		"a payload changed": {
 			use: around(func(ctx context.Context, d *bus.Delivery, next bus.Handler) error {

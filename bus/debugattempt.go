@@ -207,7 +207,7 @@ func (a *checkedAttempt) sum(decoded bool) (s sums) {
 	}
 	if env := a.head.env; env != nil {
 		s.payload, _ = deephash.Sum(reflect.ValueOf(env.Payload))
-		s.header, _ = deephash.Sum(reflect.ValueOf(env.Header))
+		s.header, _ = deephash.Sum(reflect.ValueOf(env.Headers))
 	}
 	return s
 }
@@ -250,6 +250,6 @@ func (a *checkedAttempt) lookAt(i int) {
 		tell("payload")
 	}
 	if before.header != now.header {
-		tell("metadata")
+		tell("headers")
 	}
 }

@@ -51,7 +51,7 @@ func TestDebugOfBatches(t *testing.T) {
 						}
 						return nil
 					}
-					opts := []bus.BatchOption{bus.BatchSize(5), bus.Linger(time.Second), bus.PanicBudget(1000, time.Hour), bus.Use(
+					opts := []bus.BatchOption{bus.BatchSize(5), bus.BatchLinger(time.Second), bus.PanicBudget(1000, time.Hour), bus.Use(
 						middleware.Logging(zap.NewNop(), middleware.LoggingConfig{Successes: true}),
 						middleware.Retry(middleware.RetryConfig{Jitter: 1e-12}),
 						middleware.Dedup(middleware.DedupConfig{}),

@@ -12,7 +12,7 @@ import (
 
 // head is the part of a mailbox cell that does not depend on the event's type.
 type head struct {
-	// env holds metadata, a given ID and the like for an event published in
+	// env holds headers, a given ID and the like for an event published in
 	// this process, and is nil when there is none of that; for an event off a
 	// transport it is the whole event.
 	env *transport.Envelope
@@ -116,17 +116,17 @@ func (d *Delivery) Time() time.Time {
 	return time.Time{}
 }
 
-// Metadata are the event's headers; nil when there are none. Don't change it.
-func (d *Delivery) Metadata() Metadata {
-	d.used("Delivery.Metadata")
+// Headers are the event's headers; nil when there are none. Don't change it.
+func (d *Delivery) Headers() Headers {
+	d.used("Delivery.Headers")
 	if d.head.env == nil {
 		return nil
 	}
-	return d.head.env.Header
+	return d.head.env.Headers
 }
 
 // Publisher is the incarnation of the bus that published the event; empty when
-// a stranger did.
+// a foreign client did.
 func (d *Delivery) Publisher() string {
 	d.used("Delivery.Publisher")
 	if d.head.seq != 0 {
@@ -243,6 +243,6 @@ func Value[T any](d *Delivery) (*T, bool) {
 func message[T any](d *Delivery, v T) Message[T] {
 	return Message[T]{
 		Topic: d.info.name, ID: d.ID(), Key: d.Key(), Time: d.Time(),
-		Attempt: d.attempt, Metadata: d.Metadata(), Value: v,
+		Attempt: d.attempt, Headers: d.Headers(), Value: v,
 	}
 }

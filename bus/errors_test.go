@@ -128,7 +128,7 @@ func TestInvalidSubscribeOptions(t *testing.T) {
 		{bus.Mailbox(-5, bus.Block), []string{"Mailbox", "-5"}},
 		{bus.Mailbox(1<<24+1, bus.Block), []string{"Mailbox"}},
 		{bus.Mailbox(1, bus.Policy(99)), []string{"Policy(99)"}},
-		{bus.MaxParked(0), []string{"MaxParked", "0"}},
+		{bus.MaxDeferred(0), []string{"MaxDeferred", "0"}},
 		{bus.PanicBudget(-1, time.Second), []string{"PanicBudget", "-1"}},
 		{bus.PanicBudget(1, 0), []string{"PanicBudget", "0s"}},
 		{bus.PanicBudget(1, -time.Second), []string{"PanicBudget", "-1s"}},
@@ -142,7 +142,7 @@ func TestInvalidSubscribeOptions(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	// The bounds themselves, and nil callbacks, are fine.
-	subscribe(t, topic, "s", ignore[int], bus.Lanes(1024), bus.Mailbox(1<<24, bus.Block), bus.MaxParked(1),
+	subscribe(t, topic, "s", ignore[int], bus.Lanes(1024), bus.Mailbox(1<<24, bus.Block), bus.MaxDeferred(1),
 		bus.PanicBudget(0, 1), bus.OnDeadLetter(nil), bus.OnGap(nil), bus.Use())
 }
 

@@ -62,7 +62,7 @@ func ExampleTopic_SubscribeMessage() {
 		Key:  func(f flight) string { return f.Origin },
 	})
 	departures.SubscribeMessage(ctx, "log", func(_ context.Context, m bus.Message[flight]) error {
-		fmt.Println(m.Topic, m.ID, m.Key, m.Attempt, m.Metadata["gate"], m.Value.Delay)
+		fmt.Println(m.Topic, m.ID, m.Key, m.Attempt, m.Headers["gate"], m.Value.Delay)
 		return nil
 	})
 	departures.Publish(ctx, flight{"JFK", 3}, bus.ID("JFK-1207"), bus.Header("gate", "B22"))
@@ -183,7 +183,7 @@ func ExampleStats() {
 	b.Shutdown(ctx)
 	fmt.Println(sub.Stats())
 	// Output:
-	// accepted 7 = handled 3 + discarded 3 + dead-lettered 1 + dropped 0 + abandoned 0 + pending 0 (queued 0, running 0, parked 0)
+	// accepted 7 = handled 3 + discarded 3 + dead-lettered 1 + dropped 0 + abandoned 0 + pending 0 (queued 0, running 0, deferred 0)
 }
 
 // With a mailbox that fails, the publisher is told instead of being held up.

@@ -27,7 +27,7 @@ func ExampleTopic_SubscribeBatch() {
 			return failed
 		}
 		return nil
-	}, bus.BatchSize(3), bus.Linger(time.Minute))
+	}, bus.BatchSize(3), bus.BatchLinger(time.Minute))
 	departures.PublishBatch(ctx, []flight{{"JFK", 3}, {"", 0}, {"SFO", 42}, {"JFK", 17}})
 	b.Shutdown(ctx) // does not linger
 	st := sub.Stats()

@@ -286,7 +286,7 @@ func TestGroupSuccessorWaits(t *testing.T) {
 		c.hire(t, "b")
 		publish(t, c.topic, event{"k", 3})
 		time.Sleep(time.Second + time.Second/2)
-		if st := stats(t, c.subs["b"]); st.Parked != 1 {
+		if st := stats(t, c.subs["b"]); st.Deferred != 1 {
 			t.Errorf("%v", st)
 		}
 		time.Sleep(2 * time.Second)
@@ -410,7 +410,7 @@ func TestGroupKeyComesBack(t *testing.T) {
 				time.Sleep(time.Second)
 				order.add(e)
 				return nil
-			}, bus.Group("g"), bus.MaxParked(1))
+			}, bus.Group("g"), bus.MaxDeferred(1))
 		}
 		members := []*bus.Subscription{hire("first")}
 		var want []event

@@ -135,7 +135,7 @@ func TestNeighboursOfFailures(t *testing.T) {
 		topic := newTopic(t, b, bus.TopicConfig[int]{Name: "n"})
 		panics := subscribe(t, topic, "panics", func(context.Context, int) error { panic("always") }, bus.PanicBudget(50, time.Hour))
 		fails := subscribe(t, topic, "fails", func(context.Context, int) error { return errBad })
-		exits := subscribe(t, topic, "retries", func(context.Context, int) error { return bus.RetryAfter(time.Millisecond, errAgain) }, bus.MaxParked(1))
+		exits := subscribe(t, topic, "retries", func(context.Context, int) error { return bus.RetryAfter(time.Millisecond, errAgain) }, bus.MaxDeferred(1))
 		var got list[int]
 		good := subscribe(t, topic, "good", func(_ context.Context, n int) error { got.add(n); return nil })
 		publish(t, topic, span(1, 200)...)
@@ -147,7 +147,7 @@ func TestNeighboursOfFailures(t *testing.T) {
 		if st := stats(t, fails); st.DeadLettered != 200 {
 			t.Errorf("%v", st)
 		}
-		if st := stats(t, exits); st.Parked+st.Running != 1 || st.Queued != 199 {
+		if st := stats(t, exits); st.Deferred+st.Running != 1 || st.Queued != 199 {
 			t.Errorf("%v", st)
 		}
 		if isDone(good) {

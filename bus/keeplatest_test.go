@@ -55,14 +55,14 @@ func TestKeepLatestBehindParked(t *testing.T) {
 				return bus.RetryAfter(time.Minute, errAgain)
 			}
 			return nil
-		}, bus.Mailbox(3, bus.KeepLatest), bus.MaxParked(3))
+		}, bus.Mailbox(3, bus.KeepLatest), bus.MaxDeferred(3))
 		for n := range 10 {
 			publish(t, topic, event{"a", n})
 			time.Sleep(time.Second)
 		}
 		publish(t, topic, event{"b", 1})
 		synctest.Wait()
-		if st := stats(t, s); st.Parked != 2 || st.Dropped != 8 {
+		if st := stats(t, s); st.Deferred != 2 || st.Dropped != 8 {
 			t.Errorf("%v", st)
 		}
 		time.Sleep(time.Hour)

@@ -366,7 +366,7 @@ func (r *record) agree(err error, subs ...*bus.Subscription) {
 	for _, sub := range subs {
 		one := sub.Stats()
 		st.Queued += one.Queued
-		st.Parked += one.Parked
+		st.Deferred += one.Deferred
 		st.Abandoned += one.Abandoned
 	}
 	if !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "everything") {
@@ -379,8 +379,8 @@ func (r *record) agree(err error, subs ...*bus.Subscription) {
 		r.problem("no numbers in %v", err)
 		return
 	}
-	if st.Queued+st.Parked > 0 || st.Abandoned < abandoned || st.Abandoned > abandoned+running {
-		r.problem("%v\nand the ledger has %d queued, %d parked, %d abandoned", err, st.Queued, st.Parked, st.Abandoned)
+	if st.Queued+st.Deferred > 0 || st.Abandoned < abandoned || st.Abandoned > abandoned+running {
+		r.problem("%v\nand the ledger has %d queued, %d parked, %d abandoned", err, st.Queued, st.Deferred, st.Abandoned)
 	}
 }
 

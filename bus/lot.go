@@ -49,7 +49,7 @@ var errNamed = errors.New("a BatchError names the event without an error")
 var errBehind = errors.New("an event of the same key, before it in the batch, failed")
 
 // behind is the verdict on such an event.
-func behind() error { return &Verdict{Action: ActSnooze, Err: errBehind} }
+func behind() error { return &Verdict{Action: ActionSnooze, Err: errBehind} }
 
 // full tells whether a whole batch waits, or all that can. For any goroutine.
 func (b *lot[T]) full() bool {

@@ -36,7 +36,7 @@ func (b *lot[T]) settle() {
 		}
 		b.judge(it)
 		again = again || it.judged.again()
-		if it.judged.act == ActDeadLetter && !it.judged.abandon && !it.kept && !again {
+		if it.judged.act == ActionDeadLetter && !it.judged.abandon && !it.kept && !again {
 			b.keep(it)
 		}
 	}
@@ -71,7 +71,7 @@ func (b *lot[T]) judge(it *lotItem[T]) {
 	if j.again() {
 		b.findKey(it)
 	}
-	j.abandon = b.lane.sub.ctl.Load()&ctlClosing != 0 && j.act != ActDiscard
+	j.abandon = b.lane.sub.ctl.Load()&ctlClosing != 0 && j.act != ActionDiscard
 	it.judged = &j
 }
 
@@ -92,7 +92,7 @@ func (b *lot[T]) keepOrder() {
 		case it.judged == nil:
 		case it.judged.again():
 			again[it.key] = true
-		case it.judged.act == ActDeadLetter && !it.judged.abandon && !it.kept:
+		case it.judged.act == ActionDeadLetter && !it.judged.abandon && !it.kept:
 			b.keep(it)
 		}
 	}

@@ -6,7 +6,7 @@ import (
 )
 
 // Message is an event as received, with what is known about it. It is a value:
-// safe to keep after the handler returned. Metadata and whatever Value points
+// safe to keep after the handler returned. Headers and whatever Value points
 // to are shared with other subscriptions and must not be changed.
 type Message[T any] struct {
 	Topic string
@@ -17,18 +17,18 @@ type Message[T any] struct {
 	// in-process, unless TopicConfig.Stamp is set.
 	Time time.Time
 	// Attempt is 1 for the first time the handler sees the event.
-	Attempt  int
-	Metadata Metadata
-	Value    T
+	Attempt int
+	Headers Headers
+	Value   T
 }
 
-// Metadata are the headers an event was published with. nil when there are
+// Headers are the headers that an event was published with. nil when there are
 // none; reading from nil is fine. Immutable once published.
-type Metadata map[string]string
+type Headers map[string]string
 
 // MessageID identifies an event. It is comparable, costs nothing to carry, and
 // is formatted only by String. The zero MessageID belongs to events that a
-// stranger published without one.
+// foreign client published without one.
 //
 // Two events of foreign publishers are the same, as CloudEvents has it, if they
 // have the same ID and the same source: MessageIDs compare both. Events of buses

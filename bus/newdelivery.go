@@ -44,7 +44,7 @@ func NewDelivery[T any](cfg TopicConfig[T], event T, opts ...DeliveryOption) *De
 	}
 	c := &cell[T]{head: head{seq: 1}, v: event}
 	if o.id != "" || o.header != nil {
-		c.env = &transport.Envelope{ID: o.id, Header: o.header}
+		c.env = &transport.Envelope{ID: o.id, Headers: o.header}
 	}
 	return newDelivery(cfg, c, o)
 }

@@ -132,10 +132,10 @@ func Mailbox(capacity int, policy Policy) Option {
 	return option(func(o *subscribeOptions) { o.capacity, o.policy = capacity, policy })
 }
 
-// MaxParked bounds the events of each lane that wait for another attempt, or
+// MaxDeferred bounds the events of each lane that wait for another attempt, or
 // behind one of their key that does. Default 1024. At the bound the lane takes
 // no new events until one is settled.
-func MaxParked(n int) Option {
+func MaxDeferred(n int) Option {
 	return option(func(o *subscribeOptions) { o.maxParked = n })
 }
 
@@ -181,16 +181,16 @@ func IdleTimeout(d time.Duration) ActorOption {
 	return actorOption(func(o *subscribeOptions) { o.idleTimeout = d })
 }
 
-// MaxActive bounds the actors of the subscription: where one more is needed, the
+// MaxActors bounds the actors of the subscription: where one more is needed, the
 // one of its lane that was idle for longest is passivated. The bound is divided
 // among the lanes. Default 1,048,576.
-func MaxActive(n int) ActorOption {
+func MaxActors(n int) ActorOption {
 	return actorOption(func(o *subscribeOptions) { o.maxActive = n })
 }
 
 // BatchSize bounds the events of a batch: 1 to 10,000. They wait in the mailbox and
-// may all have to be parked, so it must not be more than Mailbox and MaxParked
-// allow. Default 100, or what those allow. While events are parked a batch is no
+// may all have to be deferred, so it must not be more than Mailbox and MaxDeferred
+// allow. Default 100, or what those allow. While events are deferred a batch is no
 // larger than the room left beside them.
 func BatchSize(n int) BatchOption {
 	return batchOption(func(o *subscribeOptions) {
@@ -200,14 +200,14 @@ func BatchSize(n int) BatchOption {
 	})
 }
 
-// Linger has a batch that is not full wait for more events, until d has passed
+// BatchLinger has a batch that is not full wait for more events, until d has passed
 // since its first was found waiting: when it came, or, if it came while another
 // batch was handled, when that was done or at most that much earlier. Default 0:
 // whatever waits is taken at once. That keeps the latency of single events low and
 // still makes batches large under load, since events gather while one is handled;
 // a linger pays where a call is dear and events are few. Drain and Shutdown don't
 // linger.
-func Linger(d time.Duration) BatchOption {
+func BatchLinger(d time.Duration) BatchOption {
 	return batchOption(func(o *subscribeOptions) { o.linger = d })
 }
 
@@ -249,13 +249,13 @@ func (o *subscribeOptions) validate() error {
 	if err := within("Mailbox capacity", o.capacity, 1, maxCapacity); err != nil {
 		return err
 	}
-	if err := within("MaxParked", o.maxParked, 1, maxCapacity); err != nil {
+	if err := within("MaxDeferred", o.maxParked, 1, maxCapacity); err != nil {
 		return err
 	}
 	if err := within("PanicBudget", o.panics, 0, maxCapacity); err != nil {
 		return err
 	}
-	if err := within("MaxActive", o.maxActive, 1, math.MaxInt32); err != nil {
+	if err := within("MaxActors", o.maxActive, 1, math.MaxInt32); err != nil {
 		return err
 	}
 	if o.idleTimeout < 0 {
@@ -289,13 +289,13 @@ func (o *subscribeOptions) validateBatch() error {
 	case o.batchSize != 0 && (o.batchSize < 1 || o.batchSize > maxBatchSize):
 		return fmt.Errorf("%w: BatchSize is %d, allowed are 1 to %d", ErrInvalidConfig, max(0, o.batchSize), maxBatchSize)
 	case o.batchSize > room:
-		return fmt.Errorf("%w: BatchSize is %d, but the mailbox holds %d and MaxParked is %d: both must hold a batch",
+		return fmt.Errorf("%w: BatchSize is %d, but the mailbox holds %d and MaxDeferred is %d: both must hold a batch",
 			ErrInvalidConfig, o.batchSize, o.capacity, o.maxParked)
 	case o.batchSize == 0:
 		o.batchSize = min(defaultBatchSize, room)
 	}
 	if o.linger < 0 {
-		return fmt.Errorf("%w: Linger is %v, it must not be negative", ErrInvalidConfig, o.linger)
+		return fmt.Errorf("%w: BatchLinger is %v, it must not be negative", ErrInvalidConfig, o.linger)
 	}
 	return nil
 }
@@ -305,7 +305,7 @@ type PublishOption interface{ applyPublish(*publishOptions) }
 
 type publishOptions struct {
 	id      string
-	header  Metadata
+	header  Headers
 	receipt *Receipt
 }
 
@@ -320,11 +320,11 @@ func ID(id string) EventOption {
 	return publishOption(func(o *publishOptions) { o.id = id })
 }
 
-// Header adds an entry to the event's metadata. A repeated name replaces.
+// Header adds an entry to the event's headers. A repeated name replaces.
 func Header(name, value string) EventOption {
 	return publishOption(func(o *publishOptions) {
 		if o.header == nil {
-			o.header = make(Metadata)
+			o.header = make(Headers)
 		}
 		o.header[name] = value
 	})

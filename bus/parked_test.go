@@ -31,7 +31,7 @@ func TestPauseWhileParked(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		at.require(t, "starts while paused", 0)
-		if st := stats(t, s); st.Parked != 2 {
+		if st := stats(t, s); st.Deferred != 2 {
 			t.Errorf("%v", st)
 		}
 		s.Resume()

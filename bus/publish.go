@@ -77,13 +77,13 @@ func (t *Topic[T]) batchError(total int, failed []IndexedError) error {
 	return &BatchError{Topic: t.info.name, Total: total, Failed: failed}
 }
 
-// localEnvelope holds the metadata of an event that stays in the process; nil where there is none.
+// localEnvelope holds the headers of an event that stays in the process; nil where there is none.
 func localEnvelope(opts []PublishOption) (*transport.Envelope, *Receipt, error) {
 	o, err := newPublishOptions(opts)
 	if o.id == "" && o.header == nil {
 		return nil, o.receipt, err
 	}
-	return &transport.Envelope{ID: o.id, Header: o.header}, o.receipt, err
+	return &transport.Envelope{ID: o.id, Headers: o.header}, o.receipt, err
 }
 
 // send publishes one event through the transport.
@@ -184,7 +184,7 @@ func (t *Topic[T]) encode(event *T, o *publishOptions) (*transport.Envelope, err
 	seq := t.sent.Add(1)
 	env := &transport.Envelope{
 		Topic: t.info.name, Partitions: t.info.partitions, Publisher: t.bus.id, ID: o.id, Time: time.Now(),
-		Header: o.header, ContentType: t.info.codec.ContentType(), TypeName: t.info.typeName, Payload: payload,
+		Headers: o.header, ContentType: t.info.codec.ContentType(), TypeName: t.info.typeName, Payload: payload,
 	}
 	if env.ID == "" {
 		env.ID = MessageID{scope: t.info.idScope, seq: seq}.String()

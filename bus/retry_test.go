@@ -151,7 +151,7 @@ func TestOrderWithinKeyWhileParked(t *testing.T) {
 		publish(t, topic, event{"a", 1}, event{"a", 2}, event{"b", 3}, event{"a", 4}, event{"", 5}, event{"c", 6})
 		synctest.Wait()
 		done.require(t, "while a is parked", "b3", "5", "c6")
-		if st := stats(t, s); st.Parked != 3 || st.Handled != 3 || st.Queued+st.Running != 0 {
+		if st := stats(t, s); st.Deferred != 3 || st.Handled != 3 || st.Queued+st.Running != 0 {
 			t.Errorf("%v", st)
 		}
 		publish(t, topic, event{"b", 7}, event{"a", 8})
@@ -242,7 +242,7 @@ func TestEqualDelaysKeepOrder(t *testing.T) {
 	})
 }
 
-// At MaxParked the lane takes nothing new, however free the keys, and nothing is
+// At MaxDeferred the lane takes nothing new, however free the keys, and nothing is
 // lost.
 func TestMaxParkedStopsTheIntake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -256,13 +256,13 @@ func TestMaxParkedStopsTheIntake(t *testing.T) {
 			}
 			done.add(e.String())
 			return nil
-		}, bus.MaxParked(3), bus.Mailbox(4, bus.Block))
+		}, bus.MaxDeferred(3), bus.Mailbox(4, bus.Block))
 		publish(t, topic, event{"bad", 1}, event{"good", 2}, event{"bad", 3}, event{"bad", 4})
 		synctest.Wait()
 		done.require(t, "below the bound", "good2")
 		publish(t, topic, event{"good", 5}, event{"bad", 6}, event{"good", 7}, event{"bad", 8})
 		synctest.Wait()
-		if st := stats(t, s); st.Parked != 3 || st.Queued != 4 || st.Handled != 1 {
+		if st := stats(t, s); st.Deferred != 3 || st.Queued != 4 || st.Handled != 1 {
 			t.Errorf("at the bound: %v", st)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)

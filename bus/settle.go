@@ -9,7 +9,7 @@ import (
 // judgment is what a failed attempt leads to.
 type judgment struct {
 	act      Action
-	after    time.Duration // of ActRetry and ActSnooze
+	after    time.Duration // of ActionRetry and ActionSnooze
 	key      string        // to park it by; "" if it has none
 	actor    string        // whose actor panicked, by key
 	err      error         // the verdict's
@@ -28,12 +28,12 @@ const minDelay = time.Millisecond
 // is a dead letter. What is kept of err is safe to be asked: its methods are user code.
 func judge(err error) (j judgment) {
 	err = errguard.Safe(err)
-	j = judgment{act: ActDeadLetter, err: err, cause: err}
+	j = judgment{act: ActionDeadLetter, err: err, cause: err}
 	if pe, ok := errguard.As[*PanicError](err); ok {
 		j.stack, j.panicked, j.thrown = pe.Stack, true, pe
 	}
 	j.panicked = j.panicked || errguard.Is(err, ErrGoexit)
-	if v, ok := VerdictOf(err); ok && v.Action >= ActRetry && v.Action <= ActDiscard {
+	if v, ok := VerdictOf(err); ok && v.Action >= ActionRetry && v.Action <= ActionDiscard {
 		j.act, j.after, j.err = v.Action, max(minDelay, v.After), errguard.Safe(v.Err)
 	}
 	return j
@@ -41,7 +41,7 @@ func judge(err error) (j judgment) {
 
 // again tells whether the delivery gets another attempt.
 func (j *judgment) again() bool {
-	return !j.abandon && (j.act == ActRetry || j.act == ActSnooze)
+	return !j.abandon && (j.act == ActionRetry || j.act == ActionSnooze)
 }
 
 // settle ends a failed attempt at the current delivery.
@@ -58,7 +58,7 @@ func (l *lane[T]) settle(err error) {
 		l.beginSettling()
 		j = l.judge(err, g != nil)
 		l.judged = j
-		if j.act == ActDeadLetter && !j.abandon {
+		if j.act == ActionDeadLetter && !j.abandon {
 			s.keepDeadLetter(l.ctx, deadLetter(c, l.d, j))
 		}
 	}
@@ -85,10 +85,10 @@ func (l *lane[T]) judge(err error, parked bool) *judgment {
 	if j.again() && !parked {
 		var keyErr *PanicError
 		if j.key, keyErr = l.key(); keyErr != nil {
-			j = judgment{act: ActDeadLetter, err: keyErr, cause: keyErr, stack: keyErr.Stack, panicked: true}
+			j = judgment{act: ActionDeadLetter, err: keyErr, cause: keyErr, stack: keyErr.Stack, panicked: true}
 		}
 	}
-	j.abandon = l.sub.ctl.Load()&ctlClosing != 0 && j.act != ActDiscard
+	j.abandon = l.sub.ctl.Load()&ctlClosing != 0 && j.act != ActionDiscard
 	return &j
 }
 
@@ -146,7 +146,7 @@ func (l *lane[T]) tally(j *judgment, attempt *int) (again bool) {
 		l.mu.handled++
 		return false
 	}
-	if j.act != ActSnooze {
+	if j.act != ActionSnooze {
 		l.mu.failed++
 	}
 	if j.panicked {
@@ -155,12 +155,12 @@ func (l *lane[T]) tally(j *judgment, attempt *int) (again bool) {
 	switch {
 	case j.abandon:
 		l.mu.abandoned++
-	case j.act == ActRetry:
+	case j.act == ActionRetry:
 		l.mu.retried++
 		*attempt++
-	case j.act == ActSnooze:
+	case j.act == ActionSnooze:
 		l.mu.snoozed++
-	case j.act == ActDiscard:
+	case j.act == ActionDiscard:
 		l.mu.discarded++
 	default:
 		l.mu.dead++

@@ -201,7 +201,7 @@ func TestSlowBatch(t *testing.T) {
 		s, err := topic.SubscribeBatch(context.Background(), "s", func(context.Context, []bus.Message[event]) error {
 			nap(time.Minute)
 			return nil
-		}, bus.BatchSize(3), bus.Linger(time.Second), bus.Lanes(1))
+		}, bus.BatchSize(3), bus.BatchLinger(time.Second), bus.Lanes(1))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,7 +7,7 @@ import "fmt"
 //
 //	Accepted = Handled + Discarded + DeadLettered + Dropped + Abandoned + Pending()
 //
-// where Pending is Queued + Running + Parked, each counted where the events are.
+// where Pending is Queued + Running + Deferred, each counted where the events are.
 type Stats struct {
 	// Accepted events entered the subscription. What the policy Fail refused
 	// did not.
@@ -26,8 +26,8 @@ type Stats struct {
 	Queued uint64
 	// Running events are being handled.
 	Running uint64
-	// Parked events wait for another attempt, or behind one of their key.
-	Parked uint64
+	// Deferred events wait for another attempt, or behind one of their key.
+	Deferred uint64
 
 	// Lost and Uncertain events are those of all gaps, see [Subscription.Gaps]. They
 	// stand beside the ledger: nobody accepted them, but for those that a full inbox
@@ -64,7 +64,7 @@ type Stats struct {
 }
 
 // Pending is how many accepted events are not settled.
-func (s Stats) Pending() uint64 { return s.Queued + s.Running + s.Parked }
+func (s Stats) Pending() uint64 { return s.Queued + s.Running + s.Deferred }
 
 // Balanced tells whether the ledger adds up. It is false only if this package
 // has a defect.
@@ -74,8 +74,8 @@ func (s Stats) Balanced() bool {
 
 // String is the ledger in one line.
 func (s Stats) String() string {
-	return fmt.Sprintf("accepted %d = handled %d + discarded %d + dead-lettered %d + dropped %d + abandoned %d + pending %d (queued %d, running %d, parked %d)",
-		s.Accepted, s.Handled, s.Discarded, s.DeadLettered, s.Dropped, s.Abandoned, s.Pending(), s.Queued, s.Running, s.Parked)
+	return fmt.Sprintf("accepted %d = handled %d + discarded %d + dead-lettered %d + dropped %d + abandoned %d + pending %d (queued %d, running %d, deferred %d)",
+		s.Accepted, s.Handled, s.Discarded, s.DeadLettered, s.Dropped, s.Abandoned, s.Pending(), s.Queued, s.Running, s.Deferred)
 }
 
 // stats stops the producers, by the intake's lock, and each lane's own changes,
@@ -138,7 +138,7 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 	if parked := uint64(l.mu.parking.n); l.mu.cut {
 		sum.Abandoned += parked
 	} else {
-		sum.Parked += parked
+		sum.Deferred += parked
 	}
 	sum.Accepted += l.accepted
 	sum.Dropped += l.dropped

@@ -10,7 +10,7 @@ import (
 type batchHandler[T any] func(ctx context.Context, batch []Message[T]) error
 
 // SubscribeBatch is Subscribe for a handler that takes many events at once: as many
-// as are ready, up to [BatchSize], or as come within [Linger]. The slice belongs to
+// as are ready, up to [BatchSize], or as come within [BatchLinger]. The slice belongs to
 // h until it returns; the messages in it may be kept. Batches of one lane are
 // handled one after another, and in each the events have the order in which
 // single ones would be handled.

@@ -77,7 +77,7 @@ func TestLinger(t *testing.T) {
 			got.add(eventsOf(batch))
 			at.add(time.Since(began))
 			return nil
-		}, bus.BatchSize(3), bus.Linger(time.Second))
+		}, bus.BatchSize(3), bus.BatchLinger(time.Second))
 		publish(t, topic, 1)
 		time.Sleep(600 * time.Millisecond)
 		publish(t, topic, 2)
@@ -101,7 +101,7 @@ func TestLingerEndsWithFullMailbox(t *testing.T) {
 		b := newBus(t, bus.Config{})
 		topic := newTopic(t, b, bus.TopicConfig[int]{Name: "n"})
 		var got list[[]int]
-		subscribeBatch(t, topic, "s", collect(&got), bus.Mailbox(3, bus.Block), bus.Linger(time.Hour))
+		subscribeBatch(t, topic, "s", collect(&got), bus.Mailbox(3, bus.Block), bus.BatchLinger(time.Hour))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := topic.PublishBatch(ctx, ints(1, 7)); err != nil {
@@ -120,7 +120,7 @@ func TestLingerEndsWithSubscription(t *testing.T) {
 				b := newBus(t, bus.Config{})
 				topic := newTopic(t, b, bus.TopicConfig[int]{Name: "n"})
 				var got list[[]int]
-				s := subscribeBatch(t, topic, "s", collect(&got), bus.Linger(time.Hour))
+				s := subscribeBatch(t, topic, "s", collect(&got), bus.BatchLinger(time.Hour))
 				publish(t, topic, 1, 2)
 				synctest.Wait()
 				began := time.Now()
@@ -159,7 +159,7 @@ func TestPauseWhileLingering(t *testing.T) {
 		b := newBus(t, bus.Config{})
 		topic := newTopic(t, b, bus.TopicConfig[int]{Name: "n"})
 		var got list[[]int]
-		s := subscribeBatch(t, topic, "s", collect(&got), bus.BatchSize(3), bus.Linger(time.Second))
+		s := subscribeBatch(t, topic, "s", collect(&got), bus.BatchSize(3), bus.BatchLinger(time.Second))
 		publish(t, topic, 1)
 		synctest.Wait()
 		s.Pause()
@@ -261,17 +261,17 @@ func TestBatchRepublished(t *testing.T) {
 	})
 }
 
-// MaxParked bounds what a failing batch leaves behind.
+// MaxDeferred bounds what a failing batch leaves behind.
 func TestBatchKeepsToMaxParked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBus(t, bus.Config{})
 		topic := newTopic(t, b, bus.TopicConfig[int]{Name: "n"})
 		s := subscribeBatch(t, topic, "s", func(context.Context, []bus.Message[int]) error {
 			return bus.RetryAfter(time.Minute, errAgain)
-		}, bus.BatchSize(4), bus.MaxParked(6))
+		}, bus.BatchSize(4), bus.MaxDeferred(6))
 		publish(t, topic, ints(1, 20)...)
 		synctest.Wait()
-		if st := stats(t, s); st.Parked != 6 || st.Queued != 14 {
+		if st := stats(t, s); st.Deferred != 6 || st.Queued != 14 {
 			t.Errorf("%v", st)
 		}
 	})
@@ -312,8 +312,8 @@ func TestBatchOptionsAreChecked(t *testing.T) {
 	topic := newTopic(t, b, bus.TopicConfig[int]{Name: "n"})
 	none := func(context.Context, []bus.Message[int]) error { return nil }
 	for _, opts := range [][]bus.BatchOption{
-		{bus.BatchSize(0)}, {bus.BatchSize(-1)}, {bus.BatchSize(10_001), bus.Mailbox(1<<20, bus.Block), bus.MaxParked(1 << 20)},
-		{bus.BatchSize(10), bus.Mailbox(9, bus.Block)}, {bus.BatchSize(10), bus.MaxParked(9)}, {bus.Linger(-1)}, {nil},
+		{bus.BatchSize(0)}, {bus.BatchSize(-1)}, {bus.BatchSize(10_001), bus.Mailbox(1<<20, bus.Block), bus.MaxDeferred(1 << 20)},
+		{bus.BatchSize(10), bus.Mailbox(9, bus.Block)}, {bus.BatchSize(10), bus.MaxDeferred(9)}, {bus.BatchLinger(-1)}, {nil},
 	} {
 		_, err := topic.SubscribeBatch(t.Context(), "s", none, opts...)
 		requireError(t, err, bus.ErrInvalidConfig)

@@ -11,17 +11,17 @@ import (
 type Action uint8
 
 const (
-	// ActRetry runs the delivery again after a delay and counts the attempt.
-	ActRetry Action = iota + 1
-	// ActSnooze runs it again after a delay without counting the attempt.
-	ActSnooze
-	// ActDeadLetter gives it up and keeps it as a dead letter.
-	ActDeadLetter
-	// ActDiscard gives it up and only counts it.
-	ActDiscard
+	// ActionRetry runs the delivery again after a delay and counts the attempt.
+	ActionRetry Action = iota + 1
+	// ActionSnooze runs it again after a delay without counting the attempt.
+	ActionSnooze
+	// ActionDeadLetter gives it up and keeps it as a dead letter.
+	ActionDeadLetter
+	// ActionDiscard gives it up and only counts it.
+	ActionDiscard
 )
 
-var actionNames = [...]string{ActRetry: "retry", ActSnooze: "snooze", ActDeadLetter: "dead letter", ActDiscard: "discard"}
+var actionNames = [...]string{ActionRetry: "retry", ActionSnooze: "snooze", ActionDeadLetter: "dead letter", ActionDiscard: "discard"}
 
 func (a Action) String() string {
 	if a > 0 && int(a) < len(actionNames) {
@@ -36,19 +36,19 @@ func (a Action) String() string {
 // delivery is a dead letter.
 type Verdict struct {
 	Action Action
-	// After is the delay of ActRetry and ActSnooze. Below 1 ms, 0 and negative
+	// After is the delay of ActionRetry and ActionSnooze. Below 1 ms, 0 and negative
 	// included, it counts as 1 ms.
 	After time.Duration
-	// Err is the cause; nil with ActSnooze, and where none was given.
+	// Err is the cause; nil with ActionSnooze, and where none was given.
 	Err error
 }
 
 func (v *Verdict) Error() string {
 	text := v.Action.String()
 	switch v.Action {
-	case ActRetry:
+	case ActionRetry:
 		text += fmt.Sprintf(" after %v", v.After)
-	case ActSnooze:
+	case ActionSnooze:
 		text += fmt.Sprintf(" for %v", v.After)
 	default: // the others have no delay
 	}
@@ -63,20 +63,20 @@ func (v *Verdict) Unwrap() error { return v.Err }
 // RetryAfter fails the attempt because of err and has the delivery run again
 // after d, which is 1 ms at least. Meanwhile later events of the same key wait; others go on.
 func RetryAfter(d time.Duration, err error) error {
-	return &Verdict{Action: ActRetry, After: d, Err: err}
+	return &Verdict{Action: ActionRetry, After: d, Err: err}
 }
 
 // Snooze has the delivery run again after d, which is 1 ms at least, and counts no
 // attempt: it is for a handler that can't work now, not for one that failed. It may go
 // on for ever, so choose d with a view to what an attempt costs.
-func Snooze(d time.Duration) error { return &Verdict{Action: ActSnooze, After: d} }
+func Snooze(d time.Duration) error { return &Verdict{Action: ActionSnooze, After: d} }
 
 // DeadLetter gives the delivery up because of err, whatever Retry would do.
-func DeadLetter(err error) error { return &Verdict{Action: ActDeadLetter, Err: err} }
+func DeadLetter(err error) error { return &Verdict{Action: ActionDeadLetter, Err: err} }
 
 // Discard gives the delivery up because of err without keeping it: it counts as
 // discarded.
-func Discard(err error) error { return &Verdict{Action: ActDiscard, Err: err} }
+func Discard(err error) error { return &Verdict{Action: ActionDiscard, Err: err} }
 
 // VerdictOf finds the verdict in err's chain, but for one that was given to panic.
 // Middleware uses it to leave alone what was already decided further in. Whatever the

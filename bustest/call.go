@@ -57,7 +57,7 @@ func Within(d time.Duration) CallOption { return func(c *call) { c.patience = d 
 
 // Outcome is what became of an event.
 type Outcome struct {
-	// Action is 0 where the event was acknowledged, ActDeadLetter or ActDiscard
+	// Action is 0 where the event was acknowledged, ActionDeadLetter or ActionDiscard
 	// where it was given up.
 	Action bus.Action
 	// Err is why it was given up; nil if it was acknowledged.
@@ -157,12 +157,12 @@ func Call[T any](t testing.TB, h func(ctx context.Context, event T) error, event
 func (o *Outcome) judge(sub *bus.Subscription) {
 	switch {
 	case o.Stats.DeadLettered > 0:
-		o.Action = bus.ActDeadLetter
+		o.Action = bus.ActionDeadLetter
 		for _, l := range sub.DeadLetters() {
 			o.Letter, o.Err = &l, l.Err
 		}
 	case o.Stats.Discarded > 0:
-		o.Action = bus.ActDiscard
+		o.Action = bus.ActionDiscard
 		if n := len(o.Attempts); n > 0 {
 			o.Err = o.Attempts[n-1].Err
 			if v, ok := bus.VerdictOf(o.Err); ok {

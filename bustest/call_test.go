@@ -30,7 +30,7 @@ func TestCall(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := bustest.Call(t, tc.h, order{ID: "a"})
 			requireText(t, o.String(), tc.want)
-			if o.Handled() != (name == "handled") || (o.Letter != nil) != (o.Action == bus.ActDeadLetter) {
+			if o.Handled() != (name == "handled") || (o.Letter != nil) != (o.Action == bus.ActionDeadLetter) {
 				t.Errorf("%+v", o)
 			}
 			if o.Stats.Accepted != 1 || o.Stats.Pending() != 0 {
@@ -59,12 +59,12 @@ func TestCallRunsTheRealChain(t *testing.T) {
 			bustest.Use(middleware.Retry(middleware.RetryConfig{MaxAttempts: 3, InitialDelay: time.Hour / 8, Jitter: -1})),
 			bustest.Subscribed(bus.Use(middleware.Timeout(time.Minute)), bus.Use(func(next bus.Handler) bus.Handler {
 				return func(ctx context.Context, d *bus.Delivery) error {
-					seen = append(seen, d.ID().String()+" "+d.Key()+" "+d.Metadata()["tenant"])
+					seen = append(seen, d.ID().String()+" "+d.Key()+" "+d.Headers()["tenant"])
 					return next(ctx, d)
 				}
 			})),
 		)
-		if o.Action != bus.ActDeadLetter || len(o.Attempts) != 3 || o.Letter.Attempts != 3 {
+		if o.Action != bus.ActionDeadLetter || len(o.Attempts) != 3 || o.Letter.Attempts != 3 {
 			t.Fatal(o)
 		}
 		for i, a := range o.Attempts {
@@ -72,7 +72,7 @@ func TestCallRunsTheRealChain(t *testing.T) {
 				t.Errorf("%+v", a)
 			}
 		}
-		if v, ok := o.Attempts[0].Verdict(); !ok || v.Action != bus.ActRetry || v.After != time.Hour/8 {
+		if v, ok := o.Attempts[0].Verdict(); !ok || v.Action != bus.ActionRetry || v.After != time.Hour/8 {
 			t.Errorf("%v", o.Attempts[0].Err)
 		}
 		if d := o.Attempts[1].Began.Sub(began); d != time.Hour/8+time.Second {
@@ -112,7 +112,7 @@ func TestCallGivesUp(t *testing.T) {
 		requireContains(t, failure(t, func(t testing.TB) {
 			// No attempt is due at the very moment at which Call gives up.
 			bustest.Call(t, func(context.Context, order) error { return bus.Snooze(7 * time.Second) }, order{}, bustest.Within(time.Minute))
-		}), "not idle after 1m0s", "call/handler: accepted 1 ", "parked 1")
+		}), "not idle after 1m0s", "call/handler: accepted 1 ", "deferred 1")
 	})
 }
 
@@ -135,7 +135,7 @@ func TestCallRefuses(t *testing.T) {
 
 func TestDelivery(t *testing.T) {
 	d := bustest.Delivery(t, orders, order{ID: "a", Cents: 3}, bus.ID("o-1"), bus.Header("tenant", "x"), bus.Attempt(2), bus.To("billing"))
-	if !d.Encoded() || d.ID().String() != "o-1" || d.Key() != "a" || d.Metadata()["tenant"] != "x" || d.Attempt() != 2 ||
+	if !d.Encoded() || d.ID().String() != "o-1" || d.Key() != "a" || d.Headers()["tenant"] != "x" || d.Attempt() != 2 ||
 		d.Subscription() != "billing" || d.Topic() != "orders" || d.Time().IsZero() || d.Publisher() == "" ||
 		d.ContentType() != codec.JSON.ContentType() {
 		t.Errorf("%+v", d)

@@ -86,7 +86,7 @@ func letters[T any](b *Bus, topic bus.TopicConfig[T], subscription string) []Let
 			if err != nil { // then it is what the event was given up for, or no matter
 				m = bus.Message[T]{
 					Topic: topic.Name, ID: l.Delivery.ID(), Key: l.Delivery.Key(), Time: l.Delivery.Time(),
-					Attempt: l.Attempts, Metadata: l.Delivery.Metadata(),
+					Attempt: l.Attempts, Headers: l.Delivery.Headers(),
 				}
 			}
 			typed.Message = m

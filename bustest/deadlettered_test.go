@@ -76,7 +76,7 @@ the nearest is 0 (- looked for, + found):
       Cents: 0
 causes:
   0: attempt 1 of billing: nothing to pay
-ledger of orders/billing: accepted 1 = handled 0 + discarded 0 + dead-lettered 1 + dropped 0 + abandoned 0 + pending 0 (queued 0, running 0, parked 0)`
+ledger of orders/billing: accepted 1 = handled 0 + discarded 0 + dead-lettered 1 + dropped 0 + abandoned 0 + pending 0 (queued 0, running 0, deferred 0)`
 	give := func(t testing.TB) *bustest.Bus {
 		b := bustest.New(t, bustest.AllowDeadLetters(), bustest.Patience(time.Minute))
 		billing(t, b)

@@ -27,6 +27,6 @@ func Delivery[T any](t testing.TB, topic bus.TopicConfig[T], event T, opts ...bu
 	typed := bus.NewDelivery(topic, event, opts...) // knows what the options say
 	return bus.NewEncodedDelivery(topic, &transport.Envelope{
 		Topic: topic.Name, Partitions: topic.Partitions, Publisher: typed.Publisher(), ID: typed.ID().String(), Seq: 1,
-		Key: typed.Key(), Time: time.Now(), Header: typed.Metadata(), ContentType: c.ContentType(), Payload: payload,
+		Key: typed.Key(), Time: time.Now(), Headers: typed.Headers(), ContentType: c.ContentType(), Payload: payload,
 	}, opts...)
 }

@@ -79,7 +79,7 @@ func (b *Bus) Inject(env *transport.Envelope) {
 	}
 }
 
-// Poison publishes bytes as a stranger would who knows nothing of the topic: no
+// Poison publishes bytes as a foreign client would that knows nothing of the topic: no
 // publisher, no ID, no key. What the topic's codec can't decode becomes a dead
 // letter with these bytes at each subscription.
 func (b *Bus) Poison(topic string, payload []byte) {

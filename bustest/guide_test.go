@@ -56,7 +56,7 @@ func TestASlowBankIsGivenUp(t *testing.T) {
 				return context.Cause(ctx)
 			}
 		}, Order{ID: "o-1"}, bustest.Use(middleware.Timeout(30*time.Second)))
-		if o.Action != bus.ActDeadLetter || !errors.Is(o.Err, context.DeadlineExceeded) || o.Attempts[0].Took != 30*time.Second {
+		if o.Action != bus.ActionDeadLetter || !errors.Is(o.Err, context.DeadlineExceeded) || o.Attempts[0].Took != 30*time.Second {
 			t.Error(o)
 		}
 	})

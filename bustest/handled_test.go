@@ -53,7 +53,7 @@ the nearest is 0 (- looked for, + found):
       ID: "a"
     - Cents: 1
     + Cents: 100
-ledger of orders/billing: accepted 1 = handled 1 + discarded 0 + dead-lettered 0 + dropped 0 + abandoned 0 + pending 0 (queued 0, running 0, parked 0)`)
+ledger of orders/billing: accepted 1 = handled 1 + discarded 0 + dead-lettered 0 + dropped 0 + abandoned 0 + pending 0 (queued 0, running 0, deferred 0)`)
 	got = failure(t, func(t testing.TB) {
 		b := bustest.New(t)
 		billing(t, b)
@@ -73,7 +73,7 @@ func TestWaitHandledGivesUp(t *testing.T) {
 			bustest.WaitHandled(t, billing(t, b), 1)
 		})
 		requireText(t, got, "bustest: orders/billing has not handled 1 events after 1m0s: "+
-			"accepted 0 = handled 0 + discarded 0 + dead-lettered 0 + dropped 0 + abandoned 0 + pending 0 (queued 0, running 0, parked 0)")
+			"accepted 0 = handled 0 + discarded 0 + dead-lettered 0 + dropped 0 + abandoned 0 + pending 0 (queued 0, running 0, deferred 0)")
 		if d := time.Since(start); d != time.Minute {
 			t.Errorf("after %v", d)
 		}
@@ -170,7 +170,7 @@ func TestWaitIdleSaysWhatIsPending(t *testing.T) {
 		})
 		requireText(t, got, `
 bustest: not idle after 1m0s:
-  orders/billing: accepted 1 = handled 0 + discarded 0 + dead-lettered 0 + dropped 0 + abandoned 0 + pending 1 (queued 1, running 0, parked 0)
+  orders/billing: accepted 1 = handled 0 + discarded 0 + dead-lettered 0 + dropped 0 + abandoned 0 + pending 1 (queued 1, running 0, deferred 0)
   Delay holds 1 events, the first for 59m0s
   Reorder holds 2 events until 1 more come`)
 		got = failure(t, func(t testing.TB) {

@@ -61,10 +61,10 @@ func ID[T any](id string) Match[T] {
 	return textMatch("id", id, func(m bus.Message[T]) (string, bool) { return m.ID.String(), true })
 }
 
-// Header matches events with that entry of their metadata.
+// Header matches events with that header.
 func Header[T any](name, value string) Match[T] {
 	return textMatch("header "+name, value, func(m bus.Message[T]) (string, bool) {
-		got, ok := m.Metadata[name]
+		got, ok := m.Headers[name]
 		return got, ok
 	})
 }

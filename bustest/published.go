@@ -110,6 +110,6 @@ func decodeAll[T any](t testing.TB, topic bus.TopicConfig[T], envs []*transport.
 func numbered(env *transport.Envelope) *transport.Envelope {
 	return &transport.Envelope{
 		Topic: env.Topic, Partitions: env.Partitions, Partition: env.Partition, Publisher: env.Publisher, ID: env.ID, Seq: 1,
-		Key: env.Key, Time: env.Time, Header: env.Header, ContentType: env.ContentType, Payload: env.Payload, Malformed: env.Malformed,
+		Key: env.Key, Time: env.Time, Headers: env.Headers, ContentType: env.ContentType, Payload: env.Payload, Malformed: env.Malformed,
 	}
 }

@@ -28,7 +28,7 @@ func TestWaitsSayWhy(t *testing.T) {
 		requireContains(t, failure(t, func(t testing.TB) {
 			b, _ := subscribed(t, refuse)
 			bustest.WaitIdle(t, b)
-		}), "parked 1", why, "the bank sleeps")
+		}), "deferred 1", why, "the bank sleeps")
 		requireContains(t, failure(t, func(t testing.TB) {
 			_, sub := subscribed(t, refuse)
 			bustest.WaitHandled(t, sub, 1)

@@ -41,7 +41,7 @@ func (l *lots) require(t *testing.T, want ...[]string) {
 // batches subscribes h to batches that are complete when the test waits for them.
 func batches(t testing.TB, topic *bus.Topic[job], h func(context.Context, []bus.Message[job]) error, use ...bus.Middleware) *bus.Subscription {
 	t.Helper()
-	return must[*bus.Subscription](t)(topic.SubscribeBatch(context.Background(), "worker", h, bus.Linger(time.Millisecond), bus.Use(use...)))
+	return must[*bus.Subscription](t)(topic.SubscribeBatch(context.Background(), "worker", h, bus.BatchLinger(time.Millisecond), bus.Use(use...)))
 }
 
 func TestRetryInABatch(t *testing.T) {

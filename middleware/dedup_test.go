@@ -50,7 +50,7 @@ func TestDedup(t *testing.T) {
 		t.Error(st)
 	}
 	v, ok := bus.VerdictOf(outside.seen()[2])
-	if !ok || v.Action != bus.ActDiscard || !errors.Is(v, middleware.ErrDuplicate) {
+	if !ok || v.Action != bus.ActionDiscard || !errors.Is(v, middleware.ErrDuplicate) {
 		t.Errorf("a repetition is %v", outside.seen()[2])
 	}
 }
@@ -265,8 +265,8 @@ func TestDedupBetweenAttempts(t *testing.T) {
 				sub := subscribe(t, topic, func(_ context.Context, m bus.Message[job]) error {
 					mu.Lock()
 					defer mu.Unlock()
-					handled = append(handled, fmt.Sprintf("%s %d", m.Metadata["name"], m.Attempt))
-					if m.Metadata["name"] == "first" && m.Attempt < tc.succeedsAt {
+					handled = append(handled, fmt.Sprintf("%s %d", m.Headers["name"], m.Attempt))
+					if m.Headers["name"] == "first" && m.Attempt < tc.succeedsAt {
 						return errBroken
 					}
 					return nil
@@ -296,7 +296,7 @@ func TestDedupTakesOver(t *testing.T) {
 		overrule := func(next bus.Handler) bus.Handler {
 			return func(ctx context.Context, d *bus.Delivery) error {
 				err := next(ctx, d)
-				if v, ok := bus.VerdictOf(err); ok && v.Action == bus.ActRetry {
+				if v, ok := bus.VerdictOf(err); ok && v.Action == bus.ActionRetry {
 					return bus.Discard(err)
 				}
 				return err

@@ -186,7 +186,7 @@ func TestVerdictsOnErrorsWhoseMethodsFail(t *testing.T) {
 			"wrapped": fmt.Errorf("at: %w", bus.Discard(wild())),
 			"before":  errors.Join(bus.Discard(nil), wild()),
 		} {
-			if v, ok := bus.VerdictOf(err); !ok || v.Action != bus.ActDiscard {
+			if v, ok := bus.VerdictOf(err); !ok || v.Action != bus.ActionDiscard {
 				t.Errorf("%s %s: %v", name, what, v)
 			}
 			if text := bus.Discard(wild()).Error(); text == "" {

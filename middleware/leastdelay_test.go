@@ -21,7 +21,7 @@ func TestAttemptsComeNoFasterThanTheFloor(t *testing.T) {
 		"Snooze(1ns)":      bus.Snooze(1),
 		"RetryAfter(0)":    bus.RetryAfter(0, again),
 		"RetryAfter(1µs)":  bus.RetryAfter(time.Microsecond, again),
-		"a bare Verdict":   &bus.Verdict{Action: bus.ActSnooze},
+		"a bare Verdict":   &bus.Verdict{Action: bus.ActionSnooze},
 		"plain, and Retry": again,
 	}
 	retry := bus.Use(middleware.Retry(middleware.RetryConfig{MaxAttempts: -1, InitialDelay: 1, MaxDelay: 1, Jitter: 1}))
@@ -82,7 +82,7 @@ func TestAttemptsComeNoFasterThanTheFloor(t *testing.T) {
 					publish(t, topic, job{Key: "free"})
 					time.Sleep(time.Second - time.Nanosecond)
 					synctest.Wait()
-					if st := sub.Stats(); st.Handled != 1 || st.Parked != 2 {
+					if st := sub.Stats(); st.Handled != 1 || st.Deferred != 2 {
 						t.Errorf("%v", st)
 					}
 					if attempts < 500 || attempts > events*1001 {

@@ -98,13 +98,13 @@ func judge(err error) judgement {
 		cause = v.Err // the verdict's own text has a delay in it, which differs
 		j.next = v.Action.String()
 		switch v.Action {
-		case bus.ActRetry:
+		case bus.ActionRetry:
 			j.level, j.after = zap.WarnLevel, v.After
-		case bus.ActSnooze:
+		case bus.ActionSnooze:
 			j.level, j.what, j.after = zap.DebugLevel, "event snoozed", v.After
-		case bus.ActDiscard:
+		case bus.ActionDiscard:
 			j.level, j.what = zap.InfoLevel, "event discarded"
-		case bus.ActDeadLetter:
+		case bus.ActionDeadLetter:
 		}
 	}
 	if cause != nil {

@@ -32,7 +32,7 @@ func delays(t testing.TB, cfg middleware.RetryConfig, most int) []time.Duration 
 		return func(ctx context.Context, d *bus.Delivery) error {
 			err := next(ctx, d)
 			v, ok := bus.VerdictOf(err)
-			if !ok || v.Action != bus.ActRetry {
+			if !ok || v.Action != bus.ActionRetry {
 				return err
 			}
 			after = append(after, v.After)

@@ -163,7 +163,7 @@ func TestTimeoutKeepsVerdict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, err := attempt(t, func(ctx context.Context) error { return bus.RetryAfter(time.Minute, sleep(ctx, time.Hour)) },
 			middleware.Timeout(time.Second))
-		if v, ok := bus.VerdictOf(err); !ok || v.Action != bus.ActRetry || v.After != time.Minute || !errors.Is(err, middleware.ErrTimeout) {
+		if v, ok := bus.VerdictOf(err); !ok || v.Action != bus.ActionRetry || v.After != time.Minute || !errors.Is(err, middleware.ErrTimeout) {
 			t.Errorf("it became %v", err)
 		}
 	})

@@ -41,7 +41,7 @@ func TestTimeoutTellsOfLateSuccess(t *testing.T) {
 					s, err = topic.SubscribeBatch(t.Context(), "s", func(_ context.Context, m []bus.Message[time.Duration]) error {
 						time.Sleep(m[0].Value)
 						return nil
-					}, timeout, bus.BatchSize(2), bus.Linger(time.Minute), bus.Lanes(1))
+					}, timeout, bus.BatchSize(2), bus.BatchLinger(time.Minute), bus.Lanes(1))
 				} else {
 					s, err = topic.Subscribe(t.Context(), "s", func(_ context.Context, d time.Duration) error { time.Sleep(d); return nil }, timeout)
 				}
@@ -86,7 +86,7 @@ func TestTimeoutKeepsLateVerdicts(t *testing.T) {
 			return bus.RetryAfter(time.Hour, errGone)
 		}, middleware.Timeout(time.Second))
 		v, ok := bus.VerdictOf(err)
-		if !ok || v.Action != bus.ActRetry || v.After != time.Hour || !errors.Is(err, errGone) || errors.Is(err, middleware.ErrTimeout) || after != 3*time.Second {
+		if !ok || v.Action != bus.ActionRetry || v.After != time.Hour || !errors.Is(err, errGone) || errors.Is(err, middleware.ErrTimeout) || after != 3*time.Second {
 			t.Errorf("after %v: %v", after, err)
 		}
 	})

@@ -92,7 +92,7 @@ func (w *window) leave(key windowKey, attempt int, err error, now time.Time) {
 	switch {
 	case err == nil:
 		w.rememberLocked(key, now)
-	case decided && v.Action == bus.ActRetry:
+	case decided && v.Action == bus.ActionRetry:
 		// Overdue only some time after it is due: its lane may be busy then.
 		w.mu.keys[key] = &keyState{
 			place: w.mu.waiting.PushBack(key), attempt: attempt + 1, until: now.Add(max(0, v.After) + w.wait),

@@ -14,14 +14,14 @@ type Envelope struct {
 	Partition  int
 
 	// Publisher is the incarnation of the bus that published the event: it
-	// differs between buses and after each restart. Empty when a stranger
+	// differs between buses and after each restart. Empty when a foreign client
 	// published a bare payload.
 	Publisher string
 	// ID is unique among the publisher's events. Empty only when Publisher is.
 	ID string
 	// Seq numbers the publisher's events on this topic and partition from 1
 	// without holes. The transport assigns it as it writes, whatever it was; 0 is
-	// unsequenced, as a stranger's are.
+	// unsequenced, as those of a foreign client are.
 	Seq uint64
 
 	// Key is the ordering key; empty when the event has none.
@@ -29,8 +29,8 @@ type Envelope struct {
 	// Time is when the event happened or, by default, was published: zero, or in
 	// the years 1 to 9999, to the nanosecond.
 	Time time.Time
-	// Header is the event's metadata; nil when there is none.
-	Header map[string]string
+	// Headers are the event's headers; nil when there are none.
+	Headers map[string]string
 	// ContentType is the media type of Payload; empty when unknown.
 	ContentType string
 	// TypeName is the name that the publisher has for the type of the event: at most
@@ -60,7 +60,7 @@ const envelopeOverhead = 200
 // bounded by it.
 func (e *Envelope) Size() int {
 	n := envelopeOverhead + len(e.Payload) + len(e.Key) + len(e.ID)
-	for k, v := range e.Header {
+	for k, v := range e.Headers {
 		n += len(k) + len(v) + 32
 	}
 	return n

@@ -80,7 +80,7 @@ func (b *box) calledLocked() {
 func clone(env *transport.Envelope) *transport.Envelope {
 	twin := *env
 	twin.Payload = slices.Clone(env.Payload)
-	twin.Header = maps.Clone(env.Header)
+	twin.Headers = maps.Clone(env.Headers)
 	return &twin
 }
 

@@ -54,7 +54,7 @@ var texts = []string{
 	strings.Repeat("long ", 2000),
 }
 
-// names are keys of metadata that formats keep for themselves.
+// names are keys of headers that formats keep for themselves.
 var names = []string{
 	"id", "source", "type", "time", "data", "data_base64", "specversion", "datacontenttype", "partitionkey", "sequence", "subject", "Content-Type",
 	"traceparent", "key", "publisher", "topic", "seq", "UPPER", "under_score", "",
@@ -76,8 +76,10 @@ func testEnvelopeText(c *check) {
 		if len(text) <= transport.MaxTypeName {
 			add(func(env *transport.Envelope) { env.TypeName = text })
 		}
-		add(func(env *transport.Envelope) { env.Header = map[string]string{text: "value"} })
-		add(func(env *transport.Envelope) { env.Header = map[string]string{"name": text, names[i%len(names)]: text} })
+		add(func(env *transport.Envelope) { env.Headers = map[string]string{text: "value"} })
+		add(func(env *transport.Envelope) {
+			env.Headers = map[string]string{"name": text, names[i%len(names)]: text}
+		})
 		if text != "" {
 			add(func(env *transport.Envelope) { env.ID = text })
 			add(func(env *transport.Envelope) { env.Publisher = text + c.id })
@@ -86,9 +88,9 @@ func testEnvelopeText(c *check) {
 	}
 	for _, name := range names {
 		header[name] = name
-		add(func(env *transport.Envelope) { env.Header = map[string]string{name: "value"} })
+		add(func(env *transport.Envelope) { env.Headers = map[string]string{name: "value"} })
 	}
-	add(func(env *transport.Envelope) { env.Header = header })
+	add(func(env *transport.Envelope) { env.Headers = header })
 	c.carry(a, b, topic, want)
 }
 
@@ -206,8 +208,8 @@ func difference(want, got *transport.Envelope) string {
 		return differs("ContentType", want.ContentType, got.ContentType)
 	case got.TypeName != want.TypeName:
 		return differs("TypeName", want.TypeName, got.TypeName)
-	case !maps.Equal(got.Header, want.Header):
-		return differs("Header", want.Header, got.Header)
+	case !maps.Equal(got.Headers, want.Headers):
+		return differs("Headers", want.Headers, got.Headers)
 	case len(got.Payload) != len(want.Payload):
 		return fmt.Sprintf("Payload has %d bytes, it had %d", len(got.Payload), len(want.Payload))
 	case !bytes.Equal(got.Payload, want.Payload):
@@ -285,7 +287,7 @@ func testEnvelopeKept(c *check) {
 	const n = 200
 	for i := range n {
 		env := event(topic, 0, c.publisher(1), i)
-		env.Key, env.Header = env.ID, map[string]string{"n": env.ID}
+		env.Key, env.Headers = env.ID, map[string]string{"n": env.ID}
 		env.Payload = bytes.Repeat(env.Payload, 100)
 		a.publish(env)
 	}

@@ -27,15 +27,15 @@ var envelopeMutants = []mutant{
 		},
 		serve: counted,
 	},
-	changed("drops metadata", "envelope-text", func(_ *reference, env *transport.Envelope) { env.Header = nil }),
+	changed("drops headers", "envelope-text", func(_ *reference, env *transport.Envelope) { env.Headers = nil }),
 	changed("trims keys", "envelope-text", func(_ *reference, env *transport.Envelope) { env.Key = strings.TrimSpace(env.Key) }),
 	changed("makes text valid", "envelope-text", func(_ *reference, env *transport.Envelope) { env.ID = strings.ToValidUTF8(env.ID, "\ufffd") }),
-	changed("makes names of metadata lower case", "envelope-text", func(_ *reference, env *transport.Envelope) {
+	changed("makes names of headers lower case", "envelope-text", func(_ *reference, env *transport.Envelope) {
 		header := make(map[string]string)
-		for k, v := range env.Header {
+		for k, v := range env.Headers {
 			header[strings.ToLower(k)] = v
 		}
-		env.Header = header
+		env.Headers = header
 	}),
 	changed("forgets the content type", "envelope-text", func(_ *reference, env *transport.Envelope) { env.ContentType = "" }),
 	changed("forgets the type's name", "envelope-text", func(_ *reference, env *transport.Envelope) { env.TypeName = "" }),

@@ -1,4 +1,4 @@
-// Command tenants shows a middleware: it reads the metadata of an event, hands what it
+// Command tenants shows a middleware: it reads the headers of an event, hands what it
 // found to the handler by the context, and gives up events that lack it.
 package main
 
@@ -25,7 +25,7 @@ type tenantKey struct{}
 // requireTenant gives the handler's context the tenant that the event names.
 func requireTenant(next bus.Handler) bus.Handler {
 	return func(ctx context.Context, d *bus.Delivery) error {
-		tenant := d.Metadata()["tenant"]
+		tenant := d.Headers()["tenant"]
 		if tenant == "" {
 			return bus.DeadLetter(errNoTenant) // another attempt would not help
 		}

@@ -19,7 +19,7 @@ type Bus interface {
 	Watch(w Watcher)
 	// Watcher is whom Watch was given, or nil.
 	Watcher() Watcher
-	// Quiet tells whether nothing is queued, running or parked on the whole bus, and OnGap of no
+	// Quiet tells whether nothing is queued, running or deferred on the whole bus, and OnGap of no
 	// subscription is yet to be called.
 	Quiet() bool
 	// Changed returns a channel that is closed when the bus may have become quiet,

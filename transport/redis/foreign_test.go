@@ -91,11 +91,11 @@ func watch[T any](t *testing.T, b *bus.Bus, cfg bus.TopicConfig[T], show func(T)
 		}
 	}
 	sub, err := newTopic(t, b, cfg).SubscribeMessage(t.Context(), "sub", func(_ context.Context, m bus.Message[T]) error {
-		all = append(all, became{event: show(m.Value), id: m.ID, key: m.Key, time: m.Time, header: m.Metadata, media: media})
+		all = append(all, became{event: show(m.Value), id: m.ID, key: m.Key, time: m.Time, header: m.Headers, media: media})
 		return nil
 	}, bus.Use(see), bus.OnDeadLetter(func(_ context.Context, l bus.Letter) {
 		payload, _ := l.Delivery.Payload()
-		all = append(all, became{dead: l.Err, raw: string(payload), id: l.Delivery.ID(), key: l.Delivery.Key(), time: l.Delivery.Time(), header: l.Delivery.Metadata()})
+		all = append(all, became{dead: l.Err, raw: string(payload), id: l.Delivery.ID(), key: l.Delivery.Key(), time: l.Delivery.Time(), header: l.Delivery.Headers()})
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -234,7 +234,7 @@ func (tc *foreignCase) check(t *testing.T, topic string, got became, want, usual
 		fail("it is well formed")
 	}
 	if got.key != tc.key || !got.time.Equal(tc.time) || !maps.Equal(got.header, tc.header) {
-		fail("want key %q, time %v, metadata %v", tc.key, tc.time, tc.header)
+		fail("want key %q, time %v, headers %v", tc.key, tc.time, tc.header)
 	}
 	if got.media != tc.contentType && !isDead {
 		fail("want media type %q", tc.contentType)

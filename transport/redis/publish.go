@@ -100,9 +100,9 @@ func (t *Transport) route(env *transport.Envelope) (route, error) {
 	if err := t.Capabilities().CheckPayload(env.Payload); err != nil {
 		return route{}, fmt.Errorf("redis: publish to %q: %w", env.Topic, err)
 	}
-	if len(env.Header) > wire.MaxHeaders {
+	if len(env.Headers) > wire.MaxHeaders {
 		return route{}, fmt.Errorf("redis: publish to %q: %w: it has %d headers, and at most %d are read",
-			env.Topic, transport.ErrTooLarge, len(env.Header), wire.MaxHeaders)
+			env.Topic, transport.ErrTooLarge, len(env.Headers), wire.MaxHeaders)
 	}
 	to, err := t.routes.of(env)
 	if err != nil {

@@ -40,7 +40,7 @@ func AppendCompact(dst []byte, env *transport.Envelope, uncertain string) (doc [
 		flags |= compactTimed
 	}
 	typeName, typed := compactTypeName(env)
-	if len(env.Header) > 0 || typed {
+	if len(env.Headers) > 0 || typed {
 		flags |= compactHeader
 	}
 	doc = append(doc, flags)
@@ -52,7 +52,7 @@ func AppendCompact(dst []byte, env *transport.Envelope, uncertain string) (doc [
 		doc = appendField(doc, field)
 	}
 	if flags&compactHeader != 0 {
-		n := len(env.Header)
+		n := len(env.Headers)
 		if typed {
 			n++
 		}
@@ -60,16 +60,16 @@ func AppendCompact(dst []byte, env *transport.Envelope, uncertain string) (doc [
 		if typed {
 			doc = appendField(appendField(doc, headerType), typeName)
 		}
-		if len(env.Header) == 0 {
+		if len(env.Headers) == 0 {
 			return append(doc, env.Payload...), seqAt
 		}
-		names := make([]string, 0, len(env.Header))
-		for name := range env.Header {
+		names := make([]string, 0, len(env.Headers))
+		for name := range env.Headers {
 			names = append(names, name)
 		}
 		slices.Sort(names)
 		for _, name := range names {
-			doc = appendField(appendField(doc, name), env.Header[name])
+			doc = appendField(appendField(doc, name), env.Headers[name])
 		}
 	}
 	return append(doc, env.Payload...), seqAt
@@ -85,7 +85,7 @@ func compactTypeName(env *transport.Envelope) (name string, typed bool) {
 	if env.TypeName != "" && len(env.TypeName) <= transport.MaxTypeName {
 		return env.TypeName, true
 	}
-	_, typed = env.Header[headerType]
+	_, typed = env.Headers[headerType]
 	return "", typed
 }
 
@@ -226,10 +226,10 @@ func (f *fields) headers(env *transport.Envelope) {
 		f.ok = f.ok && n == 0
 		return
 	}
-	env.Header = make(map[string]string, min(n, 16)) // how many there are is the message's word
+	env.Headers = make(map[string]string, min(n, 16)) // how many there are is the message's word
 	for range n {
 		name := f.field()
-		env.Header[name] = f.field()
+		env.Headers[name] = f.field()
 		if !f.ok {
 			return
 		}

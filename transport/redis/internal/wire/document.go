@@ -166,8 +166,8 @@ func (d *document) member(member string, readable bool) bool {
 		return ok
 	}
 	again := d.came&name != 0
-	if name == 0 && d.env.Header != nil {
-		_, again = d.env.Header[member]
+	if name == 0 && d.env.Headers != nil {
+		_, again = d.env.Headers[member]
 	}
 	if again {
 		d.twice = true
@@ -286,14 +286,14 @@ func (d *document) typeName(value string) {
 }
 
 func (d *document) header(name, value string) {
-	if d.env.Header == nil {
-		d.env.Header = make(map[string]string)
+	if d.env.Headers == nil {
+		d.env.Headers = make(map[string]string)
 	}
-	if len(d.env.Header) >= MaxHeaders {
+	if len(d.env.Headers) >= MaxHeaders {
 		d.wrong("with more than %d headers", MaxHeaders)
 		return
 	}
-	d.env.Header[name] = value
+	d.env.Headers[name] = value
 }
 
 // require looks for what every document must have.

@@ -63,7 +63,7 @@ func Append(dst []byte, env *transport.Envelope, uncertain string) (doc []byte, 
 	if len(env.TypeName) <= transport.MaxTypeName {
 		doc, more = appendOptional(doc, more, attrTypeName, env.TypeName, moreType)
 	}
-	doc, more = appendHeader(doc, more, env.Header)
+	doc, more = appendHeader(doc, more, env.Headers)
 	if len(more) > 0 {
 		doc = append(doc, `,"shardbusmore":"`...)
 		doc = append(doc, more...) // its alphabet needs no escapes
