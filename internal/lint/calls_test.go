@@ -43,7 +43,7 @@ func noPrintNoPanic(f *file) (findings []string) {
 	return findings
 }
 
-func TestNoPrintNoPanicBites(t *testing.T) {
+func TestNoPrintNoPanicFinds(t *testing.T) {
 	const src = `package p
 import ("fmt"; out "os")
 func f() {
@@ -56,10 +56,10 @@ func f() {
 }
 var v = func() { fmt.Printf("") } // BAD
 `
-	bites(t, noPrintNoPanic, "bus/x.go", src)
-	bites(t, noPrintNoPanic, "bus/x.go", "package p // BAD\nimport \"log\"")
-	bites(t, noPrintNoPanic, "bus/x_test.go", strings.ReplaceAll(src, "// BAD", ""))
-	bites(t, noPrintNoPanic, "examples/x/x.go", "package main\nfunc main() { panic(1) }")
+	wantFindings(t, noPrintNoPanic, "bus/x.go", src)
+	wantFindings(t, noPrintNoPanic, "bus/x.go", "package p // BAD\nimport \"log\"")
+	wantFindings(t, noPrintNoPanic, "bus/x_test.go", strings.ReplaceAll(src, "// BAD", ""))
+	wantFindings(t, noPrintNoPanic, "examples/x/x.go", "package main\nfunc main() { panic(1) }")
 }
 
 func TestContextsHaveAParent(t *testing.T) { check(t, contextsHaveAParent) }
@@ -85,8 +85,8 @@ func contextsHaveAParent(f *file) (findings []string) {
 	return findings
 }
 
-func TestContextsHaveAParentBites(t *testing.T) {
-	bites(t, contextsHaveAParent, "bus/bus.go", `package bus
+func TestContextsHaveAParentFinds(t *testing.T) {
+	wantFindings(t, contextsHaveAParent, "bus/bus.go", `package bus
 import "context"
 func New() { context.Background() }
 func Old() { context.Background() } // BAD
@@ -110,9 +110,9 @@ func testsDoNotSleep(f *file) (findings []string) {
 	return findings
 }
 
-func TestTestsDoNotSleepBites(t *testing.T) {
-	bites(t, testsDoNotSleep, "bus/x_test.go", "package bus\nimport \"time\"\nfunc f() {\n time.Sleep(1) // BAD\n}")
-	bites(t, testsDoNotSleep, "bus/x_test.go", "package bus\nimport (\"time\"; \"testing/synctest\")\nfunc f() {\n time.Sleep(1)\n}")
+func TestTestsDoNotSleepFinds(t *testing.T) {
+	wantFindings(t, testsDoNotSleep, "bus/x_test.go", "package bus\nimport \"time\"\nfunc f() {\n time.Sleep(1) // BAD\n}")
+	wantFindings(t, testsDoNotSleep, "bus/x_test.go", "package bus\nimport (\"time\"; \"testing/synctest\")\nfunc f() {\n time.Sleep(1)\n}")
 }
 
 // TestExceptionsAreUsed: an exception whose cause has gone from the file goes too.

@@ -88,8 +88,8 @@ func undocumented(f *file, d *ast.GenDecl) (findings []string) {
 	return findings
 }
 
-func TestExportedIsDocumentedBites(t *testing.T) {
-	bites(t, exportedIsDocumented, "bus/x.go", documentedSample)
+func TestExportedIsDocumentedFinds(t *testing.T) {
+	wantFindings(t, exportedIsDocumented, "bus/x.go", documentedSample)
 }
 
 const documentedSample = `package bus

@@ -21,20 +21,19 @@ const (
 	zap       = "go.uber.org/zap"
 )
 
-// room is a part of the house: a package with the packages below it that are no room
-// of their own.
-type room struct {
+// component is a package with the packages below it that are no component of their own.
+type component struct {
 	dir string
-	// uses are the rooms it may import; those under internal/ always, and what a
-	// package of another room keeps under internal/ never.
+	// uses are the components it may import; those under internal/ always, and what a
+	// package of another component keeps under internal/ never.
 	uses []string
 	// libraries may be imported by the package itself. What needs another one is a
 	// package below it, which may import what it likes, save those that few may reach.
 	libraries []string
 }
 
-// house is who may import whom.
-var house = []room{
+// layers are who may import whom.
+var layers = []component{
 	{dir: "supervisor", libraries: []string{backoff}},
 	{dir: "router"},
 	{dir: "codec"},
@@ -72,9 +71,9 @@ func ours(importPath string) (dir string, ok bool) {
 	return strings.CutPrefix(importPath, module+"/")
 }
 
-// roomOf is the room a directory belongs to.
-func roomOf(dir string) (found room, ok bool) {
-	for _, r := range house {
+// componentOf is the component a directory belongs to.
+func componentOf(dir string) (found component, ok bool) {
+	for _, r := range layers {
 		if within(dir, r.dir) && len(r.dir) > len(found.dir) {
 			found, ok = r, true
 		}
@@ -100,11 +99,11 @@ func mayImport(from, to string) string {
 	if within(from, "internal") {
 		return "what is internal to all serves all: it imports nothing else of ours"
 	}
-	r, ok := roomOf(from)
+	r, ok := componentOf(from)
 	if !ok {
-		return "the package is in no room: give it a line in house"
+		return "the package is in no component: give it a line in layers"
 	}
-	if target, ok := roomOf(to); ok && target.dir == r.dir {
+	if target, ok := componentOf(to); ok && target.dir == r.dir {
 		if to == r.dir || within(to, r.dir+"/internal") {
 			return ""
 		}
@@ -113,7 +112,7 @@ func mayImport(from, to string) string {
 	if slices.Contains(r.uses, to) {
 		return ""
 	}
-	return "house does not let it"
+	return "layers does not let it"
 }
 
 func TestImportDirections(t *testing.T) {
@@ -132,7 +131,7 @@ func TestImportDirections(t *testing.T) {
 	}
 }
 
-func TestImportDirectionsBite(t *testing.T) {
+func TestImportDirectionsFinds(t *testing.T) {
 	for _, c := range []struct {
 		from, to string
 		allowed  bool
@@ -169,7 +168,7 @@ func TestImportDirectionsBite(t *testing.T) {
 func TestLibraries(t *testing.T) {
 	for name, p := range packages(t) {
 		dir, _ := ours(name)
-		i := slices.IndexFunc(house, func(r room) bool { return r.dir == dir })
+		i := slices.IndexFunc(layers, func(r component) bool { return r.dir == dir })
 		if i < 0 {
 			continue
 		}
@@ -177,8 +176,8 @@ func TestLibraries(t *testing.T) {
 			if _, ok := ours(imported); ok || !strings.Contains(imported, ".") { // the standard library has no dots
 				continue
 			}
-			if !slices.ContainsFunc(house[i].libraries, func(l string) bool { return within(imported, l) }) {
-				t.Errorf("%s imports %s: house does not let it", dir, imported)
+			if !slices.ContainsFunc(layers[i].libraries, func(l string) bool { return within(imported, l) }) {
+				t.Errorf("%s imports %s: layers does not let it", dir, imported)
 			}
 		}
 	}
@@ -216,7 +215,7 @@ func wayTo(all map[string]pkg, from, library string, seen map[string]bool) []str
 	return nil
 }
 
-func TestReachBites(t *testing.T) {
+func TestReachFinds(t *testing.T) {
 	all := map[string]pkg{
 		"bus":       {Imports: []string{"fmt", "transport"}},
 		"transport": {Imports: []string{"bus", rueidis + "/internal/cmds"}},
@@ -269,7 +268,7 @@ func packages(t *testing.T) map[string]pkg {
 	return all
 }
 
-// TestBustestFromOutside: bustest imports most of the house, so tests that use it are
+// TestBustestFromOutside: bustest imports most of the module, so tests that use it are
 // in packages of their own; otherwise a package could never be used by bustest.
 func TestBustestFromOutside(t *testing.T) { check(t, bustestFromOutside) }
 
@@ -285,9 +284,9 @@ func bustestFromOutside(f *file) (findings []string) {
 	return findings
 }
 
-func TestBustestFromOutsideBites(t *testing.T) {
-	bites(t, bustestFromOutside, "middleware/x_test.go", `package middleware
+func TestBustestFromOutsideFinds(t *testing.T) {
+	wantFindings(t, bustestFromOutside, "middleware/x_test.go", `package middleware
 import "github.com/shardbus/shardbus/bustest" // BAD`)
-	bites(t, bustestFromOutside, "middleware/x_test.go", `package middleware_test
+	wantFindings(t, bustestFromOutside, "middleware/x_test.go", `package middleware_test
 import "github.com/shardbus/shardbus/bustest"`)
 }

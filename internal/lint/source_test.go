@@ -116,8 +116,8 @@ func check(t *testing.T, r rule) {
 	}
 }
 
-// bites checks that a rule finds exactly the lines of src that end in "// BAD".
-func bites(t *testing.T, r rule, name, src string) {
+// wantFindings checks that a rule finds exactly the lines of src that end in "// BAD".
+func wantFindings(t *testing.T, r rule, name, src string) {
 	t.Helper()
 	f, err := parse(name, src)
 	if err != nil {

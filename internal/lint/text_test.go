@@ -29,9 +29,9 @@ func filesAreShort(f *file) []string {
 	return nil
 }
 
-func TestFilesAreShortBites(t *testing.T) {
-	bites(t, filesAreShort, "bus/x.go", "package bus"+strings.Repeat("\n", maxLines-1))
-	bites(t, filesAreShort, "bus/x.go", "package bus"+strings.Repeat("\n", maxLines)+"// BAD")
+func TestFilesAreShortFinds(t *testing.T) {
+	wantFindings(t, filesAreShort, "bus/x.go", "package bus"+strings.Repeat("\n", maxLines-1))
+	wantFindings(t, filesAreShort, "bus/x.go", "package bus"+strings.Repeat("\n", maxLines)+"// BAD")
 }
 
 var (
@@ -58,7 +58,7 @@ func comments(f *file) (findings []string) {
 	return findings
 }
 
-func TestCommentsBite(t *testing.T) {
+func TestCommentsFinds(t *testing.T) {
 	for text, bad := range map[string]bool{
 		"// TO" + "DO: later":             true,
 		"// see FIX" + "ME":               true,
