@@ -61,7 +61,7 @@ faults: redis ## what is lost when servers fail, beside rueidis and go-redis: do
 	@mkdir -p out
 	go -C bench run ./faults -faults '$(FAULTS)' -rounds $(ROUNDS) -out ../out/faults.jsonl $(FAULTFLAGS)
 
-soak-redis: redis ## 20 faults at random in a row; the books and the memory are compared in the end
+soak-redis: redis ## 20 faults at random in a row; the histories and the memory are compared in the end
 	go -C bench run ./faults -soak 20 -seed $(SEED) -faults '$(FAULTS)' $(FAULTFLAGS)
 
 examples: ## run the flights and compare their output with the one expected

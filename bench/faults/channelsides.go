@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
-	"github.com/shardbus/shardbus/internal/proof"
+	"github.com/shardbus/shardbus/internal/faultlab"
 	"github.com/shardbus/shardbus/internal/redistest"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis"
@@ -49,7 +49,7 @@ func (r *rawChannels) subscribe(ctx context.Context, channels []string) error {
 		}
 	}
 	for _, channel := range channels {
-		owner := owners[proof.SlotOf(channel)]
+		owner := owners[faultlab.SlotOf(channel)]
 		r.channels[owner] = append(r.channels[owner], channel)
 	}
 	return all(primaries, func(p *redistest.Server) error { return r.at(ctx, p.Addr(), r.channels[p.Addr()]) })
@@ -76,7 +76,7 @@ func (r *rawChannels) at(ctx context.Context, addr string, channels []string) er
 	}})
 	bySlot := make(map[int][]string)
 	for _, channel := range channels {
-		bySlot[proof.SlotOf(channel)] = append(bySlot[proof.SlotOf(channel)], channel)
+		bySlot[faultlab.SlotOf(channel)] = append(bySlot[faultlab.SlotOf(channel)], channel)
 	}
 	commands := make(rueidis.Commands, 0, len(bySlot))
 	for _, some := range bySlot {

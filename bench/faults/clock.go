@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/shardbus/shardbus/internal/proof"
+	"github.com/shardbus/shardbus/internal/faultlab"
 	"github.com/shardbus/shardbus/internal/redistest"
 )
 
@@ -22,21 +22,21 @@ var clockSource []byte
 const clockFile = "clock"
 
 // clockStep sets a primary's clock a minute ahead, and back again.
-var clockStep = proof.Fault{
+var clockStep = faultlab.Fault{
 	Slug: "clock", Title: "a primary's clock steps a minute ahead, and back",
-	Inject: func(ctx context.Context, s *proof.Stage, round int) (i proof.Impact, err error) {
+	Inject: func(ctx context.Context, s *faultlab.Lab, round int) (i faultlab.Impact, err error) {
 		p, _, topics, err := s.Primary(ctx, round)
 		if err != nil {
 			return i, err
 		}
-		i = proof.Impact{Topics: topics, Began: time.Now()}
+		i = faultlab.Impact{Topics: topics, Began: time.Now()}
 		if err := step(ctx, p, time.Minute); err != nil {
 			return i, err
 		}
 		pause(ctx, 2*time.Second)
 		return i, step(ctx, p, 0)
 	},
-	Mend: proof.Healed,
+	Mend: faultlab.Healed,
 }
 
 // step sets how far a server's clock is ahead of ours.

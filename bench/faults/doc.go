@@ -1,5 +1,5 @@
 // Faults shows what shardbus, rueidis and go-redis lose when servers fail: real clusters, publishers and subscribers in
-// processes of their own, their books compared as sets in the end (see internal/proof).
+// processes of their own, their histories compared as sets in the end (see internal/faultlab).
 //
 //	go run ./faults                                  every fault once, shards with one replica and with two
 //	go run ./faults -faults kill9,sigstop -rounds 5 -replicas 1
@@ -9,7 +9,7 @@
 //	go run ./faults -costs                           what Config.Standby costs: CPU, bytes, messages on the cluster bus
 //	go run ./faults -markdown out/faults.jsonl       the table of docs/faults.md, from what runs have written
 //
-// It fails when a contestant that numbers its events lost one silently, told of one that arrived, or delivered one twice
+// It fails when a client that numbers its events lost one silently, told of one that arrived, or delivered one twice
 // or out of order; and when one that promises completeness lost any.
 //
 // On Linux, as root, it runs in a network namespace of its own, in which a primary can be cut off from its cluster while

@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/shardbus/shardbus/internal/proof"
+	"github.com/shardbus/shardbus/internal/faultlab"
 )
 
-// TestNames: faults and contestants are found by their names, which are the names of files too.
+// TestNames: faults and clients are found by their names, which are the names of files too.
 func TestNames(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, f := range allFaults() {
@@ -26,11 +26,11 @@ func TestNames(t *testing.T) {
 		}
 	}
 	for _, e := range field() {
-		if seen[e.Name] || strings.ContainsAny(e.Name, ", /") || roles()[e.Name].OpenSender == nil {
-			t.Errorf("%+v", e.Contestant)
+		if seen[e.Name] || strings.ContainsAny(e.Name, ", /") || drivers()[e.Name].OpenSender == nil {
+			t.Errorf("%+v", e.Client)
 		}
 		seen[e.Name] = true
-		if topic := "t17"; proof.SlotOf(e.Channel(topic)) != proof.SlotOf(topic) {
+		if topic := "t17"; faultlab.SlotOf(e.Channel(topic)) != faultlab.SlotOf(topic) {
 			t.Errorf("%s: %s has another slot than %s", e.Name, e.Channel(topic), topic)
 		}
 	}
@@ -45,10 +45,10 @@ func TestMarkdown(t *testing.T) {
 	c := conditions{Replicas: 1, Rate: 5000, Topics: 200}
 	for _, first := range []time.Duration{2 * time.Second, 90 * time.Millisecond} {
 		err := o.write([]line{
-			{conditions: c, Sample: &proof.Sample{
-				Fault: "kill9", Contestant: "shardbus", Known: time.Second, First: first, Hole: first, Accepted: 10, Missing: 2, Lost: 1, Uncertain: 1,
+			{conditions: c, Sample: &faultlab.Sample{
+				Fault: "kill9", Client: "shardbus", Known: time.Second, First: first, Hole: first, Accepted: 10, Missing: 2, Lost: 1, Uncertain: 1,
 			}},
-			{conditions: c, Name: "shardbus", Totals: &proof.Verdict{Accepted: 10, Missing: 2, Lost: 1, Uncertain: 1}},
+			{conditions: c, Name: "shardbus", Totals: &faultlab.Result{Accepted: 10, Missing: 2, Lost: 1, Uncertain: 1}},
 		})
 		if err != nil {
 			t.Fatal(err)

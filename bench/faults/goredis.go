@@ -5,15 +5,15 @@ import (
 	"sync"
 
 	goredis "github.com/redis/go-redis/v9"
-	"github.com/shardbus/shardbus/internal/proof"
+	"github.com/shardbus/shardbus/internal/faultlab"
 )
 
-// goredisRole uses go-redis as it comes: an SSubscribe for each channel, because one covers one slot, and its Channel.
-var goredisRole = proof.Role{
-	OpenSender: func(_ context.Context, s proof.Script) (proof.Sender, error) {
+// goredisDriver uses go-redis as it comes: an SSubscribe for each channel, because one covers one slot, and its Channel.
+var goredisDriver = faultlab.Driver{
+	OpenSender: func(_ context.Context, s faultlab.ProcessConfig) (faultlab.Sender, error) {
 		return goredisSender{ClusterClient: openGoredis(s), channels: s.Channels}, nil
 	},
-	OpenReceiver: func(ctx context.Context, s proof.Script, r *proof.Receipts) (proof.Receiver, error) {
+	OpenReceiver: func(ctx context.Context, s faultlab.ProcessConfig, r *faultlab.Recorder) (faultlab.Receiver, error) {
 		client := openGoredis(s)
 		var running sync.WaitGroup
 		var subscriptions []*goredis.PubSub
@@ -21,7 +21,7 @@ var goredisRole = proof.Role{
 			sub := client.SSubscribe(ctx, channel)
 			subscriptions = append(subscriptions, sub)
 			if _, err := sub.Receive(ctx); err != nil { // the confirmation
-				return proof.Receiver{}, err
+				return faultlab.Receiver{}, err
 			}
 			running.Go(func() {
 				for m := range sub.Channel() {
@@ -29,7 +29,7 @@ var goredisRole = proof.Role{
 				}
 			})
 		}
-		return proof.Receiver{Close: func() error {
+		return faultlab.Receiver{Close: func() error {
 			for _, sub := range subscriptions {
 				_ = sub.Close() // a connection that is broken already is no matter
 			}
@@ -44,7 +44,7 @@ type mute struct{}
 
 func (mute) Printf(context.Context, string, ...any) {}
 
-func openGoredis(s proof.Script) *goredis.ClusterClient {
+func openGoredis(s faultlab.ProcessConfig) *goredis.ClusterClient {
 	goredis.SetLogger(mute{})
 	return goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: s.Addrs})
 }
@@ -57,7 +57,7 @@ type goredisSender struct {
 func (goredisSender) ID() string { return "" }
 
 func (p goredisSender) Send(ctx context.Context, topic int, text string) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, rawPatience)
+	ctx, cancel := context.WithTimeout(ctx, rawTimeout)
 	defer cancel()
 	return 0, p.SPublish(ctx, p.channels[topic], text).Err()
 }

@@ -6,19 +6,19 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/shardbus/shardbus/internal/proof"
+	"github.com/shardbus/shardbus/internal/faultlab"
 	"github.com/shardbus/shardbus/internal/redistest"
 )
 
 // isolate cuts a primary off from all other nodes, while its clients reach it: it accepts what they publish, and the
 // others replace it.
-var isolate = proof.Fault{
+var isolate = faultlab.Fault{
 	Slug: "isolate", Title: "a primary is cut off from its cluster, not from its clients",
-	Inject: func(ctx context.Context, s *proof.Stage, round int) (proof.Impact, error) {
-		return proof.Replaced(ctx, s, round, func(p *redistest.Server) error { return cutOff(ctx, s.Cluster, p) })
+	Inject: func(ctx context.Context, s *faultlab.Lab, round int) (faultlab.Impact, error) {
+		return faultlab.Replaced(ctx, s, round, func(p *redistest.Server) error { return cutOff(ctx, s.Cluster, p) })
 	},
-	Mend: func(ctx context.Context, s *proof.Stage) error {
-		return errors.Join(clearBlackholes(), proof.Healed(ctx, s))
+	Mend: func(ctx context.Context, s *faultlab.Lab) error {
+		return errors.Join(clearBlackholes(), faultlab.Healed(ctx, s))
 	},
 }
 

@@ -14,13 +14,13 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/shardbus/shardbus/internal/proof"
+	"github.com/shardbus/shardbus/internal/faultlab"
 	"github.com/shardbus/shardbus/internal/redistest"
 )
 
 func main() {
-	if role := os.Getenv(proof.RoleEnv); role != "" {
-		os.Exit(proof.Play(role, roles()))
+	if config := os.Getenv(faultlab.ProcessEnv); config != "" {
+		os.Exit(faultlab.RunProcess(config, drivers()))
 	}
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "faults:", err)
@@ -43,22 +43,22 @@ type options struct {
 func run() error {
 	var o options
 	flag.StringVar(&o.faults, "faults", "", "faults, separated by commas; default all")
-	flag.StringVar(&o.who, "c", "", "contestants, separated by commas; default all")
+	flag.StringVar(&o.who, "c", "", "clients, separated by commas; default all")
 	flag.StringVar(&o.replicas, "replicas", "1,2", "replicas of each primary; a run for each number")
 	flag.StringVar(&o.out, "out", "", "append what was measured to this file, for -markdown")
 	flag.StringVar(&o.markdown, "markdown", "", "print the table of the files named, separated by commas, and do nothing else")
 	flag.IntVar(&o.rounds, "rounds", 1, "how often each fault happens")
 	flag.IntVar(&o.topics, "topics", 200, "topics")
-	flag.IntVar(&o.rate, "rate", 5000, "events a second of each contestant that numbers them, on all topics together")
+	flag.IntVar(&o.rate, "rate", 5000, "events a second of each client that numbers them, on all topics together")
 	flag.IntVar(&o.beside, "beside", 0, "events a second of each of the others; default as -rate")
-	flag.IntVar(&o.publishers, "publishers", 2, "publishing processes of each contestant")
+	flag.IntVar(&o.publishers, "publishers", 2, "publishing processes of each client")
 	flag.IntVar(&o.subscribers, "subscribers", 1, "subscribing processes of each")
 	flag.IntVar(&o.workers, "workers", 2, "goroutines that publish, of each process on each topic; with -saturate 64 in each")
-	flag.BoolVar(&o.saturate, "saturate", false, "publish as fast as it goes; the contestants one after another")
-	flag.IntVar(&o.soak, "soak", 0, "this many faults at random in a row, and the same books over all of them")
+	flag.BoolVar(&o.saturate, "saturate", false, "publish as fast as it goes; the clients one after another")
+	flag.IntVar(&o.soak, "soak", 0, "this many faults at random in a row, and one history over all of them")
 	flag.Uint64Var(&o.seed, "seed", 0, "of -soak; default another one each time")
 	flag.IntVar(&o.channels, "channels", 0, "measure subscribing to this many channels, and nothing else")
-	flag.DurationVar(&o.silence, "silence", 10*time.Second, "how long a contestant that is measured only may be silent until it is started afresh")
+	flag.DurationVar(&o.silence, "silence", 10*time.Second, "how long a client that is measured only may be silent until it is started afresh")
 	flag.BoolVar(&o.costs, "costs", false, "measure what Standby costs, and nothing else")
 	flag.StringVar(&o.cpu, "cpuprofile", "", "with -channels, write a CPU profile to this file")
 	flag.DurationVar(&o.limit, "limit", 30*time.Minute, "how long it may take")
@@ -103,7 +103,7 @@ func profiled(path string, f func() error) (err error) {
 
 // runAll runs the faults for each number of replicas.
 func (o options) runAll(ctx context.Context) error {
-	faults, err := chosen(possibleFaults(), o.faults, func(f proof.Fault) string { return f.Slug })
+	faults, err := chosen(possibleFaults(), o.faults, func(f faultlab.Fault) string { return f.Slug })
 	if err != nil {
 		return err
 	}
@@ -111,11 +111,11 @@ func (o options) runAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	teams := [][]entry{who}
+	clients := [][]entry{who}
 	if o.saturate { // whoever ran beside would take the machine away
-		teams = nil
+		clients = nil
 		for _, e := range who {
-			teams = append(teams, []entry{e})
+			clients = append(clients, []entry{e})
 		}
 	}
 	var failures []error
@@ -124,8 +124,8 @@ func (o options) runAll(ctx context.Context) error {
 		if err != nil || replicas < 1 {
 			return fmt.Errorf("-replicas: %q is no number of replicas from 1 on", text)
 		}
-		for _, team := range teams {
-			if err := o.runOne(ctx, replicas, team, faults); err != nil {
+		for _, client := range clients {
+			if err := o.runOne(ctx, replicas, client, faults); err != nil {
 				failures = append(failures, err)
 			}
 			if ctx.Err() != nil {
@@ -137,22 +137,22 @@ func (o options) runAll(ctx context.Context) error {
 }
 
 // runOne runs the faults on one cluster.
-func (o options) runOne(ctx context.Context, replicas int, team []entry, faults []proof.Fault) error {
-	return o.onStage(ctx, replicas, o.contestants(team), func(s *proof.Stage) error {
+func (o options) runOne(ctx context.Context, replicas int, client []entry, faults []faultlab.Fault) error {
+	return o.inLab(ctx, replicas, o.clients(client), func(s *faultlab.Lab) error {
 		say("3 primaries with %d replicas each; %s", replicas, o.load())
 		windows, err := s.Run(ctx, faults, o.rounds)
 		return errors.Join(err, s.Finish(ctx), o.report(s, conditions{Replicas: replicas, Rate: o.rateTold(), Topics: o.topics}, windows))
 	})
 }
 
-// onStage calls f with a cluster and the contestants on it.
-func (o options) onStage(ctx context.Context, replicas int, all []proof.Contestant, f func(*proof.Stage) error) (err error) {
+// inLab calls f with a cluster and the clients on it.
+func (o options) inLab(ctx context.Context, replicas int, all []faultlab.Client, f func(*faultlab.Lab) error) (err error) {
 	c, end, err := startCluster(ctx, replicas)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, end()) }()
-	s, err := proof.NewStage(ctx, c, o.topics, all, nil)
+	s, err := faultlab.NewLab(ctx, c, o.topics, all, nil)
 	if err != nil {
 		return err
 	}
@@ -161,10 +161,10 @@ func (o options) onStage(ctx context.Context, replicas int, all []proof.Contesta
 	return f(s)
 }
 
-func (o options) contestants(team []entry) []proof.Contestant {
-	var all []proof.Contestant
-	for _, e := range team {
-		c := e.Contestant
+func (o options) clients(client []entry) []faultlab.Client {
+	var all []faultlab.Client
+	for _, e := range client {
+		c := e.Client
 		c.Rate, c.Workers, c.Publishers, c.Subscribers = o.rate, o.workers, o.publishers, o.subscribers
 		if !c.Numbered && o.beside > 0 {
 			c.Rate = o.beside
@@ -215,13 +215,13 @@ func say(format string, args ...any) {
 }
 
 // allFaults is those that need nothing special, and those that do.
-func allFaults() []proof.Fault {
-	return append(proof.Faults(), isolate, clockStep)
+func allFaults() []faultlab.Fault {
+	return append(faultlab.Faults(), isolate, clockStep)
 }
 
 // possibleFaults is those of allFaults that can happen here; it says why others cannot.
-func possibleFaults() []proof.Fault {
-	return slices.DeleteFunc(allFaults(), func(f proof.Fault) bool {
+func possibleFaults() []faultlab.Fault {
+	return slices.DeleteFunc(allFaults(), func(f faultlab.Fault) bool {
 		var err error
 		switch f.Slug {
 		case isolate.Slug:

@@ -9,7 +9,7 @@ import (
 	"os"
 	"slices"
 
-	"github.com/shardbus/shardbus/internal/proof"
+	"github.com/shardbus/shardbus/internal/faultlab"
 )
 
 // printMarkdown prints a table for each kind of run in the files.
@@ -70,9 +70,9 @@ func printKind(out io.Writer, kind conditions, lines []line) {
 	for _, f := range allFaults() {
 		first := true
 		for _, e := range field() {
-			var some []proof.Sample
+			var some []faultlab.Sample
 			for _, l := range lines {
-				if l.Sample != nil && l.Sample.Fault == f.Slug && l.Sample.Contestant == e.Name {
+				if l.Sample != nil && l.Sample.Fault == f.Slug && l.Sample.Client == e.Name {
 					some = append(some, *l.Sample)
 				}
 			}
@@ -95,7 +95,7 @@ func printKind(out io.Writer, kind conditions, lines []line) {
 	}
 	fmt.Fprintln(out)
 	for _, e := range field() {
-		var all proof.Verdict
+		var all faultlab.Result
 		runs := 0
 		for _, l := range lines {
 			if v := l.Totals; v != nil && l.Name == e.Name {

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/shardbus/shardbus/internal/proof"
+	"github.com/shardbus/shardbus/internal/faultlab"
 )
 
 // conditions is what a run was like.
@@ -18,34 +18,34 @@ type conditions struct {
 	Topics   int
 }
 
-// line is one line of the file that -out names: a sample, or the totals of a contestant.
+// line is one line of the file that -out names: a sample, or the totals of a client.
 type line struct {
 	conditions
-	Sample *proof.Sample  `json:",omitempty"`
-	Totals *proof.Verdict `json:",omitempty"`
-	Name   string         `json:",omitempty"` // whose totals
+	Sample *faultlab.Sample `json:",omitempty"`
+	Totals *faultlab.Result `json:",omitempty"`
+	Name   string           `json:",omitempty"` // whose totals
 }
 
-// report audits every team, prints what was found, and fails if a promise was broken.
-func (o options) report(s *proof.Stage, c conditions, windows []proof.Window) error {
+// report checks every client, prints what was found, and fails if a promise was broken.
+func (o options) report(s *faultlab.Lab, c conditions, windows []faultlab.Window) error {
 	var broken []error
 	var lines []line
-	for _, t := range s.Teams {
-		books, err := s.Books(t)
+	for _, t := range s.Clients {
+		history, err := s.History(t)
 		if err != nil {
 			return err
 		}
-		v := books.Audit()
-		samples := books.Measure(v, windows)
+		v := history.Check()
+		samples := history.Measure(v, windows)
 		for i := range samples {
 			lines = append(lines, line{conditions: c, Sample: &samples[i]})
 		}
 		lines = append(lines, line{conditions: c, Totals: &v, Name: t.Name})
 		say("%s: %d accepted, %d failed; %d received (%d of them failed), %d missing: %d lost and %d uncertain, %d silent; "+
 			"%d void, %d orphaned, %d over-reported, %d of the wrong kind, %d twice, %d out of order; %d outside faults; reasons %v",
-			t.Name, v.Accepted, v.Failed, v.Received, v.Late, v.Missing, v.Lost, v.Uncertain, v.Silent, v.Void, v.Orphaned, v.OverReported, v.WrongKind, v.Duplicates, v.Disorder, v.Elsewhere(windows), books.Reasons())
-		if t.Revived() > 0 {
-			say("%s: it was silent for so long that it was started afresh, %d times", t.Name, t.Revived())
+			t.Name, v.Accepted, v.Failed, v.Received, v.Late, v.Missing, v.Lost, v.Uncertain, v.Silent, v.Void, v.Orphaned, v.OverReported, v.WrongKind, v.Duplicates, v.Disorder, v.Elsewhere(windows), history.Reasons())
+		if t.Restarted() > 0 {
+			say("%s: it was silent for so long that it was started afresh, %d times", t.Name, t.Restarted())
 		}
 		for _, text := range v.Broken {
 			say("%s BROKE A PROMISE: %s", t.Name, text)
@@ -59,9 +59,9 @@ func (o options) report(s *proof.Stage, c conditions, windows []proof.Window) er
 }
 
 // printSamples prints a line for each fault.
-func printSamples(samples []proof.Sample) {
+func printSamples(samples []faultlab.Sample) {
 	for _, f := range allFaults() {
-		var some []proof.Sample
+		var some []faultlab.Sample
 		for _, s := range samples {
 			if s.Fault == f.Slug {
 				some = append(some, s)
@@ -72,19 +72,19 @@ func printSamples(samples []proof.Sample) {
 		}
 		g := sum(some)
 		fmt.Printf("  %-16s %-20s ×%d  known %-16s first %-16s hole %-16s again %-14s missing %d (lost %d, uncertain %d, silent %d) of %d, twice %d\n",
-			f.Slug, some[0].Contestant, len(some), g.known, g.first, g.hole, g.again,
+			f.Slug, some[0].Client, len(some), g.known, g.first, g.hole, g.again,
 			g.missing, g.lost, g.uncertain, g.silent, g.accepted, g.duplicates)
 	}
 }
 
-// group is samples of one fault and contestant together.
+// group is samples of one fault and client together.
 type group struct {
 	n                                                              int
 	known, first, hole, again                                      span
 	accepted, missing, lost, uncertain, silent, duplicates, faults int
 }
 
-func sum(samples []proof.Sample) group {
+func sum(samples []faultlab.Sample) group {
 	g := group{n: len(samples)}
 	for _, s := range samples {
 		if s.Known > 0 {

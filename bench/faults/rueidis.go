@@ -6,19 +6,19 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
-	"github.com/shardbus/shardbus/internal/proof"
+	"github.com/shardbus/shardbus/internal/faultlab"
 )
 
-// rueidisRole uses rueidis as it comes, but for the deadline that a Publish wants.
-var rueidisRole = proof.Role{
-	OpenSender: func(_ context.Context, s proof.Script) (proof.Sender, error) {
+// rueidisDriver uses rueidis as it comes, but for the deadline that a Publish wants.
+var rueidisDriver = faultlab.Driver{
+	OpenSender: func(_ context.Context, s faultlab.ProcessConfig) (faultlab.Sender, error) {
 		client, err := openRueidis(s)
 		return rueidisSender{Client: client, channels: s.Channels}, err
 	},
-	OpenReceiver: func(_ context.Context, s proof.Script, r *proof.Receipts) (proof.Receiver, error) {
+	OpenReceiver: func(_ context.Context, s faultlab.ProcessConfig, r *faultlab.Recorder) (faultlab.Receiver, error) {
 		client, err := openRueidis(s)
 		if err != nil {
-			return proof.Receiver{}, err
+			return faultlab.Receiver{}, err
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		var running sync.WaitGroup
@@ -34,7 +34,7 @@ var rueidisRole = proof.Role{
 				}
 			})
 		}
-		return proof.Receiver{Close: func() error {
+		return faultlab.Receiver{Close: func() error {
 			cancel()
 			client.Close()
 			running.Wait()
@@ -43,12 +43,12 @@ var rueidisRole = proof.Role{
 	},
 }
 
-func openRueidis(s proof.Script) (rueidis.Client, error) {
+func openRueidis(s faultlab.ProcessConfig) (rueidis.Client, error) {
 	return rueidis.NewClient(rueidis.ClientOption{InitAddress: s.Addrs, DisableCache: true})
 }
 
-// rawPatience bounds a Publish of clients that have no deadline of their own.
-const rawPatience = time.Second
+// rawTimeout bounds a Publish of clients that have no deadline of their own.
+const rawTimeout = time.Second
 
 type rueidisSender struct {
 	rueidis.Client
@@ -58,7 +58,7 @@ type rueidisSender struct {
 func (rueidisSender) ID() string { return "" }
 
 func (p rueidisSender) Send(ctx context.Context, topic int, text string) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, rawPatience)
+	ctx, cancel := context.WithTimeout(ctx, rawTimeout)
 	defer cancel()
 	return 0, p.Do(ctx, p.B().Spublish().Channel(p.channels[topic]).Message(text).Build()).Error()
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 
 	"github.com/shardbus/shardbus/bus"
-	"github.com/shardbus/shardbus/internal/proof"
+	"github.com/shardbus/shardbus/internal/faultlab"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis"
 )
@@ -17,42 +17,42 @@ type mode struct {
 	set      func(*redis.Config)
 }
 
-// modes is all of them. A contestant of its own comes of each.
+// modes is all of them. A client of its own comes of each.
 var modes = []mode{
 	{name: "shardbus", complete: true, set: func(*redis.Config) {}},
 	{name: "standby", complete: true, set: func(c *redis.Config) { c.Standby = true }},
 	{name: "repair-off", set: func(c *redis.Config) { c.Repair.Off = true }},
 }
 
-// shardbusRole takes part as applications do: through package bus.
-func shardbusRole(m mode) proof.Role {
-	return proof.Role{
-		OpenSender: func(ctx context.Context, s proof.Script) (proof.Sender, error) {
+// shardbusDriver takes part as applications do: through package bus.
+func shardbusDriver(m mode) faultlab.Driver {
+	return faultlab.Driver{
+		OpenSender: func(ctx context.Context, s faultlab.ProcessConfig) (faultlab.Sender, error) {
 			p := &shardbusSender{}
 			if err := p.open(ctx, m, s); err != nil {
 				return nil, err
 			}
 			return p, nil
 		},
-		OpenReceiver: func(ctx context.Context, s proof.Script, r *proof.Receipts) (proof.Receiver, error) {
+		OpenReceiver: func(ctx context.Context, s faultlab.ProcessConfig, r *faultlab.Recorder) (faultlab.Receiver, error) {
 			p := &shardbusSender{}
 			if err := p.open(ctx, m, s); err != nil {
-				return proof.Receiver{}, err
+				return faultlab.Receiver{}, err
 			}
 			index := make(map[string]int)
 			for i, topic := range p.topics {
 				index[s.Channels[i]] = i
-				_, err := topic.Subscribe(ctx, "proof", func(_ context.Context, text string) error {
+				_, err := topic.Subscribe(ctx, "faultlab", func(_ context.Context, text string) error {
 					r.Got(text)
 					return nil
 				}, bus.OnGap(func(g bus.Gap) {
-					r.Gap(proof.Gap{
+					r.Gap(faultlab.Gap{
 						Topic: index[g.Topic], Publisher: g.Publisher, From: g.From, To: g.To, Count: g.Count,
 						Uncertain: g.Kind == transport.Uncertain, Reason: g.Reason.String(),
 					})
 				}))
 				if err != nil {
-					return proof.Receiver{}, err
+					return faultlab.Receiver{}, err
 				}
 			}
 			voided := func() (n uint64) {
@@ -61,7 +61,7 @@ func shardbusRole(m mode) proof.Role {
 				}
 				return n
 			}
-			return proof.Receiver{Close: func() error { return errors.Join(p.bus.Close(), p.transport.Close()) }, Voided: voided}, nil
+			return faultlab.Receiver{Close: func() error { return errors.Join(p.bus.Close(), p.transport.Close()) }, Voided: voided}, nil
 		},
 	}
 }
@@ -73,7 +73,7 @@ type shardbusSender struct {
 	topics    []*bus.Topic[string]
 }
 
-func (p *shardbusSender) open(ctx context.Context, m mode, s proof.Script) error {
+func (p *shardbusSender) open(ctx context.Context, m mode, s faultlab.ProcessConfig) error {
 	cfg := redis.Config{Addrs: s.Addrs}
 	m.set(&cfg)
 	tr, err := redis.Open(ctx, cfg)

@@ -8,11 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/shardbus/shardbus/internal/proof"
+	"github.com/shardbus/shardbus/internal/faultlab"
 	"github.com/shardbus/shardbus/transport/redis"
 )
 
-// soakRate is the events a second of each contestant in a soak.
+// soakRate is the events a second of each client in a soak.
 const soakRate = 2000
 
 // warmUpTime is how long it takes until what publishers remember for Repair has its full age: it fills with the time.
@@ -25,13 +25,13 @@ const (
 	heapSlack       = 16 << 20
 )
 
-// soak lets faults that the seed chooses happen in a row, and compares the books and the memory in the end.
+// soak lets faults that the seed chooses happen in a row, and compares the histories and the memory in the end.
 func soak(ctx context.Context, o options) (err error) {
 	if o.seed == 0 {
 		o.seed = uint64(time.Now().UnixNano())
 	}
 	random := rand.New(rand.NewPCG(o.seed, 0))
-	pool, err := chosen(soakable(), o.faults, func(f proof.Fault) string { return f.Slug })
+	pool, err := chosen(soakable(), o.faults, func(f faultlab.Fault) string { return f.Slug })
 	if err != nil {
 		return err
 	}
@@ -43,20 +43,20 @@ func soak(ctx context.Context, o options) (err error) {
 		who = who[:len(modes)]
 	}
 	o.rate = soakRate
-	var faults []proof.Fault
+	var faults []faultlab.Fault
 	var slugs []string
 	for range o.soak {
 		f := pool[random.IntN(len(pool))]
 		faults, slugs = append(faults, f), append(slugs, f.Slug)
 	}
 	say("seed %d: %s", o.seed, strings.Join(slugs, " "))
-	return o.onStage(ctx, 1, o.contestants(who), func(s *proof.Stage) error {
+	return o.inLab(ctx, 1, o.clients(who), func(s *faultlab.Lab) error {
 		pause(ctx, warmUpTime)
 		before, err := s.Memory(ctx)
 		if err != nil {
 			return err
 		}
-		var windows []proof.Window
+		var windows []faultlab.Window
 		var errs []error
 		for i, f := range faults {
 			w, err := s.One(ctx, f, i)
@@ -86,10 +86,10 @@ func soak(ctx context.Context, o options) (err error) {
 }
 
 // soakable is the faults a soak chooses from: all that leave the cluster with the nodes it had.
-func soakable() []proof.Fault {
-	return []proof.Fault{
-		proof.Kill9, proof.Kill9Replica, proof.Kill9Publisher, proof.SIGSTOP, proof.Pause, proof.HungReplica, proof.Graceful,
-		proof.TakeOver, proof.MigrateOne, proof.MigrateThousand, proof.MoveReplica, proof.ClientKill, proof.OutputBuffer,
-		proof.ScriptFlush, proof.OOM,
+func soakable() []faultlab.Fault {
+	return []faultlab.Fault{
+		faultlab.Kill9, faultlab.Kill9Replica, faultlab.Kill9Publisher, faultlab.SIGSTOP, faultlab.Pause, faultlab.HungReplica, faultlab.Graceful,
+		faultlab.TakeOver, faultlab.MigrateOne, faultlab.MigrateThousand, faultlab.MoveReplica, faultlab.ClientKill, faultlab.OutputBuffer,
+		faultlab.ScriptFlush, faultlab.OOM,
 	}
 }

@@ -21,7 +21,7 @@ var sleepers = map[string]string{
 }
 
 // testSupport holds code that only tests use: it may begin contexts.
-var testSupport = []string{"internal/redistest", "internal/proof", "internal/lint"}
+var testSupport = []string{"internal/redistest", "internal/faultlab", "internal/lint"}
 
 func TestLibraryDoesNotPrintOrPanic(t *testing.T) { check(t, noPrintNoPanic) }
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/shardbus/shardbus/internal/proof"
+	"github.com/shardbus/shardbus/internal/faultlab"
 	"github.com/shardbus/shardbus/internal/redistest"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis"
@@ -19,8 +19,8 @@ import (
 var cluster = redistest.Share(redistest.ClusterConfig{Primaries: 3, Replicas: 1})
 
 func TestMain(m *testing.M) {
-	if role := os.Getenv(proof.RoleEnv); role != "" {
-		os.Exit(proof.Play(role, roles()))
+	if config := os.Getenv(faultlab.ProcessEnv); config != "" {
+		os.Exit(faultlab.RunProcess(config, drivers()))
 	}
 	os.Exit(redistest.Main(m, cluster).Run())
 }

@@ -1,4 +1,4 @@
-package proof
+package faultlab
 
 import (
 	"context"
@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// playPublisher publishes at the script's rate until stopped ends.
-func playPublisher(stopped context.Context, role Role, s Script, out *log) error {
-	sender, err := role.OpenSender(stopped, s)
+// runPublisher publishes at the configured rate until stopped ends.
+func runPublisher(stopped context.Context, driver Driver, s ProcessConfig, out *log) error {
+	sender, err := driver.OpenSender(stopped, s)
 	if err != nil {
 		return err
 	}
-	books, err := createLog(s.recordsPath())
+	history, err := createLog(s.recordsPath())
 	if err != nil {
 		return err
 	}
-	p := &publisher{Script: s, sender: sender, books: books, next: make([]atomic.Uint32, len(s.Channels))}
+	p := &publisher{ProcessConfig: s, sender: sender, history: history, next: make([]atomic.Uint32, len(s.Channels))}
 	out.printf("id %s", sender.ID())
 	out.printf("ready")
 	if s.Rate > 0 {
@@ -27,17 +27,17 @@ func playPublisher(stopped context.Context, role Role, s Script, out *log) error
 	} else {
 		p.saturate(stopped)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(stopped), LongPatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(stopped), LongTimeout)
 	defer cancel()
-	err = errors.Join(sender.Close(ctx), books.close())
+	err = errors.Join(sender.Close(ctx), history.close())
 	out.printf("sent %d", p.assigned.Load())
 	return err
 }
 
 type publisher struct {
-	Script
+	ProcessConfig
 	sender   Sender
-	books    *log
+	history  *log
 	next     []atomic.Uint32 // by topic: the number of the last event
 	assigned atomic.Uint64   // numbers the client gave
 }
@@ -81,9 +81,9 @@ func (p *publisher) saturate(stopped context.Context) {
 }
 
 func (p *publisher) one(topic, worker int) {
-	patience := LongPatience
-	if p.Patience > 0 && worker%2 == 0 {
-		patience = p.Patience
+	patience := LongTimeout
+	if p.PublishTimeout > 0 && worker%2 == 0 {
+		patience = p.PublishTimeout
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -95,7 +95,7 @@ func (p *publisher) one(topic, worker int) {
 		r.outcome = failed
 	}
 	r.at = time.Now().UnixNano()
-	p.books.record(r)
+	p.history.record(r)
 	if r.seq != 0 {
 		p.assigned.Add(1)
 	}

@@ -1,4 +1,4 @@
-package proof
+package faultlab
 
 import (
 	"bufio"
@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// process is this program once more, in a process of its own, with a role.
+// process is this program once more, in a process of its own, with a driver.
 type process struct {
-	Script
+	ProcessConfig
 	cmd    *exec.Cmd
 	in     io.WriteCloser
 	reader sync.WaitGroup
@@ -43,50 +43,50 @@ type Memory struct {
 }
 
 // startProcess starts a process and returns when it is ready.
-func startProcess(ctx context.Context, s Script) (*process, error) {
+func startProcess(ctx context.Context, s ProcessConfig) (*process, error) {
 	text, err := json.Marshal(s)
 	if err != nil {
-		return nil, fmt.Errorf("proof: %w", err)
+		return nil, fmt.Errorf("faultlab: %w", err)
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("proof: %w", err)
+		return nil, fmt.Errorf("faultlab: %w", err)
 	}
-	p := &process{Script: s, ready: make(chan struct{}), memory: make(chan Memory, 1)}
+	p := &process{ProcessConfig: s, ready: make(chan struct{}), memory: make(chan Memory, 1)}
 	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), self) // it ends with its standard input
-	p.cmd.Env = append(os.Environ(), RoleEnv+"="+string(text))
+	p.cmd.Env = append(os.Environ(), ProcessEnv+"="+string(text))
 	p.cmd.Stderr = os.Stderr
 	p.cmd.SysProcAttr = childAttr()
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
-		return nil, fmt.Errorf("proof: %w", err)
+		return nil, fmt.Errorf("faultlab: %w", err)
 	}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
-		return nil, fmt.Errorf("proof: %w", err)
+		return nil, fmt.Errorf("faultlab: %w", err)
 	}
 	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("proof: %w", err)
+		return nil, fmt.Errorf("faultlab: %w", err)
 	}
 	gone := make(chan struct{})
 	p.reader.Go(func() {
 		defer close(gone)
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
-			p.told(lines.Text())
+			p.parse(lines.Text())
 		}
 	})
 	select {
 	case <-p.ready:
 		return p, nil
 	case <-gone:
-		return nil, errors.Join(fmt.Errorf("proof: %s ended before it was ready", s.name()), p.stop())
+		return nil, errors.Join(fmt.Errorf("faultlab: %s ended before it was ready", s.name()), p.stop())
 	case <-ctx.Done():
-		return nil, errors.Join(fmt.Errorf("proof: %s is not ready: %w", s.name(), ctx.Err()), p.kill())
+		return nil, errors.Join(fmt.Errorf("faultlab: %s is not ready: %w", s.name(), ctx.Err()), p.kill())
 	}
 }
 
-// told reads a line.
-func (p *process) told(line string) {
+// parse reads a line.
+func (p *process) parse(line string) {
 	words := strings.Fields(line)
 	number := func(i int) int64 {
 		if i < len(words) {
@@ -126,21 +126,21 @@ func (p *process) problem(format string, args ...any) {
 	p.problems = append(p.problems, p.name()+": "+fmt.Sprintf(format, args...))
 }
 
-// askMemory returns what the process uses now.
-func (p *process) askMemory(ctx context.Context) (Memory, error) {
+// queryMemory returns what the process uses now.
+func (p *process) queryMemory(ctx context.Context) (Memory, error) {
 	if _, err := io.WriteString(p.in, "memory\n"); err != nil {
-		return Memory{}, fmt.Errorf("proof: %s: %w", p.name(), err)
+		return Memory{}, fmt.Errorf("faultlab: %s: %w", p.name(), err)
 	}
 	select {
 	case m := <-p.memory:
 		return m, nil
 	case <-ctx.Done():
-		return Memory{}, fmt.Errorf("proof: %s does not answer: %w", p.name(), ctx.Err())
+		return Memory{}, fmt.Errorf("faultlab: %s does not answer: %w", p.name(), ctx.Err())
 	}
 }
 
 // stopTimeout bounds how long a process may take to say its last words.
-const stopTimeout = LongPatience + 10*time.Second
+const stopTimeout = LongTimeout + 10*time.Second
 
 // stop ends the process in peace and returns when it is gone. It may be called again.
 func (p *process) stop() error {
@@ -152,7 +152,7 @@ func (p *process) stop() error {
 	defer late.Stop()
 	p.reader.Wait()
 	if err := p.cmd.Wait(); err != nil {
-		return fmt.Errorf("proof: %s: %w", p.name(), err)
+		return fmt.Errorf("faultlab: %s: %w", p.name(), err)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package proof
+package faultlab
 
 import (
 	"bufio"
@@ -12,38 +12,38 @@ import (
 	"time"
 )
 
-// RoleEnv is the environment variable that makes a program a process with a role: see [Play].
-const RoleEnv = "SHARDBUS_PROOF_ROLE"
+// ProcessEnv is the environment variable that makes a program a process with a driver: see [RunProcess].
+const ProcessEnv = "SHARDBUS_FAULTLAB_PROCESS"
 
-// Script is what a process with a role is told, as JSON in [RoleEnv].
-type Script struct {
-	Contestant string
-	Publisher  bool   // else it subscribes
-	Index      int    // among the publishers, or the subscribers, of its team
-	Dir        string // of its books
+// ProcessConfig is what a process with a driver is told, as JSON in [ProcessEnv].
+type ProcessConfig struct {
+	Client    string
+	Publisher bool   // else it subscribes
+	Index     int    // among the publishers, or the subscribers, of its client
+	Dir       string // of its history
 
 	Addrs    []string // of the cluster
 	Channels []string // by the index of the topic
 	Rate     int      // events a second on all topics together; 0: as many as it can
 	Workers  int      // goroutines that publish: on each topic, or with Rate 0 on all together
-	// Patience bounds every other Publish, so that faults make errors. The others may take LongPatience. 0: all may.
-	Patience time.Duration
+	// PublishTimeout bounds every other Publish, so that faults make errors. The others may take LongTimeout. 0: all may.
+	PublishTimeout time.Duration
 }
 
-// LongPatience bounds a Publish that is to outlast faults.
-const LongPatience = 30 * time.Second
+// LongTimeout bounds a Publish that is to outlast faults.
+const LongTimeout = 30 * time.Second
 
 // name is the process's, and its files'.
-func (s Script) name() string {
+func (s ProcessConfig) name() string {
 	kind := "s"
 	if s.Publisher {
 		kind = "p"
 	}
-	return fmt.Sprintf("%s-%s%d", s.Contestant, kind, s.Index)
+	return fmt.Sprintf("%s-%s%d", s.Client, kind, s.Index)
 }
 
-func (s Script) recordsPath() string { return filepath.Join(s.Dir, s.name()+".records") }
-func (s Script) gapsPath() string    { return filepath.Join(s.Dir, s.name()+".gaps") }
+func (s ProcessConfig) recordsPath() string { return filepath.Join(s.Dir, s.name()+".records") }
+func (s ProcessConfig) gapsPath() string    { return filepath.Join(s.Dir, s.name()+".gaps") }
 
 // Sender publishes for one process.
 type Sender interface {
@@ -55,11 +55,11 @@ type Sender interface {
 	Close(ctx context.Context) error
 }
 
-// Role is how a contestant takes part.
-type Role struct {
-	OpenSender func(ctx context.Context, s Script) (Sender, error)
+// Driver is how a client takes part.
+type Driver struct {
+	OpenSender func(ctx context.Context, s ProcessConfig) (Sender, error)
 	// OpenReceiver subscribes to all channels and returns when that is live; what arrives and what is missing goes to r.
-	OpenReceiver func(ctx context.Context, s Script, r *Receipts) (Receiver, error)
+	OpenReceiver func(ctx context.Context, s ProcessConfig, r *Recorder) (Receiver, error)
 }
 
 // Receiver is what subscribes for one process.
@@ -69,7 +69,7 @@ type Receiver struct {
 	Voided func() uint64
 }
 
-// Play is the main function of a process with a role, whose script is in text, and returns the status to exit with.
+// RunProcess is the main function of a process with a driver, whose configuration is in text, and returns the status to exit with.
 // The process ends when the other end of its standard input does. It prints, a line each:
 //
 //	id ID                            its incarnation, before anything else
@@ -78,15 +78,15 @@ type Receiver struct {
 //	                                 last event received began; 0 if a topic never had one
 //	memory GOROUTINES HEAP           asked by a line on the standard input, after a garbage collection
 //	sent ASSIGNED                    a publisher, at its end
-func Play(text string, roles map[string]Role) int {
-	var s Script
+func RunProcess(text string, drivers map[string]Driver) int {
+	var s ProcessConfig
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
-		fmt.Fprintln(os.Stderr, "proof:", err)
+		fmt.Fprintln(os.Stderr, "faultlab:", err)
 		return 2
 	}
-	role, ok := roles[s.Contestant]
+	driver, ok := drivers[s.Client]
 	if !ok {
-		fmt.Fprintf(os.Stderr, "proof: nobody is called %q\n", s.Contestant)
+		fmt.Fprintf(os.Stderr, "faultlab: nobody is called %q\n", s.Client)
 		return 2
 	}
 	out := newLog(os.Stdout)
@@ -99,13 +99,13 @@ func Play(text string, roles map[string]Role) int {
 		}
 		stop()
 	}()
-	play := playSubscriber
+	run := runSubscriber
 	if s.Publisher {
-		play = playPublisher
+		run = runPublisher
 	}
-	err := play(stopped, role, s, out)
+	err := run(stopped, driver, s, out)
 	if err = errors.Join(err, out.close()); err != nil {
-		fmt.Fprintf(os.Stderr, "proof: %s: %v\n", s.name(), err)
+		fmt.Fprintf(os.Stderr, "faultlab: %s: %v\n", s.name(), err)
 		return 1
 	}
 	return 0

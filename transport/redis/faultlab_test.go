@@ -4,11 +4,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/shardbus/shardbus/internal/proof"
+	"github.com/shardbus/shardbus/internal/faultlab"
 	"github.com/shardbus/shardbus/internal/redistest"
 )
 
-// The teams of TestFaults: one that repairs, one that has Standby too, and one that only tells what is missing.
+// The clients of TestFaults: one that repairs, one that has Standby too, and one that only tells what is missing.
 const (
 	repairing = "repairing"
 	standing  = "standing"
@@ -24,15 +24,15 @@ func TestFaults(t *testing.T) {
 	control := redistest.NewControl(t)
 	ctx, cancel := control.WithTimeout(t.Context(), 6*patience)
 	defer cancel()
-	var teams []proof.Contestant
+	var clients []faultlab.Client
 	for _, name := range []string{repairing, standing, reporting} {
-		teams = append(teams, proof.Contestant{
+		clients = append(clients, faultlab.Client{
 			Name: name, Numbered: true, Complete: name != reporting, Rate: 500, Workers: 2, Publishers: 2,
-			Patience: 150 * time.Millisecond,
-			Channel:  func(topic string) string { return proof.SameSlot(name+".", topic) },
+			PublishTimeout: 150 * time.Millisecond,
+			Channel:        func(topic string) string { return faultlab.SameSlot(name+".", topic) },
 		})
 	}
-	s, err := proof.NewStage(ctx, c, 50, teams, control)
+	s, err := faultlab.NewLab(ctx, c, 50, clients, control)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,8 +42,8 @@ func TestFaults(t *testing.T) {
 		}
 	})
 	s.Say = t.Logf
-	windows, err := s.Run(ctx, []proof.Fault{
-		proof.Kill9, proof.SIGSTOP, proof.Graceful, proof.MigrateOne, proof.ClientKill,
+	windows, err := s.Run(ctx, []faultlab.Fault{
+		faultlab.Kill9, faultlab.SIGSTOP, faultlab.Graceful, faultlab.MigrateOne, faultlab.ClientKill,
 	}, 3)
 	if err != nil {
 		t.Fatal(err)
@@ -51,19 +51,19 @@ func TestFaults(t *testing.T) {
 	if err := s.Finish(ctx); err != nil {
 		t.Fatal(err)
 	}
-	for _, team := range s.Teams {
-		books, err := s.Books(team)
+	for _, client := range s.Clients {
+		history, err := s.History(client)
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := books.Audit()
+		v := history.Check()
 		for _, text := range v.Broken {
-			t.Errorf("%s: %s", team.Name, text)
+			t.Errorf("%s: %s", client.Name, text)
 		}
-		if v.Accepted == 0 || v.Received == 0 || team.Name == reporting && v.Missing == 0 {
-			t.Errorf("%s: the faults prove nothing", team.Name)
+		if v.Accepted == 0 || v.Received == 0 || client.Name == reporting && v.Missing == 0 {
+			t.Errorf("%s: the faults prove nothing", client.Name)
 		}
 		t.Logf("%s: %d accepted, %d failed; %d received, %d void, %d lost, %d uncertain; by reason %v; %d outside the faults",
-			team.Name, v.Accepted, v.Failed, v.Received, v.Void, v.Lost, v.Uncertain, books.Reasons(), v.Elsewhere(windows))
+			client.Name, v.Accepted, v.Failed, v.Received, v.Void, v.Lost, v.Uncertain, history.Reasons(), v.Elsewhere(windows))
 	}
 }

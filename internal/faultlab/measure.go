@@ -1,4 +1,4 @@
-package proof
+package faultlab
 
 import (
 	"slices"
@@ -8,10 +8,10 @@ import (
 // lead is how long before a fault its window opens: what is on its way when it happens may be lost.
 const lead = 100 * time.Millisecond
 
-// Sample is what one subscriber of a contestant saw of one fault.
+// Sample is what one subscriber of a client saw of one fault.
 type Sample struct {
-	Fault      string
-	Contestant string
+	Fault  string
+	Client string
 
 	Known time.Duration // from the fault to the new primary; 0 if there is none
 	// First is the time to the first event again: the longest silence of the topics concerned together. Hole is the
@@ -23,12 +23,12 @@ type Sample struct {
 	Accepted, Missing, Lost, Uncertain, Silent, Duplicates int
 }
 
-// Measure says what a team saw of each fault. v is its audit.
-func (b *Books) Measure(v Verdict, windows []Window) []Sample {
+// Measure says what a client saw of each fault. v is its check.
+func (b *History) Measure(v Result, windows []Window) []Sample {
 	var samples []Sample
 	for _, w := range windows {
 		for i := range b.subscribers {
-			s := Sample{Fault: w.Slug, Contestant: b.contestant.Name}
+			s := Sample{Fault: w.Slug, Client: b.client.Name}
 			together, one := b.subscribers[i].silences(w)
 			s.First, s.Hole = together.length(), one.length()
 			if !w.Known.IsZero() {
@@ -47,7 +47,7 @@ func (b *Books) Measure(v Verdict, windows []Window) []Sample {
 }
 
 // count adds what was lost in a window.
-func (b *Books) count(s *Sample, v Verdict, w Window) {
+func (b *History) count(s *Sample, v Result, w Window) {
 	from, to := w.From.Add(-lead).UnixNano(), w.Ended.UnixNano()
 	within := func(nanos int64) bool { return nanos >= from && nanos < to }
 	for _, p := range b.publishers {
@@ -80,8 +80,8 @@ func (b *Books) count(s *Sample, v Verdict, w Window) {
 	}
 }
 
-// Elsewhere is how many of an audit's missing events lie in none of the windows.
-func (v Verdict) Elsewhere(windows []Window) (n int) {
+// Elsewhere is how many of a check's missing events lie in none of the windows.
+func (v Result) Elsewhere(windows []Window) (n int) {
 	for _, l := range v.losses {
 		found := false
 		for _, w := range windows {
@@ -102,7 +102,7 @@ type silence struct{ from, to int64 }
 func (s silence) length() time.Duration { return time.Duration(s.to - s.from) }
 
 // silences are the longest within a window: of the topics concerned together, and of one of them.
-func (s *subscriberBook) silences(w Window) (together, one silence) {
+func (s *subscriberHistory) silences(w Window) (together, one silence) {
 	from, to := w.Began.Add(-rest).UnixNano(), w.Ended.UnixNano()
 	longer := func(than *silence, before, now int64) {
 		if now-before > than.to-than.from {

@@ -1,4 +1,4 @@
-package proof
+package faultlab
 
 import (
 	"context"
@@ -11,11 +11,11 @@ type Fault struct {
 	Slug  string // its name on a command line
 	Title string // its name in a table
 	// Prepare, if not nil, makes the cluster such that the fault can happen. Events flow again before it does.
-	Prepare func(ctx context.Context, s *Stage, round int) error
+	Prepare func(ctx context.Context, s *Lab, round int) error
 	// Inject does it for the round-th time, from 0.
-	Inject func(ctx context.Context, s *Stage, round int) (Impact, error)
+	Inject func(ctx context.Context, s *Lab, round int) (Impact, error)
 	// Mend, if not nil, undoes it when events flow again.
-	Mend func(ctx context.Context, s *Stage) error
+	Mend func(ctx context.Context, s *Lab) error
 }
 
 // Impact is what a fault did.
@@ -35,7 +35,7 @@ type Window struct {
 
 // Run lets each of the faults happen, and that in as many rounds, and returns when that was. After each it waits until
 // events flow again.
-func (s *Stage) Run(ctx context.Context, faults []Fault, rounds int) (windows []Window, err error) {
+func (s *Lab) Run(ctx context.Context, faults []Fault, rounds int) (windows []Window, err error) {
 	for round := range rounds {
 		for _, f := range faults {
 			w, err := s.One(ctx, f, round)
@@ -57,7 +57,7 @@ const rest = 300 * time.Millisecond
 const injectTimeout = 2 * time.Minute
 
 // One lets one fault happen. After an error the window is what there was of it; it may be zero.
-func (s *Stage) One(ctx context.Context, f Fault, round int) (w Window, err error) {
+func (s *Lab) One(ctx context.Context, f Fault, round int) (w Window, err error) {
 	start := time.Now()
 	defer func() { w.Ended = time.Now() }()
 	if f.Prepare != nil {

@@ -1,4 +1,4 @@
-package proof
+package faultlab
 
 import (
 	"strings"
@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// honest is the books of a publisher of five events on one topic, the fourth of which failed, and of a subscriber that
+// honest is the history of a publisher of five events on one topic, the fourth of which failed, and of a subscriber that
 // missed the second, was told so, and was told that nobody knows of the fourth.
-func honest() *Books {
+func honest() *History {
 	list := make([]publication, 5)
 	for i := range list {
 		list[i] = publication{outcome: accepted, seq: uint64(i + 1), began: int64(i + 1)}
 	}
 	list[3].outcome = failed
-	b := &Books{
-		contestant: Contestant{Name: "x", Numbered: true},
-		publishers: []publisherBook{{id: "p", topics: [][]publication{list}}},
-		subscribers: []subscriberBook{{name: "s", gaps: []Gap{
+	b := &History{
+		client:     Client{Name: "x", Numbered: true},
+		publishers: []publisherHistory{{id: "p", topics: [][]publication{list}}},
+		subscribers: []subscriberHistory{{name: "s", gaps: []Gap{
 			{Publisher: "p", From: 2, To: 2, Count: 1},
 			{Publisher: "p", From: 4, To: 4, Count: 1, Uncertain: true},
 		}}},
@@ -28,55 +28,55 @@ func honest() *Books {
 	return b
 }
 
-func (b *Books) arrives(n uint32) {
+func (b *History) arrives(n uint32) {
 	s := &b.subscribers[0]
 	s.arrivals = append(s.arrivals, record{Event: Event{N: n}, outcome: received, at: int64(100 + len(s.arrivals))})
 }
 
 func TestAuditOfHonestBooks(t *testing.T) {
-	v := honest().Audit()
+	v := honest().Check()
 	if len(v.Broken) > 0 || v.Accepted != 4 || v.Failed != 1 || v.Received != 3 || v.Missing != 1 || v.Lost != 1 || v.Silent != 0 {
 		t.Errorf("%+v", v)
 	}
 }
 
-// TestAuditBites: whatever is wrong with the books is found.
-func TestAuditBites(t *testing.T) {
+// TestCheckFinds: whatever is wrong with the history is found.
+func TestCheckFinds(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		spoil func(b *Books)
+		spoil func(b *History)
 		want  string
 	}{
-		{"an accepted event is missing without a word", func(b *Books) { b.subscribers[0].gaps = b.subscribers[0].gaps[1:] }, "lost silently"},
-		{"a failed one neither came nor was told of", func(b *Books) { b.subscribers[0].gaps = b.subscribers[0].gaps[:1] }, "is nowhere"},
-		{"what is in a gap arrived", func(b *Books) { b.arrives(2) }, "arrived, and is in"},
-		{"a gap twice", func(b *Books) { b.subscribers[0].gaps = append(b.subscribers[0].gaps, b.subscribers[0].gaps[0]) }, "and {"},
-		{"a number that was never assigned", func(b *Books) {
+		{"an accepted event is missing without a word", func(b *History) { b.subscribers[0].gaps = b.subscribers[0].gaps[1:] }, "lost silently"},
+		{"a failed one neither came nor was told of", func(b *History) { b.subscribers[0].gaps = b.subscribers[0].gaps[:1] }, "is nowhere"},
+		{"what is in a gap arrived", func(b *History) { b.arrives(2) }, "arrived, and is in"},
+		{"a gap twice", func(b *History) { b.subscribers[0].gaps = append(b.subscribers[0].gaps, b.subscribers[0].gaps[0]) }, "and {"},
+		{"a number that was never assigned", func(b *History) {
 			b.subscribers[0].gaps = append(b.subscribers[0].gaps, Gap{Publisher: "p", From: 6, To: 6, Count: 1})
 		}, "never assigned"},
-		{"a publisher that never was", func(b *Books) {
+		{"a publisher that never was", func(b *History) {
 			b.subscribers[0].gaps = append(b.subscribers[0].gaps, Gap{Publisher: "q", From: 1, To: 1, Count: 1})
 		}, "odd"},
-		{"a count that is not the length", func(b *Books) { b.subscribers[0].gaps[0].Count = 2 }, "odd"},
-		{"a loss called uncertain", func(b *Books) { b.subscribers[0].gaps[0].Uncertain = true }, "of the wrong kind"},
-		{"a failure called a loss", func(b *Books) { b.subscribers[0].gaps[1].Uncertain = false }, "of the wrong kind"},
-		{"twice", func(b *Books) { b.arrives(5) }, "arrived twice"},
-		{"out of order", func(b *Books) {
+		{"a count that is not the length", func(b *History) { b.subscribers[0].gaps[0].Count = 2 }, "odd"},
+		{"a loss called uncertain", func(b *History) { b.subscribers[0].gaps[0].Uncertain = true }, "of the wrong kind"},
+		{"a failure called a loss", func(b *History) { b.subscribers[0].gaps[1].Uncertain = false }, "of the wrong kind"},
+		{"twice", func(b *History) { b.arrives(5) }, "arrived twice"},
+		{"out of order", func(b *History) {
 			a := b.subscribers[0].arrivals
 			a[0], a[1] = a[1], a[0]
 		}, "arrived after"},
-		{"an event that nobody published", func(b *Books) { b.arrives(9) }, "never published"},
-		{"two events with one number", func(b *Books) { b.publishers[0].topics[0][4].seq = 1 }, "have the number"},
-		{"a line that means nothing", func(b *Books) { b.problems = []string{"it said hello"} }, "not understood"},
-		{"told, where nothing may be missing", func(b *Books) { b.contestant.Complete = true }, "none may be"},
-		{"void, and not counted so", func(b *Books) {
-			b.contestant.Complete = true
+		{"an event that nobody published", func(b *History) { b.arrives(9) }, "never published"},
+		{"two events with one number", func(b *History) { b.publishers[0].topics[0][4].seq = 1 }, "have the number"},
+		{"a line that means nothing", func(b *History) { b.problems = []string{"it said hello"} }, "not understood"},
+		{"told, where nothing may be missing", func(b *History) { b.client.Complete = true }, "none may be"},
+		{"void, and not counted so", func(b *History) {
+			b.client.Complete = true
 			b.subscribers[0].gaps = b.subscribers[0].gaps[:1]
 		}, "are void, and it says 0"},
 	} {
 		b := honest()
 		c.spoil(b)
-		if broken := strings.Join(b.Audit().Broken, "\n"); !strings.Contains(broken, c.want) {
+		if broken := strings.Join(b.Check().Broken, "\n"); !strings.Contains(broken, c.want) {
 			t.Errorf("%s: found %q, want %q in it", c.name, broken, c.want)
 		}
 	}
@@ -89,21 +89,21 @@ func TestAuditOfTheKilled(t *testing.T) {
 	b.publishers[0].killed = true
 	b.arrives(6)
 	b.subscribers[0].gaps = append(b.subscribers[0].gaps[1:], Gap{Publisher: "p", From: 7, To: 7, Count: 1})
-	if v := b.Audit(); len(v.Broken) > 0 || v.Orphaned != 1 || v.Missing != 0 || v.Received != 4 {
+	if v := b.Check(); len(v.Broken) > 0 || v.Orphaned != 1 || v.Missing != 0 || v.Received != 4 {
 		t.Errorf("%+v", v)
 	}
 }
 
-// TestAuditOfTheUnnumbered: who gives no numbers is measured, not judged.
-func TestAuditOfTheUnnumbered(t *testing.T) {
+// TestCheckOfTheUnnumbered: who gives no numbers is measured, not checked.
+func TestCheckOfTheUnnumbered(t *testing.T) {
 	b := honest()
-	b.contestant.Numbered = false
+	b.client.Numbered = false
 	for i := range b.publishers[0].topics[0] {
 		b.publishers[0].topics[0][i].seq = 0
 	}
 	b.subscribers[0].gaps = nil
 	b.arrives(5)
-	if v := b.Audit(); len(v.Broken) > 0 || v.Missing != 1 || v.Silent != 1 || v.Duplicates != 1 {
+	if v := b.Check(); len(v.Broken) > 0 || v.Missing != 1 || v.Silent != 1 || v.Duplicates != 1 {
 		t.Errorf("%+v", v)
 	}
 }
@@ -118,10 +118,10 @@ func TestMeasure(t *testing.T) {
 		s.arrivals = append(s.arrivals, record{Event: Event{N: uint32(i + 1)}, at: ms(when).UnixNano()})
 	}
 	w := Window{Slug: "f", Impact: Impact{From: ms(1005), Began: ms(1005), Known: ms(1300)}, Ended: ms(1600)}
-	v := Verdict{losses: []loss{{began: ms(1010).UnixNano()}, {began: ms(5000).UnixNano()}}}
+	v := Result{losses: []loss{{began: ms(1010).UnixNano()}, {began: ms(5000).UnixNano()}}}
 	got := b.Measure(v, []Window{w})[0]
 	want := Sample{
-		Fault: "f", Contestant: "x", Known: 295 * time.Millisecond, First: 400 * time.Millisecond,
+		Fault: "f", Client: "x", Known: 295 * time.Millisecond, First: 400 * time.Millisecond,
 		Hole: 400 * time.Millisecond, Again: 100 * time.Millisecond, Accepted: 1, Missing: 1, Silent: 1,
 	}
 	if got != want {

@@ -1,4 +1,4 @@
-package proof
+package faultlab
 
 import (
 	"strconv"
@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Event is one publication. Its text is what travels, the same for every contestant.
+// Event is one publication. Its text is what travels, the same for every client.
 type Event struct {
-	Publisher int    // the index of the publishing process in its team
+	Publisher int    // the index of the publishing process in its client
 	Topic     int    // the index of the topic
 	N         uint32 // the publisher's how many-th event on the topic, from 1
 	Began     int64  // when its Publish began, in nanoseconds since 1970

@@ -1,4 +1,4 @@
-package proof
+package faultlab
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 )
 
 // moved moves n slots from the primary from to another and returns the topics that went with them.
-func moved(ctx context.Context, s *Stage, from, to *redistest.Server, n int) (topics []int, err error) {
+func moved(ctx context.Context, s *Lab, from, to *redistest.Server, n int) (topics []int, err error) {
 	before, err := s.topicsAt(ctx, from)
 	if err != nil {
 		return nil, err
@@ -23,20 +23,20 @@ func moved(ctx context.Context, s *Stage, from, to *redistest.Server, n int) (to
 }
 
 // pair is two primaries that have topics.
-func pair(ctx context.Context, s *Stage, round int) (from, to *redistest.Server, topics []int, err error) {
+func pair(ctx context.Context, s *Lab, round int) (from, to *redistest.Server, topics []int, err error) {
 	from, _, topics, err = s.Primary(ctx, round)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	to, _, _, err = s.Primary(ctx, round+1)
 	if err == nil && from == to {
-		err = errors.New("proof: there is one primary only")
+		err = errors.New("faultlab: there is one primary only")
 	}
 	return from, to, topics, err
 }
 
 // addPrimary adds a primary and gives it a part of every other's slots.
-func addPrimary(ctx context.Context, s *Stage) (topics []int, began time.Time, err error) {
+func addPrimary(ctx context.Context, s *Lab) (topics []int, began time.Time, err error) {
 	owners, err := s.Cluster.Primaries(ctx)
 	if err != nil {
 		return nil, began, err
@@ -57,7 +57,7 @@ func addPrimary(ctx context.Context, s *Stage) (topics []int, began time.Time, e
 }
 
 // removePrimary undoes addPrimary.
-func removePrimary(ctx context.Context, s *Stage) (i Impact, err error) {
+func removePrimary(ctx context.Context, s *Lab) (i Impact, err error) {
 	others, err := s.Cluster.Primaries(ctx)
 	if err != nil {
 		return i, err
@@ -92,7 +92,7 @@ func removePrimary(ctx context.Context, s *Stage) (i Impact, err error) {
 var (
 	MigrateOne = Fault{
 		Slug: "migrate1", Title: "migration of one slot",
-		Inject: func(ctx context.Context, s *Stage, round int) (i Impact, err error) {
+		Inject: func(ctx context.Context, s *Lab, round int) (i Impact, err error) {
 			_, to, topics, err := pair(ctx, s, round)
 			if err != nil {
 				return i, err
@@ -106,7 +106,7 @@ var (
 	}
 	MigrateThousand = Fault{
 		Slug: "migrate1000", Title: "migration of 1000 slots",
-		Inject: func(ctx context.Context, s *Stage, round int) (i Impact, err error) {
+		Inject: func(ctx context.Context, s *Lab, round int) (i Impact, err error) {
 			from, to, _, err := pair(ctx, s, round)
 			if err != nil {
 				return i, err
@@ -120,27 +120,27 @@ var (
 	}
 	AddPrimary = Fault{
 		Slug: "add-primary", Title: "a primary is added and given a quarter of the slots",
-		Inject: func(ctx context.Context, s *Stage, _ int) (i Impact, err error) {
+		Inject: func(ctx context.Context, s *Lab, _ int) (i Impact, err error) {
 			i.Topics, i.Began, err = addPrimary(ctx, s)
 			i.Known = time.Now()
 			return i, err
 		},
-		Mend: func(ctx context.Context, s *Stage) error {
+		Mend: func(ctx context.Context, s *Lab) error {
 			_, err := removePrimary(ctx, s)
 			return err
 		},
 	}
 	RemovePrimary = Fault{
 		Slug: "remove-primary", Title: "a primary gives its slots away and is removed",
-		Prepare: func(ctx context.Context, s *Stage, _ int) error {
+		Prepare: func(ctx context.Context, s *Lab, _ int) error {
 			_, _, err := addPrimary(ctx, s)
 			return err
 		},
-		Inject: func(ctx context.Context, s *Stage, _ int) (Impact, error) { return removePrimary(ctx, s) },
+		Inject: func(ctx context.Context, s *Lab, _ int) (Impact, error) { return removePrimary(ctx, s) },
 	}
 	MoveReplica = Fault{
 		Slug: "move-replica", Title: "a replica is moved to another shard, and back",
-		Inject: func(ctx context.Context, s *Stage, round int) (i Impact, err error) {
+		Inject: func(ctx context.Context, s *Lab, round int) (i Impact, err error) {
 			r, p, topics, err := replica(ctx, s, round)
 			if err != nil {
 				return i, err

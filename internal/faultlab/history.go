@@ -1,4 +1,4 @@
-package proof
+package faultlab
 
 import (
 	"bufio"
@@ -8,16 +8,16 @@ import (
 	"os"
 )
 
-// Books is what the processes of one team wrote down.
-type Books struct {
-	contestant  Contestant
-	publishers  []publisherBook // by index
-	subscribers []subscriberBook
+// History is what the processes of one client wrote down.
+type History struct {
+	client      Client
+	publishers  []publisherHistory // by index
+	subscribers []subscriberHistory
 	problems    []string
 }
 
-// publisherBook is what one publishing process did.
-type publisherBook struct {
+// publisherHistory is what one publishing process did.
+type publisherHistory struct {
 	id     string
 	killed bool
 	topics [][]publication // by topic, and there by N-1
@@ -30,50 +30,50 @@ type publication struct {
 	began   int64
 }
 
-// subscriberBook is what one subscriber was told: one process, or several in turn.
-type subscriberBook struct {
+// subscriberHistory is what one subscriber was told: one process, or several in turn.
+type subscriberHistory struct {
 	name     string
 	arrivals []record // in the order in which handlers were called, for each topic
 	gaps     []Gap
 	voided   int // numbers that it says are void
 }
 
-// Books reads what a team wrote. The stage must be finished.
-func (s *Stage) Books(t *Team) (*Books, error) {
-	b := &Books{contestant: t.Contestant, problems: t.problems}
+// History reads what a client wrote. The lab must be finished.
+func (s *Lab) History(t *RunningClient) (*History, error) {
+	b := &History{client: t.Client, problems: t.problems}
 	byName := make(map[string]*process)
 	for _, p := range t.all {
 		byName[p.name()] = p
 		b.problems = append(b.problems, p.problems...)
 	}
-	for i := range t.spoken {
-		p := byName[Script{Contestant: t.Name, Publisher: true, Index: i}.name()]
-		book := publisherBook{killed: p.wasKilled(), topics: make([][]publication, len(t.channels))}
+	for i := range t.publishersStarted {
+		p := byName[ProcessConfig{Client: t.Name, Publisher: true, Index: i}.name()]
+		history := publisherHistory{killed: p.wasKilled(), topics: make([][]publication, len(t.channels))}
 		if id := p.id.Load(); id != nil {
-			book.id = *id
+			history.id = *id
 		}
 		err := readRecords(p.recordsPath(), func(r record) {
-			if r.Topic >= len(book.topics) || r.outcome == received {
+			if r.Topic >= len(history.topics) || r.outcome == received {
 				b.problems = append(b.problems, fmt.Sprintf("%s has an odd record %+v", p.name(), r))
 				return
 			}
-			list := book.topics[r.Topic]
+			list := history.topics[r.Topic]
 			for uint32(len(list)) < r.N {
 				list = append(list, publication{})
 			}
 			list[r.N-1] = publication{outcome: r.outcome, seq: r.seq, began: r.Began}
-			book.topics[r.Topic] = list
+			history.topics[r.Topic] = list
 		})
 		if err != nil {
 			return nil, err
 		}
-		b.publishers = append(b.publishers, book)
+		b.publishers = append(b.publishers, history)
 	}
-	for position, indices := range t.lineage {
-		book := subscriberBook{name: fmt.Sprintf("subscriber %d of %s", position, t.Name)}
+	for position, indices := range t.incarnations {
+		history := subscriberHistory{name: fmt.Sprintf("subscriber %d of %s", position, t.Name)}
 		for _, i := range indices {
-			s := Script{Contestant: t.Name, Index: i, Dir: s.Dir}
-			err := readRecords(s.recordsPath(), func(r record) { book.arrivals = append(book.arrivals, r) })
+			s := ProcessConfig{Client: t.Name, Index: i, Dir: s.Dir}
+			err := readRecords(s.recordsPath(), func(r record) { history.arrivals = append(history.arrivals, r) })
 			if err != nil {
 				return nil, err
 			}
@@ -81,12 +81,12 @@ func (s *Stage) Books(t *Team) (*Books, error) {
 			if err != nil {
 				return nil, err
 			}
-			book.gaps = append(book.gaps, gaps...)
+			history.gaps = append(history.gaps, gaps...)
 		}
 		if position < len(t.voided) {
-			book.voided = int(t.voided[position])
+			history.voided = int(t.voided[position])
 		}
-		b.subscribers = append(b.subscribers, book)
+		b.subscribers = append(b.subscribers, history)
 	}
 	return b, nil
 }
@@ -94,14 +94,14 @@ func (s *Stage) Books(t *Team) (*Books, error) {
 func readGaps(path string) (gaps []Gap, err error) {
 	file, err := os.Open(path) // #nosec G304 -- a file in a directory of our own.
 	if err != nil {
-		return nil, fmt.Errorf("proof: %w", err)
+		return nil, fmt.Errorf("faultlab: %w", err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	lines := bufio.NewScanner(file)
 	for lines.Scan() {
 		var g Gap
 		if err := json.Unmarshal(lines.Bytes(), &g); err != nil {
-			return nil, fmt.Errorf("proof: %s: %w", path, err)
+			return nil, fmt.Errorf("faultlab: %s: %w", path, err)
 		}
 		gaps = append(gaps, g)
 	}

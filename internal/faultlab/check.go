@@ -1,12 +1,12 @@
-package proof
+package faultlab
 
 import (
 	"fmt"
 	"slices"
 )
 
-// Verdict is what an audit found, summed over the subscribers of a team.
-type Verdict struct {
+// Result is what a check found, summed over the subscribers of a client.
+type Result struct {
 	Accepted int // events whose Publish returned nil, for each subscriber
 	Failed   int // an error
 	Received int // different events that arrived
@@ -25,7 +25,7 @@ type Verdict struct {
 	Duplicates   int
 	Disorder     int // numbers that arrived after higher ones of the same publisher and topic
 
-	// Broken is what a judged contestant owes and did not keep: the first few, in words.
+	// Broken is what a checked client owes and did not keep: the first few, in words.
 	Broken []string
 
 	losses []loss
@@ -51,47 +51,47 @@ type fate struct {
 	gap     *Gap
 }
 
-// auditor is the audit of one subscriber.
-type auditor struct {
-	*Books
-	*Verdict
-	subscriber *subscriberBook
+// checker is the check of one subscriber.
+type checker struct {
+	*History
+	*Result
+	subscriber *subscriberHistory
 	fates      map[key][]fate          // by N-1
 	bySeq      map[key]map[uint64]int  // a number: N-1
-	alien      map[key]map[uint64]*Gap // numbers in gaps that the books do not have
+	alien      map[key]map[uint64]*Gap // numbers in gaps that the history does not have
 }
 
-// Audit compares what was published with what arrived and what was told.
-func (b *Books) Audit() Verdict {
-	var v Verdict
+// Check compares what was published with what arrived and what was told.
+func (b *History) Check() Result {
+	var v Result
 	for _, p := range b.problems {
 		v.broken("not understood: %s", p)
 	}
 	for i := range b.subscribers {
-		a := auditor{Books: b, Verdict: &v, subscriber: &b.subscribers[i], fates: make(map[key][]fate),
+		a := checker{History: b, Result: &v, subscriber: &b.subscribers[i], fates: make(map[key][]fate),
 			bySeq: make(map[key]map[uint64]int), alien: make(map[key]map[uint64]*Gap)}
 		a.index()
 		a.arrivals()
 		a.gaps()
 		void := a.Void
 		a.settle()
-		if void = a.Void - void; b.contestant.Complete && !b.anyKilled() && void != a.subscriber.voided {
+		if void = a.Void - void; b.client.Complete && !b.anyKilled() && void != a.subscriber.voided {
 			v.broken("%s: %d numbers are void, and it says %d", a.subscriber.name, void, a.subscriber.voided)
 		}
 	}
-	if b.contestant.Numbered {
-		v.judge(b.contestant)
+	if b.client.Numbered {
+		v.checkOwed(b.client)
 	}
 	return v
 }
 
 // anyKilled reports whether a publisher was killed: then nobody knows which numbers it gave up.
-func (b *Books) anyKilled() bool {
-	return slices.ContainsFunc(b.publishers, func(p publisherBook) bool { return p.killed })
+func (b *History) anyKilled() bool {
+	return slices.ContainsFunc(b.publishers, func(p publisherHistory) bool { return p.killed })
 }
 
-// judge counts what was owed.
-func (v *Verdict) judge(c Contestant) {
+// checkOwed counts what was owed.
+func (v *Result) checkOwed(c Client) {
 	for _, count := range []struct {
 		n    int
 		what string
@@ -112,19 +112,19 @@ func (v *Verdict) judge(c Contestant) {
 	}
 }
 
-func (v *Verdict) broken(format string, args ...any) {
+func (v *Result) broken(format string, args ...any) {
 	if len(v.Broken) < maxBroken {
 		v.Broken = append(v.Broken, fmt.Sprintf(format, args...))
 	}
 }
 
 // index makes the numbers findable.
-func (a *auditor) index() {
-	for p, book := range a.publishers {
-		for topic, list := range book.topics {
+func (a *checker) index() {
+	for p, history := range a.publishers {
+		for topic, list := range history.topics {
 			k := key{p, topic}
 			a.fates[k] = make([]fate, len(list))
-			if !a.contestant.Numbered {
+			if !a.client.Numbered {
 				continue
 			}
 			a.bySeq[k] = make(map[uint64]int, len(list))
@@ -142,7 +142,7 @@ func (a *auditor) index() {
 }
 
 // arrivals notes what arrived.
-func (a *auditor) arrivals() {
+func (a *checker) arrivals() {
 	last := make(map[key]uint64)
 	for _, r := range a.subscriber.arrivals {
 		k := key{r.Publisher, r.Topic}
@@ -170,7 +170,7 @@ func (a *auditor) arrivals() {
 		seq := list[r.N-1].seq
 		if seq < last[k] {
 			a.Disorder++
-			if a.contestant.Numbered {
+			if a.client.Numbered {
 				a.broken("%s: %d of publisher %d on topic %d arrived after %d", a.subscriber.name, seq, r.Publisher, r.Topic, last[k])
 			}
 		}
@@ -179,7 +179,7 @@ func (a *auditor) arrivals() {
 }
 
 // gaps notes what was told of.
-func (a *auditor) gaps() {
+func (a *checker) gaps() {
 	byID := make(map[string]int)
 	for i, p := range a.publishers {
 		byID[p.id] = i
@@ -206,7 +206,7 @@ func (a *auditor) gaps() {
 }
 
 // missing notes that a gap has a number.
-func (a *auditor) missing(k key, seq uint64, g *Gap) {
+func (a *checker) missing(k key, seq uint64, g *Gap) {
 	n, ok := a.bySeq[k][seq]
 	if !ok {
 		if a.alien[k] == nil {
@@ -232,9 +232,9 @@ func (a *auditor) missing(k key, seq uint64, g *Gap) {
 }
 
 // settle counts what became of every event.
-func (a *auditor) settle() {
-	for p, book := range a.publishers {
-		for topic, list := range book.topics {
+func (a *checker) settle() {
+	for p, history := range a.publishers {
+		for topic, list := range history.topics {
 			k := key{p, topic}
 			for n, pub := range list {
 				a.one(k, n, pub, a.fates[k][n])
@@ -248,7 +248,7 @@ func (a *auditor) settle() {
 	}
 }
 
-func (a *auditor) one(k key, n int, pub publication, f fate) {
+func (a *checker) one(k key, n int, pub publication, f fate) {
 	killed := a.publishers[k.publisher].killed
 	if f.arrived {
 		a.Received++
@@ -268,7 +268,7 @@ func (a *auditor) one(k key, n int, pub publication, f fate) {
 			a.Missing++
 			a.Silent++
 			a.losses = append(a.losses, loss{topic: k.topic, began: pub.began})
-			if a.contestant.Numbered {
+			if a.client.Numbered {
 				a.broken("%s: number %d (event %d) of publisher %d on topic %d was lost silently",
 					a.subscriber.name, pub.seq, n+1, k.publisher, k.topic)
 			}
@@ -286,9 +286,9 @@ func (a *auditor) one(k key, n int, pub publication, f fate) {
 		switch {
 		case f.arrived:
 			a.Late++
-		case f.gap == nil && pub.seq != 0 && !killed && a.contestant.Complete:
+		case f.gap == nil && pub.seq != 0 && !killed && a.client.Complete:
 			a.Void++
-		case f.gap == nil && pub.seq != 0 && !killed && a.contestant.Numbered:
+		case f.gap == nil && pub.seq != 0 && !killed && a.client.Numbered:
 			a.Unsettled++
 			a.broken("%s: number %d of publisher %d on topic %d failed and is nowhere", a.subscriber.name, pub.seq, k.publisher, k.topic)
 		}
@@ -297,7 +297,7 @@ func (a *auditor) one(k key, n int, pub publication, f fate) {
 }
 
 // Reasons counts what was told of by the reasons given.
-func (b *Books) Reasons() map[string]uint64 {
+func (b *History) Reasons() map[string]uint64 {
 	n := make(map[string]uint64)
 	for _, s := range b.subscribers {
 		for _, g := range s.gaps {

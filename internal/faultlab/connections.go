@@ -1,4 +1,4 @@
-package proof
+package faultlab
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 )
 
 // every sends a command to every node.
-func every(ctx context.Context, s *Stage, command ...string) error {
+func every(ctx context.Context, s *Lab, command ...string) error {
 	var errs []error
 	for _, node := range s.Cluster.Nodes() {
 		_, err := node.Do(ctx, command...)
@@ -27,7 +27,7 @@ const (
 )
 
 // overflow suspends the subscribing processes and publishes so much on one topic's channels that the server cuts them off.
-func overflow(ctx context.Context, s *Stage, round int) (i Impact, err error) {
+func overflow(ctx context.Context, s *Lab, round int) (i Impact, err error) {
 	p, _, topics, err := s.Primary(ctx, round)
 	if err != nil {
 		return i, err
@@ -42,7 +42,7 @@ func overflow(ctx context.Context, s *Stage, round int) (i Impact, err error) {
 	}
 	i = Impact{Topics: topics, From: time.Now()}
 	var subscribers []*process
-	for _, t := range s.Teams {
+	for _, t := range s.Clients {
 		subscribers = append(subscribers, t.subscribers...)
 	}
 	for _, sub := range subscribers {
@@ -50,7 +50,7 @@ func overflow(ctx context.Context, s *Stage, round int) (i Impact, err error) {
 	}
 	piece := strings.Repeat("x", ballastBytes)
 	for range ballastPieces {
-		for _, t := range s.Teams {
+		for _, t := range s.Clients {
 			if _, e := p.Do(ctx, "SPUBLISH", t.channels[topics[0]], piece); e != nil {
 				err = errors.Join(err, e)
 			}
@@ -59,7 +59,7 @@ func overflow(ctx context.Context, s *Stage, round int) (i Impact, err error) {
 	cut := s.eventually(ctx, 5*time.Second, func() error {
 		now, err := pubsubClients(ctx, p)
 		if err == nil && now > before-len(subscribers) {
-			err = fmt.Errorf("proof: %d of %d subscribers were not cut off", len(subscribers)-(before-now), len(subscribers))
+			err = fmt.Errorf("faultlab: %d of %d subscribers were not cut off", len(subscribers)-(before-now), len(subscribers))
 		}
 		return err
 	})
@@ -82,7 +82,7 @@ func pubsubClients(ctx context.Context, p *redistest.Server) (int, error) {
 var (
 	ClientKill = Fault{
 		Slug: "client-kill", Title: "CLIENT KILL of every connection",
-		Inject: func(ctx context.Context, s *Stage, _ int) (i Impact, err error) {
+		Inject: func(ctx context.Context, s *Lab, _ int) (i Impact, err error) {
 			i.Began = time.Now()
 			for _, node := range s.Cluster.Nodes() {
 				for _, kind := range []string{"pubsub", "normal"} {
@@ -100,7 +100,7 @@ var (
 	}
 	RestartAll = Fault{
 		Slug: "restart-all", Title: "every node killed and started again",
-		Inject: func(ctx context.Context, s *Stage, _ int) (i Impact, err error) {
+		Inject: func(ctx context.Context, s *Lab, _ int) (i Impact, err error) {
 			i.Began = time.Now()
 			for _, node := range s.Cluster.Nodes() {
 				err = errors.Join(err, node.Kill())
@@ -115,14 +115,14 @@ var (
 	}
 	ScriptFlush = Fault{
 		Slug: "script-flush", Title: "SCRIPT FLUSH on every node",
-		Inject: func(ctx context.Context, s *Stage, _ int) (i Impact, err error) {
+		Inject: func(ctx context.Context, s *Lab, _ int) (i Impact, err error) {
 			i.Began = time.Now()
 			return i, every(ctx, s, "SCRIPT", "FLUSH", "SYNC")
 		},
 	}
 	OOM = Fault{
 		Slug: "oom", Title: "every node out of memory (maxmemory) for 2 s",
-		Inject: func(ctx context.Context, s *Stage, _ int) (i Impact, err error) {
+		Inject: func(ctx context.Context, s *Lab, _ int) (i Impact, err error) {
 			i.Began = time.Now()
 			if err := every(ctx, s, "CONFIG", "SET", "maxmemory", "1"); err != nil {
 				return i, err

@@ -1,4 +1,4 @@
-package proof
+package faultlab
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 )
 
 // Replaced breaks a primary and waits until another has its slots.
-func Replaced(ctx context.Context, s *Stage, round int, how func(*redistest.Server) error) (i Impact, err error) {
+func Replaced(ctx context.Context, s *Lab, round int, how func(*redistest.Server) error) (i Impact, err error) {
 	p, slot, topics, err := s.Primary(ctx, round)
 	if err != nil {
 		return i, err
@@ -24,10 +24,10 @@ func Replaced(ctx context.Context, s *Stage, round int, how func(*redistest.Serv
 }
 
 // Healed undoes what was killed or stopped.
-func Healed(ctx context.Context, s *Stage) error { return s.Cluster.Heal(ctx) }
+func Healed(ctx context.Context, s *Lab) error { return s.Cluster.Heal(ctx) }
 
 // replica returns a replica of a primary, and the topics there.
-func replica(ctx context.Context, s *Stage, round int) (r, p *redistest.Server, topics []int, err error) {
+func replica(ctx context.Context, s *Lab, round int) (r, p *redistest.Server, topics []int, err error) {
 	p, _, topics, err = s.Primary(ctx, round)
 	if err != nil {
 		return nil, nil, nil, err
@@ -37,21 +37,21 @@ func replica(ctx context.Context, s *Stage, round int) (r, p *redistest.Server, 
 		return nil, nil, nil, err
 	}
 	if len(replicas) == 0 {
-		return nil, nil, nil, errors.New("proof: " + p.Addr() + " has no replica")
+		return nil, nil, nil, errors.New("faultlab: " + p.Addr() + " has no replica")
 	}
 	return replicas[round%len(replicas)], p, topics, nil
 }
 
 // promoted is a fail-over that a replica is told to do.
-func promoted(how redistest.FailOverMode) func(context.Context, *Stage, int) (Impact, error) {
-	return func(ctx context.Context, s *Stage, round int) (Impact, error) {
+func promoted(how redistest.FailOverMode) func(context.Context, *Lab, int) (Impact, error) {
+	return func(ctx context.Context, s *Lab, round int) (Impact, error) {
 		return Replaced(ctx, s, round, func(p *redistest.Server) error {
 			replicas, err := s.Cluster.Replicas(ctx, p)
 			if err != nil {
 				return err
 			}
 			if len(replicas) == 0 {
-				return errors.New("proof: " + p.Addr() + " has no replica")
+				return errors.New("faultlab: " + p.Addr() + " has no replica")
 			}
 			return s.Cluster.FailOver(ctx, replicas[0], how)
 		})
@@ -72,21 +72,21 @@ func wait(ctx context.Context, d time.Duration) {
 var (
 	Kill9 = Fault{
 		Slug: "kill9", Title: "kill -9 of a primary",
-		Inject: func(ctx context.Context, s *Stage, round int) (Impact, error) {
+		Inject: func(ctx context.Context, s *Lab, round int) (Impact, error) {
 			return Replaced(ctx, s, round, (*redistest.Server).Kill)
 		},
 		Mend: Healed,
 	}
 	SIGSTOP = Fault{
 		Slug: "sigstop", Title: "SIGSTOP of a primary, SIGCONT when it was replaced",
-		Inject: func(ctx context.Context, s *Stage, round int) (Impact, error) {
+		Inject: func(ctx context.Context, s *Lab, round int) (Impact, error) {
 			return Replaced(ctx, s, round+1, (*redistest.Server).Stop)
 		},
 		Mend: Healed,
 	}
 	Pause = Fault{
 		Slug: "pause", Title: "SIGSTOP of a primary for 0.6 s: it is not replaced",
-		Inject: func(ctx context.Context, s *Stage, round int) (i Impact, err error) {
+		Inject: func(ctx context.Context, s *Lab, round int) (i Impact, err error) {
 			p, _, topics, err := s.Primary(ctx, round)
 			if err != nil {
 				return i, err
@@ -102,7 +102,7 @@ var (
 	}
 	Kill9Replica = Fault{
 		Slug: "kill9-replica", Title: "kill -9 of a replica",
-		Inject: func(ctx context.Context, s *Stage, round int) (i Impact, err error) {
+		Inject: func(ctx context.Context, s *Lab, round int) (i Impact, err error) {
 			r, _, topics, err := replica(ctx, s, round)
 			if err != nil {
 				return i, err
@@ -116,7 +116,7 @@ var (
 	}
 	HungReplica = Fault{
 		Slug: "hung-replica", Title: "SIGSTOP of a replica for 3 s",
-		Inject: func(ctx context.Context, s *Stage, round int) (i Impact, err error) {
+		Inject: func(ctx context.Context, s *Lab, round int) (i Impact, err error) {
 			r, _, topics, err := replica(ctx, s, round)
 			if err != nil {
 				return i, err
@@ -135,9 +135,9 @@ var (
 
 	Kill9Publisher = Fault{
 		Slug: "kill9-publisher", Title: "kill -9 of a publisher; another is started",
-		Inject: func(ctx context.Context, s *Stage, _ int) (i Impact, err error) {
+		Inject: func(ctx context.Context, s *Lab, _ int) (i Impact, err error) {
 			i.Began = time.Now()
-			return i, s.each(func(t *Team) error { return t.killPublisher(ctx) })
+			return i, s.each(func(t *RunningClient) error { return t.killPublisher(ctx) })
 		},
 	}
 )

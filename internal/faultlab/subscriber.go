@@ -1,4 +1,4 @@
-package proof
+package faultlab
 
 import (
 	"context"
@@ -20,21 +20,21 @@ type Gap struct {
 	At        int64 // when it was reported, in nanoseconds since 1970
 }
 
-// Receipts takes down what a subscribing process is told. Its methods may be called concurrently; those of one topic in
+// Recorder takes down what a subscribing process is told. Its methods may be called concurrently; those of one topic in
 // the order of its handler's calls.
-type Receipts struct {
-	books, gaps       *log
+type Recorder struct {
+	history, gaps     *log
 	last              []atomic.Int64 // by topic: when the last event received began
 	received, missing atomic.Uint64
 }
 
 // Got notes a call of a handler. Text that is no event's is ballast, and not noted.
-func (r *Receipts) Got(text string) {
+func (r *Recorder) Got(text string) {
 	e, ok := ParseEvent(text)
 	if !ok {
 		return
 	}
-	r.books.record(record{Event: e, outcome: received, at: time.Now().UnixNano()})
+	r.history.record(record{Event: e, outcome: received, at: time.Now().UnixNano()})
 	r.received.Add(1)
 	if e.Topic < len(r.last) {
 		r.last[e.Topic].Store(e.Began)
@@ -42,7 +42,7 @@ func (r *Receipts) Got(text string) {
 }
 
 // Gap notes a report of what is missing.
-func (r *Receipts) Gap(g Gap) {
+func (r *Recorder) Gap(g Gap) {
 	g.At = time.Now().UnixNano()
 	text, err := json.Marshal(g)
 	if err != nil { // it has nothing that JSON cannot say
@@ -55,7 +55,7 @@ func (r *Receipts) Gap(g Gap) {
 }
 
 // oldest is the smallest of the times when the last event of a topic began.
-func (r *Receipts) oldest() int64 {
+func (r *Recorder) oldest() int64 {
 	oldest := r.last[0].Load()
 	for i := range r.last {
 		oldest = min(oldest, r.last[i].Load())
@@ -69,9 +69,9 @@ const tellEvery = 10 * time.Millisecond
 // tellVoided is how many times it tells before it asks the client again, which has to look at every topic.
 const tellVoided = 20
 
-// playSubscriber takes down what arrives until stopped ends.
-func playSubscriber(stopped context.Context, role Role, s Script, out *log) error {
-	books, err := createLog(s.recordsPath())
+// runSubscriber takes down what arrives until stopped ends.
+func runSubscriber(stopped context.Context, driver Driver, s ProcessConfig, out *log) error {
+	history, err := createLog(s.recordsPath())
 	if err != nil {
 		return err
 	}
@@ -79,8 +79,8 @@ func playSubscriber(stopped context.Context, role Role, s Script, out *log) erro
 	if err != nil {
 		return err
 	}
-	r := &Receipts{books: books, gaps: gaps, last: make([]atomic.Int64, len(s.Channels))}
-	receiver, err := role.OpenReceiver(stopped, s, r)
+	r := &Recorder{history: history, gaps: gaps, last: make([]atomic.Int64, len(s.Channels))}
+	receiver, err := driver.OpenReceiver(stopped, s, r)
 	if err != nil {
 		return err
 	}
@@ -108,5 +108,5 @@ func playSubscriber(stopped context.Context, role Role, s Script, out *log) erro
 	err = receiver.Close()
 	close(ended)
 	teller.Wait()
-	return errors.Join(err, books.close(), gaps.close())
+	return errors.Join(err, history.close(), gaps.close())
 }

@@ -6,16 +6,16 @@ import (
 	"strings"
 	"time"
 
-	"github.com/shardbus/shardbus/internal/proof"
+	"github.com/shardbus/shardbus/internal/faultlab"
 )
 
-// impatience bounds every other Publish of shardbus, so that faults make errors and not only waiting.
-const impatience = 150 * time.Millisecond
+// publishTimeout bounds every other Publish of shardbus, so that faults make errors and not only waiting.
+const publishTimeout = 150 * time.Millisecond
 
-// entry is a contestant and how it takes part.
+// entry is a client and how it takes part.
 type entry struct {
-	proof.Contestant
-	role proof.Role
+	faultlab.Client
+	driver faultlab.Driver
 }
 
 // field is everybody, in the order of the tables.
@@ -24,17 +24,17 @@ func field() []entry {
 	for i, m := range modes {
 		channel := func(topic string) string { return topic }
 		if i > 0 { // names of their own on the same slots
-			channel = func(topic string) string { return proof.SameSlot(fmt.Sprintf("m%d.", i), topic) }
+			channel = func(topic string) string { return faultlab.SameSlot(fmt.Sprintf("m%d.", i), topic) }
 		}
 		all = append(all, entry{
-			Contestant: proof.Contestant{Name: m.name, Numbered: true, Complete: m.complete, Channel: channel, Patience: impatience},
-			role:       shardbusRole(m),
+			Client: faultlab.Client{Name: m.name, Numbered: true, Complete: m.complete, Channel: channel, PublishTimeout: publishTimeout},
+			driver: shardbusDriver(m),
 		})
 	}
-	for name, role := range map[string]proof.Role{"rueidis": rueidisRole, "go-redis": goredisRole} {
+	for name, driver := range map[string]faultlab.Driver{"rueidis": rueidisDriver, "go-redis": goredisDriver} {
 		all = append(all, entry{
-			Contestant: proof.Contestant{Name: name, Channel: func(topic string) string { return name + ":{" + topic + "}" }},
-			role:       role,
+			Client: faultlab.Client{Name: name, Channel: func(topic string) string { return name + ":{" + topic + "}" }},
+			driver: driver,
 		})
 	}
 	rank := func(e entry) int { return slices.Index([]string{"rueidis", "go-redis"}, e.Name) }
@@ -42,11 +42,11 @@ func field() []entry {
 	return all
 }
 
-// roles is how each takes part.
-func roles() map[string]proof.Role {
-	all := make(map[string]proof.Role)
+// drivers is how each takes part.
+func drivers() map[string]faultlab.Driver {
+	all := make(map[string]faultlab.Driver)
 	for _, e := range field() {
-		all[e.Name] = e.role
+		all[e.Name] = e.driver
 	}
 	return all
 }

@@ -1,4 +1,4 @@
-package proof
+package faultlab
 
 import (
 	"bufio"
@@ -20,7 +20,7 @@ const (
 	received                    // a handler was called
 )
 
-// record is one line of a process's books.
+// record is one line of a process's history.
 type record struct {
 	Event
 	outcome outcome
@@ -51,12 +51,12 @@ func parseRecord(b []byte) (record, error) {
 	r.Began = int64(binary.LittleEndian.Uint64(b[17:]))
 	r.at = int64(binary.LittleEndian.Uint64(b[25:]))
 	if r.outcome < accepted || r.outcome > received || r.N == 0 {
-		return record{}, fmt.Errorf("proof: a record with outcome %d and number %d", r.outcome, r.N)
+		return record{}, fmt.Errorf("faultlab: a record with outcome %d and number %d", r.outcome, r.N)
 	}
 	return r, nil
 }
 
-// flushEvery is how long a line of the books may wait in memory. What was not written when its process is killed is not
+// flushEvery is how long a line of the history may wait in memory. What was not written when its process is killed is not
 // known of it.
 const flushEvery = 5 * time.Millisecond
 
@@ -96,7 +96,7 @@ func newLog(file *os.File) *log {
 func createLog(path string) (*log, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("proof: %w", err)
+		return nil, fmt.Errorf("faultlab: %w", err)
 	}
 	return newLog(file), nil
 }
@@ -131,7 +131,7 @@ func (l *log) close() error {
 func readRecords(path string, f func(record)) (err error) {
 	file, err := os.Open(path) // #nosec G304 -- a file in a directory of our own.
 	if err != nil {
-		return fmt.Errorf("proof: %w", err)
+		return fmt.Errorf("faultlab: %w", err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	in := bufio.NewReaderSize(file, 1<<20)
@@ -141,7 +141,7 @@ func readRecords(path string, f func(record)) (err error) {
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return nil
 		case err != nil:
-			return fmt.Errorf("proof: %s: %w", path, err)
+			return fmt.Errorf("faultlab: %s: %w", path, err)
 		}
 		r, err := parseRecord(b)
 		if err != nil {
