@@ -68,7 +68,7 @@ func logFieldsAreSnakeCase(f *file) (findings []string) {
 }
 
 func TestLogFieldsAreSnakeCaseBites(t *testing.T) {
-	bites(t, logFieldsAreSnakeCase, "bus/x.go", `package bus
+	wantFindings(t, logFieldsAreSnakeCase, "bus/x.go", `package bus
 import z "go.uber.org/zap"
 var (
 	_ = z.Int("dead_letters", 1)
