@@ -45,22 +45,22 @@ type channel struct {
 	slot, partition, partitions uint16
 	kind                        channelKind
 
-	// registry.mu guards what follows.
+	// subscriptions.mu guards what follows.
 
-	leaving bool                // SUNSUBSCRIBE is on its way
-	moved   transport.GapReason // why the slot has another owner than the channel was confirmed at; Unknown: it has not
-	users   int32               // topics that want it; 0: it is to be left
-	home    *feed               // where it is confirmed; nil: nowhere
-	asked   *feed               // where SSUBSCRIBE is on its way
-	copies  *copied             // where it is subscribed beside its home; nil: nowhere
-	waiting *waiter             // Subscribe calls that wait until it is confirmed
-	control *controlled         // of a control channel
+	unsubscribing bool                // SUNSUBSCRIBE is on its way
+	moveReason    transport.GapReason // why the slot has another owner than the channel was confirmed at; Unknown: it has not
+	refs          int32               // topics that want it; 0: it is to be left
+	confirmedOn   *session            // where it is confirmed; nil: nowhere
+	pendingOn     *session            // where SSUBSCRIBE is on its way
+	replicas      *replicaSub         // where it is subscribed beside its home; nil: nowhere
+	waiting       *channelWaiter      // Subscribe calls that wait until it is confirmed
+	control       *controlState       // of a control channel
 
 	next *channel // on the same slot
 
-	greeting *greeted // greetings.mu guards it; nil: there is nothing to ask, or all have answered
+	baseline *baselineState // baselines.mu guards it; nil: there is nothing to ask, or all have answered
 
-	own atomic.Pointer[feed] // home, or what it was last: what has no number is taken from there; nil: it was nowhere
+	source atomic.Pointer[session] // home, or what it was last: what has no number is taken from there; nil: it was nowhere
 
 	mu sync.Mutex
 	// mu guards tracker: nil before the first confirmation, and when nobody wants the channel any more. It is held while
@@ -70,10 +70,10 @@ type channel struct {
 }
 
 // transport is that of a channel that was confirmed.
-func (ch *channel) transport() *Transport { return ch.own.Load().t }
+func (ch *channel) transport() *Transport { return ch.source.Load().t }
 
-// begin makes the channel live. It was confirmed.
-func (ch *channel) begin(now time.Time) {
+// start makes the channel live. It was confirmed.
+func (ch *channel) start(now time.Time) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	switch {
@@ -88,10 +88,10 @@ func (ch *channel) begin(now time.Time) {
 	}
 }
 
-// publisherBegins notes that number 1 of a publisher of this process comes on a channel. What is heard of others has to
+// beginPublisher notes that number 1 of a publisher of this process comes on a channel. What is heard of others has to
 // be guessed or asked for; of our own we know.
-func (t *Transport) publisherBegins(key streamKey) {
-	if ch := t.registry.events(key.channel); ch != nil {
+func (t *Transport) beginPublisher(key streamKey) {
+	if ch := t.subscriptions.eventChannel(key.channel); ch != nil {
 		ch.mu.Lock()
 		defer ch.mu.Unlock()
 		if ch.tracker != nil {
@@ -103,13 +103,13 @@ func (t *Transport) publisherBegins(key streamKey) {
 // liveLocked says that nothing is lost any more.
 func (ch *channel) liveLocked(now time.Time) {
 	if ch.tracker.Live(now); ch.tracker.Holding() {
-		ch.transport().clock.watch(ch)
+		ch.transport().ticker.watch(ch)
 	}
 }
 
-// mute ends what arrives. When it returns the sink is not called any more.
+// stop ends what arrives. When it returns the sink is not called any more.
 // It returns what became of the channel's numbers until then.
-func (ch *channel) mute() (track.Counts, quality) {
+func (ch *channel) stop() (track.Counts, quality) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	if ch.tracker == nil {
@@ -121,8 +121,8 @@ func (ch *channel) mute() (track.Counts, quality) {
 	return counts, ch.quality
 }
 
-// heardOf reports whether publishers are known here.
-func (ch *channel) heardOf() bool {
+// hasPublishers reports whether publishers are known here.
+func (ch *channel) hasPublishers() bool {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	return ch.tracker != nil && ch.tracker.Publishers() > 0
@@ -138,27 +138,27 @@ func (ch *channel) fault(reason transport.GapReason) {
 }
 
 // message takes in an event that arrived on f.
-func (ch *channel) message(now time.Time, f *feed, text string) {
+func (ch *channel) message(now time.Time, f *session, text string) {
 	env, read, ok := ch.decode(text)
 	if !ok {
 		env.Payload = wire.Bytes(text)
 	}
 	if read.Unread != 0 {
-		ch.transport().unread.tell(env, read.Unread)
+		ch.transport().unread.report(env, read.Unread)
 	}
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	if ch.tracker == nil {
 		return
 	}
-	if ch.own.Load() == f {
+	if ch.source.Load() == f {
 		ch.quality.unread += uint64(read.Unread.Len()) //nolint:gosec // never negative
 		ch.tracker.Event(now, env, read.Uncertain)
 	} else {
 		ch.tracker.Copy(now, env, read.Uncertain)
 	}
 	if ch.tracker.Holding() {
-		ch.transport().clock.watch(ch)
+		ch.transport().ticker.watch(ch)
 	}
 }
 
@@ -179,7 +179,7 @@ func (ch *channel) watermark(now time.Time, publisher string, m track.Mark) {
 	}
 	ch.tracker.Watermark(now, publisher, m)
 	if ch.tracker.Holding() {
-		ch.transport().clock.watch(ch)
+		ch.transport().ticker.watch(ch)
 	}
 }
 
@@ -211,13 +211,13 @@ func (ch *channel) expire(now time.Time) (waits bool) {
 	return ch.tracker.Holding()
 }
 
-// ask is track.Tracker.Ask, and says of each publisher whether it has ever answered.
-func (ch *channel) ask(now time.Time, n uint64, ask func(publisher string, missing seqset.Set, answers bool)) {
+// collectMissing is track.Tracker.Ask, and says of each publisher whether it has ever answered.
+func (ch *channel) collectMissing(now time.Time, n uint64, collectMissing func(publisher string, missing seqset.Set, answers bool)) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	if ch.tracker != nil {
 		ch.tracker.Ask(now, n, func(publisher string, missing seqset.Set) {
-			ask(publisher, missing, ch.tracker.Answers(publisher))
+			collectMissing(publisher, missing, ch.tracker.Answers(publisher))
 		})
 	}
 }
@@ -229,8 +229,8 @@ func (ch *channel) inDoubt(publisher string) bool {
 	return ch.tracker != nil && ch.tracker.InDoubt(publisher)
 }
 
-// askedFor is track.Tracker.Asked.
-func (ch *channel) askedFor(now time.Time, publisher string, heard bool) {
+// nackSent is track.Tracker.Asked.
+func (ch *channel) nackSent(now time.Time, publisher string, heard bool) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	if ch.tracker != nil {

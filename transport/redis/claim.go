@@ -17,9 +17,9 @@ func (t *Transport) Claim() error {
 	if !t.claimed.CompareAndSwap(false, true) {
 		return fmt.Errorf("redis: %w", transport.ErrInUse)
 	}
-	t.registry.forgetLedgers()
+	t.subscriptions.forgetLedgers()
 	for _, own := range t.dedicated {
-		own.registry.forgetLedgers()
+		own.subscriptions.forgetLedgers()
 	}
 	return nil
 }
@@ -27,10 +27,10 @@ func (t *Transport) Claim() error {
 // Release gives the transport back, so that another bus may claim it. What the bus before had subscribed, and the
 // numbers it gave its events, are forgotten. No Serve may run.
 func (t *Transport) Release() {
-	t.registry.forget()
+	t.subscriptions.removeAll()
 	t.outbox.forget()
 	for _, own := range t.dedicated {
-		own.registry.forget()
+		own.subscriptions.removeAll()
 		own.outbox.forget()
 	}
 	t.claimed.Store(false)

@@ -8,7 +8,7 @@ import (
 
 // confirmed notes that channels are subscribed on f, and calls each with the channel of each name; nil if it is not listed.
 // They come by the thousand, and so does who wants to know: they are taken together.
-func (r *registry) confirmed(f *feed, all []happening, now time.Time, each func(name string, ch *channel)) {
+func (r *subscriptions) confirmed(f *session, all []pushEvent, now time.Time, each func(name string, ch *channel)) {
 	r.lock()
 	defer r.mu.Unlock()
 	for i := range all {
@@ -16,53 +16,53 @@ func (r *registry) confirmed(f *feed, all []happening, now time.Time, each func(
 	}
 }
 
-func (r *registry) confirmedLocked(f *feed, name string, now time.Time) *channel {
+func (r *subscriptions) confirmedLocked(f *session, name string, now time.Time) *channel {
 	ch := r.mu.channels[name]
 	if ch == nil {
 		return nil
 	}
-	if r.copiedLocked(ch, f) {
+	if r.confirmReplicaLocked(ch, f) {
 		return ch
 	}
-	if ch.asked == f {
-		ch.asked = nil
+	if ch.pendingOn == f {
+		ch.pendingOn = nil
 	}
 	slot := int(ch.slot)
-	if before := ch.own.Load(); before != nil && ch.moved == transport.Unknown && r.otherShard(before.addr, f.addr) {
-		ch.moved = transport.Migration // a MOVED was first to tell
+	if before := ch.source.Load(); before != nil && ch.moveReason == transport.Unknown && r.otherShard(before.addr, f.addr) {
+		ch.moveReason = transport.Migration // a MOVED was first to tell
 	}
 	owner := r.ownerLocked(slot)
-	if ch.moved != transport.Unknown && owner == f.addr {
-		ch.fault(ch.moved)
-		ch.moved = transport.Unknown
+	if ch.moveReason != transport.Unknown && owner == f.addr {
+		ch.fault(ch.moveReason)
+		ch.moveReason = transport.Unknown
 	}
-	r.settleAtLocked(ch, f)
+	r.confirmOnLocked(ch, f)
 	if owner != f.addr { // the slot moved while the question was on its way
 		r.markLocked(slot)
 	}
-	if ch.users == 0 {
+	if ch.refs == 0 {
 		r.markForLocked(f.addr, slot)
 		return ch
 	}
-	r.arrivedLocked(ch, now)
+	r.startLocked(ch, now)
 	return ch
 }
 
-// arrivedLocked follows when a channel that is wanted is at its home.
-func (r *registry) arrivedLocked(ch *channel, now time.Time) {
-	ch.begin(now)
+// startLocked follows when a channel that is wanted is at its home.
+func (r *subscriptions) startLocked(ch *channel, now time.Time) {
+	ch.start(now)
 	waiters := ch.waiting
 	ch.waiting = nil
 	for w := waiters; w != nil; w = w.next {
-		w.await.confirmedLocked()
+		w.call.confirmedLocked()
 	}
-	if !r.t.repairs.greet(now, ch, waiters) {
-		settle(waiters)
+	if !r.t.nacks.requestBaseline(now, ch, waiters) {
+		releaseWaiters(waiters)
 	}
 }
 
 // otherShard reports whether two nodes are known and serve different slots.
-func (r *registry) otherShard(a, b string) bool {
+func (r *subscriptions) otherShard(a, b string) bool {
 	if a == b {
 		return false
 	}

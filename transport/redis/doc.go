@@ -24,24 +24,24 @@
 //	shards      keeps two children running for each primary                                   (shards)
 //	  writer    publishes what has queued up for the shard, as pipelines                      (outbox, stream, lane, detour, writer, load)
 //	    pipe    its connection, on which many pipelines are under way                          (pipe, pipe_serve, pipe_dial, internal/resp)
-//	  reader    one connection for all channels of the shard                                  (reader, inbox, feed, confirmed)
-//	    probe   proves that the connection hears its node, and warns when it is behind        (pulse, probe, backlog)
-//	    silence asks a server that says nothing whether it lives                               (silence)
+//	  reader    one connection for all channels of the shard                                  (reader, receive_buffer, session, confirmed)
+//	    probe   proves that the connection hears its node, and warns when it is behind        (heartbeat, probe, lag_warning)
+//	    keepalive asks a server that says nothing whether it lives                             (keepalive)
 //	  link      what the writer and the reader of a shard do for each other                   (link)
 //	  courier   sends control documents beside the events, on the writer's connection        (courier)
 //	guard       stands between rueidis and a server, and has said HELLO before                (handshake, guard, dues, internal/resp)
-//	registry    what shall be subscribed, and where it is                                      (registry, slots, channel)
-//	  entering  Subscribe calls line up for it, and wait until their channels have come       (subscribe, entering, await)
-//	copies      with Config.Standby, the same channels at the replicas                          (copies)
+//	subscriptions  what shall be subscribed, and where it is                                   (subscriptions, slots, channel)
+//	  queue     Subscribe calls line up for it, and wait until their channels have come       (subscribe, subscribe_queue, subscribe_call)
+//	replicas    with Config.Standby, the same channels at the replicas                          (replica_subs)
 //	refuges     and where a shard's events are published while its primary is of no use         (refuges, standing, internal/fallback)
 //	dedicated   topics with connections of their own: each a transport within the transport     (dedicated)
-//	clock       asks for what is missing, and gives up what has been for too long             (clock)
-//	repair      asks publishers and answers subscribers, over channels of its own             (repair, greeting, answers, listening)
+//	ticker      asks for what is missing, and gives up what has been for too long             (repair_ticker)
+//	repair      asks publishers and answers subscribers, over channels of its own             (nack, nack_answer, baseline, answers, control_channels)
 //
 // What decides about repair is pure: internal/sendwindow is what a publisher remembers, internal/track what a subscriber
 // misses, whom it asks when, and what waits, internal/ratelimit how often.
 //
-// [outbox] and [registry] outlive the children, so that a child that fails loses nothing but its connection. A failing
+// [outbox] and [subscriptions] outlive the children, so that a child that fails loses nothing but its connection. A failing
 // child is restarted without limit and without touching any other.
 //
 // A caller of Publish writes its events itself, and what others have queued, if nobody else is writing: it never waits for
@@ -55,16 +55,16 @@
 // be in order cannot be under way at once: that cost half the rate of batches, and twice the time of single events.
 //
 // What arrives is handled by rueidis' reader, just before it would wait for more, if that is 32 messages and 16 KiB or
-// less; else by a goroutine of the feed's, while the reader goes on.
+// less; else by a goroutine of the session's, while the reader goes on.
 //
 // A Subscribe is one of thousands, maybe, each on a goroutine's first stack. So it does nothing itself: it lines up, without
-// a lock, and whoever has the registry's lock next takes in all who have. It is woken once, when its channels were
-// confirmed and greeted. Greetings go out as soon as channels were confirmed, full ones beside each other.
+// a lock, and whoever has the subscriptions' lock next takes in all who have. It is woken once, when its channels were
+// confirmed and their baselines are known. Baseline requests go out as soon as channels were confirmed, full ones beside each other.
 //
 // # Locks
 //
-// registry.mu, which is taken by its lock method only, before channel.mu. outbox.mu, inbox.mu, clock.mu, greetings.mu, repairs.mu, couriers.mu before courier.mu,
-// pipe.mu are taken last, and alone. feed.mu comes before all. No lock is held during I/O; the pipe's turn and reading are,
+// subscriptions.mu, which is taken by its lock method only, before channel.mu. outbox.mu, receiveBuffer.mu, repairTicker.mu, baselines.mu, nackClient.mu, couriers.mu before courier.mu,
+// pipe.mu are taken last, and alone. session.mu comes before all. No lock is held during I/O; the pipe's turn and reading are,
 // and are channels.
 // The sink is called under channel.mu, which is what keeps a channel's events in order.
 package redis

@@ -33,13 +33,13 @@ func TestAskersAreLimited(t *testing.T) {
 	tr.outbox.mu.Unlock()
 	post := tr.couriers.at("a:1")
 	post.open()
-	from, ch := &feed{t: tr, addr: "a:1"}, &channel{kind: asksChannel, slot: 0, control: &controlled{publisher: "p"}}
+	from, ch := &session{t: tr, addr: "a:1"}, &channel{kind: nackChannel, slot: 0, control: &controlState{publisher: "p"}}
 	ask := func(subscriber, numbers string) (bytes int) {
 		text, err := wire.AppendAsk(nil, wire.Ask{Subscriber: subscriber, N: 1, Streams: []wire.Missing{{Channel: "c", Numbers: numbers}}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := tr.repairs.asked(now, from, ch, string(text)); err != nil {
+		if err := tr.nacks.onNack(now, from, ch, string(text)); err != nil {
 			t.Fatal(err)
 		}
 		for letters := post.take(); len(letters) > 0; letters = post.take() {

@@ -39,11 +39,11 @@ type health struct {
 
 // nodeHealth is the connections to one node.
 type nodeHealth struct {
-	publisher, subscriber side
+	publisher, subscriber connState
 }
 
-// side is one of them.
-type side struct {
+// connState is one of them.
+type connState struct {
 	up    bool
 	since time.Time // of up
 	err   error     // why it is not
@@ -52,7 +52,7 @@ type side struct {
 func newHealth() *health { return &health{nodes: make(map[string]*nodeHealth)} }
 
 // set notes that a connection was made, or that it is not there, and why.
-func (h *health) set(addr string, which func(*nodeHealth) *side, up bool, err error) {
+func (h *health) set(addr string, which func(*nodeHealth) *connState, up bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n := h.nodes[addr]
@@ -69,11 +69,11 @@ func (h *health) set(addr string, which func(*nodeHealth) *side, up bool, err er
 	}
 }
 
-func publisherOf(n *nodeHealth) *side  { return &n.publisher }
-func subscriberOf(n *nodeHealth) *side { return &n.subscriber }
+func publisherOf(n *nodeHealth) *connState  { return &n.publisher }
+func subscriberOf(n *nodeHealth) *connState { return &n.subscriber }
 
 // watched runs the publisher or subscriber of a node, which calls up once it is connected.
-func (h *health) watched(addr string, which func(*nodeHealth) *side, serve func(up func()) error) error {
+func (h *health) watched(addr string, which func(*nodeHealth) *connState, serve func(up func()) error) error {
 	h.set(addr, which, false, nil)
 	err := serve(func() { h.set(addr, which, true, nil) })
 	h.set(addr, which, false, err)
@@ -114,7 +114,7 @@ func (t *Transport) Health() transport.Health {
 	}
 	var h transport.Health
 	snapshot := t.topology.snapshot.Load()
-	unconfirmed := t.registry.unconfirmed()
+	unconfirmed := t.subscriptions.unconfirmed()
 	for _, shard := range snapshot.Shards() {
 		if len(shard.Slots) == 0 {
 			continue
@@ -165,7 +165,7 @@ func (t *Transport) nodeDown(name, addr string, unconfirmed int) (p transport.Pa
 	p.Name = name
 	var errs []error
 	for _, c := range []struct {
-		side
+		connState
 		missing error
 	}{{n.publisher, errNoPublisher}, {n.subscriber, errNoSubscriber}} {
 		if c.up {
@@ -205,7 +205,7 @@ func (t *Transport) serveHealth(ctx context.Context) error {
 			return nil
 		case now := <-tick.C:
 			if t.only == "" { // else the transport that this belongs to tells
-				t.tellHealth(now, warned)
+				t.logHealth(now, warned)
 			}
 			snapshot := t.topology.snapshot.Load()
 			t.health.forget(func(addr string) bool {
@@ -216,7 +216,7 @@ func (t *Transport) serveHealth(ctx context.Context) error {
 	}
 }
 
-func (t *Transport) tellHealth(now time.Time, warned map[string]time.Time) {
+func (t *Transport) logHealth(now time.Time, warned map[string]time.Time) {
 	down := make(map[string]bool)
 	for _, p := range t.Health().Down {
 		if p.Since.IsZero() {
@@ -242,7 +242,7 @@ func (t *Transport) tellHealth(now time.Time, warned map[string]time.Time) {
 // markStarting has the nodes of shards in the tree that are not connected, or not confirmed, say starting, and those
 // above them.
 func (t *Transport) markStarting(tree supervisor.Tree) supervisor.Tree {
-	unconfirmed := t.registry.unconfirmed()
+	unconfirmed := t.subscriptions.unconfirmed()
 	for i := range tree.Children {
 		node := &tree.Children[i]
 		if addr, ok := strings.CutPrefix(node.Name, childName("")); ok {

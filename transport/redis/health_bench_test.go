@@ -42,19 +42,19 @@ func healthBenchTransport(b *testing.B, channels int, well bool) *Transport {
 	t := newTransport(cfg, discovery{cluster: true, snapshot: snapshot})
 	t.serving = true
 	for i := range channels {
-		t.registry.enter(newAwait(router.Placement{Topic: fmt.Sprintf("t%d", i)}))
+		t.subscriptions.enqueue(newSubscribeCall(router.Placement{Topic: fmt.Sprintf("t%d", i)}))
 	}
 	for i := 1; i <= 3; i++ {
 		t.health.set(node(i).Addr, publisherOf, true, nil)
 		t.health.set(node(i).Addr, subscriberOf, true, nil)
-		f := newFeed(t, node(i).Addr)
-		t.registry.attach(f)
+		f := newSession(t, node(i).Addr)
+		t.subscriptions.sessionUp(f)
 		if i == 1 && !well {
 			continue
 		}
-		for _, todo := range t.registry.tasks(f) {
-			for _, name := range todo.enter {
-				t.registry.confirmed(f, []happening{{kind: gotSubscribed, channel: name}}, time.Unix(1e6, 0), func(string, *channel) {})
+		for _, todo := range t.subscriptions.commands(f) {
+			for _, name := range todo.subscribe {
+				t.subscriptions.confirmed(f, []pushEvent{{kind: pushSubscribed, channel: name}}, time.Unix(1e6, 0), func(string, *channel) {})
 			}
 		}
 	}

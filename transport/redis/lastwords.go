@@ -46,7 +46,7 @@ func (w *writer) keptLast(replies []resp.Reply) {
 
 // seekLast looks for the last watermark of a publisher that nobody hears, on the slots of channels where it is in doubt
 // what it sent.
-func (r *repairs) seekLast(publisher string, all []missing) {
+func (r *nackClient) seekLast(publisher string, all []missing) {
 	sought := make(map[uint16]bool)
 	for _, m := range all {
 		if slot := m.ch.slot; !sought[slot] && m.ch.inDoubt(publisher) {
@@ -56,7 +56,7 @@ func (r *repairs) seekLast(publisher string, all []missing) {
 	}
 }
 
-func (r *repairs) seekLastAt(slot int, publisher string) {
+func (r *nackClient) seekLastAt(slot int, publisher string) {
 	owner, known := r.t.topology.snapshot.Load().Primary(slot)
 	if !known {
 		return
@@ -74,7 +74,7 @@ func (r *repairs) seekLastAt(slot int, publisher string) {
 }
 
 // foundLast takes in the last watermark of a publisher.
-func (r *repairs) foundLast(publisher, text string) {
+func (r *nackClient) foundLast(publisher, text string) {
 	w, err := wire.DecodeWatermark(text)
 	if err != nil || w.Publisher != publisher || !w.Final {
 		r.t.log.Debug("redis: a last watermark that is none", zap.String("publisher", publisher), zap.Error(err))
@@ -82,7 +82,7 @@ func (r *repairs) foundLast(publisher, text string) {
 	}
 	now := time.Now()
 	for _, m := range w.Streams {
-		if ch := r.t.registry.events(m.Channel); ch != nil {
+		if ch := r.t.subscriptions.eventChannel(m.Channel); ch != nil {
 			ch.watermark(now, publisher, track.Mark{
 				Last: m.Last, Age: time.Duration(m.AgeMillis) * time.Millisecond, Uncertain: m.Uncertain, Final: true, Epoch: m.Epoch, Copy: true,
 			})

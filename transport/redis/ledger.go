@@ -43,7 +43,7 @@ func (l *Ledger) add(c track.Counts, q quality) {
 // end of the bus, it is the last state, until it is subscribed to again or another bus claims the transport; of
 // 4096 such topics at most. Zero: it never was.
 func (t *Transport) Ledger(topic transport.Topic) Ledger {
-	r := t.of(topic.Name).registry
+	r := t.of(topic.Name).subscriptions
 	channels, last := r.channelsOf(topic.Name)
 	for _, ch := range channels {
 		last.add(ch.counts())
@@ -55,7 +55,7 @@ func (t *Transport) Ledger(topic transport.Topic) Ledger {
 const maxEnded = 4096
 
 // keepLedgerLocked keeps what became of a topic that is not subscribed to any more.
-func (r *registry) keepLedgerLocked(topic string, l Ledger) {
+func (r *subscriptions) keepLedgerLocked(topic string, l Ledger) {
 	if r.mu.ended == nil {
 		r.mu.ended = make(map[string]Ledger)
 	}
@@ -69,7 +69,7 @@ func (r *registry) keepLedgerLocked(topic string, l Ledger) {
 }
 
 // forgetLedgers drops them: another bus begins.
-func (r *registry) forgetLedgers() {
+func (r *subscriptions) forgetLedgers() {
 	r.lock()
 	defer r.mu.Unlock()
 	r.mu.ended = nil

@@ -67,9 +67,9 @@ func hellos(c *fakecluster.Cluster) (n int) {
 	return n
 }
 
-// TestManyGreetedAtOnce: full questions do not wait for each other, but for who else asks through the same server: one that
+// TestManyBaselinesAtOnce: full questions do not wait for each other, but for who else asks through the same server: one that
 // takes its time delays all by less than that for each question. A publisher says in answer to them where it stands.
-func TestManyGreetedAtOnce(t *testing.T) {
+func TestManyBaselinesAtOnce(t *testing.T) {
 	inOneBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
 		pub, sub := serve(t, cfg), serve(t, cfg)
 		for i := 0; i < many; i += 100 {
@@ -124,8 +124,8 @@ func TestManyAndADumbPublisher(t *testing.T) {
 	})
 }
 
-// TestGreetingRefused: whoever may not publish is subscribed all the same, and does not go on trying.
-func TestGreetingRefused(t *testing.T) {
+// TestBaselineRefused: whoever may not publish is subscribed all the same, and does not go on trying.
+func TestBaselineRefused(t *testing.T) {
 	inOneBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
 		c.Fault(nil, "SPUBLISH", about(":hello", fakecluster.Always(fakecluster.ReplyError("NOPERM No permissions"))))
 		sub := serve(t, cfg)

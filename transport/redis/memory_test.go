@@ -18,7 +18,7 @@ import (
 // listener is a channel of a transport without servers, and what it delivers and reports.
 type listener struct {
 	tr     *Transport
-	feed   *feed
+	feed   *session
 	ch     *channel
 	events map[string]int // by publisher
 	gaps   int
@@ -46,10 +46,10 @@ func listen(t *testing.T) *listener {
 	l := &listener{tr: newTransport(cfg, discovery{snapshot: snapshot}), events: map[string]int{}}
 	var sink transport.Sink = l
 	l.tr.current.Store(&sink)
-	l.feed = newFeed(l.tr, "a:1")
-	l.ch = &channel{name: "t", topic: "t", slot: uint16(router.Slot("t")), users: 1}
-	l.ch.own.Store(l.feed)
-	l.ch.begin(time.Unix(1e6, 0))
+	l.feed = newSession(l.tr, "a:1")
+	l.ch = &channel{name: "t", topic: "t", slot: uint16(router.Slot("t")), refs: 1}
+	l.ch.source.Store(l.feed)
+	l.ch.start(time.Unix(1e6, 0))
 	return l
 }
 
@@ -123,14 +123,14 @@ func TestMadeUpSources(t *testing.T) {
 func TestQuestionsAreChargedUnread(t *testing.T) {
 	l := listen(t)
 	now := time.Unix(1e6, 0)
-	asks := &channel{kind: asksChannel, control: &controlled{publisher: "p"}}
+	asks := &channel{kind: nackChannel, control: &controlState{publisher: "p"}}
 	question := func(asker string, size int) string {
 		return `{"specversion":"1.0","id":"ask","source":"` + asker + `","type":"shardbus.ask","datacontenttype":"application/json","data":{"n":1,"streams":[` +
 			strings.Repeat(`{"channel":"t","numbers":"1-9"},`, size/32) + `{"channel":"t"}]}}`
 	}
 	huge, full := question("s", 1<<20-4096), question("s", wire.MaxQuestion-1024)
 	ask := func(text string) {
-		if err := l.tr.repairs.asked(now, l.feed, asks, text); err != nil {
+		if err := l.tr.nacks.onNack(now, l.feed, asks, text); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -159,18 +159,18 @@ func TestQuestionsAreChargedUnread(t *testing.T) {
 func TestListenersKeepAShare(t *testing.T) {
 	l := listen(t)
 	now := time.Unix(1e6, 0)
-	r, c := l.tr.repairs, l.tr.couriers.at("a:1")
+	r, c := l.tr.nacks, l.tr.couriers.at("a:1")
 	c.open()
 	l.tr.outbox.mu.Lock()
 	l.tr.outbox.mu.publishers["p"] = struct{}{}
 	l.tr.outbox.mu.Unlock()
-	hellos := &channel{kind: helloChannel, control: &controlled{}}
+	hellos := &channel{kind: baselineChannel, control: &controlState{}}
 	answered := func(subscriber string, more int) bool {
 		doc, err := wire.AppendHello(nil, wire.Hello{Subscriber: subscriber, N: 1, Channels: []string{"t", strings.Repeat("x", more)}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := r.helloed(now, l.feed, hellos, string(doc)); err != nil {
+		if err := r.onBaselineRequest(now, l.feed, hellos, string(doc)); err != nil {
 			t.Fatal(err)
 		}
 		letters, listeners := c.take(), int64(0)
@@ -208,9 +208,9 @@ func TestListenersKeepAShare(t *testing.T) {
 func TestAnswersNobodyWaitsForAreNotDecoded(t *testing.T) {
 	l := listen(t)
 	now := time.Unix(1e6, 0)
-	l.tr.registry.lock()
-	l.tr.registry.mu.channels[l.ch.name] = l.ch
-	l.tr.registry.mu.Unlock()
+	l.tr.subscriptions.lock()
+	l.tr.subscriptions.mu.channels[l.ch.name] = l.ch
+	l.tr.subscriptions.mu.Unlock()
 	answer := func(publisher string, n uint64, channel string) string {
 		text, err := wire.AppendAnswer(nil, wire.Answer{
 			Publisher: publisher, N: n, Channel: channel, Assigned: 3, Done: channel == "",
@@ -223,7 +223,7 @@ func TestAnswersNobodyWaitsForAreNotDecoded(t *testing.T) {
 	}
 	cost := func(text string) int {
 		return made(func() {
-			if err := l.tr.repairs.answered(now, text); err != nil {
+			if err := l.tr.nacks.onAnswer(now, text); err != nil {
 				t.Error(err)
 			}
 		})
@@ -233,7 +233,7 @@ func TestAnswersNobodyWaitsForAreNotDecoded(t *testing.T) {
 	asked := uint64(0)
 	for n := uint64(100); asked == 0; n++ {
 		now = now.Add(10 * time.Millisecond)
-		l.ch.ask(now, n, func(string, seqset.Set, bool) { asked = n })
+		l.ch.collectMissing(now, n, func(string, seqset.Set, bool) { asked = n })
 	}
 	mine := answer("p", asked, "t")
 	for name, text := range map[string]string{
@@ -256,23 +256,23 @@ func TestAnswersNobodyWaitsForAreNotDecoded(t *testing.T) {
 // TestEventsGoBeforeControl: whatever waits of questions and watermarks has a bound, takes no room from events, and is
 // handled when no event waits.
 func TestEventsGoBeforeControl(t *testing.T) {
-	b := newInbox(1 << 20)
+	b := newReceiveBuffer(1 << 20)
 	text := strings.Repeat("x", 10_000)
 	for range 10_000 {
-		b.put(happening{channel: "{abc}:shardbus:hello", message: text})
-		b.put(happening{channel: "{abc}:shardbus:p:asks", message: text})
-		b.put(happening{channel: "{abc}:shardbus:watermarks", message: text})
+		b.put(pushEvent{channel: "{abc}:shardbus:hello", message: text})
+		b.put(pushEvent{channel: "{abc}:shardbus:p:asks", message: text})
+		b.put(pushEvent{channel: "{abc}:shardbus:watermarks", message: text})
 	}
 	for range 50 {
-		b.put(happening{channel: "{abc}:shardbus:p0", message: text}) // a topic's
-		b.put(happening{channel: "{abc}:shardbus:s:inbox", message: text})
+		b.put(pushEvent{channel: "{abc}:shardbus:p0", message: text}) // a topic's
+		b.put(pushEvent{channel: "{abc}:shardbus:s:inbox", message: text})
 	}
 	if queue, _, dropped := b.swap(nil); len(queue) != 100 || dropped != nil {
 		t.Errorf("%d events, dropped %v", len(queue), dropped)
 	}
 	sum, lost, marks := 0, uint64(0), 0
 	for {
-		some, dropped := b.takeAside()
+		some, dropped := b.takeControl()
 		lost += dropped
 		if len(some) == 0 {
 			break
@@ -280,11 +280,11 @@ func TestEventsGoBeforeControl(t *testing.T) {
 		bytes := 0
 		for _, h := range some {
 			bytes += len(h.message)
-			if classOf(h.channel) == aMark {
+			if classify(h.channel) == classWatermark {
 				marks += len(h.message)
 			}
 		}
-		if sum += bytes; bytes > 2*(asideRun+len(text)) {
+		if sum += bytes; bytes > 2*(controlRun+len(text)) {
 			t.Errorf("%d bytes at once", bytes)
 		}
 	}

@@ -14,10 +14,10 @@ import (
 // Publishers are asked anew how they know the topics here, since one that begins later than a subscription, and shares no
 // channel with it, would never be found: a moment after a Subscribe, then after longer and longer.
 const (
-	remindFirst = time.Second
-	remindLast  = 30 * time.Second
-	// remindTopics is how many topics a question has. They take turns, since all publishers hear it from each subscriber.
-	remindTopics = 64
+	recheckFirst = time.Second
+	recheckLast  = 30 * time.Second
+	// recheckMaxTopics is how many topics a question has. They take turns, since all publishers hear it from each subscriber.
+	recheckMaxTopics = 64
 )
 
 // topicViews is how this process knows topics: those that it subscribes to, and those that its publishers publish. Its
@@ -25,21 +25,21 @@ const (
 type topicViews struct {
 	mu sync.Mutex
 	// mu guards what follows. It is taken last.
-	subscribed map[string]transport.Topic
-	published  map[string]map[string]transport.Topic // by topic and publisher
-	reminded   string                                // the last topic that publishers were asked about anew
-	remindAt   time.Time                             // when they are asked next; zero: never
-	pause      time.Duration                         // and how long after that
+	subscribed  map[string]transport.Topic
+	published   map[string]map[string]transport.Topic // by topic and publisher
+	recheckedTo string                                // the last topic that publishers were asked about anew
+	recheckAt   time.Time                             // when they are asked next; zero: never
+	pause       time.Duration                         // and how long after that
 
-	wake func() // has serve look at remindAt
+	wake func() // has serve look at recheckAt
 }
 
 // views is how topics are known here; nil with Repair.Off, since nobody asks, or is asked, then.
 func (t *Transport) views() *topicViews {
-	if t == nil || t.repairs == nil {
+	if t == nil || t.nacks == nil {
 		return nil
 	}
-	return t.repairs.views
+	return t.nacks.views
 }
 
 func newTopicViews(wake func()) *topicViews {
@@ -56,11 +56,11 @@ func (v *topicViews) subscribes(topic transport.Topic) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.subscribed[topic.Name] = topic
-	if soon := time.Now().Add(remindFirst); v.remindAt.IsZero() || v.remindAt.After(soon) {
-		v.remindAt = soon
+	if soon := time.Now().Add(recheckFirst); v.recheckAt.IsZero() || v.recheckAt.After(soon) {
+		v.recheckAt = soon
 		v.wake()
 	}
-	v.pause = remindFirst
+	v.pause = recheckFirst
 }
 
 // due reports whether publishers are to be asked now, and when next; zero: when somebody has subscribed.
@@ -69,13 +69,13 @@ func (v *topicViews) due(now time.Time) (due bool, next time.Time) {
 	defer v.mu.Unlock()
 	switch {
 	case len(v.subscribed) == 0:
-		v.remindAt = time.Time{}
-	case !v.remindAt.IsZero() && !now.Before(v.remindAt):
+		v.recheckAt = time.Time{}
+	case !v.recheckAt.IsZero() && !now.Before(v.recheckAt):
 		due = true
-		v.pause = min(2*v.pause, remindLast)
-		v.remindAt = now.Add(v.pause)
+		v.pause = min(2*v.pause, recheckLast)
+		v.recheckAt = now.Add(v.pause)
 	}
-	return due, v.remindAt
+	return due, v.recheckAt
 }
 
 // unsubscribes forgets it.
@@ -119,8 +119,8 @@ func (v *topicViews) retires(publisher string) {
 	}
 }
 
-// heard takes in how a question was sent: where a server refuses it, publishers are not asked again before somebody subscribes.
-func (v *topicViews) heard(err error) {
+// onSent takes in how a question was sent: where a server refuses it, publishers are not asked again before somebody subscribes.
+func (v *topicViews) onSent(err error) {
 	if err == nil {
 		return
 	}
@@ -129,7 +129,7 @@ func (v *topicViews) heard(err error) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.remindAt = time.Time{}
+	v.recheckAt = time.Time{}
 }
 
 // of returns what a Hello says of the topics of channels.
@@ -161,19 +161,19 @@ func (v *topicViews) next() []wire.Topic {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	first, _ := slices.BinarySearch(names, v.reminded+"\x00") // the one behind it
+	first, _ := slices.BinarySearch(names, v.recheckedTo+"\x00") // the one behind it
 	names = append(names[first:len(names):len(names)], names[:first]...)
-	names = names[:min(len(names), remindTopics)]
+	names = names[:min(len(names), recheckMaxTopics)]
 	topics := make([]wire.Topic, len(names))
 	for i, name := range names {
 		topics[i] = wire.TopicOf(v.subscribed[name])
-		v.reminded = name
+		v.recheckedTo = name
 	}
 	return topics
 }
 
 // answers returns, for each publisher of ours that knows topics of a Hello otherwise, how it knows them, and what is to
-// be told of that here.
+// be reported of that here.
 func (v *topicViews) answers(h wire.Hello) (byPublisher map[string][]wire.Topic, found []transport.Mismatch) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -206,8 +206,8 @@ func (v *topicViews) compare(a wire.Answer) (found []transport.Mismatch) {
 	return found
 }
 
-// tellMismatches hands them to the bus.
-func (t *Transport) tellMismatches(found []transport.Mismatch) {
+// reportMismatches hands them to the bus.
+func (t *Transport) reportMismatches(found []transport.Mismatch) {
 	sink, ok := t.sink().(transport.MismatchSink)
 	if !ok {
 		return
@@ -217,13 +217,13 @@ func (t *Transport) tellMismatches(found []transport.Mismatch) {
 	}
 }
 
-// remind asks publishers again how they know some topics.
-func (r *repairs) remind() {
+// recheckTopics asks publishers again how they know some topics.
+func (r *nackClient) recheckTopics() {
 	topics := r.views.next()
 	if len(topics) == 0 {
 		return
 	}
-	p, c, found := r.through()
+	p, c, found := r.replyPath()
 	if !found {
 		return // it is repeated anyway
 	}
@@ -233,13 +233,13 @@ func (r *repairs) remind() {
 		r.t.log.Warn("redis: publishers not asked how they know topics", zap.Error(err))
 		return
 	}
-	r.reminder.Store(n)
-	c.put(letter{channel: wire.HelloChannel(p.slot), doc: doc, sent: func(_ int, err error) { r.views.heard(err) }})
+	r.recheck.Store(n)
+	c.put(letter{channel: wire.HelloChannel(p.slot), doc: doc, sent: func(_ int, err error) { r.views.onSent(err) }})
 }
 
-// helloed answers a Hello: where our publishers stand on its channels, and which of its topics they know otherwise. To one
+// onBaselineRequest answers a Hello: where our publishers stand on its channels, and which of its topics they know otherwise. To one
 // without channels only who does so answers.
-func (r *repairs) helloed(now time.Time, f *feed, ch *channel, message string) error {
+func (r *nackClient) onBaselineRequest(now time.Time, f *session, ch *channel, message string) error {
 	if !r.mayRead(now, message) {
 		return nil
 	}
@@ -251,7 +251,7 @@ func (r *repairs) helloed(now time.Time, f *feed, ch *channel, message string) e
 		return nil
 	}
 	byPublisher, found := r.views.answers(hello)
-	r.t.tellMismatches(found)
+	r.t.reportMismatches(found)
 	answers := r.t.outbox.here(now, hello)
 	for i := range answers {
 		answers[i].Topics = byPublisher[answers[i].Publisher]

@@ -47,7 +47,7 @@ func (s *stall) heard(ended bool, partial int) bool {
 func (s *stall) begin() { *s = stall{} }
 
 // look takes in up to where bytes have left, of which the flight's end at end. extra is for how many looks it is given
-// time beside patience. It reports whether something moved, and whether the connection is dead.
+// time beside maxMissedLooks. It reports whether something moved, and whether the connection is dead.
 func (s *stall) look(left, end uint64, extra int) (moved, dead bool) {
 	left = min(left, end)
 	moved = s.leaving && left > s.left && (left >= s.left+leastMoved || left == end)
@@ -58,11 +58,11 @@ func (s *stall) look(left, end uint64, extra int) (moved, dead bool) {
 		s.left = left
 	}
 	s.leaving = left < end
-	return moved, s.quiet >= patience+extra
+	return moved, s.quiet >= maxMissedLooks+extra
 }
 
 // tick is how long a flight waits between two looks.
-func (f *flight) tick() time.Duration { return max(f.patience/patience, time.Microsecond) }
+func (f *flight) tick() time.Duration { return max(f.patience/maxMissedLooks, time.Microsecond) }
 
 // look is for when the reader has waited a tick in vain. It returns why the connection is dead; nil if it may live.
 func (p *pipe) look(now time.Time) error {
@@ -104,8 +104,8 @@ func socketOf(conn net.Conn) syscall.RawConn {
 func (p *pipe) writeWaiting(limit time.Duration) (err error) {
 	done, counted, quiet := 0, 0, 0
 	_, secure := p.conn.(*tls.Conn)
-	for err == nil && done < len(p.out) && quiet < patience {
-		rest, wait := p.out[done:], limit/patience
+	for err == nil && done < len(p.out) && quiet < maxMissedLooks {
+		rest, wait := p.out[done:], limit/maxMissedLooks
 		if p.raw == nil { // it may be of no use once a Write has timed out
 			rest, wait = rest[:min(len(rest), writeChunk)], limit
 		}
@@ -124,7 +124,7 @@ func (p *pipe) writeWaiting(limit time.Duration) (err error) {
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 		case !secure && moved:
 			err = nil
-		case p.raw != nil && quiet+1 < patience:
+		case p.raw != nil && quiet+1 < maxMissedLooks:
 			err, quiet = nil, quiet+1
 		}
 	}

@@ -55,7 +55,7 @@ func TestStallJudgesSilence(t *testing.T) {
 				known, before = true, at
 			}
 			moved, dead := s.look(left, end, 0)
-			if moved != moves || dead != (silent >= patience) {
+			if moved != moves || dead != (silent >= maxMissedLooks) {
 				t.Fatalf("moved %v, dead %v, after %d silent looks, at %d", moved, dead, silent, left)
 			}
 			if dead {

@@ -15,8 +15,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// ears are what the consumer of a feed hears of its probe, and the reader looks at.
-type ears struct {
+// heartbeatEcho are what the consumer of a session hears of its probe, and the reader looks at.
+type heartbeatEcho struct {
 	suffix string // of the probe's channel: no other connection has one that ends so
 
 	heard    atomic.Uint64 // messages that were handed over
@@ -25,10 +25,10 @@ type ears struct {
 	channels atomic.Int64  // how many others are
 }
 
-func (e *ears) init() { e.suffix = wire.ProbeSuffix(strconv.FormatUint(rand.Uint64(), 36)) }
+func (e *heartbeatEcho) init() { e.suffix = wire.ProbeSuffix(strconv.FormatUint(rand.Uint64(), 36)) }
 
-// listen takes in a message on a channel that is none of the registry's.
-func (e *ears) listen(channel, message string) {
+// listen takes in a message on a channel that is none of the subscriptions'.
+func (e *heartbeatEcho) listen(channel, message string) {
 	if !strings.HasSuffix(channel, e.suffix) {
 		return
 	}
@@ -38,7 +38,7 @@ func (e *ears) listen(channel, message string) {
 }
 
 // confirmed takes in that a channel is subscribed, or is not any more.
-func (e *ears) confirmed(channel string, on bool) {
+func (e *heartbeatEcho) confirmed(channel string, on bool) {
 	if strings.HasSuffix(channel, e.suffix) {
 		e.on.Store(on)
 	}
@@ -53,17 +53,17 @@ func (e *ears) confirmed(channel string, on bool) {
 type probe struct {
 	t    *Transport
 	addr string
-	ears *ears
+	echo *heartbeatEcho
 	conn rueidis.DedicatedClient
 	link *link
 
-	pulse pulse
-	slot  int
-	off   bool // it is not permitted
+	heartbeat heartbeat
+	slot      int
+	off       bool // it is not permitted
 
-	timer   *time.Timer
-	reply   chan probeReply
-	backlog *backlog
+	timer *time.Timer
+	reply chan probeReply
+	lag   *lagWarning
 }
 
 type probeReply struct {
@@ -72,11 +72,11 @@ type probeReply struct {
 	err       error
 }
 
-func newProbe(t *Transport, f *feed, conn rueidis.DedicatedClient, k *link) *probe {
+func newProbe(t *Transport, f *session, conn rueidis.DedicatedClient, k *link) *probe {
 	return &probe{
-		t: t, addr: f.addr, ears: &f.ears, conn: conn, link: k, slot: -1,
-		pulse: pulse{timeout: t.cfg.ProbeTimeout},
-		timer: time.NewTimer(t.cfg.probeIn()), reply: make(chan probeReply, 1), backlog: &f.backlog,
+		t: t, addr: f.addr, echo: &f.echo, conn: conn, link: k, slot: -1,
+		heartbeat: heartbeat{timeout: t.cfg.ProbeTimeout},
+		timer:     time.NewTimer(t.cfg.probeIn()), reply: make(chan probeReply, 1), lag: &f.lag,
 	}
 }
 
@@ -93,24 +93,24 @@ func (p *probe) hurry() {
 	if p.off || p.t.cfg.ProbeInterval == never {
 		return
 	}
-	p.pulse.hurry()
+	p.heartbeat.hurry()
 	p.timer.Reset(promptly)
 }
 
-// look does what is due. An error says that the connection is dead.
-func (p *probe) look(ctx context.Context) error {
-	if p.ears.channels.Load() == 0 {
+// check does what is due. An error says that the connection is dead.
+func (p *probe) check(ctx context.Context) error {
+	if p.echo.channels.Load() == 0 {
 		p.timer.Reset(p.t.cfg.probeIn())
 		return nil
 	}
 	now := time.Now()
-	if !p.ears.on.Load() {
-		if err := p.enter(ctx); err != nil || p.off {
+	if !p.echo.on.Load() {
+		if err := p.subscribe(ctx); err != nil || p.off {
 			return err
 		}
 	}
-	p.pulse.every = p.t.cfg.probeIn()
-	send, behind, dead := p.pulse.look(now, senses{confirmed: p.ears.on.Load(), heard: p.ears.heard.Load(), echo: p.ears.echo.Load()})
+	p.heartbeat.every = p.t.cfg.probeIn()
+	send, behind, dead := p.heartbeat.look(now, observation{confirmed: p.echo.on.Load(), heard: p.echo.heard.Load(), echo: p.echo.echo.Load()})
 	if dead != nil {
 		return dead
 	}
@@ -118,15 +118,15 @@ func (p *probe) look(ctx context.Context) error {
 		p.send()
 	}
 	if behind {
-		p.backlog.late(now, now.Sub(p.pulse.since), p.link)
+		p.lag.late(now, now.Sub(p.heartbeat.since), p.link)
 	}
-	p.timer.Reset(p.pulse.wait(now))
+	p.timer.Reset(p.heartbeat.wait(now))
 	return nil
 }
 
-// enter subscribes to the probe's channel, on a slot that the node serves.
-func (p *probe) enter(ctx context.Context) error {
-	slot, ok := p.pick()
+// subscribe subscribes to the probe's channel, on a slot that the node serves.
+func (p *probe) subscribe(ctx context.Context) error {
+	slot, ok := p.pickSlot()
 	if !ok {
 		return nil // the node lost its slots, and this connection ends soon
 	}
@@ -134,9 +134,9 @@ func (p *probe) enter(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
 	defer cancel()
 	replies := p.conn.DoMulti(ctx,
-		p.conn.B().Ssubscribe().Channel(wire.ProbeChannel(slot, p.ears.suffix)).Build(), p.conn.B().ClientId().Build())
+		p.conn.B().Ssubscribe().Channel(wire.ProbeChannel(slot, p.echo.suffix)).Build(), p.conn.B().ClientId().Build())
 	if id, err := replies[1].AsInt64(); err == nil {
-		p.backlog.client = id
+		p.lag.client = id
 	}
 	err := replies[0].Error()
 	switch judge(err) {
@@ -151,8 +151,8 @@ func (p *probe) enter(ctx context.Context) error {
 	return nil
 }
 
-// pick returns a slot of the node: the one it has, if it has it still.
-func (p *probe) pick() (slot int, ok bool) {
+// pickSlot returns a slot of the node: the one it has, if it has it still.
+func (p *probe) pickSlot() (slot int, ok bool) {
 	snapshot := p.t.topology.snapshot.Load()
 	i, ok := snapshot.NodeShard(p.addr)
 	if !ok {
@@ -178,38 +178,38 @@ func anySlot(ranges []router.SlotRange) int {
 
 // send has the publisher publish the probe.
 func (p *probe) send() {
-	number := p.pulse.number
-	channel, text := wire.ProbeChannel(p.slot, p.ears.suffix), strconv.FormatUint(number, 10)
+	number := p.heartbeat.number
+	channel, text := wire.ProbeChannel(p.slot, p.echo.suffix), strconv.FormatUint(number, 10)
 	given := p.link.send(errand{
 		command: resp.AppendPublish(nil, channel, []byte(text)),
 		done: func(reply resp.Reply, err error) {
 			select {
 			case p.reply <- probeReply{number: number, receivers: int(reply.N), err: err}:
-			default: // a later probe was told of, and nobody has looked
+			default: // a later probe was reported, and nobody has looked
 			}
 		},
 	})
 	if !given {
-		p.pulse.failed(number)
+		p.heartbeat.failed(number)
 	}
 }
 
-// take takes in what became of a probe.
-func (p *probe) take(reply probeReply) {
+// onReply takes in what became of a probe.
+func (p *probe) onReply(reply probeReply) {
 	now := time.Now()
 	switch judge(reply.err) {
 	case fine:
-		p.pulse.accepted(now, reply.number, reply.receivers)
+		p.heartbeat.accepted(now, reply.number, reply.receivers)
 	case forbidden:
 		p.disable(reply.err)
 		return
-	case moved: // the slot's channels are elsewhere now; the connection is told of it too
-		p.ears.on.Store(false)
-		p.pulse.failed(reply.number)
+	case moved: // the slot's channels are elsewhere now; the connection is reported it too
+		p.echo.on.Store(false)
+		p.heartbeat.failed(reply.number)
 	case busyNode, broken:
-		p.pulse.failed(reply.number)
+		p.heartbeat.failed(reply.number)
 	}
-	p.timer.Reset(p.pulse.wait(now))
+	p.timer.Reset(p.heartbeat.wait(now))
 }
 
 // disable gives up probing this connection.

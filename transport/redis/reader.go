@@ -21,37 +21,37 @@ const (
 // errConnectionLost is why a reader ends when the server says nothing more.
 var errConnectionLost = errors.New("the connection was lost")
 
-// serveReader keeps one connection to the primary at addr, and on it the subscriptions that the registry wants there,
+// serveReader keeps one connection to the primary at addr, and on it the subscriptions that are wanted there,
 // until ctx ends or the connection fails. It calls up when it is connected.
 func (t *Transport) serveReader(ctx context.Context, addr string, k *link, up func()) error {
 	conn, socket, closeConn, err := t.cfg.dialDedicated(ctx, addr, nameReader)
 	if err != nil {
-		t.registry.unreachable(addr, err)
-		t.failedAt(ctx, err)
+		t.subscriptions.unreachable(addr, err)
+		t.onConnectFailed(ctx, err)
 		return err
 	}
 	role, err := t.roleOf(ctx, addr, conn)
 	if err != nil {
 		closeConn()
-		t.registry.unreachable(addr, err)
-		t.failedAt(ctx, err)
+		t.subscriptions.unreachable(addr, err)
+		t.onConnectFailed(ctx, err)
 		return err
 	}
-	f := newFeed(t, addr)
-	r := &reader{t: t, feed: f, conn: conn, probe: newProbe(t, f, conn, k)}
+	f := newSession(t, addr)
+	r := &reader{t: t, session: f, conn: conn, probe: newProbe(t, f, conn, k)}
 	closed := make(chan struct{})
 	var consumer sync.WaitGroup
 	consumer.Go(func() { f.consume(closed) })
-	dry := f.dry
+	dry := f.onIdle
 	socket.dry.Store(&dry)
-	lost := conn.SetPubSubHooks(f.inbox.hooks())
-	t.registry.attach(f)
+	lost := conn.SetPubSubHooks(f.buffer.hooks())
+	t.subscriptions.sessionUp(f)
 	up()
 
 	watched, stop := context.WithCancel(ctx)
 	var watcher sync.WaitGroup
 	var silent error
-	watcher.Go(func() { silent = watchSilence(watched, socket, conn, t.cfg.CommandTimeout) })
+	watcher.Go(func() { silent = watchKeepalive(watched, socket, conn, t.cfg.CommandTimeout) })
 	var stray error
 	if role != nil {
 		watcher.Go(func() {
@@ -73,11 +73,11 @@ func (t *Transport) serveReader(ctx context.Context, addr string, k *link, up fu
 	closeConn()
 	close(closed)
 	consumer.Wait()
-	t.registry.detach(f)
+	t.subscriptions.sessionLost(f)
 	if err != nil {
 		t.topology.suspect()
 	}
-	if errors.Is(err, errDeaf) || errors.Is(err, errOff) {
+	if errors.Is(err, errNotReceiving) || errors.Is(err, errNoReceivers) {
 		t.outbox.leave(addr)
 	}
 	return err
@@ -101,14 +101,14 @@ func (t *Transport) roleOf(ctx context.Context, addr string, conn rueidis.CoreCl
 
 // reader is one incarnation.
 type reader struct {
-	t     *Transport
-	feed  *feed
-	conn  rueidis.DedicatedClient
-	probe *probe
+	t       *Transport
+	session *session
+	conn    rueidis.DedicatedClient
+	probe   *probe
 
-	later []int     // slots to be looked at again when the timer fires
-	sent  int       // how many times in a row we were sent elsewhere, in vain
-	told  time.Time // when it was logged last that a channel is refused
+	later           []int     // slots to be looked at again when the timer fires
+	redirectsInVain int       // how many times in a row we were sent elsewhere, in vain
+	warnedAt        time.Time // when it was logged last that a channel is refused
 }
 
 func (r *reader) serve(ctx context.Context, lost <-chan error) error {
@@ -123,9 +123,9 @@ func (r *reader) serve(ctx context.Context, lost <-chan error) error {
 			if err == nil {
 				err = errConnectionLost
 			}
-			return fmt.Errorf("redis: subscriptions at %s: %w", r.feed.addr, err)
-		case <-r.feed.wake:
-			delay, err := r.work(ctx, r.t.registry.tasks(r.feed))
+			return fmt.Errorf("redis: subscriptions at %s: %w", r.session.addr, err)
+		case <-r.session.wake:
+			delay, err := r.work(ctx, r.t.subscriptions.commands(r.session))
 			if err != nil {
 				return err
 			}
@@ -135,34 +135,34 @@ func (r *reader) serve(ctx context.Context, lost <-chan error) error {
 		case <-r.probe.link.doubt:
 			r.probe.hurry()
 		case <-r.probe.timer.C:
-			if err := r.probe.look(ctx); err != nil {
-				return fmt.Errorf("redis: subscriptions at %s: %w", r.feed.addr, err)
+			if err := r.probe.check(ctx); err != nil {
+				return fmt.Errorf("redis: subscriptions at %s: %w", r.session.addr, err)
 			}
 		case reply := <-r.probe.reply:
-			r.probe.take(reply)
+			r.probe.onReply(reply)
 		case <-again.C:
-			r.t.registry.mark(r.later)
+			r.t.subscriptions.mark(r.later)
 			r.later = r.later[:0]
 		}
 	}
 }
 
-// order is one command of a pipeline.
-type order struct {
-	slot     int
-	channels []string
-	leave    bool
+// command is one command of a pipeline.
+type command struct {
+	slot        int
+	channels    []string
+	unsubscribe bool
 }
 
 // work carries out tasks, and returns when to look again at what did not work out; 0 if all did.
-func (r *reader) work(ctx context.Context, tasks []task) (delay time.Duration, err error) {
-	orders := make([]order, 0, len(tasks))
+func (r *reader) work(ctx context.Context, tasks []slotCommands) (delay time.Duration, err error) {
+	orders := make([]command, 0, len(tasks))
 	for _, todo := range tasks {
-		if len(todo.leave) > 0 {
-			orders = append(orders, order{slot: todo.slot, channels: todo.leave, leave: true})
+		if len(todo.unsubscribe) > 0 {
+			orders = append(orders, command{slot: todo.slot, channels: todo.unsubscribe, unsubscribe: true})
 		}
-		if len(todo.enter) > 0 {
-			orders = append(orders, order{slot: todo.slot, channels: todo.enter})
+		if len(todo.subscribe) > 0 {
+			orders = append(orders, command{slot: todo.slot, channels: todo.subscribe})
 		}
 	}
 	for len(orders) > 0 {
@@ -179,10 +179,10 @@ func (r *reader) work(ctx context.Context, tasks []task) (delay time.Duration, e
 }
 
 // send sends orders as one pipeline. refused are to be sent next.
-func (r *reader) send(ctx context.Context, orders []order) (refused []order, delay time.Duration, err error) {
+func (r *reader) send(ctx context.Context, orders []command) (refused []command, delay time.Duration, err error) {
 	commands := make(rueidis.Commands, len(orders))
 	for i, o := range orders {
-		if o.leave {
+		if o.unsubscribe {
 			commands[i] = r.conn.B().Sunsubscribe().Channel(o.channels...).Build()
 		} else {
 			commands[i] = r.conn.B().Ssubscribe().Channel(o.channels...).Build()
@@ -196,16 +196,16 @@ func (r *reader) send(ctx context.Context, orders []order) (refused []order, del
 		switch judge(err) {
 		case fine:
 		case broken:
-			return nil, 0, fmt.Errorf("redis: subscribe at %s: %w", r.feed.addr, r.t.cfg.explain(err))
+			return nil, 0, fmt.Errorf("redis: subscribe at %s: %w", r.session.addr, r.t.cfg.explain(err))
 		case moved:
 			r.t.topology.suspect()
-			to, _ := movedTo(err, r.feed.addr)
-			if o.leave || !r.t.registry.redirected(r.feed, o.slot, o.channels, to) {
+			to, _ := movedTo(err, r.session.addr)
+			if o.unsubscribe || !r.t.subscriptions.redirected(r.session, o.slot, o.channels, to) {
 				r.retry(o, nil)
 				inVain = true
 			}
-			if r.t.topology.wrongWay(err, r.feed.addr) != "" {
-				r.t.registry.note(r.feed.addr, fmt.Errorf("redis: subscribe at %s: %w", r.feed.addr, r.t.topology.explainMoved(err, r.feed.addr)))
+			if r.t.topology.wrongWay(err, r.session.addr) != "" {
+				r.t.subscriptions.noteError(r.session.addr, fmt.Errorf("redis: subscribe at %s: %w", r.session.addr, r.t.topology.explainMoved(err, r.session.addr)))
 			}
 		case busyNode:
 			r.t.topology.suspect()
@@ -214,40 +214,40 @@ func (r *reader) send(ctx context.Context, orders []order) (refused []order, del
 		case forbidden:
 			if len(o.channels) > 1 {
 				for _, name := range o.channels {
-					refused = append(refused, order{slot: o.slot, channels: []string{name}, leave: o.leave})
+					refused = append(refused, command{slot: o.slot, channels: []string{name}, unsubscribe: o.unsubscribe})
 				}
 				continue
 			}
-			err = fmt.Errorf("redis: channel %q at %s: %w", o.channels[0], r.feed.addr, r.t.cfg.explainChannel(err, o.channels[0]))
-			r.tell(o.channels[0], err)
+			err = fmt.Errorf("redis: channel %q at %s: %w", o.channels[0], r.session.addr, r.t.cfg.explainChannel(err, o.channels[0]))
+			r.warnRefused(o.channels[0], err)
 			r.retry(o, err)
 			delay = max(delay, retryRefused)
 		}
 	}
 	if !inVain {
-		r.sent = 0
+		r.redirectsInVain = 0
 		return refused, delay, nil
 	}
-	r.sent++ // a new topology does not wait for this
-	return refused, max(delay, min(retryMoved<<min(r.sent-1, 16), longestRest)), nil
+	r.redirectsInVain++ // a new topology does not wait for this
+	return refused, max(delay, min(retryMoved<<min(r.redirectsInVain-1, 16), longestRest)), nil
 }
 
 // tellRefused is how often refused channels are logged. They are tried again every second.
 const tellRefused = time.Minute
 
-// tell logs that a channel is refused, now and then.
-func (r *reader) tell(channel string, err error) {
+// warnRefused logs that a channel is refused, now and then.
+func (r *reader) warnRefused(channel string, err error) {
 	level := zap.DebugLevel
-	if now := time.Now(); now.Sub(r.told) >= tellRefused {
-		r.told, level = now, zap.WarnLevel
+	if now := time.Now(); now.Sub(r.warnedAt) >= tellRefused {
+		r.warnedAt, level = now, zap.WarnLevel
 	}
 	r.t.log.Log(level, "redis: a channel is refused", zap.String("channel", channel), zap.Error(err))
 }
 
 // retry notes that an order was not carried out. Leaving is not repeated: the subscription ends with the slot's move.
-func (r *reader) retry(o order, final error) {
-	if !o.leave {
-		r.t.registry.refused(r.feed, o.channels, final)
+func (r *reader) retry(o command, final error) {
+	if !o.unsubscribe {
+		r.t.subscriptions.refused(r.session, o.channels, final)
 	}
 	r.later = append(r.later, o.slot)
 }

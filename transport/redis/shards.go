@@ -100,7 +100,7 @@ func (s *shards) reconcile(ctx context.Context) bool {
 		if s.leaving[addr].IsZero() {
 			s.leaving[addr] = time.Now()
 		}
-		if s.t.registry.delivers(addr) && time.Since(s.leaving[addr]) < handOver {
+		if s.t.subscriptions.delivers(addr) && time.Since(s.leaving[addr]) < handOver {
 			complete = false
 			continue
 		}

@@ -43,7 +43,7 @@ func TestSlotLists(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
 				slot := rapid.SampledFrom(someSlots).Draw(t, "slot")
-				ch := &channel{slot: uint16(slot), kind: rapid.SampledFrom([]channelKind{eventChannel, helloChannel}).Draw(t, "kind")}
+				ch := &channel{slot: uint16(slot), kind: rapid.SampledFrom([]channelKind{eventChannel, baselineChannel}).Draw(t, "kind")}
 				if lists.watermarks(slot) == nil && rapid.Bool().Draw(t, "watermarks") {
 					ch.kind = watermarkChannel
 				}
@@ -93,42 +93,42 @@ func TestSlotLists(t *testing.T) {
 	})
 }
 
-// TestCopiesList: of each connection there is one copy at most, with the state that was noted last.
-func TestCopiesList(t *testing.T) {
+// TestReplicaList: of each connection there is one at most, with the state that was noted last.
+func TestReplicaList(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		feeds := []*feed{{addr: "a"}, {addr: "b"}, {addr: "c"}, {addr: "d"}}
-		ch, want := new(channel), make(map[*feed]copyState)
+		sessions := []*session{{addr: "a"}, {addr: "b"}, {addr: "c"}, {addr: "d"}}
+		ch, want := new(channel), make(map[*session]replicaState)
 		t.Repeat(map[string]func(*rapid.T){
 			"note": func(t *rapid.T) {
-				f := rapid.SampledFrom(feeds).Draw(t, "feed")
-				state := rapid.SampledFrom([]copyState{copyAsked, copyListed, copyLeaving}).Draw(t, "state")
-				ch.copyAt(f, state)
+				f := rapid.SampledFrom(sessions).Draw(t, "feed")
+				state := rapid.SampledFrom([]replicaState{replicaPending, replicaConfirmed, replicaLeaving}).Draw(t, "state")
+				ch.setReplica(f, state)
 				want[f] = state
 			},
 			"drop": func(t *rapid.T) {
-				f := rapid.SampledFrom(feeds).Draw(t, "feed")
-				ch.dropCopy(f)
+				f := rapid.SampledFrom(sessions).Draw(t, "feed")
+				ch.dropReplica(f)
 				delete(want, f)
 			},
 			"drop some": func(t *rapid.T) {
-				some := rapid.SliceOfDistinct(rapid.SampledFrom(feeds), func(f *feed) string { return f.addr }).Draw(t, "feeds")
-				ch.dropCopies(func(f *feed) bool { return slices.Contains(some, f) })
+				some := rapid.SliceOfDistinct(rapid.SampledFrom(sessions), func(f *session) string { return f.addr }).Draw(t, "feeds")
+				ch.dropReplicas(func(f *session) bool { return slices.Contains(some, f) })
 				for _, f := range some {
 					delete(want, f)
 				}
 			},
 			"": func(t *rapid.T) {
 				n := 0
-				for c := ch.copies; c != nil; c = c.next {
+				for c := ch.replicas; c != nil; c = c.next {
 					n++
 				}
-				for _, f := range feeds {
+				for _, f := range sessions {
 					state, copied := want[f]
-					if c := ch.copyOn(f); (c != nil) != copied || copied && c.state != state {
+					if c := ch.replicaOn(f); (c != nil) != copied || copied && c.state != state {
 						t.Fatalf("%s: %v, want %v %v", f.addr, c, copied, state)
 					}
 				}
-				if n != len(want) || ch.nowhere() != (n == 0) {
+				if n != len(want) || ch.unsubscribed() != (n == 0) {
 					t.Fatalf("%d copies, want %d", n, len(want))
 				}
 			},

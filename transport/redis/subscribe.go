@@ -32,7 +32,7 @@ func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic) error 
 // beginSubscribe returns what to wait for.
 //
 //go:noinline
-func (t *Transport) beginSubscribe(ctx context.Context, topic transport.Topic) (*await, error) {
+func (t *Transport) beginSubscribe(ctx context.Context, topic transport.Topic) (*subscribeCall, error) {
 	placement := router.Placement{Topic: topic.Name, Partitions: topic.Partitions}
 	err := placement.Validate()
 	switch {
@@ -43,26 +43,26 @@ func (t *Transport) beginSubscribe(ctx context.Context, topic transport.Topic) (
 	case err != nil:
 		err = fmt.Errorf("%w: %w", transport.ErrInvalidTopic, err)
 	default:
-		return t.await(placement, topic), nil
+		return t.enqueueSubscribe(placement, topic), nil
 	}
 	return nil, subscribeError(topic.Name, err)
 }
 
-func (t *Transport) await(placement router.Placement, view transport.Topic) *await {
-	a := newAwait(placement)
+func (t *Transport) enqueueSubscribe(placement router.Placement, view transport.Topic) *subscribeCall {
+	a := newSubscribeCall(placement)
 	a.view = view
-	t.registry.enter(a)
+	t.subscriptions.enqueue(a)
 	if t.isClosed() { // which may have gone unnoticed by those who ended the waiting of all others
-		t.registry.fail(transport.ErrClosed)
+		t.subscriptions.fail(transport.ErrClosed)
 	}
-	t.repairs.listenFirst()
+	t.nacks.ensureInbox()
 	return a
 }
 
 // endSubscribe returns how a Subscribe ended, or what it waits for now: the caller who began it has left, and we have not.
 //
 //go:noinline
-func (t *Transport) endSubscribe(ctx context.Context, a *await) (*await, error) {
+func (t *Transport) endSubscribe(ctx context.Context, a *subscribeCall) (*subscribeCall, error) {
 	var err error
 	select {
 	case <-a.done:
@@ -73,10 +73,10 @@ func (t *Transport) endSubscribe(ctx context.Context, a *await) (*await, error) 
 	if err == nil {
 		return nil, nil
 	}
-	t.registry.abandon(a)
+	t.subscriptions.abandon(a)
 	if errors.Is(err, errAbandoned) {
 		if ctx.Err() == nil {
-			return t.await(a.placement, a.view), nil
+			return t.enqueueSubscribe(a.placement, a.view), nil
 		}
 		err = context.Cause(ctx)
 	}
@@ -88,9 +88,9 @@ func subscribeError(topic string, err error) error {
 }
 
 // giveUp is when the caller of Subscribe does not wait any longer. If that was for publishers to answer, it is subscribed.
-func (t *Transport) giveUp(ctx context.Context, a *await) error {
-	why := t.registry.why(a.placement.Topic)
-	err := t.registry.cancel(a, context.Cause(ctx))
+func (t *Transport) giveUp(ctx context.Context, a *subscribeCall) error {
+	why := t.subscriptions.connectError(a.placement.Topic)
+	err := t.subscriptions.cancel(a, context.Cause(ctx))
 	if err != nil && why != nil {
 		return fmt.Errorf("%w; before that: %w", err, why)
 	}
@@ -110,12 +110,12 @@ const leaveTimeout = 2 * time.Second
 // confirmed, but nothing arrives any more all the same.
 func (t *Transport) Unsubscribe(ctx context.Context, topic transport.Topic) error {
 	t = t.of(topic.Name)
-	left := t.registry.unwant(topic.Name, errUnsubscribed)
+	left := t.subscriptions.removeTopic(topic.Name, errUnsubscribed)
 	limit := time.NewTimer(leaveTimeout)
 	defer limit.Stop()
 	poll := time.NewTicker(time.Millisecond)
 	defer poll.Stop()
-	for !t.registry.gone(left) {
+	for !t.subscriptions.unsubscribed(left) {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("redis: unsubscribe from topic %q: %w", topic.Name, context.Cause(ctx))

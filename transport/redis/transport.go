@@ -19,19 +19,19 @@ import (
 // Transport carries the events of one bus through Redis. It implements transport.Transport. Open makes one; its methods
 // may be called concurrently.
 type Transport struct {
-	cfg      Config
-	log      *zap.Logger
-	topology *topology
-	outbox   *outbox
-	registry *registry
-	clock    *clock
-	repairs  *repairs // nil: nothing is repaired
-	couriers couriers
-	tracking track.Config
-	routes   routes
-	health   *health
-	calls    callPool
-	unread   unreadLog
+	cfg           Config
+	log           *zap.Logger
+	topology      *topology
+	outbox        *outbox
+	subscriptions *subscriptions
+	ticker        *repairTicker
+	nacks         *nackClient // nil: nothing is repaired
+	couriers      couriers
+	tracking      track.Config
+	routes        routes
+	health        *health
+	calls         callPool
+	unread        unreadLog
 
 	only      string                // not empty: the one topic that this carries
 	dedicated map[string]*Transport // by topic; never changed
@@ -66,19 +66,19 @@ func (t *Transport) build() {
 	t.ended = sync.NewCond(&t.mu)
 	t.health = newHealth()
 	t.outbox = newOutbox(&t.cfg, t.topology)
-	t.registry = newRegistry(t, t.topology)
+	t.subscriptions = newSubscriptions(t, t.topology)
 	t.tracking = tracking(nil, maxHeld, t.cfg.MaxPayload)
 	if !t.cfg.Repair.Off {
-		t.repairs = newRepairs(t)
-		t.tracking = tracking(t.repairs.tracking(), t.cfg.Repair.HeldEvents, t.cfg.MaxPayload)
+		t.nacks = newNackClient(t)
+		t.tracking = tracking(t.nacks.tracking(), t.cfg.Repair.HeldEvents, t.cfg.MaxPayload)
 		t.tracking.Copies = t.cfg.Standby
-		t.outbox.newPublisher, t.outbox.views = t.repairs.listenSoon, t.repairs.views
+		t.outbox.newPublisher, t.outbox.views = t.nacks.refreshControlChannels, t.nacks.views
 	}
-	t.clock = newClock(t.registry, t.repairs)
+	t.ticker = newRepairTicker(t.subscriptions, t.nacks)
 	t.routes.cfg = &t.cfg
 	t.unread.log = t.log
 	t.outbox.only = t.only
-	t.outbox.newStream = t.publisherBegins
+	t.outbox.newStream = t.beginPublisher
 	var nobody transport.Sink = discard{}
 	t.current.Store(&nobody)
 }
@@ -120,7 +120,7 @@ func (t *Transport) Serve(ctx context.Context, sink transport.Sink) error {
 		}
 		t.ending.Store(true)
 		t.outbox.close(transport.ErrClosed)
-		t.registry.fail(transport.ErrClosed)
+		t.subscriptions.fail(transport.ErrClosed)
 		stop()
 	})
 	err = tree.Serve(inner)
@@ -150,8 +150,8 @@ func (t *Transport) begin(sink transport.Sink) (*supervisor.Supervisor, error) {
 	s := newShards(t)
 	children := []supervisor.Child{
 		{Name: "topology", Serve: t.topology.serve},
-		{Name: "clock", Serve: t.clock.serve},
-		{Name: "repair", Serve: t.repairs.serve},
+		{Name: "clock", Serve: t.ticker.serve},
+		{Name: "repair", Serve: t.nacks.serve},
 		{Name: "logins", Serve: t.cfg.logins.serve},
 		{Name: "shards", Serve: s.serve},
 		{Name: "health", Serve: t.serveHealth},
@@ -184,8 +184,8 @@ func (t *Transport) end() {
 // topologyChanged brings everything to where the new snapshot says.
 func (t *Transport) topologyChanged(changes router.Changes) {
 	t.outbox.rehome()
-	t.registry.rehome(changes)
-	t.repairs.listenSoon()
+	t.subscriptions.applyTopology(changes)
+	t.nacks.refreshControlChannels()
 	for _, own := range t.dedicated {
 		own.topologyChanged(changes)
 	}
@@ -222,7 +222,7 @@ func (t *Transport) close() {
 	if !t.isClosed() {
 		close(t.closed)
 		t.outbox.close(transport.ErrClosed)
-		t.registry.fail(transport.ErrClosed)
+		t.subscriptions.fail(transport.ErrClosed)
 	}
 	for t.serving {
 		t.ended.Wait()

@@ -1,23 +1,23 @@
 package redis
 
-// registry.mu.unconfirmed is kept as channels change, so that asking for the transport's health looks only at what is
+// subscriptions.mu.unconfirmed is kept as channels change, so that asking for the transport's health looks only at what is
 // not well. So whoever changes how many want a channel, or where it is confirmed, does it here.
 
-// setUsersLocked notes how many topics want a channel.
-func (r *registry) setUsersLocked(ch *channel, users int32) {
-	ch.users = users
+// setRefsLocked notes how many topics want a channel.
+func (r *subscriptions) setRefsLocked(ch *channel, users int32) {
+	ch.refs = users
 	r.countLocked(ch)
 }
 
-// setHomeLocked notes where a channel is confirmed; nil: nowhere.
-func (r *registry) setHomeLocked(ch *channel, home *feed) {
-	ch.home = home
+// setConfirmedOnLocked notes where a channel is confirmed; nil: nowhere.
+func (r *subscriptions) setConfirmedOnLocked(ch *channel, home *session) {
+	ch.confirmedOn = home
 	r.countLocked(ch)
 }
 
-func (r *registry) countLocked(ch *channel) {
+func (r *subscriptions) countLocked(ch *channel) {
 	switch {
-	case ch.users == 0 || ch.home != nil:
+	case ch.refs == 0 || ch.confirmedOn != nil:
 		if delete(r.mu.unconfirmed, ch); len(r.mu.unconfirmed) == 0 {
 			r.mu.unconfirmed = nil // after thousands it would stay as large
 		}
@@ -29,7 +29,7 @@ func (r *registry) countLocked(ch *channel) {
 }
 
 // unconfirmed counts the channels that are wanted and not live where they belong, by the address that owns them.
-func (r *registry) unconfirmed() map[string]int {
+func (r *subscriptions) unconfirmed() map[string]int {
 	r.lock()
 	defer r.mu.Unlock()
 	if len(r.mu.unconfirmed) == 0 {

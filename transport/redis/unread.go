@@ -19,11 +19,11 @@ const maxUnreadTopics = 1024
 type unreadLog struct {
 	log *zap.Logger
 
-	mu   sync.Mutex
-	told map[string]wire.Attributes // by topic; guarded by mu
+	mu       sync.Mutex
+	reported map[string]wire.Attributes // by topic; guarded by mu
 }
 
-func (l *unreadLog) tell(env *transport.Envelope, unread wire.Attributes) {
+func (l *unreadLog) report(env *transport.Envelope, unread wire.Attributes) {
 	if unread = l.fresh(env.Topic, unread); unread == 0 {
 		return
 	}
@@ -36,14 +36,14 @@ func (l *unreadLog) tell(env *transport.Envelope, unread wire.Attributes) {
 func (l *unreadLog) fresh(topic string, unread wire.Attributes) wire.Attributes {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	told, known := l.told[topic]
-	if !known && len(l.told) >= maxUnreadTopics {
+	told, known := l.reported[topic]
+	if !known && len(l.reported) >= maxUnreadTopics {
 		return 0
 	}
-	if l.told == nil {
-		l.told = make(map[string]wire.Attributes)
+	if l.reported == nil {
+		l.reported = make(map[string]wire.Attributes)
 	}
-	l.told[topic] = told | unread
+	l.reported[topic] = told | unread
 	return unread &^ told
 }
 

@@ -47,7 +47,7 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link, up fu
 	}
 	if err != nil {
 		t.outbox.failed(addr, err)
-		t.failedAt(ctx, err)
+		t.onConnectFailed(ctx, err)
 		return err
 	}
 	if kept != nil {

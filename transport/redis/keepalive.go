@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// keepAlive is how long nothing may arrive before the server is asked whether it lives.
-	keepAlive = 300 * time.Millisecond
+	// keepaliveIdle is how long nothing may arrive before the server is asked whether it lives.
+	keepaliveIdle = 300 * time.Millisecond
 	// subscribeTimeout bounds a command of a subscriber's connection whose server goes on sending other things: its answer
 	// comes behind them. A server that is silent is noticed much sooner.
 	subscribeTimeout = 30 * time.Second
@@ -38,10 +38,10 @@ func (s *socket) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// silence decides when a connection counts as dead because nothing arrives, though the server was asked. It is pure. It
-// counts looks as pulse does, and for the same reason. The pings of rueidis would not do: they are sent also while events
+// keepalive decides when a connection counts as dead because nothing arrives, though the server was asked. It is pure. It
+// counts looks as heartbeat does, and for the same reason. The pings of rueidis would not do: they are sent also while events
 // arrive, and count as unanswered when their answer comes behind a second's worth of those.
-type silence struct {
+type keepalive struct {
 	timeout time.Duration
 	reads   uint64 // at the last look
 	asked   bool   // and nothing has arrived since
@@ -49,26 +49,26 @@ type silence struct {
 }
 
 // look returns whether to ask the server, whether it is dead, and when to look again.
-func (s *silence) look(reads uint64) (ask, dead bool, wait time.Duration) {
+func (s *keepalive) look(reads uint64) (ask, dead bool, wait time.Duration) {
 	if reads != s.reads {
 		s.reads, s.asked, s.quiet = reads, false, 0
-		return false, false, keepAlive
+		return false, false, keepaliveIdle
 	}
 	if !s.asked {
 		s.asked, s.quiet = true, 0
-		return true, false, s.timeout / patience
+		return true, false, s.timeout / maxMissedLooks
 	}
 	s.quiet++
-	return false, s.quiet >= patience, s.timeout / patience
+	return false, s.quiet >= maxMissedLooks, s.timeout / maxMissedLooks
 }
 
-// watchSilence closes the socket when the server is silent, and returns why; or nil when ctx ends.
-func watchSilence(ctx context.Context, s *socket, conn rueidis.DedicatedClient, timeout time.Duration) error {
-	state := silence{timeout: timeout}
+// watchKeepalive closes the socket when the server is silent, and returns why; or nil when ctx ends.
+func watchKeepalive(ctx context.Context, s *socket, conn rueidis.DedicatedClient, timeout time.Duration) error {
+	state := keepalive{timeout: timeout}
 	answered := make(chan struct{}, 1)
 	answered <- struct{}{} // none is on its way
 	defer func() { <-answered }()
-	timer := time.NewTimer(keepAlive)
+	timer := time.NewTimer(keepaliveIdle)
 	defer timer.Stop()
 	for {
 		select {

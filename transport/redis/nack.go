@@ -42,17 +42,17 @@ const (
 	repairDeaf   = time.Second            // see track.Repair.Deaf
 )
 
-// repairs asks publishers for what is missing here, and answers subscribers for our own. Its methods do nothing on nil.
-type repairs struct {
+// nackClient asks publishers for what is missing here, and answers subscribers for our own. Its methods do nothing on nil.
+type nackClient struct {
 	t         *Transport
 	id        string // of our inbox
-	greetings greetings
+	baselines baselines
 	views     *topicViews
 	question  atomic.Uint64 // the number of the last one
-	reminder  atomic.Uint64 // the number of the last one that asks how topics are known
+	recheck   atomic.Uint64 // the number of the last one that asks how topics are known
 
-	relisten atomic.Bool   // the control channels may be others now
-	wake     chan struct{} // capacity 1: there is something to do
+	refresh atomic.Bool   // the control channels may be others now
+	wake    chan struct{} // capacity 1: there is something to do
 
 	mu sync.Mutex
 	// mu guards what follows.
@@ -64,8 +64,8 @@ type repairs struct {
 	turn      int               // which node is asked through next
 }
 
-func newRepairs(t *Transport) *repairs {
-	r := &repairs{
+func newNackClient(t *Transport) *nackClient {
+	r := &nackClient{
 		t: t, id: rand.Text()[:13], wake: make(chan struct{}, 1),
 		asking:    ratelimit.Buckets{Each: askRate, All: askRateAll, Parties: ratedParties},
 		answering: ratelimit.Buckets{Each: answerRate, All: answerTotal, Parties: ratedParties, Others: answerOthers},
@@ -73,7 +73,7 @@ func newRepairs(t *Transport) *repairs {
 		listeners: ratelimit.Known{Parties: ratedParties},
 	}
 	r.answering.Known, r.reading.Known = &r.listeners, &r.listeners
-	r.greetings.init(r.signal)
+	r.baselines.init(r.signal)
 	r.views = newTopicViews(r.signal)
 	// Below 2⁵³ with room, so that every JSON reader gets it right; and no stranger guesses it.
 	r.question.Store(mathrand.Uint64N(1 << 48))
@@ -81,7 +81,7 @@ func newRepairs(t *Transport) *repairs {
 }
 
 // tracking is how channels track what is missing.
-func (r *repairs) tracking() *track.Repair {
+func (r *nackClient) tracking() *track.Repair {
 	cfg := &r.t.cfg.Repair
 	return &track.Repair{
 		Timeout: cfg.Timeout, Delay: repairDelay, MaxDelay: repairPause, Deaf: repairDeaf,
@@ -90,53 +90,53 @@ func (r *repairs) tracking() *track.Repair {
 	}
 }
 
-func (r *repairs) signal() {
+func (r *nackClient) signal() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
 	}
 }
 
-// listenSoon looks anew at what is to be listened on. It never blocks.
-func (r *repairs) listenSoon() {
+// refreshControlChannels looks anew at what is to be listened on. It never blocks.
+func (r *nackClient) refreshControlChannels() {
 	if r != nil {
-		r.relisten.Store(true)
+		r.refresh.Store(true)
 		r.signal()
 	}
 }
 
-// listenFirst has our inbox wanted at once, so that the first Subscribe goes out with it.
-func (r *repairs) listenFirst() {
-	if r != nil && r.t.registry.inboxes.Load() == 0 {
-		r.listen(time.Now())
+// ensureInbox has our inbox wanted at once, so that the first Subscribe goes out with it.
+func (r *nackClient) ensureInbox() {
+	if r != nil && r.t.subscriptions.inboxes.Load() == 0 {
+		r.setControlChannels(time.Now())
 	}
 }
 
-// listen makes the control channels what they should be.
-func (r *repairs) listen(now time.Time) {
+// setControlChannels makes the control channels what they should be.
+func (r *nackClient) setControlChannels(now time.Time) {
 	subscriber := ""
-	if r.t.registry.subscribes() {
+	if r.t.subscriptions.hasTopics() {
 		subscriber = r.id
 	}
 	snapshot := r.t.topology.snapshot.Load()
-	r.t.registry.listen(now, controls(snapshot, subscriber, r.t.outbox.publishers()), keepControl)
+	r.t.subscriptions.setControlChannels(now, controlChannels(snapshot, subscriber, r.t.outbox.publishers()), controlGrace)
 }
 
-// serve greets publishers and keeps the control channels right until ctx ends.
-func (r *repairs) serve(ctx context.Context) error {
+// serve asks publishers for baselines, and keeps the control channels right until ctx ends.
+func (r *nackClient) serve(ctx context.Context) error {
 	if r == nil {
 		<-ctx.Done()
 		return nil
 	}
-	sweep := time.NewTicker(keepControl)
+	sweep := time.NewTicker(controlGrace)
 	defer sweep.Stop()
 	again := time.NewTimer(promptly)
 	defer again.Stop()
-	remind := time.NewTimer(remindFirst)
+	remind := time.NewTimer(recheckFirst)
 	defer remind.Stop()
-	r.relisten.Store(true)
-	r.greetings.attend(true)
-	defer r.greetings.attend(false)
+	r.refresh.Store(true)
+	r.baselines.setServing(true)
+	defer r.baselines.setServing(false)
 	for {
 		select {
 		case <-ctx.Done():
@@ -145,68 +145,68 @@ func (r *repairs) serve(ctx context.Context) error {
 		case <-again.C:
 		case <-remind.C:
 		case now := <-sweep.C:
-			r.listen(now)
+			r.setControlChannels(now)
 			r.t.outbox.forgetOld(now)
 			r.t.couriers.keep(func(addr string) bool {
 				_, known := r.t.topology.snapshot.Load().NodeShard(addr)
 				return known
 			})
 		}
-		if r.relisten.Swap(false) {
-			r.listen(time.Now())
+		if r.refresh.Swap(false) {
+			r.setControlChannels(time.Now())
 		}
 		due, next := r.views.due(time.Now())
 		if due {
-			r.remind()
+			r.recheckTopics()
 		}
 		if !next.IsZero() {
 			remind.Reset(max(promptly, time.Until(next)))
 		}
-		retry := r.sendGreetings(time.Now())
-		switch alarm := r.greetings.setAlarm(); {
+		retry := r.sendBaselines(time.Now())
+		switch alarm := r.baselines.setTimer(); {
 		case retry:
-			again.Reset(greetRetry)
+			again.Reset(baselineRetry)
 		case !alarm.IsZero():
 			again.Reset(max(promptly, time.Until(alarm)))
 		}
 	}
 }
 
-// control takes in what arrived on a control channel.
-func (r *repairs) control(now time.Time, f *feed, ch *channel, message string) {
+// onControl takes in what arrived on a control channel.
+func (r *nackClient) onControl(now time.Time, f *session, ch *channel, message string) {
 	if r == nil {
 		return
 	}
 	var err error
 	switch ch.kind {
 	case inboxChannel:
-		err = r.answered(now, message)
-	case asksChannel:
-		err = r.asked(now, f, ch, message)
-	case helloChannel:
-		err = r.helloed(now, f, ch, message)
+		err = r.onAnswer(now, message)
+	case nackChannel:
+		err = r.onNack(now, f, ch, message)
+	case baselineChannel:
+		err = r.onBaselineRequest(now, f, ch, message)
 	case eventChannel, watermarkChannel:
 	}
 	if err != nil {
-		r.t.log.Debug("redis: a control document that is none", zap.String("channel", ch.name), zap.Error(err))
+		r.t.log.Debug("redis: invalid control message", zap.String("channel", ch.name), zap.Error(err))
 	}
 }
 
-// through returns where to ask: the nodes on which our inbox is confirmed and that can be sent to have it in turn.
-func (r *repairs) through() (p post, c *courier, found bool) {
-	posts, _ := r.t.registry.posts()
+// replyPath returns where to ask: the nodes on which our inbox is confirmed and that can be sent to have it in turn.
+func (r *nackClient) replyPath() (p replyPath, c *courier, found bool) {
+	posts, _ := r.t.subscriptions.replyPaths()
 	r.mu.Lock()
 	r.turn++
 	turn := r.turn
 	r.mu.Unlock()
-	slices.SortFunc(posts, func(a, b post) int { return a.slot - b.slot })
+	slices.SortFunc(posts, func(a, b replyPath) int { return a.slot - b.slot })
 	for i := range posts {
 		p = posts[(turn+i)%len(posts)]
 		if c = r.t.couriers.at(p.addr); c.isUp() {
 			return p, c, true
 		}
 	}
-	return post{}, nil, false
+	return replyPath{}, nil, false
 }
 
 // missing is what one channel misses of a publisher.
@@ -215,15 +215,15 @@ type missing struct {
 	numbers seqset.Set
 }
 
-// ask asks publishers for what is missing in the channels.
-func (r *repairs) ask(now time.Time, channels map[*channel]struct{}) {
+// sendNacks asks publishers for what is missing in the channels.
+func (r *nackClient) sendNacks(now time.Time, channels map[*channel]struct{}) {
 	if r == nil {
 		return
 	}
 	n := r.question.Add(1)
 	known, others := make(map[string][]missing), make(map[string][]missing)
 	for ch := range channels {
-		ch.ask(now, n, func(publisher string, numbers seqset.Set, answers bool) {
+		ch.collectMissing(now, n, func(publisher string, numbers seqset.Set, answers bool) {
 			if answers {
 				known[publisher] = append(known[publisher], missing{ch: ch, numbers: numbers})
 			} else {
@@ -247,7 +247,7 @@ func (r *repairs) ask(now time.Time, channels map[*channel]struct{}) {
 }
 
 // sendAll sends as many questions as it takes.
-func (r *repairs) sendAll(now time.Time, publisher string, n uint64, all []missing) {
+func (r *nackClient) sendAll(now time.Time, publisher string, n uint64, all []missing) {
 	for len(all) > 0 {
 		k := min(len(all), wire.MaxAsked)
 		r.send(now, publisher, n, all[:k])
@@ -256,17 +256,17 @@ func (r *repairs) sendAll(now time.Time, publisher string, n uint64, all []missi
 }
 
 // send sends one question. What cannot be sent is asked again later.
-func (r *repairs) send(now time.Time, publisher string, n uint64, all []missing) {
+func (r *nackClient) send(now time.Time, publisher string, n uint64, all []missing) {
 	if !r.mayAsk(now, publisher) {
 		return
 	}
 	tell := func(heard bool) {
 		at := time.Now()
 		for _, m := range all {
-			m.ch.askedFor(at, publisher, heard)
+			m.ch.nackSent(at, publisher, heard)
 		}
 	}
-	p, c, found := r.through()
+	p, c, found := r.replyPath()
 	if !found {
 		if r.t.couriers.anyUp(r.t.topology.isPrimary) { // the server can be written to, and does not let us have an inbox
 			tell(true)
@@ -279,7 +279,7 @@ func (r *repairs) send(now time.Time, publisher string, n uint64, all []missing)
 	}
 	doc, err := wire.AppendAsk(nil, ask)
 	if err != nil {
-		r.t.log.Warn("redis: not asked", zap.Error(err))
+		r.t.log.Warn("redis: negative acknowledgement not sent", zap.Error(err))
 		return
 	}
 	c.put(letter{channel: wire.AskChannel(p.slot, publisher), doc: doc, sent: func(listeners int, err error) {
@@ -292,7 +292,7 @@ func (r *repairs) send(now time.Time, publisher string, n uint64, all []missing)
 	}})
 }
 
-func (r *repairs) mayAsk(now time.Time, publisher string) bool {
+func (r *nackClient) mayAsk(now time.Time, publisher string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.asking.Left(now, publisher) <= 0 {
@@ -306,16 +306,16 @@ func (r *repairs) mayAsk(now time.Time, publisher string) bool {
 var errNoAnswer = errors.New("an answer without a question")
 
 // awaits reports whether the question was asked, and something waits for its answer still.
-func (r *repairs) awaits(to wire.Reply) bool {
+func (r *nackClient) awaits(to wire.Reply) bool {
 	if to.Channel == "" {
-		return r.greetings.awaits(to.N) || to.N == r.reminder.Load()
+		return r.baselines.awaits(to.N) || to.N == r.recheck.Load()
 	}
-	ch := r.t.registry.events(to.Channel)
+	ch := r.t.subscriptions.eventChannel(to.Channel)
 	return ch != nil && ch.awaits(to.Publisher, to.N)
 }
 
-// answered takes in an answer in our inbox. One that nobody waits for is not decoded.
-func (r *repairs) answered(now time.Time, message string) error {
+// onAnswer takes in an answer in our inbox. One that nobody waits for is not decoded.
+func (r *nackClient) onAnswer(now time.Time, message string) error {
 	to, ok := wire.AnswersTo(message)
 	if !ok {
 		return errNoAnswer
@@ -328,11 +328,11 @@ func (r *repairs) answered(now time.Time, message string) error {
 		return err
 	}
 	if a.Channel == "" {
-		r.t.tellMismatches(r.views.compare(a))
-		r.here(now, a)
+		r.t.reportMismatches(r.views.compare(a))
+		r.onBaseline(now, a)
 		return nil
 	}
-	ch := r.t.registry.events(a.Channel)
+	ch := r.t.subscriptions.eventChannel(a.Channel)
 	if ch == nil {
 		return nil
 	}

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// patience is how many looks, spread over the time-out, have to find nothing before a connection counts as dead. Looks
+// maxMissedLooks is how many looks, spread over the time-out, have to find nothing before a connection counts as dead. Looks
 // are counted, not time: a process that was stopped itself, or starved, finds what arrived meanwhile at the next look.
-const patience = 8
+const maxMissedLooks = 8
 
 // deadZeros is how many probes in a row have to reach nobody. One may: the slot can change hands between the probe and
 // the message that says so.
@@ -15,17 +15,17 @@ const deadZeros = 2
 
 // errors of a connection that a probe found dead.
 var (
-	errDeaf = errors.New("what is published at the node does not arrive here")
-	errOff  = errors.New("what is published at the node is not for this connection any more")
+	errNotReceiving = errors.New("what is published at the node does not arrive here")
+	errNoReceivers  = errors.New("what is published at the node is not for this connection any more")
 )
 
-// pulse decides when a connection is probed and what the outcome means. It is pure: whoever has the connection tells it
+// heartbeat decides when a connection is probed and what the outcome means. It is pure: whoever has the connection tells it
 // the time and what was heard, and does what it says.
 //
 // A probe is out from when it was handed to the publisher, and open from when the node accepted it. Only an open one
 // can be missed: until then it may wait behind data, and what becomes of it is the publisher's trouble. While it is
 // open, whatever arrives is a sign of life: the probe is behind it in the same stream of bytes.
-type pulse struct {
+type heartbeat struct {
 	every   time.Duration // between probes
 	timeout time.Duration
 
@@ -39,15 +39,15 @@ type pulse struct {
 	next   time.Time // when to probe again
 }
 
-// senses are what is known of a connection at a look.
-type senses struct {
+// observation are what is known of a connection at a look.
+type observation struct {
 	confirmed bool   // the probe's channel is subscribed
 	heard     uint64 // counts what was handed over
 	echo      uint64 // the last probe that arrived
 }
 
 // look returns whether a probe is to be sent now, whether the connection is behind, and why it is dead, if it is.
-func (p *pulse) look(now time.Time, s senses) (send, behind bool, dead error) {
+func (p *heartbeat) look(now time.Time, s observation) (send, behind bool, dead error) {
 	if p.open && s.echo >= p.number {
 		p.open, p.zeros = false, 0
 	}
@@ -60,14 +60,14 @@ func (p *pulse) look(now time.Time, s senses) (send, behind bool, dead error) {
 			p.heard, p.quiet = s.heard, 0
 			return false, now.Sub(p.since) >= p.timeout/2, nil
 		}
-		if p.quiet++; p.quiet >= patience {
-			return false, false, errDeaf
+		if p.quiet++; p.quiet >= maxMissedLooks {
+			return false, false, errNotReceiving
 		}
 		return false, false, nil
 	}
 	p.heard = s.heard
 	if p.zeros >= deadZeros {
-		return false, false, errOff
+		return false, false, errNoReceivers
 	}
 	if now.Before(p.next) {
 		return false, false, nil
@@ -78,7 +78,7 @@ func (p *pulse) look(now time.Time, s senses) (send, behind bool, dead error) {
 }
 
 // accepted takes in that the node gave a probe to so many receivers.
-func (p *pulse) accepted(now time.Time, number uint64, receivers int) {
+func (p *heartbeat) accepted(now time.Time, number uint64, receivers int) {
 	if !p.out || number != p.number {
 		return
 	}
@@ -92,21 +92,21 @@ func (p *pulse) accepted(now time.Time, number uint64, receivers int) {
 }
 
 // failed takes in that a probe was not accepted, or that nobody knows. It proves nothing: it is tried again in time.
-func (p *pulse) failed(number uint64) {
+func (p *heartbeat) failed(number uint64) {
 	if number == p.number {
 		p.out = false
 	}
 }
 
 // hurry has the next look send a probe, because there is reason for doubt.
-func (p *pulse) hurry() { p.next = time.Time{} }
+func (p *heartbeat) hurry() { p.next = time.Time{} }
 
 // wait is how long nothing is to be looked at.
-func (p *pulse) wait(now time.Time) time.Duration {
+func (p *heartbeat) wait(now time.Time) time.Duration {
 	if p.open || !p.next.After(now) {
 		return p.tick()
 	}
 	return p.next.Sub(now)
 }
 
-func (p *pulse) tick() time.Duration { return p.timeout / patience }
+func (p *heartbeat) tick() time.Duration { return p.timeout / maxMissedLooks }

@@ -13,16 +13,16 @@ import (
 	"pgregory.net/rapid"
 )
 
-// awaitRig is a registry with two nodes, its Subscribe calls, and what answers greetings.
-type awaitRig struct {
-	tr    *Transport
-	now   time.Time
-	feeds []*feed
-	calls []*await
-	asked map[*feed][]string // and not confirmed or refused
+// callRig is subscriptions with two nodes, its Subscribe calls, and what answers baseline requests.
+type callRig struct {
+	tr       *Transport
+	now      time.Time
+	sessions []*session
+	calls    []*subscribeCall
+	asked    map[*session][]string // and not confirmed or refused
 }
 
-func newAwaitRig(t *rapid.T) *awaitRig {
+func newCallRig(t *rapid.T) *callRig {
 	cfg, err := Config{Addrs: []string{"h"}}.resolved()
 	if err != nil {
 		t.Fatal(err)
@@ -35,54 +35,54 @@ func newAwaitRig(t *rapid.T) *awaitRig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &awaitRig{
-		tr: newTransport(cfg, discovery{cluster: true, snapshot: snapshot}), now: time.Unix(1e6, 0), asked: make(map[*feed][]string),
+	r := &callRig{
+		tr: newTransport(cfg, discovery{cluster: true, snapshot: snapshot}), now: time.Unix(1e6, 0), asked: make(map[*session][]string),
 	}
-	r.tr.repairs.greetings.attend(true)
+	r.tr.nacks.baselines.setServing(true)
 	for i := 1; i <= 2; i++ {
 		r.attach(node(i).Addr)
 	}
 	return r
 }
 
-func (r *awaitRig) attach(addr string) {
-	f := newFeed(r.tr, addr)
-	r.tr.registry.attach(f)
-	r.feeds = append(r.feeds, f)
+func (r *callRig) attach(addr string) {
+	f := newSession(r.tr, addr)
+	r.tr.subscriptions.sessionUp(f)
+	r.sessions = append(r.sessions, f)
 }
 
-// take has a feed ask for what it is to ask for.
-func (r *awaitRig) take(f *feed) {
-	for _, todo := range r.tr.registry.tasks(f) {
-		r.asked[f] = append(r.asked[f], todo.enter...)
-		for _, name := range todo.leave {
-			r.tr.registry.released(f, name)
+// take has a session ask for what it is to ask for.
+func (r *callRig) take(f *session) {
+	for _, todo := range r.tr.subscriptions.commands(f) {
+		r.asked[f] = append(r.asked[f], todo.subscribe...)
+		for _, name := range todo.unsubscribe {
+			r.tr.subscriptions.unsubscribedByServer(f, name)
 		}
 	}
 }
 
-func (r *awaitRig) confirm(f *feed, n int) {
-	var all []happening
+func (r *callRig) confirm(f *session, n int) {
+	var all []pushEvent
 	for _, name := range r.asked[f][:n] {
-		all = append(all, happening{kind: gotSubscribed, channel: name})
+		all = append(all, pushEvent{kind: pushSubscribed, channel: name})
 	}
 	r.asked[f] = r.asked[f][n:]
-	r.tr.registry.confirmed(f, all, r.now, func(string, *channel) {})
+	r.tr.subscriptions.confirmed(f, all, r.now, func(string, *channel) {})
 }
 
-// answer ends all greetings, as answers do.
-func (r *awaitRig) answer() {
-	g := &r.tr.repairs.greetings
+// answer ends all baseline requests, as answers do.
+func (r *callRig) answer() {
+	g := &r.tr.nacks.baselines
 	for {
-		n := r.tr.repairs.question.Add(1)
+		n := r.tr.nacks.question.Add(1)
 		if len(g.begin(r.now, n, "s").Channels) == 0 {
 			return
 		}
-		g.told(r.now, n, 0, nil)
+		g.onSent(r.now, n, 0, nil)
 	}
 }
 
-func ended(a *await) bool {
+func ended(a *subscribeCall) bool {
 	select {
 	case <-a.done:
 		return true
@@ -93,30 +93,30 @@ func ended(a *await) bool {
 
 // check compares the lists with the calls: each that waits for a confirmation is in the list of its topic and of those
 // channels, and nobody else is anywhere.
-func (r *awaitRig) check(t *rapid.T) {
-	reg := r.tr.registry
+func (r *callRig) check(t *rapid.T) {
+	reg := r.tr.subscriptions
 	reg.lock()
 	defer reg.mu.Unlock()
-	inLists := make(map[*await]int32)
+	inLists := make(map[*subscribeCall]int32)
 	unconfirmed := make(map[*channel]struct{})
 	for _, ch := range reg.mu.channels {
-		if ch.users > 0 && ch.home == nil {
+		if ch.refs > 0 && ch.confirmedOn == nil {
 			unconfirmed[ch] = struct{}{}
 		}
 		for w := ch.waiting; w != nil; w = w.next {
-			inLists[w.await]++
-			if !ch.away() {
+			inLists[w.call]++
+			if !ch.unconfirmed() {
 				t.Fatalf("somebody waits for %s, which is confirmed", ch.name)
 			}
 		}
-		if ch.users == 0 && ch.nowhere() {
+		if ch.refs == 0 && ch.unsubscribed() {
 			t.Fatalf("%s is left behind", ch.name)
 		}
 	}
 	if !maps.Equal(reg.mu.unconfirmed, unconfirmed) {
 		t.Fatalf("%d channels are not confirmed, %d are listed", len(unconfirmed), len(reg.mu.unconfirmed))
 	}
-	listed := make(map[*await]bool)
+	listed := make(map[*subscribeCall]bool)
 	for _, state := range reg.mu.topics {
 		for a := state.waiting; a != nil; a = a.next {
 			listed[a] = true
@@ -126,8 +126,8 @@ func (r *awaitRig) check(t *rapid.T) {
 		}
 	}
 	for _, a := range r.calls {
-		if a.open != inLists[a] || listed[a] != (a.open > 0) || a.open > 0 && ended(a) {
-			t.Fatalf("a call waits for %d channels and is in %d lists, at its topic: %v; it ended: %v", a.open, inLists[a], listed[a], ended(a))
+		if a.unconfirmed != inLists[a] || listed[a] != (a.unconfirmed > 0) || a.unconfirmed > 0 && ended(a) {
+			t.Fatalf("a call waits for %d channels and is in %d lists, at its topic: %v; it ended: %v", a.unconfirmed, inLists[a], listed[a], ended(a))
 		}
 		delete(inLists, a)
 	}
@@ -136,30 +136,30 @@ func (r *awaitRig) check(t *rapid.T) {
 	}
 }
 
-// TestAwaits: whatever calls do and happens to their channels, each ends once: when all that it waits for has come, or
+// TestSubscribeCalls: whatever calls do and happens to their channels, each ends once: when all that it waits for has come, or
 // with the first error; and none is kept in a list.
-func TestAwaits(t *testing.T) {
+func TestSubscribeCalls(t *testing.T) {
 	errCancelled, errForbidden := errors.New("cancelled"), errors.New("forbidden")
 	rapid.Check(t, func(t *rapid.T) {
-		r := newAwaitRig(t)
-		reg := r.tr.registry
-		aCall := func(t *rapid.T) *await {
+		r := newCallRig(t)
+		reg := r.tr.subscriptions
+		aCall := func(t *rapid.T) *subscribeCall {
 			if len(r.calls) == 0 {
 				t.Skip()
 			}
 			return rapid.SampledFrom(r.calls).Draw(t, "call")
 		}
-		aFeed := func(t *rapid.T) *feed { return rapid.SampledFrom(r.feeds).Draw(t, "feed") }
+		aFeed := func(t *rapid.T) *session { return rapid.SampledFrom(r.sessions).Draw(t, "feed") }
 		t.Repeat(map[string]func(*rapid.T){
 			"subscribe": func(t *rapid.T) {
 				topic := fmt.Sprintf("t%d", rapid.IntRange(0, 5).Draw(t, "topic"))
-				a := newAwait(router.Placement{Topic: topic, Partitions: rapid.SampledFrom([]int{0, 0, 0, 3}).Draw(t, "partitions")})
+				a := newSubscribeCall(router.Placement{Topic: topic, Partitions: rapid.SampledFrom([]int{0, 0, 0, 3}).Draw(t, "partitions")})
 				r.calls = append(r.calls, a)
 				if rapid.Bool().Draw(t, "in line") { // somebody else takes it in
-					a.next = reg.entering.Load()
-					reg.entering.Store(a)
+					a.next = reg.subscribeQueue.Load()
+					reg.subscribeQueue.Store(a)
 				} else {
-					reg.enter(a)
+					reg.enqueue(a)
 				}
 			},
 			"cancel": func(t *rapid.T) {
@@ -173,7 +173,7 @@ func TestAwaits(t *testing.T) {
 				}
 			},
 			"unsubscribe": func(t *rapid.T) {
-				reg.unwant(fmt.Sprintf("t%d", rapid.IntRange(0, 5).Draw(t, "topic")), errUnsubscribed)
+				reg.removeTopic(fmt.Sprintf("t%d", rapid.IntRange(0, 5).Draw(t, "topic")), errUnsubscribed)
 			},
 			"ask": func(t *rapid.T) { r.take(aFeed(t)) },
 			"confirm": func(t *rapid.T) {
@@ -191,47 +191,47 @@ func TestAwaits(t *testing.T) {
 				reg.mark([]int{router.Slot(name)})
 			},
 			"lose a connection": func(t *rapid.T) {
-				i := rapid.IntRange(0, len(r.feeds)-1).Draw(t, "feed")
-				f := r.feeds[i]
-				reg.detach(f)
+				i := rapid.IntRange(0, len(r.sessions)-1).Draw(t, "feed")
+				f := r.sessions[i]
+				reg.sessionLost(f)
 				delete(r.asked, f)
-				r.feeds = append(r.feeds[:i:i], r.feeds[i+1:]...)
+				r.sessions = append(r.sessions[:i:i], r.sessions[i+1:]...)
 				r.attach(f.addr)
 			},
 			"answer":    func(*rapid.T) { r.answer() },
-			"no answer": func(*rapid.T) { r.now = r.now.Add(greetWait); settle(r.tr.repairs.greetings.expire(r.now)) },
+			"no answer": func(*rapid.T) { r.now = r.now.Add(baselineWait); releaseWaiters(r.tr.nacks.baselines.expire(r.now)) },
 			"":          r.check,
 		})
 		for range 3 { // in the end all comes
-			for _, f := range r.feeds {
+			for _, f := range r.sessions {
 				r.take(f)
 				r.confirm(f, len(r.asked[f]))
 			}
 		}
-		for range 2 * greetTries {
+		for range 2 * baselineTries {
 			r.answer()
-			r.now = r.now.Add(greetWait)
-			settle(r.tr.repairs.greetings.expire(r.now))
+			r.now = r.now.Add(baselineWait)
+			releaseWaiters(r.tr.nacks.baselines.expire(r.now))
 		}
 		r.check(t)
 		for i, a := range r.calls {
 			if !ended(a) {
 				t.Fatalf("call %d waits for ever", i)
 			}
-			if a.err != nil && a.mine && !errors.Is(a.err, errUnsubscribed) && !errors.Is(a.err, errAbandoned) &&
+			if a.err != nil && a.first && !errors.Is(a.err, errUnsubscribed) && !errors.Is(a.err, errAbandoned) &&
 				!errors.Is(a.err, errCancelled) && !errors.Is(a.err, errForbidden) && !errors.Is(a.err, transport.ErrInvalidTopic) {
 				t.Fatalf("call %d: %v", i, a.err)
 			}
 		}
-		g := &r.tr.repairs.greetings
+		g := &r.tr.nacks.baselines
 		if len(g.pending) > 0 || len(g.open) > 0 || g.sending != 0 {
 			t.Fatalf("left of greetings: %d pending, %d open, %d on their way", len(g.pending), len(g.open), g.sending)
 		}
 		reg.lock()
 		defer reg.mu.Unlock()
 		for name, ch := range reg.mu.channels {
-			if ch.greeting != nil {
-				t.Fatalf("%s is not greeted", name)
+			if ch.baseline != nil {
+				t.Fatalf("the baseline of %s is not asked for", name)
 			}
 			if ch.kind == watermarkChannel && name != wire.WatermarkChannel(int(ch.slot)) {
 				t.Fatalf("%s is of slot %d", name, ch.slot)

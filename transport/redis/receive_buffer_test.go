@@ -6,18 +6,18 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
-func TestInboxIsBounded(t *testing.T) {
-	b := newInbox(3000)
+func TestReceiveBufferIsBounded(t *testing.T) {
+	b := newReceiveBuffer(3000)
 	for range 100 {
-		b.put(happening{kind: gotMessage, channel: "c", message: `{"specversion":"1.0","id":"1","source":"p","type":"t","sequence":"00000000000000000001"}`})
-		b.put(happening{kind: gotMessage, channel: "c", message: `plain`})
+		b.put(pushEvent{kind: pushMessage, channel: "c", message: `{"specversion":"1.0","id":"1","source":"p","type":"t","sequence":"00000000000000000001"}`})
+		b.put(pushEvent{kind: pushMessage, channel: "c", message: `plain`})
 	}
-	b.put(happening{kind: gotUnsubscribed, channel: "c"})
+	b.put(pushEvent{kind: pushUnsubscribed, channel: "c"})
 	queue, held, dropped := b.swap(nil)
-	if last := queue[len(queue)-1]; last.kind != gotUnsubscribed {
+	if last := queue[len(queue)-1]; last.kind != pushUnsubscribed {
 		t.Error("what became of a subscription was dropped")
 	}
-	if held > 3000+2*happeningOverhead || held < 2700 {
+	if held > 3000+2*pushOverhead || held < 2700 {
 		t.Errorf("%d bytes are held", held)
 	}
 	d := dropped["c"]
@@ -32,8 +32,8 @@ func TestInboxIsBounded(t *testing.T) {
 // TestDropsAreReadOutsideTheLock: whether a message that finds no room has a number is found out while others may use the
 // inbox. If they make room meanwhile, the message is not dropped.
 func TestDropsAreReadOutsideTheLock(t *testing.T) {
-	b := newInbox(1000)
-	message := func(text string) happening { return happening{kind: gotMessage, channel: "c", message: text} }
+	b := newReceiveBuffer(1000)
+	message := func(text string) pushEvent { return pushEvent{kind: pushMessage, channel: "c", message: text} }
 	full := message(string(make([]byte, 900)))
 	b.put(full)
 	b.sequenced = func(text string) bool {

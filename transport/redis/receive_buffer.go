@@ -8,79 +8,79 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
-// happening is what a connection's reader saw.
-type happening struct {
-	kind    happeningKind
+// pushEvent is what a connection's reader saw.
+type pushEvent struct {
+	kind    pushKind
 	channel string
 	message string
 }
 
-type happeningKind uint8
+type pushKind uint8
 
 const (
-	gotMessage happeningKind = iota
-	gotSubscribed
-	gotUnsubscribed
+	pushMessage pushKind = iota
+	pushSubscribed
+	pushUnsubscribed
 )
 
-// happeningOverhead is about what a queued message costs beside its text.
-const happeningOverhead = 64
+// pushOverhead is about what a queued message costs beside its text.
+const pushOverhead = 64
 
-// inbox is the queue between a connection's reader, which must never wait, and who handles what it read: the reader
-// itself, before it reads on, if that is little; else another goroutine, see feed. Messages beyond the bound are dropped
+// receiveBuffer is the queue between a connection's reader, which must never wait, and who handles what it read: the reader
+// itself, before it reads on, if that is little; else another goroutine, see session. Messages beyond the bound are dropped
 // and counted; what became of subscriptions never is.
 //
 // Watermarks and questions wait in queues of their own, which are short, and are handled when no event waits: whoever
 // floods us with them harms nothing else. It does no harm to take in a watermark later than the events behind it.
-type inbox struct {
+type receiveBuffer struct {
 	limit int
 	// sequenced is wire.Sequenced. It may decode the whole message, so mu is not held meanwhile.
 	sequenced func(message string) bool
 
 	mu sync.Mutex
 	// mu guards what follows.
-	queue    []happening
+	queue    []pushEvent
 	bytes    int // of queue
 	handling int // of what was taken and is being handled
 	dropped  map[string]drops
-	aside    [classes]aside
+	control  [classes]controlQueue
 
 	wake chan struct{} // capacity 1: a queue is not empty any more
 }
 
-// class is what a message is, as far as its channel's name tells.
-type class uint8
+// pushClass is what a message is, as far as its channel's name tells.
+type pushClass uint8
 
 const (
-	asEvent   class = iota // events, and answers to us
-	aQuestion              // to publishers of ours
-	aMark                  // watermarks
+	classEvent     pushClass = iota // events, and answers to us
+	classRequest                    // to publishers of ours
+	classWatermark                  // watermarks
 	classes
 )
 
-// aside is a queue that is handled when no event waits.
-type aside struct {
-	queue   []happening
+// controlQueue is a queue that is handled when no event waits.
+type controlQueue struct {
+	queue   []pushEvent
 	bytes   int
 	dropped uint64
 }
 
-// asideLimits bound those queues, in bytes. What is dropped comes again: questions are asked, watermarks told, once more.
-var asideLimits = [classes]int{aQuestion: 1 << 20, aMark: 4 << 20}
+// controlLimits bound those queues, in bytes. What is dropped comes again: questions are asked, watermarks sent, once more.
+var controlLimits = [classes]int{classRequest: 1 << 20, classWatermark: 4 << 20}
 
-// classOf returns the class of a message. No topic's channel with a tag ends like those of control messages.
-func classOf(channel string) class {
+// classify returns the class of a message. No topic's channel with a tag ends like those of control messages.
+func classify(channel string) pushClass {
 	if channel == "" || channel[0] != '{' {
-		return asEvent
+		return classEvent
 	}
 	_, rest, _ := strings.Cut(channel, "}:shardbus:")
 	switch {
 	case rest == "hello" || strings.HasSuffix(rest, ":asks"):
-		return aQuestion
+		return classRequest
 	case rest == "watermarks":
-		return aMark
+		return classWatermark
 	}
-	return asEvent
+	return classEvent
 }
 
 // queueRun is how many wait before somebody handles them beside the reader, which reads on: thousands of confirmations in
@@ -90,37 +90,37 @@ const queueRun = 1024
 // drops counts what was dropped of a channel since somebody last looked.
 type drops struct{ numbered, unnumbered uint64 }
 
-func newInbox(limit int) *inbox {
-	return &inbox{limit: limit, sequenced: wire.Sequenced, wake: make(chan struct{}, 1)}
+func newReceiveBuffer(limit int) *receiveBuffer {
+	return &receiveBuffer{limit: limit, sequenced: wire.Sequenced, wake: make(chan struct{}, 1)}
 }
 
 // hooks are what rueidis calls on its reader's goroutine.
-func (b *inbox) hooks() rueidis.PubSubHooks {
+func (b *receiveBuffer) hooks() rueidis.PubSubHooks {
 	return rueidis.PubSubHooks{
 		OnMessage: func(m rueidis.PubSubMessage) {
-			b.put(happening{kind: gotMessage, channel: m.Channel, message: m.Message})
+			b.put(pushEvent{kind: pushMessage, channel: m.Channel, message: m.Message})
 		},
 		OnSubscription: func(s rueidis.PubSubSubscription) {
 			switch s.Kind {
 			case "ssubscribe":
-				b.put(happening{kind: gotSubscribed, channel: s.Channel})
+				b.put(pushEvent{kind: pushSubscribed, channel: s.Channel})
 			case "sunsubscribe":
-				b.put(happening{kind: gotUnsubscribed, channel: s.Channel})
+				b.put(pushEvent{kind: pushUnsubscribed, channel: s.Channel})
 			}
 		},
 	}
 }
 
-func (b *inbox) put(h happening) {
-	if h.kind == gotMessage {
-		if c := classOf(h.channel); c != asEvent {
-			b.putAside(c, h)
+func (b *receiveBuffer) put(h pushEvent) {
+	if h.kind == pushMessage {
+		if c := classify(h.channel); c != classEvent {
+			b.putControl(c, h)
 			return
 		}
 	}
-	size := len(h.message) + len(h.channel) + happeningOverhead
+	size := len(h.message) + len(h.channel) + pushOverhead
 	b.mu.Lock()
-	if h.kind == gotMessage && b.fullLocked(size) {
+	if h.kind == pushMessage && b.fullLocked(size) {
 		b.mu.Unlock()
 		numbered := b.sequenced(h.message)
 		b.mu.Lock()
@@ -139,11 +139,11 @@ func (b *inbox) put(h happening) {
 	}
 }
 
-// putAside queues what is no event.
-func (b *inbox) putAside(c class, h happening) {
+// putControl queues what is no event.
+func (b *receiveBuffer) putControl(c pushClass, h pushEvent) {
 	b.mu.Lock()
-	q, size := &b.aside[c], len(h.message)+len(h.channel)+happeningOverhead
-	if q.bytes+size > asideLimits[c] {
+	q, size := &b.control[c], len(h.message)+len(h.channel)+pushOverhead
+	if q.bytes+size > controlLimits[c] {
 		q.dropped++
 		b.mu.Unlock()
 		return
@@ -154,16 +154,16 @@ func (b *inbox) putAside(c class, h happening) {
 	b.signal()
 }
 
-// takeAside returns some of what waits beside the events, the watermarks first, and how many were dropped since it was
+// takeControl returns some of what waits beside the events, the watermarks first, and how many were dropped since it was
 // called last. It wakes who handles them once more if that is not all.
-func (b *inbox) takeAside() (taken []happening, dropped uint64) {
+func (b *receiveBuffer) takeControl() (taken []pushEvent, dropped uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, c := range []class{aMark, aQuestion} {
-		q := &b.aside[c]
+	for _, c := range []pushClass{classWatermark, classRequest} {
+		q := &b.control[c]
 		n, bytes := 0, 0
-		for n < len(q.queue) && bytes < asideRun {
-			bytes += len(q.queue[n].message) + len(q.queue[n].channel) + happeningOverhead
+		for n < len(q.queue) && bytes < controlRun {
+			bytes += len(q.queue[n].message) + len(q.queue[n].channel) + pushOverhead
 			n++
 		}
 		taken = append(taken, q.queue[:n]...)
@@ -180,18 +180,18 @@ func (b *inbox) takeAside() (taken []happening, dropped uint64) {
 	return taken, dropped
 }
 
-// asideRun is about how many bytes of a queue are handled between looks at events.
-const asideRun = 32 << 10
+// controlRun is about how many bytes of a queue are handled between looks at events.
+const controlRun = 32 << 10
 
 // holds returns how many wait, and their size in bytes.
-func (b *inbox) holds() (n, size int) {
+func (b *receiveBuffer) holds() (n, size int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.queue), b.bytes
 }
 
 // signal wakes who handles what waits.
-func (b *inbox) signal() {
+func (b *receiveBuffer) signal() {
 	select {
 	case b.wake <- struct{}{}:
 	default:
@@ -199,13 +199,13 @@ func (b *inbox) signal() {
 }
 
 // fullLocked reports whether a message of that size is too much to wait. The first that waits never is.
-func (b *inbox) fullLocked(size int) bool {
+func (b *receiveBuffer) fullLocked(size int) bool {
 	return len(b.queue) > 0 && b.bytes+b.handling+size > b.limit
 }
 
 // dropLocked counts a message that was dropped. The gap of a numbered event is found by its number. What has none must be
 // counted here.
-func (b *inbox) dropLocked(channel string, numbered bool) {
+func (b *receiveBuffer) dropLocked(channel string, numbered bool) {
 	if b.dropped == nil {
 		b.dropped = make(map[string]drops)
 	}
@@ -220,7 +220,7 @@ func (b *inbox) dropLocked(channel string, numbered bool) {
 
 // swap returns what has queued up, in order, its size in bytes, and what was dropped behind it. It keeps spare,
 // emptied, for what comes.
-func (b *inbox) swap(spare []happening) (queue []happening, held int, dropped map[string]drops) {
+func (b *receiveBuffer) swap(spare []pushEvent) (queue []pushEvent, held int, dropped map[string]drops) {
 	clear(spare)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -231,7 +231,7 @@ func (b *inbox) swap(spare []happening) (queue []happening, held int, dropped ma
 }
 
 // handled says that what swap returned last is done with.
-func (b *inbox) handled() {
+func (b *receiveBuffer) handled() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.handling = 0

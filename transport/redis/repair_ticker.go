@@ -7,14 +7,14 @@ import (
 )
 
 const (
-	clockTick  = 10 * time.Millisecond // between looks at channels where something waits
-	clockSweep = 30 * time.Second      // between looks at all, to forget publishers that are silent
+	repairTick   = 10 * time.Millisecond // between looks at channels where something waits
+	trackerSweep = 30 * time.Second      // between looks at all, to forget publishers that are silent
 )
 
-// clock lets time pass for the trackers.
-type clock struct {
-	registry *registry
-	repairs  *repairs
+// repairTicker lets time pass for the trackers.
+type repairTicker struct {
+	subscriptions *subscriptions
+	nacks         *nackClient
 
 	mu sync.Mutex
 	// mu guards watched: channels where something waits.
@@ -23,12 +23,12 @@ type clock struct {
 	wake chan struct{} // capacity 1: watched is not empty any more
 }
 
-func newClock(r *registry, repairs *repairs) *clock {
-	return &clock{registry: r, repairs: repairs, watched: make(map[*channel]struct{}), wake: make(chan struct{}, 1)}
+func newRepairTicker(r *subscriptions, repairs *nackClient) *repairTicker {
+	return &repairTicker{subscriptions: r, nacks: repairs, watched: make(map[*channel]struct{}), wake: make(chan struct{}, 1)}
 }
 
 // watch has a channel looked at until nothing waits there. The caller may hold channel.mu.
-func (c *clock) watch(ch *channel) {
+func (c *repairTicker) watch(ch *channel) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.watched) == 0 {
@@ -40,8 +40,8 @@ func (c *clock) watch(ch *channel) {
 	c.watched[ch] = struct{}{}
 }
 
-func (c *clock) serve(ctx context.Context) error {
-	sweep := time.NewTicker(clockSweep)
+func (c *repairTicker) serve(ctx context.Context) error {
+	sweep := time.NewTicker(trackerSweep)
 	defer sweep.Stop()
 	tick := time.NewTimer(promptly)
 	defer tick.Stop()
@@ -50,26 +50,26 @@ func (c *clock) serve(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-c.wake:
-			tick.Reset(clockTick)
+			tick.Reset(repairTick)
 		case now := <-tick.C:
-			if c.look(now) {
-				tick.Reset(clockTick)
+			if c.tick(now) {
+				tick.Reset(repairTick)
 			}
 		case now := <-sweep.C:
-			for _, ch := range c.registry.all() {
+			for _, ch := range c.subscriptions.all() {
 				ch.expire(now)
 			}
 		}
 	}
 }
 
-// look asks for what is missing in the watched channels and gives up what is due, and reports whether there are any left.
-func (c *clock) look(now time.Time) bool {
+// tick asks for what is missing in the watched channels and gives up what is due, and reports whether there are any left.
+func (c *repairTicker) tick(now time.Time) bool {
 	c.mu.Lock()
 	watched := c.watched
 	c.watched = make(map[*channel]struct{}, len(watched))
 	c.mu.Unlock()
-	c.repairs.ask(now, watched)
+	c.nacks.sendNacks(now, watched)
 	for ch := range watched {
 		if ch.expire(now) {
 			c.mu.Lock()

@@ -7,24 +7,24 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestSilence: a connection on which something arrives between looks is never dead, however late the looks; a silent one
+// TestKeepalive: a connection on which something arrives between looks is never dead, however late the looks; a silent one
 // is asked once, and dead after the time-out.
-func TestSilence(t *testing.T) {
+func TestKeepalive(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := silence{timeout: DefaultCommandTimeout}
+		s := keepalive{timeout: DefaultCommandTimeout}
 		reads, quiet := uint64(0), 0
 		for range 200 {
 			if rapid.IntRange(0, 12).Draw(t, "arrives") == 0 {
 				reads, quiet = reads+1, -1
 			}
 			ask, dead, wait := s.look(reads)
-			if quiet++; ask != (quiet == 1) || dead != (quiet > patience) {
+			if quiet++; ask != (quiet == 1) || dead != (quiet > maxMissedLooks) {
 				t.Fatalf("after %d looks that found nothing: ask %v, dead %v", quiet, ask, dead)
 			}
 			if dead {
 				return
 			}
-			if want := map[bool]time.Duration{true: keepAlive, false: s.timeout / patience}[quiet == 0]; wait != want {
+			if want := map[bool]time.Duration{true: keepaliveIdle, false: s.timeout / maxMissedLooks}[quiet == 0]; wait != want {
 				t.Fatalf("after %d looks that found nothing: %v, want %v", quiet, wait, want)
 			}
 		}

@@ -19,7 +19,7 @@ func (s *gapSink) Gap(g transport.Gap)       { s.gaps = append(s.gaps, g) }
 type reasonRig struct {
 	tr   *Transport
 	ch   *channel
-	home *feed
+	home *session
 	now  time.Time
 }
 
@@ -30,24 +30,24 @@ func (r *reasonRig) become(t *testing.T, shards ...router.Shard) {
 		t.Fatal(err)
 	}
 	before := r.tr.topology.snapshot.Swap(after)
-	r.tr.registry.rehome(router.Diff(before, after))
+	r.tr.subscriptions.applyTopology(router.Diff(before, after))
 }
 
-func (r *reasonRig) attach(n router.Node) *feed {
-	f := newFeed(r.tr, n.Addr)
-	r.tr.registry.attach(f)
+func (r *reasonRig) attach(n router.Node) *session {
+	f := newSession(r.tr, n.Addr)
+	r.tr.subscriptions.sessionUp(f)
 	return f
 }
 
 // enter has f carry out what it is to do, as a reader and a server would.
-func (r *reasonRig) enter(t *testing.T, f *feed) {
+func (r *reasonRig) enter(t *testing.T, f *session) {
 	t.Helper()
-	for _, todo := range r.tr.registry.tasks(f) {
-		for _, name := range todo.enter {
-			r.tr.registry.confirmed(f, []happening{{kind: gotSubscribed, channel: name}}, r.now, func(string, *channel) {})
+	for _, todo := range r.tr.subscriptions.commands(f) {
+		for _, name := range todo.subscribe {
+			r.tr.subscriptions.confirmed(f, []pushEvent{{kind: pushSubscribed, channel: name}}, r.now, func(string, *channel) {})
 		}
 	}
-	if r.ch = r.tr.registry.mu.channels["reasons"]; r.ch.home != f {
+	if r.ch = r.tr.subscriptions.mu.channels["reasons"]; r.ch.confirmedOn != f {
 		t.Fatalf("the channel is not subscribed at %s", f.addr)
 	}
 }
@@ -75,11 +75,11 @@ func TestGapReasons(t *testing.T) {
 	}{
 		{"nothing", transport.Unknown, func(*testing.T, *reasonRig) {}},
 		{"the connection ends", transport.Disconnected, func(t *testing.T, r *reasonRig) {
-			r.tr.registry.detach(r.home)
+			r.tr.subscriptions.sessionLost(r.home)
 			r.enter(t, r.attach(node(1)))
 		}},
 		{"fail-over seen by the connection", transport.FailOver, func(t *testing.T, r *reasonRig) {
-			r.tr.registry.detach(r.home)
+			r.tr.subscriptions.sessionLost(r.home)
 			r.become(t, promoted...)
 			r.enter(t, r.attach(node(2)))
 		}},
@@ -87,35 +87,35 @@ func TestGapReasons(t *testing.T) {
 			r.become(t, promoted...)
 			r.event(2) // the old primary still delivers
 			r.enter(t, r.attach(node(2)))
-			r.tr.registry.detach(r.home)
+			r.tr.subscriptions.sessionLost(r.home)
 		}},
 		{"fail-over, and the old primary still delivers", transport.FailOver, func(t *testing.T, r *reasonRig) {
 			r.become(t, promoted...)
 		}},
 		{"migration seen by sunsubscribe", transport.Migration, func(t *testing.T, r *reasonRig) {
-			r.tr.registry.released(r.home, "reasons")
+			r.tr.subscriptions.unsubscribedByServer(r.home, "reasons")
 			r.become(t, migrated...)
 			r.enter(t, r.attach(node(3)))
 		}},
 		{"migration seen by the topology", transport.Migration, func(t *testing.T, r *reasonRig) {
 			r.become(t, migrated...)
-			r.tr.registry.released(r.home, "reasons")
+			r.tr.subscriptions.unsubscribedByServer(r.home, "reasons")
 			r.enter(t, r.attach(node(3)))
 		}},
 		{"migration seen by MOVED", transport.Migration, func(t *testing.T, r *reasonRig) {
 			to := r.attach(node(3))
-			r.tr.registry.released(r.home, "reasons")
-			if len(r.tr.registry.tasks(r.home)) == 0 {
+			r.tr.subscriptions.unsubscribedByServer(r.home, "reasons")
+			if len(r.tr.subscriptions.commands(r.home)) == 0 {
 				t.Fatal("it is not asked for where it was")
 			}
-			if !r.tr.registry.redirected(r.home, slot, []string{"reasons"}, to.addr) {
+			if !r.tr.subscriptions.redirected(r.home, slot, []string{"reasons"}, to.addr) {
 				t.Fatal("MOVED does not help")
 			}
 			r.enter(t, to)
-			if r.tr.registry.redirected(to, slot, []string{"reasons"}, r.home.addr) {
+			if r.tr.subscriptions.redirected(to, slot, []string{"reasons"}, r.home.addr) {
 				t.Fatal("two nodes that name each other keep us running")
 			}
-			if len(r.tr.registry.tasks(r.home)) > 0 {
+			if len(r.tr.subscriptions.commands(r.home)) > 0 {
 				t.Fatal("the second MOVED is followed at once")
 			}
 		}},
@@ -133,7 +133,7 @@ func TestGapReasons(t *testing.T) {
 			gaps := new(gapSink)
 			var sink transport.Sink = gaps
 			r.tr.current.Store(&sink)
-			r.tr.registry.enter(newAwait(router.Placement{Topic: "reasons"}))
+			r.tr.subscriptions.enqueue(newSubscribeCall(router.Placement{Topic: "reasons"}))
 			r.home = r.attach(node(1))
 			r.enter(t, r.home)
 			r.event(1)

@@ -10,12 +10,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// warnEvery is how often a connection that stays behind is told of.
+// warnEvery is how often a connection that stays behind is reported.
 const warnEvery = 10 * time.Second
 
-// backlog warns when a connection does not keep up, while there is time: what the server holds for it is bounded by
+// lagWarning warns when a connection does not keep up, while there is time: what the server holds for it is bounded by
 // client-output-buffer-limit pubsub, beyond which it closes the connection, and what we hold by Config.ReceiveBytes.
-type backlog struct {
+type lagWarning struct {
 	log    *zap.Logger
 	addr   string
 	client int64        // the connection's number at its server; 0: not known
@@ -23,14 +23,14 @@ type backlog struct {
 }
 
 // due reports whether it is time for another warning.
-func (b *backlog) due(now time.Time) bool {
+func (b *lagWarning) due(now time.Time) bool {
 	last := b.warned.Load()
 	return now.UnixNano()-last >= int64(warnEvery) && b.warned.CompareAndSwap(last, now.UnixNano())
 }
 
-// late is told that a probe is late while other events arrive: the server has more for us than we read. It has the
+// late is called because a probe is late while other events arrive: the server has more for us than we read. It has the
 // publisher's connection ask how much, since an answer on this one would come behind it all.
-func (b *backlog) late(now time.Time, waiting time.Duration, k *link) {
+func (b *lagWarning) late(now time.Time, waiting time.Duration, k *link) {
 	if !b.due(now) {
 		return
 	}
@@ -58,8 +58,8 @@ func (b *backlog) late(now time.Time, waiting time.Duration, k *link) {
 	}
 }
 
-// full is told that more than half of the room for what was received is taken.
-func (b *backlog) full(now time.Time, held, limit int) {
+// full is called because more than half of the room for what was received is taken.
+func (b *lagWarning) full(now time.Time, held, limit int) {
 	if b.due(now) {
 		b.log.Warn("redis: what was received waits to be handed over; beyond Config.ReceiveBytes it is a gap",
 			zap.String("addr", b.addr), zap.Int("held_bytes", held), zap.Int("receive_bytes", limit))

@@ -6,8 +6,8 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
-// asked answers a question to a publisher of ours, on the node and slot where it was asked.
-func (r *repairs) asked(now time.Time, f *feed, ch *channel, message string) error {
+// onNack answers a question to a publisher of ours, on the node and slot where it was asked.
+func (r *nackClient) onNack(now time.Time, f *session, ch *channel, message string) error {
 	if !r.mayRead(now, message) {
 		return nil
 	}
@@ -25,7 +25,7 @@ func (r *repairs) asked(now time.Time, f *feed, ch *channel, message string) err
 
 // mayRead charges a question to its asker before it is read, and reports whether it is. What is longer than any question is
 // not.
-func (r *repairs) mayRead(now time.Time, message string) bool {
+func (r *nackClient) mayRead(now time.Time, message string) bool {
 	if len(message) > wire.MaxQuestion {
 		return false
 	}
@@ -40,7 +40,7 @@ func (r *repairs) mayRead(now time.Time, message string) bool {
 }
 
 // mayAnswer returns how many bytes a subscriber may be sent now, and charges it for asking about so many channels.
-func (r *repairs) mayAnswer(now time.Time, subscriber string, channels int) int {
+func (r *nackClient) mayAnswer(now time.Time, subscriber string, channels int) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	left := r.answering.Left(now, subscriber)
@@ -51,7 +51,7 @@ func (r *repairs) mayAnswer(now time.Time, subscriber string, channels int) int 
 }
 
 // reply sends answers to a subscriber's inbox, for which so many numbers were looked at.
-func (r *repairs) reply(now time.Time, f *feed, ch *channel, subscriber string, answers []wire.Answer, looked int) error {
+func (r *nackClient) reply(now time.Time, f *session, ch *channel, subscriber string, answers []wire.Answer, looked int) error {
 	inbox, c := wire.InboxChannel(int(ch.slot), subscriber), r.t.couriers.at(f.addr)
 	sum := looked * lookCost
 	for _, a := range answers {
@@ -75,7 +75,7 @@ func (r *repairs) reply(now time.Time, f *feed, ch *channel, subscriber string, 
 }
 
 // listens notes that a subscriber listened to its inbox. Who only publishes cannot have that seen of names that it makes up.
-func (r *repairs) listens(subscriber string) {
+func (r *nackClient) listens(subscriber string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.listeners.Has(subscriber) {

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// failedAt is what a child does that could not connect. A server that refuses who we are is left alone for a while, and
+// onConnectFailed is what a child does that could not connect. A server that refuses who we are is left alone for a while, and
 // says nothing about the topology.
-func (t *Transport) failedAt(ctx context.Context, err error) {
+func (t *Transport) onConnectFailed(ctx context.Context, err error) {
 	if !isRefusal(err) {
 		t.topology.suspect()
 		return
@@ -20,24 +20,24 @@ func (t *Transport) failedAt(ctx context.Context, err error) {
 	}
 }
 
-// note notes what is wrong at addr, for who waits for channels there and gives up.
-func (r *registry) note(addr string, err error) {
+// noteError notes what is wrong at addr, for who waits for channels there and gives up.
+func (r *subscriptions) noteError(addr string, err error) {
 	r.lock()
 	defer r.mu.Unlock()
-	r.mu.trouble[addr] = err
+	r.mu.connectErrors[addr] = err
 }
 
 // unreachable notes why the server at addr cannot be reached, and tells those who wait for channels there if waiting
 // does not help.
-func (r *registry) unreachable(addr string, err error) {
+func (r *subscriptions) unreachable(addr string, err error) {
 	r.lock()
 	defer r.mu.Unlock()
-	r.mu.trouble[addr] = err
+	r.mu.connectErrors[addr] = err
 	if !isRefusal(err) {
 		return
 	}
-	for slot := range r.mu.dirty[addr].all() {
-		if r.ownerLocked(slot) != addr { // copies were wanted there: nobody waits for them
+	for slot := range r.mu.outOfSync[addr].all() {
+		if r.ownerLocked(slot) != addr { // replica subscriptions were wanted there: nobody waits for them
 			continue
 		}
 		for ch := r.mu.bySlot.first(slot); ch != nil; ch = ch.next {
@@ -46,8 +46,8 @@ func (r *registry) unreachable(addr string, err error) {
 	}
 }
 
-// why returns what keeps a topic from being live, if that is known.
-func (r *registry) why(topic string) error {
+// connectError returns what keeps a topic from being live, if that is known.
+func (r *subscriptions) connectError(topic string) error {
 	r.lock()
 	defer r.mu.Unlock()
 	state := r.mu.topics[topic]
@@ -55,14 +55,14 @@ func (r *registry) why(topic string) error {
 		return nil
 	}
 	for _, ch := range state.channels {
-		if ch.home != nil {
+		if ch.confirmedOn != nil {
 			continue
 		}
 		owner := r.ownerLocked(int(ch.slot))
 		if owner == "" {
 			return errNoOwner
 		}
-		if err := r.mu.trouble[owner]; err != nil {
+		if err := r.mu.connectErrors[owner]; err != nil {
 			return err
 		}
 	}

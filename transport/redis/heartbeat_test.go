@@ -7,14 +7,14 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestPulse drives the decisions through every kind of luck: a connection on which something arrives, or whose channel
+// TestHeartbeat drives the decisions through every kind of luck: a connection on which something arrives, or whose channel
 // is away, is never dead; one that is deaf is found so within the bound, whatever happened before.
-func TestPulse(t *testing.T) {
+func TestHeartbeat(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		p := pulse{every: time.Duration(rapid.IntRange(10, 5000).Draw(t, "every")) * time.Millisecond,
+		p := heartbeat{every: time.Duration(rapid.IntRange(10, 5000).Draw(t, "every")) * time.Millisecond,
 			timeout: time.Duration(rapid.IntRange(10, 5000).Draw(t, "timeout")) * time.Millisecond}
 		now := time.Unix(1000, 0)
-		s := senses{confirmed: true}
+		s := observation{confirmed: true}
 		// look passes the time until the next look, sometimes far too much, as in a process that was stopped.
 		look := func() error {
 			now = now.Add(p.wait(now))
@@ -61,7 +61,7 @@ func TestPulse(t *testing.T) {
 			now = now.Add(p.wait(now))
 			send, _, dead := p.look(now, s)
 			if dead != nil {
-				if want := map[bool]error{true: errDeaf, false: errOff}[deaf]; dead != want { //nolint:errorlint // pure
+				if want := map[bool]error{true: errNotReceiving, false: errNoReceivers}[deaf]; dead != want { //nolint:errorlint // pure
 					t.Fatalf("%v, want %v", dead, want)
 				}
 				break
@@ -81,10 +81,10 @@ func TestPulse(t *testing.T) {
 	})
 }
 
-func TestPulseIsPatientWhileDataArrives(t *testing.T) {
-	p := pulse{every: time.Second, timeout: time.Second}
+func TestHeartbeatIsPatientWhileDataArrives(t *testing.T) {
+	p := heartbeat{every: time.Second, timeout: time.Second}
 	now := time.Unix(1000, 0)
-	s := senses{confirmed: true}
+	s := observation{confirmed: true}
 	if send, _, _ := p.look(now, s); !send {
 		t.Fatal("no probe at first")
 	}
@@ -102,14 +102,14 @@ func TestPulseIsPatientWhileDataArrives(t *testing.T) {
 	if !late {
 		t.Error("a probe that is late for minutes is not told of")
 	}
-	for range patience - 1 {
+	for range maxMissedLooks - 1 {
 		now = now.Add(p.wait(now))
 		if _, _, dead := p.look(now, s); dead != nil {
 			t.Fatal("dead too early")
 		}
 	}
 	now = now.Add(p.wait(now))
-	if _, _, dead := p.look(now, s); dead != errDeaf { //nolint:errorlint // pure
-		t.Errorf("%v, want %v", dead, errDeaf)
+	if _, _, dead := p.look(now, s); dead != errNotReceiving { //nolint:errorlint // pure
+		t.Errorf("%v, want %v", dead, errNotReceiving)
 	}
 }
