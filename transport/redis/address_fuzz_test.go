@@ -12,7 +12,7 @@ func FuzzRedirection(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		addr, ok := redirection(text, "here:1")
+		addr, ok := parseMoved(text, "here:1")
 		if !ok {
 			return
 		}

@@ -106,7 +106,7 @@ func Check(ctx context.Context, config Config, topics ...transport.Topic) (Repor
 	if err != nil {
 		return Report{}, err
 	}
-	s := &survey{cfg: &cfg}
+	s := &inspection{cfg: &cfg}
 	for _, topic := range topics {
 		channels, err := channelsOf(topic)
 		if err != nil {
@@ -121,7 +121,7 @@ func Check(ctx context.Context, config Config, topics ...transport.Topic) (Repor
 }
 
 // report judges what was gathered.
-func (s *survey) report() Report {
+func (s *inspection) report() Report {
 	r := Report{Kind: s.kind()}
 	for _, n := range s.nodes {
 		r.Nodes = append(r.Nodes, n.addr)
@@ -129,7 +129,7 @@ func (s *survey) report() Report {
 			r.Findings = append(r.Findings, rule(s, n)...)
 		}
 	}
-	for _, rule := range surveyRules {
+	for _, rule := range inspectionRules {
 		r.Findings = append(r.Findings, rule(s)...)
 	}
 	slices.Sort(r.Nodes)

@@ -12,7 +12,7 @@ import (
 // healthy is a server about which there is nothing to say.
 func healthy(addr string) *nodeFacts {
 	return &nodeFacts{
-		addr: addr, told: serverHello{resp3: true},
+		addr: addr, hello: serverHello{resp3: true},
 		info: map[string]string{"redis_version": "7.0.15", "role": "master", "used_memory": "1000", "connected_clients": "3"},
 		config: map[string]string{
 			"client-output-buffer-limit": "normal 0 0 0 slave 1 1 1 pubsub 33554432 8388608 60",
@@ -25,19 +25,19 @@ func healthy(addr string) *nodeFacts {
 }
 
 // whole is a survey of a healthy cluster of 3 shards with a replica each.
-func whole() *survey {
-	s := &survey{cfg: &Config{Addrs: []string{"10.0.0.1:1"}, MaxPayload: 1 << 20, PublishTimeout: 15 * time.Second}}
+func whole() *inspection {
+	s := &inspection{cfg: &Config{Addrs: []string{"10.0.0.1:1"}, MaxPayload: 1 << 20, PublishTimeout: 15 * time.Second}}
 	third := router.Slots / 3
 	for i := 1; i <= 6; i++ {
 		n := healthy(node(i).Addr)
 		n.info["cluster_enabled"] = "1"
-		n.view = &nodeView{from: n.addr}
+		n.view = &nodeView{addr: n.addr}
 		for p := 1; p <= 3; p++ {
-			c := claim{slots: router.SlotRange{From: (p - 1) * third, To: p*third - 1}, epoch: uint64(p), primary: node(p), replicas: []router.Node{node(p + 3)}}
+			c := slotOwner{slots: router.SlotRange{From: (p - 1) * third, To: p*third - 1}, epoch: uint64(p), primary: node(p), replicas: []router.Node{node(p + 3)}}
 			if p == 3 {
 				c.slots.To = router.Slots - 1
 			}
-			n.view.claims = append(n.view.claims, c)
+			n.view.owners = append(n.view.owners, c)
 		}
 		if i > 3 {
 			n.info["role"], n.info["master_link_status"] = "slave", "up"
@@ -51,17 +51,17 @@ func whole() *survey {
 func TestCheckRules(t *testing.T) {
 	for _, c := range []struct {
 		name     string
-		spoil    func(*survey)
+		spoil    func(*inspection)
 		severity Severity
 		node     string
 		words    string
 	}{
-		{"old", func(s *survey) { s.nodes[0].info["redis_version"] = "6.2.1" }, Error, node(1).Addr, "6.2.1"},
-		{"silent", func(s *survey) {
+		{"old", func(s *inspection) { s.nodes[0].info["redis_version"] = "6.2.1" }, Error, node(1).Addr, "6.2.1"},
+		{"silent", func(s *inspection) {
 			s.nodes[0].err, s.nodes[0].view, s.nodes[0].info = errors.New("i/o timeout"), nil, nil
 		}, Error, node(1).Addr, "i/o timeout"},
-		{"mixed", func(s *survey) { s.nodes[0].info["redis_version"] = "7.0.1" }, Note, "", "7.0.1"},
-		{"mixed Valkeys", func(s *survey) {
+		{"mixed", func(s *inspection) { s.nodes[0].info["redis_version"] = "7.0.1" }, Note, "", "7.0.1"},
+		{"mixed Valkeys", func(s *inspection) {
 			for i, n := range s.nodes {
 				n.info["redis_version"], n.info["valkey_version"] = "7.2.4", "9.1.2"
 				if i == 0 {
@@ -69,44 +69,44 @@ func TestCheckRules(t *testing.T) {
 				}
 			}
 		}, Note, "", "Valkey 8.1.1:[10.0.0.1:6379] Valkey 9.1.2:[10.0.0.2:6379"},
-		{"Redis and Valkey", func(s *survey) {
+		{"Redis and Valkey", func(s *inspection) {
 			s.nodes[0].info["redis_version"], s.nodes[0].info["valkey_version"] = "7.0.15", "7.0.15"
 		}, Note, "", "Valkey 7.0.15:[10.0.0.1:6379]"},
-		{"an old Valkey", func(s *survey) { s.nodes[0].info["valkey_version"] = "6.9.9" }, Error, node(1).Addr, "6.9.9"},
-		{"no sharded Pub/Sub", func(s *survey) { s.nodes[0].lacks = sharded }, Error, node(1).Addr, "it does not know SPUBLISH nor SSUBSCRIBE"},
-		{"RESP2", func(s *survey) { s.nodes[0].told = serverHello{} }, Note, node(1).Addr, "it speaks RESP2 only"},
-		{"payloads do not count", func(s *survey) { s.nodes[0].copyAvoidance("1", "16384", "65536", "7") }, Warning, node(1).Addr, "min-string-size-avoid-copy-reply is 16384: payloads from there on"},
-		{"with threads", func(s *survey) { s.nodes[0].copyAvoidance("2", "0", "65536", "7") }, Warning, node(1).Addr, "min-string-size-avoid-copy-reply-threaded is 65536 and io-threads 2"},
-		{"with many threads", func(s *survey) { s.nodes[0].copyAvoidance("7", "0", "0", "7") }, Warning, node(1).Addr, "min-io-threads-avoid-copy-reply is 7 and io-threads 7: no payload"},
-		{"no large requests", func(s *survey) { s.nodes[0].config["proto-max-bulk-len"] = "1048576" }, Error, node(1).Addr, "proto-max-bulk-len is 1048576: less than one event of Config.MaxPayload takes (1402197 bytes)"},
-		{"no large queries", func(s *survey) { s.nodes[0].config["client-query-buffer-limit"] = "1048576" }, Error, node(1).Addr, "client-query-buffer-limit is 1048576: less"},
-		{"drops channels", func(s *survey) {
+		{"an old Valkey", func(s *inspection) { s.nodes[0].info["valkey_version"] = "6.9.9" }, Error, node(1).Addr, "6.9.9"},
+		{"no sharded Pub/Sub", func(s *inspection) { s.nodes[0].missing = sharded }, Error, node(1).Addr, "it does not know SPUBLISH nor SSUBSCRIBE"},
+		{"RESP2", func(s *inspection) { s.nodes[0].hello = serverHello{} }, Note, node(1).Addr, "it speaks RESP2 only"},
+		{"payloads do not count", func(s *inspection) { s.nodes[0].copyAvoidance("1", "16384", "65536", "7") }, Warning, node(1).Addr, "min-string-size-avoid-copy-reply is 16384: payloads from there on"},
+		{"with threads", func(s *inspection) { s.nodes[0].copyAvoidance("2", "0", "65536", "7") }, Warning, node(1).Addr, "min-string-size-avoid-copy-reply-threaded is 65536 and io-threads 2"},
+		{"with many threads", func(s *inspection) { s.nodes[0].copyAvoidance("7", "0", "0", "7") }, Warning, node(1).Addr, "min-io-threads-avoid-copy-reply is 7 and io-threads 7: no payload"},
+		{"no large requests", func(s *inspection) { s.nodes[0].config["proto-max-bulk-len"] = "1048576" }, Error, node(1).Addr, "proto-max-bulk-len is 1048576: less than one event of Config.MaxPayload takes (1402197 bytes)"},
+		{"no large queries", func(s *inspection) { s.nodes[0].config["client-query-buffer-limit"] = "1048576" }, Error, node(1).Addr, "client-query-buffer-limit is 1048576: less"},
+		{"drops channels", func(s *inspection) {
 			for _, n := range s.nodes {
 				n.info["redis_version"] = "7.2.2"
 			}
 		}, Note, "", "7.2.2 and later: 10.0.0.1:6379, 10.0.0.2:6379"},
-		{"replica adrift", func(s *survey) { s.nodes[4].info["master_link_status"] = "down" }, Warning, node(5).Addr, "not linked"},
-		{"clock of all", func(s *survey) {
+		{"replica adrift", func(s *inspection) { s.nodes[4].info["master_link_status"] = "down" }, Warning, node(5).Addr, "not linked"},
+		{"clock of all", func(s *inspection) {
 			for _, n := range s.nodes {
 				n.clock = -time.Minute
 			}
 		}, Note, node(1).Addr, "-1m0s from ours"},
-		{"clocks apart", func(s *survey) { s.nodes[0].clock, s.nodes[5].clock = -600*time.Millisecond, 600*time.Millisecond }, Note, "",
+		{"clocks apart", func(s *inspection) { s.nodes[0].clock, s.nodes[5].clock = -600*time.Millisecond, 600*time.Millisecond }, Note, "",
 			"the clock of 10.0.0.6:6379 is 1.2s ahead of that of 10.0.0.1:6379"},
-		{"behind", func(s *survey) { s.nodes[5].view.claims[0].primary, s.nodes[5].view.claims[0].epoch = node(4), 0 }, Warning, node(6).Addr, "as 0-5460"},
-		{"one host", func(s *survey) {
+		{"behind", func(s *inspection) { s.nodes[5].view.owners[0].primary, s.nodes[5].view.owners[0].epoch = node(4), 0 }, Warning, node(6).Addr, "as 0-5460"},
+		{"one host", func(s *inspection) {
 			for _, n := range s.nodes {
-				n.view.claims[0].replicas = []router.Node{{Addr: "10.0.0.1:6380", ID: "id4"}}
+				n.view.owners[0].replicas = []router.Node{{Addr: "10.0.0.1:6380", ID: "id4"}}
 			}
 		}, Warning, node(1).Addr, "same host"},
-		{"hole", func(s *survey) {
+		{"hole", func(s *inspection) {
 			for _, n := range s.nodes {
-				n.view.claims[0].slots.From = 7
+				n.view.owners[0].slots.From = 7
 			}
 		}, Error, "", "7 of 16384 slots: [0-6]"},
-		{"down", func(s *survey) { s.nodes[2].state = map[string]string{"cluster_state": "fail"} }, Error, "", "fail at " + node(3).Addr},
-		{"member missed", func(s *survey) { s.nodes[2].nodesText = "id9 10.0.0.9:1@2,host slave,fail? id1 0 0 1 connected\n" }, Warning, "", "10.0.0.9:1 (fail?)"},
-		{"slot on its way", func(s *survey) {
+		{"down", func(s *inspection) { s.nodes[2].state = map[string]string{"cluster_state": "fail"} }, Error, "", "fail at " + node(3).Addr},
+		{"member missed", func(s *inspection) { s.nodes[2].nodesText = "id9 10.0.0.9:1@2,host slave,fail? id1 0 0 1 connected\n" }, Warning, "", "10.0.0.9:1 (fail?)"},
+		{"slot on its way", func(s *inspection) {
 			s.nodes[2].nodesText = "id3 10.0.0.3:1@2 myself,master - 0 0 1 connected 0-9 [5->-id2]\n"
 		}, Note, "", node(3).Addr},
 	} {
@@ -168,7 +168,7 @@ func TestCheckRoles(t *testing.T) {
 		{"a server that does not say", []string{""}, Warning, []string{"it does not say whether it is a primary"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := &survey{cfg: &Config{MaxPayload: 1 << 20}}
+			s := &inspection{cfg: &Config{MaxPayload: 1 << 20}}
 			for i, role := range c.roles {
 				n := healthy(node(i + 1).Addr)
 				n.info["role"], n.info["master_host"], n.info["master_port"], n.info["master_link_status"] = role, "10.0.0.9", "6379", "up"
@@ -202,12 +202,12 @@ func TestCheckHidden(t *testing.T) {
 
 // TestCheckSentinelRules: likewise, of sentinels.
 func TestCheckSentinelRules(t *testing.T) {
-	healthySentinels := func() *survey {
-		s := &survey{cfg: &Config{MaxPayload: 1 << 20, Sentinel: Sentinel{Addrs: []string{"s"}, Primary: "main"}}, nodes: []*nodeFacts{healthy("p:1"), healthy("r:1")}}
+	healthySentinels := func() *inspection {
+		s := &inspection{cfg: &Config{MaxPayload: 1 << 20, Sentinel: Sentinel{Addrs: []string{"s"}, Primary: "main"}}, nodes: []*nodeFacts{healthy("p:1"), healthy("r:1")}}
 		for _, id := range []string{"a", "b", "c"} {
 			s.sentinels = append(s.sentinels, &sentinelFacts{addr: id + ":1", asked: true, view: sentinelView{
 				id: id, primary: "p:1", epoch: 3, replicas: []string{"r:1"}, others: map[string]string{"a": "a:1", "b": "b:1", "c": "c:1"},
-				open: true, quorum: "2", downAfter: "1000",
+				complete: true, quorum: "2", downAfter: "1000",
 			}})
 			delete(s.sentinels[len(s.sentinels)-1].view.others, id)
 		}
@@ -215,37 +215,37 @@ func TestCheckSentinelRules(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name     string
-		spoil    func(*survey)
+		spoil    func(*inspection)
 		severity Severity
 		words    string
 	}{
-		{"none", func(s *survey) {
+		{"none", func(s *inspection) {
 			for _, f := range s.sentinels {
 				f.err = errors.New("refused")
 			}
 		}, Error, "none of the sentinels"},
-		{"one silent", func(s *survey) { s.sentinels[0].err = errors.New("refused") }, Warning, "cannot be asked: refused"},
-		{"wrong name", func(s *survey) { s.sentinels[0].err = ErrNoPrimary }, Error, "no primary"},
-		{"two", func(s *survey) {
+		{"one silent", func(s *inspection) { s.sentinels[0].err = errors.New("refused") }, Warning, "cannot be asked: refused"},
+		{"wrong name", func(s *inspection) { s.sentinels[0].err = ErrNoPrimary }, Error, "no primary"},
+		{"two", func(s *inspection) {
 			s.sentinels = s.sentinels[:2]
 			for _, f := range s.sentinels {
 				delete(f.view.others, "c")
 			}
 		}, Warning, "there are 2"},
-		{"quorum", func(s *survey) { s.sentinels[1].quorum = errors.New("NOQUORUM") }, Error, "NOQUORUM"},
-		{"no replicas", func(s *survey) {
+		{"quorum", func(s *inspection) { s.sentinels[1].quorum = errors.New("NOQUORUM") }, Error, "NOQUORUM"},
+		{"no replicas", func(s *inspection) {
 			for _, f := range s.sentinels {
 				f.view.replicas = nil
 			}
 		}, Warning, "the primary has none"},
-		{"at odds", func(s *survey) { s.sentinels[1].view.primary, s.sentinels[1].view.epoch = "old:1", 2 }, Warning, "p:1, and old:1 as of before"},
-		{"a stranger", func(s *survey) { delete(s.sentinels[1].view.others, "c") }, Warning, "does not know the sentinels c:1"},
-		{"one that is gone", func(s *survey) { s.sentinels[1].view.lost = []string{"d:1"} }, Warning, "cannot reach: d:1"},
-		{"down for one", func(s *survey) { s.sentinels[2].view.down = true }, Warning, "takes the primary p:1 to be down"},
-		{"other replicas", func(s *survey) { s.sentinels[0].view.replicas = nil }, Warning, "its replicas: none; most others': r:1"},
-		{"another quorum", func(s *survey) { s.sentinels[0].view.quorum = "1" }, Warning, "its quorum: 1; most others': 2"},
-		{"another patience", func(s *survey) { s.sentinels[2].view.downAfter = "60000" }, Warning, "its down-after-milliseconds: 60000; most others': 1000"},
-		{"no primary", func(s *survey) { s.nodes[0].info["role"] = "slave" }, Error, "says that it is a replica"},
+		{"at odds", func(s *inspection) { s.sentinels[1].view.primary, s.sentinels[1].view.epoch = "old:1", 2 }, Warning, "p:1, and old:1 as of before"},
+		{"a stranger", func(s *inspection) { delete(s.sentinels[1].view.others, "c") }, Warning, "does not know the sentinels c:1"},
+		{"one that is gone", func(s *inspection) { s.sentinels[1].view.unreachable = []string{"d:1"} }, Warning, "cannot reach: d:1"},
+		{"down for one", func(s *inspection) { s.sentinels[2].view.down = true }, Warning, "takes the primary p:1 to be down"},
+		{"other replicas", func(s *inspection) { s.sentinels[0].view.replicas = nil }, Warning, "its replicas: none; most others': r:1"},
+		{"another quorum", func(s *inspection) { s.sentinels[0].view.quorum = "1" }, Warning, "its quorum: 1; most others': 2"},
+		{"another patience", func(s *inspection) { s.sentinels[2].view.downAfter = "60000" }, Warning, "its down-after-milliseconds: 60000; most others': 1000"},
+		{"no primary", func(s *inspection) { s.nodes[0].info["role"] = "slave" }, Error, "says that it is a replica"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := healthySentinels()
@@ -265,10 +265,10 @@ func TestCheckSentinelRules(t *testing.T) {
 
 // TestCheckSentinelsThatTellLittle: of one that may not be asked everything nothing is made up.
 func TestCheckSentinelsThatTellLittle(t *testing.T) {
-	s := &survey{cfg: &Config{MaxPayload: 1 << 20, Sentinel: Sentinel{Addrs: []string{"s"}, Primary: "main"}}, nodes: []*nodeFacts{healthy("p:1"), healthy("r:1")}}
+	s := &inspection{cfg: &Config{MaxPayload: 1 << 20, Sentinel: Sentinel{Addrs: []string{"s"}, Primary: "main"}}, nodes: []*nodeFacts{healthy("p:1"), healthy("r:1")}}
 	for _, id := range []string{"a", "b", "c"} {
 		s.sentinels = append(s.sentinels, &sentinelFacts{addr: id + ":1", view: sentinelView{
-			id: id, primary: "p:1", epoch: 3, replicas: []string{"r:1"}, open: true, others: map[string]string{"a": "a:1", "b": "b:1", "c": "c:1"},
+			id: id, primary: "p:1", epoch: 3, replicas: []string{"r:1"}, complete: true, others: map[string]string{"a": "a:1", "b": "b:1", "c": "c:1"},
 		}})
 	}
 	s.sentinels[0].view = sentinelView{id: "a:1", primary: "p:1", epoch: 3}

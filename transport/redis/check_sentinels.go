@@ -10,7 +10,7 @@ import (
 // enoughSentinels is how few can lose one and still agree.
 const enoughSentinels = 3
 
-func ruleSentinels(s *survey) (findings []Finding) {
+func ruleSentinels(s *inspection) (findings []Finding) {
 	if !s.cfg.Sentinel.used() {
 		return nil
 	}
@@ -19,10 +19,10 @@ func ruleSentinels(s *survey) (findings []Finding) {
 	for _, f := range s.sentinels {
 		if f.err != nil {
 			severity := Warning
-			if isRefusal(f.err) || errors.Is(f.err, ErrNoPrimary) {
+			if isAuthError(f.err) || errors.Is(f.err, ErrNoPrimary) {
 				severity = Error
 			}
-			findings = append(findings, only(severity, f.addr, "sentinel", fmt.Sprintf("it cannot be asked: %v", f.err),
+			findings = append(findings, oneFinding(severity, f.addr, "sentinel", fmt.Sprintf("it cannot be asked: %v", f.err),
 				"with too few left, a fail-over is neither agreed on nor told", "start it, open its port to us, or correct Config.Sentinel")...)
 			continue
 		}
@@ -32,28 +32,28 @@ func ruleSentinels(s *survey) (findings []Finding) {
 			known[id] = true
 		}
 		if f.asked && f.quorum != nil {
-			findings = append(findings, only(Error, f.addr, "sentinel", f.quorum.Error(), "a primary that dies is not replaced", "bring the missing sentinels back, or lower the quorum")...)
+			findings = append(findings, oneFinding(Error, f.addr, "sentinel", f.quorum.Error(), "a primary that dies is not replaced", "bring the missing sentinels back, or lower the quorum")...)
 		}
 	}
 	if len(views) == 0 {
-		return append(findings, only(Error, "", "sentinel", "none of the sentinels can be asked",
+		return append(findings, oneFinding(Error, "", "sentinel", "none of the sentinels can be asked",
 			"it is not known who the primary is; what is open goes on", "start them, open their ports to us, or correct Config.Sentinel")...)
 	}
 	if len(known) < enoughSentinels {
-		findings = append(findings, only(Warning, "", "sentinel", fmt.Sprintf("there are %d", len(known)),
+		findings = append(findings, oneFinding(Warning, "", "sentinel", fmt.Sprintf("there are %d", len(known)),
 			"when one is lost, the rest have no majority, and nothing fails over", "run 3 at least, on different hosts")...)
 	}
-	named := candidates(views, candidate{})
+	named := candidates(views, sentinelPrimary{})
 	if len(named) > 1 {
-		findings = append(findings, only(Warning, "", "sentinel", fmt.Sprintf("they name different primaries: %s, and %s as of before", named[0].addr, named[1].addr),
+		findings = append(findings, oneFinding(Warning, "", "sentinel", fmt.Sprintf("they name different primaries: %s, and %s as of before", named[0].addr, named[1].addr),
 			"a fail-over goes on, or a sentinel is cut off from the others", "check again in a moment; if it stays so, SENTINEL RESET where the old one is named")...)
 	}
 	if len(named[0].replicas) == 0 {
-		findings = append(findings, only(Warning, "", "replicas", "the primary has none", "when it dies, all topics stand still until it is back", "add a replica (REPLICAOF)")...)
+		findings = append(findings, oneFinding(Warning, "", "replicas", "the primary has none", "when it dies, all topics stand still until it is back", "add a replica (REPLICAOF)")...)
 	}
 	for _, n := range s.nodes {
 		if n.addr == named[0].addr && n.err == nil && !n.isPrimary() {
-			findings = append(findings, only(Error, n.addr, "sentinel", "the sentinels name it as the primary, and it says that it is a replica",
+			findings = append(findings, oneFinding(Error, n.addr, "sentinel", "the sentinels name it as the primary, and it says that it is a replica",
 				"what is published there reaches nobody else", "SENTINEL FAILOVER, or REPLICAOF NO ONE there")...)
 		}
 	}
@@ -61,7 +61,7 @@ func ruleSentinels(s *survey) (findings []Finding) {
 }
 
 // ruleSentinelViews compares what the sentinels say: each has its own settings, and finds out by itself who is there.
-func ruleSentinelViews(s *survey) (findings []Finding) {
+func ruleSentinelViews(s *inspection) (findings []Finding) {
 	var heard []*sentinelFacts
 	for _, f := range s.sentinels {
 		if f.err == nil {
@@ -69,7 +69,7 @@ func ruleSentinelViews(s *survey) (findings []Finding) {
 		}
 	}
 	tell := func(severity Severity, f *sentinelFacts, problem, consequence, remedy string) {
-		findings = append(findings, only(severity, f.addr, "sentinel", problem, consequence, remedy)...)
+		findings = append(findings, oneFinding(severity, f.addr, "sentinel", problem, consequence, remedy)...)
 	}
 	for _, f := range heard {
 		v := f.view
@@ -79,7 +79,7 @@ func ruleSentinelViews(s *survey) (findings []Finding) {
 		}
 		var strangers []string
 		for _, other := range heard {
-			if _, known := v.others[other.view.id]; v.open && other.view.open && !known && other.view.id != v.id {
+			if _, known := v.others[other.view.id]; v.complete && other.view.complete && !known && other.view.id != v.id {
 				strangers = append(strangers, other.addr)
 			}
 		}
@@ -88,8 +88,8 @@ func ruleSentinelViews(s *survey) (findings []Finding) {
 				"it does not ask for their votes: with too few that know each other nothing fails over, and two groups may each promote a replica of their own",
 				"let them reach each other and the primary (sentinel announce-ip, announce-port); those that watch another primary of the same name: rename it")
 		}
-		if len(v.lost) > 0 {
-			tell(Warning, f, "it counts sentinels that it cannot reach: "+strings.Join(v.lost, ", "),
+		if len(v.unreachable) > 0 {
+			tell(Warning, f, "it counts sentinels that it cannot reach: "+strings.Join(v.unreachable, ", "),
 				"they count when a majority is needed: with each that is gone for good, fewer others may be lost", "start them; if they are gone for good, SENTINEL RESET "+s.cfg.Sentinel.Primary+" at one sentinel after another")
 		}
 	}
@@ -97,7 +97,7 @@ func ruleSentinelViews(s *survey) (findings []Finding) {
 }
 
 // differences tells of sentinels that do not say what most others of the same primary do.
-func (s *survey) differences(heard []*sentinelFacts) (findings []Finding) {
+func (s *inspection) differences(heard []*sentinelFacts) (findings []Finding) {
 	for _, c := range []struct {
 		what, consequence, remedy string
 		of                        func(v sentinelView) string
@@ -113,7 +113,7 @@ func (s *survey) differences(heard []*sentinelFacts) (findings []Finding) {
 		most := make(map[string]string)
 		for _, f := range heard {
 			v := f.view
-			if !v.open {
+			if !v.complete {
 				continue
 			}
 			key := v.primary + "|" + c.of(v)
@@ -123,8 +123,8 @@ func (s *survey) differences(heard []*sentinelFacts) (findings []Finding) {
 			}
 		}
 		for _, f := range heard {
-			if own, others := c.of(f.view), most[f.view.primary]; f.view.open && own != others {
-				findings = append(findings, only(Warning, f.addr, "sentinel",
+			if own, others := c.of(f.view), most[f.view.primary]; f.view.complete && own != others {
+				findings = append(findings, oneFinding(Warning, f.addr, "sentinel",
 					fmt.Sprintf("its %s: %s; most others': %s", c.what, cmp.Or(own, "none"), cmp.Or(others, "none")), c.consequence, c.remedy)...)
 			}
 		}

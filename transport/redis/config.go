@@ -119,8 +119,8 @@ type Config struct {
 	// Repair configures how lost events are healed. The zero value is right for most.
 	Repair Repair
 
-	calls  *usercode.Calls // of Dial, Credentials and what TLS calls, those that never returned
-	logins *logins         // of the transport; nil: connections are too short-lived to be kept logged in
+	calls    *usercode.Calls // of Dial, Credentials and what TLS calls, those that never returned
+	reauther *reauther       // of the transport; nil: connections are too short-lived to be kept logged in
 }
 
 // resolved returns the config with its defaults, or what is wrong with it.

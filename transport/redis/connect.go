@@ -35,7 +35,7 @@ func (c *Config) connect(ctx context.Context, addr string, d *net.Dialer, secure
 		case conn == nil:
 			return nil, errors.New("Config.Dial returned neither a connection nor an error")
 		}
-		conn = guarded(conn)
+		conn = recoverPanics(conn)
 		if secure == nil {
 			return conn, nil
 		}
@@ -67,62 +67,62 @@ func tlsHandshake(ctx context.Context, conn net.Conn, addr string, secure *tls.C
 	return made, nil
 }
 
-// guarded returns a connection that Config.Dial made as one whose reading, writing and closing cannot panic. Those of the
+// recoverPanics returns a connection that Config.Dial made as one whose reading, writing and closing cannot panic. Those of the
 // standard library are what they are.
-func guarded(conn net.Conn) net.Conn {
+func recoverPanics(conn net.Conn) net.Conn {
 	switch conn.(type) {
 	case *net.TCPConn, *net.UnixConn, *tls.Conn:
 		return conn
 	}
-	return &guardedConn{Conn: conn}
+	return &recoveringConn{Conn: conn}
 }
 
-// guardedConn turns a panic in a method of a connection into an error. One that ends its goroutine cannot be kept from it:
+// recoveringConn turns a panic in a method of a connection into an error. One that ends its goroutine cannot be kept from it:
 // the connection is closed then, which whoever is at its other methods sees.
-type guardedConn struct{ net.Conn }
+type recoveringConn struct{ net.Conn }
 
-func (g *guardedConn) Read(p []byte) (n int, err error) {
+func (g *recoveringConn) Read(p []byte) (n int, err error) {
 	err = g.call("Read", func() error {
 		var err error
 		n, err = g.Conn.Read(p)
 		return err
 	})
-	return g.moved("Read", n, len(p), err)
+	return g.checkCount("Read", n, len(p), err)
 }
 
-func (g *guardedConn) Write(p []byte) (n int, err error) {
+func (g *recoveringConn) Write(p []byte) (n int, err error) {
 	err = g.call("Write", func() error {
 		var err error
 		n, err = g.Conn.Write(p)
 		return err
 	})
-	return g.moved("Write", n, len(p), err)
+	return g.checkCount("Write", n, len(p), err)
 }
 
-// moved refuses a count that no Read or Write can have.
-func (g *guardedConn) moved(method string, n, of int, err error) (int, error) {
+// checkCount refuses a count that no Read or Write can have.
+func (g *recoveringConn) checkCount(method string, n, of int, err error) (int, error) {
 	if n < 0 || n > of {
 		return 0, errors.Join(fmt.Errorf("the connection of Config.Dial: %s returned %d of %d bytes", method, n, of), err)
 	}
 	return n, err
 }
 
-func (g *guardedConn) SetDeadline(t time.Time) error {
+func (g *recoveringConn) SetDeadline(t time.Time) error {
 	return g.call("SetDeadline", func() error { return g.Conn.SetDeadline(t) })
 }
 
-func (g *guardedConn) SetReadDeadline(t time.Time) error {
+func (g *recoveringConn) SetReadDeadline(t time.Time) error {
 	return g.call("SetReadDeadline", func() error { return g.Conn.SetReadDeadline(t) })
 }
 
-func (g *guardedConn) SetWriteDeadline(t time.Time) error {
+func (g *recoveringConn) SetWriteDeadline(t time.Time) error {
 	return g.call("SetWriteDeadline", func() error { return g.Conn.SetWriteDeadline(t) })
 }
 
-func (g *guardedConn) Close() error { return g.call("Close", g.Conn.Close) }
+func (g *recoveringConn) Close() error { return g.call("Close", g.Conn.Close) }
 
 // call runs f, which is a method of the connection.
-func (g *guardedConn) call(method string, f func() error) (err error) {
+func (g *recoveringConn) call(method string, f func() error) (err error) {
 	returned := false
 	defer func() {
 		if returned {

@@ -8,11 +8,11 @@ import (
 // onConnectFailed is what a child does that could not connect. A server that refuses who we are is left alone for a while, and
 // says nothing about the topology.
 func (t *Transport) onConnectFailed(ctx context.Context, err error) {
-	if !isRefusal(err) {
+	if !isAuthError(err) {
 		t.topology.suspect()
 		return
 	}
-	cool := time.NewTimer(coolDown())
+	cool := time.NewTimer(refusedDelay())
 	defer cool.Stop()
 	select {
 	case <-ctx.Done():
@@ -33,7 +33,7 @@ func (r *subscriptions) unreachable(addr string, err error) {
 	r.lock()
 	defer r.mu.Unlock()
 	r.mu.connectErrors[addr] = err
-	if !isRefusal(err) {
+	if !isAuthError(err) {
 		return
 	}
 	for slot := range r.mu.outOfSync[addr].all() {

@@ -25,8 +25,8 @@ const (
 	renewSoonest = time.Second
 )
 
-// login returns what to log in with at addr.
-func (c *Config) login(ctx context.Context, addr string) (Credentials, error) {
+// credentialsFor returns what to log in with at addr.
+func (c *Config) credentialsFor(ctx context.Context, addr string) (Credentials, error) {
 	if c.Credentials == nil {
 		return Credentials{Username: c.Username, Password: c.Password}, nil
 	}

@@ -97,10 +97,10 @@ const longestRest = 250 * time.Millisecond
 // wrongWay says what is wrong with a MOVED from the node at addr, in words for who cannot publish or subscribe. Empty: it
 // names another node of the topology, as it should.
 func (t *topology) wrongWay(err error, addr string) string {
-	if judge(err) != moved {
+	if classifyReply(err) != replyMoved {
 		return ""
 	}
-	to, ok := movedTo(err, addr)
+	to, ok := movedTarget(err, addr)
 	if !ok {
 		return "it names no address to go to: see CLUSTER SLOTS there"
 	}

@@ -50,23 +50,23 @@ func (c *Config) option(addr string) rueidis.ClientOption {
 
 // dialer makes the connections of a client of rueidis.
 type dialer struct {
-	cfg    *Config
-	ctx    context.Context // bounds dialling; rueidis has none of ours
-	name   string
-	limits resp.Limits
-	login  *openLogin // nil: there is nothing to keep logged in
-	barred atomic.Bool
-	made   atomic.Pointer[socket] // the last
+	cfg      *Config
+	ctx      context.Context // bounds dialling; rueidis has none of ours
+	name     string
+	limits   resp.Limits
+	auth     *authConn // nil: there is nothing to keep logged in
+	disabled atomic.Bool
+	last     atomic.Pointer[socket] // the last
 }
 
 // dial is what rueidis calls.
 func (d *dialer) dial(_ context.Context, addr string, n *net.Dialer, secure *tls.Config) (net.Conn, error) {
-	if d.barred.Load() {
-		return nil, errNotYet
+	if d.disabled.Load() {
+		return nil, errDialDisabled
 	}
-	ctx, cancel := context.WithTimeout(d.ctx, d.patience())
+	ctx, cancel := context.WithTimeout(d.ctx, d.timeout())
 	defer cancel()
-	who, err := d.cfg.login(ctx, addr)
+	who, err := d.cfg.credentialsFor(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -79,25 +79,25 @@ func (d *dialer) dial(_ context.Context, addr string, n *net.Dialer, secure *tls
 		_ = withoutTLS(conn).Close() // the reason is told already
 		return nil, err
 	}
-	if d.login != nil {
-		d.login.l.schedule(d.login, who.Renew)
+	if d.auth != nil {
+		d.auth.reauther.schedule(d.auth, who.Renew)
 	}
-	s := &socket{Conn: newGuard(conn, told, d.limits), told: told}
-	d.made.Store(s)
+	s := &socket{Conn: newReplyGuard(conn, told, d.limits), hello: told}
+	d.last.Store(s)
 	return s, nil
 }
 
-// patience is how long making a connection may take.
-func (d *dialer) patience() time.Duration {
+// timeout is how long making a connection may take.
+func (d *dialer) timeout() time.Duration {
 	if d.cfg.Credentials != nil {
 		return d.cfg.CommandTimeout + credentialsTimeout
 	}
 	return d.cfg.CommandTimeout
 }
 
-// hangUp closes the connection at once: rueidis gives a silent server a second to say something more.
-func (d *dialer) hangUp() {
-	if s := d.made.Load(); s != nil {
+// closeNow closes the connection at once: rueidis gives a silent server a second to say something more.
+func (d *dialer) closeNow() {
+	if s := d.last.Load(); s != nil {
 		_ = s.Close() // it is of no use any more
 	}
 }
@@ -113,33 +113,33 @@ func withoutTLS(conn net.Conn) net.Conn {
 func (c *Config) newDialer(ctx context.Context, addr, name string) *dialer {
 	d := &dialer{cfg: c, ctx: ctx, name: name, limits: resp.Limits{Bulk: maxTold, Elements: maxElements}}
 	if c.Credentials != nil {
-		d.login = c.newLogin(addr)
+		d.auth = c.newAuthConn(addr)
 	}
 	return d
 }
 
 // dial returns a client with one connection to the node. When that is lost the client makes another; ctx bounds its life:
 // when it ends, what waits for an answer fails.
-func (c *Config) dial(ctx context.Context, addr, name string) (keptClient, error) {
+func (c *Config) dial(ctx context.Context, addr, name string) (authClient, error) {
 	option, d := c.option(addr), c.newDialer(ctx, addr, name)
 	option.DialCtxFn = d.dial
 	client, err := rueidis.NewClient(option)
 	if err != nil {
-		d.hangUp()
+		d.closeNow()
 		if client != nil {
 			client.Close()
 		}
-		return keptClient{}, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
+		return authClient{}, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
 	}
-	k := keptClient{Client: client, dialer: d, release: func() {}, ended: context.AfterFunc(ctx, d.hangUp)}
-	if d.login != nil {
-		k.release = d.login.keep(client)
+	k := authClient{Client: client, dialer: d, release: func() {}, ended: context.AfterFunc(ctx, d.closeNow)}
+	if d.auth != nil {
+		k.release = d.auth.track(client)
 	}
 	return k, nil
 }
 
-// keptClient is a client that hangs up at once, and is kept logged in.
-type keptClient struct {
+// authClient is a client that hangs up at once, and is kept logged in.
+type authClient struct {
 	rueidis.Client
 	dialer  *dialer
 	release func()
@@ -147,15 +147,15 @@ type keptClient struct {
 }
 
 // Close closes the client.
-func (k keptClient) Close() {
+func (k authClient) Close() {
 	k.ended()
 	k.release()
-	k.dialer.hangUp()
+	k.dialer.closeNow()
 	k.Client.Close()
 }
 
-// errNotYet keeps a client from dialling a connection that nobody would use.
-var errNotYet = errors.New("redis: only the dedicated connection is dialled")
+// errDialDisabled keeps a client from dialling a connection that nobody would use.
+var errDialDisabled = errors.New("redis: only the dedicated connection is dialled")
 
 // dialDedicated returns a connection that is nobody else's, for Pub/Sub. ctx bounds its life. A client has a shared
 // connection beside its dedicated ones; its dialling is refused, which rueidis allows for single clients. closeAll does
@@ -163,37 +163,37 @@ var errNotYet = errors.New("redis: only the dedicated connection is dialled")
 func (c *Config) dialDedicated(ctx context.Context, addr, name string) (conn rueidis.DedicatedClient, s *socket, closeAll func(), err error) {
 	option, d := c.option(addr), c.newDialer(ctx, addr, name)
 	d.limits = c.messageLimits()
-	d.barred.Store(true)
+	d.disabled.Store(true)
 	option.DialCtxFn = d.dial
 	client, err := rueidis.NewClient(option)
-	if client == nil || !errors.Is(err, errNotYet) {
+	if client == nil || !errors.Is(err, errDialDisabled) {
 		if client != nil {
 			client.Close()
 		}
 		return nil, nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, err)
 	}
-	d.barred.Store(false)
+	d.disabled.Store(false)
 	conn, _ = client.Dedicate()
 	release := func() {}
 	closeAll = func() {
 		release()
-		d.hangUp()
+		d.closeNow()
 		conn.Close()
 		client.Close()
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.patience())
+	ctx, cancel := context.WithTimeout(ctx, d.timeout())
 	defer cancel()
 	if err := conn.Do(ctx, conn.B().Ping().Build()).Error(); err != nil && !servesPubSub(err) {
 		closeAll()
 		return nil, nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
 	}
-	s = d.made.Load()
+	s = d.last.Load()
 	switch {
-	case d.login == nil:
-	case s.told.resp3:
-		release = d.login.keep(conn)
+	case d.auth == nil:
+	case s.hello.resp3:
+		release = d.auth.track(conn)
 	default: // a subscriber's connection may not send AUTH: the next one logs in
-		release = d.login.keepBy(func(context.Context, ...string) error { return s.Close() })
+		release = d.auth.trackWith(func(context.Context, ...string) error { return s.Close() })
 	}
 	return conn, s, closeAll, nil
 }

@@ -16,10 +16,10 @@
 //
 // # How it is built
 //
-//	topology    asks the nodes who owns which slot, and keeps the newest answer of all        (topology, topology_news, asker, watch, claims)
+//	topology    asks the nodes who owns which slot, and keeps the newest answer of all        (topology, changelog, poller, cluster_watch, slotowners)
 //	            or the sentinels who the primary is                                           (sentinel, sentinel_watch, sentinel_view)
-//	            or standalone servers which of them is the primary                            (lone, lone_watch, role)
-//	logins      keeps the open connections logged in                                          (credentials, logins)
+//	            or standalone servers which of them is the primary                            (standalone, standalone_watch, role)
+//	reauther    keeps the open connections logged in                                          (credentials, reauth)
 //	health      knows what is connected, and warns of primaries that stay away                 (health)
 //	shards      keeps two children running for each primary                                   (shards)
 //	  writer    publishes what has queued up for the shard, as pipelines                      (outbox, stream, lane, detour, writer, load)
@@ -29,7 +29,7 @@
 //	    keepalive asks a server that says nothing whether it lives                             (keepalive)
 //	  link      what the writer and the reader of a shard do for each other                   (link)
 //	  courier   sends control documents beside the events, on the writer's connection        (courier)
-//	guard       stands between rueidis and a server, and has said HELLO before                (handshake, guard, dues, internal/resp)
+//	guard       stands between rueidis and a server, and has said HELLO before                (handshake, guard, pendingreplies, internal/resp)
 //	subscriptions  what shall be subscribed, and where it is                                   (subscriptions, slots, channel)
 //	  queue     Subscribe calls line up for it, and wait until their channels have come       (subscribe, subscribe_queue, subscribe_call)
 //	replicas    with Config.Standby, the same channels at the replicas                          (replica_subs)

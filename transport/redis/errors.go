@@ -32,19 +32,19 @@ var (
 // errNoOwner is why an event waits whose slot nobody serves.
 var errNoOwner = errors.New("no node owns the slot: the cluster is not whole, see CLUSTER SLOTS")
 
-// verdict is what an error of a command means for who sent it.
-type verdict uint8
+// replyClass is what an error of a command means for who sent it.
+type replyClass uint8
 
 const (
-	fine      verdict = iota
-	moved             // ask the node it names
-	busyNode          // the node or the cluster cannot serve this now; try again a little later
-	forbidden         // trying again does not help
-	broken            // the connection is of no use any more
+	replyOK        replyClass = iota
+	replyMoved                // ask the node it names
+	replyRetryable            // the node or the cluster cannot serve this now; try again a little later
+	replyDenied               // trying again does not help
+	connBroken                // the connection is of no use any more
 )
 
-// replied returns what the server said, if the error is its.
-func replied(err error) (text string, ok bool) {
+// replyText returns what the server said, if the error is its.
+func replyText(err error) (text string, ok bool) {
 	if reply, ok := err.(resp.Error); ok { //nolint:errorlint // as it came off the connection
 		return string(reply), true
 	}
@@ -54,48 +54,48 @@ func replied(err error) (text string, ok bool) {
 	return "", false
 }
 
-// judge sorts the errors that SPUBLISH, SSUBSCRIBE and SUNSUBSCRIBE may get.
-func judge(err error) verdict {
+// classifyReply sorts the errors that SPUBLISH, SSUBSCRIBE and SUNSUBSCRIBE may get.
+func classifyReply(err error) replyClass {
 	if err == nil || rueidis.IsRedisNil(err) {
-		return fine
+		return replyOK
 	}
-	reply, ok := replied(err)
+	reply, ok := replyText(err)
 	if !ok {
-		return broken
+		return connBroken
 	}
 	switch word, _, _ := strings.Cut(reply, " "); word {
 	case "MOVED":
-		return moved
+		return replyMoved
 	case "CLUSTERDOWN", "TRYAGAIN", "LOADING", "MASTERDOWN", "READONLY", "BUSY", "OOM", "ASK", "UNBLOCKED":
-		return busyNode
+		return replyRetryable
 	case "NOAUTH", "WRONGPASS": // the password changed: a new connection says more
-		return broken
+		return connBroken
 	}
-	return forbidden
+	return replyDenied
 }
 
-// pingRefused is how servers begin that refuse PING and are of use all the same. One that cannot save its snapshots refuses
+// pingRefusals is how servers begin that refuse PING and are of use all the same. One that cannot save its snapshots refuses
 // what writes, and PING; so does a replica without its primary (replica-serve-stale-data no). Neither refuses Pub/Sub.
-var pingRefused = []string{"MISCONF ", "MASTERDOWN "}
+var pingRefusals = []string{"MISCONF ", "MASTERDOWN "}
 
 // servesPubSub reports whether an answer to PING is that of a server that is of use all the same.
 func servesPubSub(err error) bool {
-	reply, ok := replied(err)
-	return ok && slices.ContainsFunc(pingRefused, func(word string) bool { return strings.HasPrefix(reply, word) })
+	reply, ok := replyText(err)
+	return ok && slices.ContainsFunc(pingRefusals, func(word string) bool { return strings.HasPrefix(reply, word) })
 }
 
-// movedTo returns the address in a MOVED error from the node at addr.
-func movedTo(err error, addr string) (string, bool) {
-	reply, ok := replied(err)
+// movedTarget returns the address in a MOVED error from the node at addr.
+func movedTarget(err error, addr string) (string, bool) {
+	reply, ok := replyText(err)
 	if !ok {
 		return "", false
 	}
-	return redirection(reply, addr)
+	return parseMoved(reply, addr)
 }
 
-// redirection returns the address in "MOVED slot host:port". A node that does not know its own host leaves it out, and
+// parseMoved returns the address in "MOVED slot host:port". A node that does not know its own host leaves it out, and
 // means the one it was reached at; an IPv6 address has no brackets.
-func redirection(text, reached string) (string, bool) {
+func parseMoved(text, reached string) (string, bool) {
 	words := strings.Fields(text)
 	if len(words) < 3 || words[0] != "MOVED" {
 		return "", false
@@ -105,14 +105,14 @@ func redirection(text, reached string) (string, bool) {
 		return "", false
 	}
 	host := strings.Trim(words[2][:colon], "[]")
-	return endpoint(net.JoinHostPort(host, words[2][colon+1:]), reached)
+	return completeAddr(net.JoinHostPort(host, words[2][colon+1:]), reached)
 }
 
-// endpoint completes an address that a node told by the host it was reached at. It reports false if the address names
+// completeAddr completes an address that a node told by the host it was reached at. It reports false if the address names
 // nobody.
-func endpoint(to, reached string) (string, bool) {
+func completeAddr(to, reached string) (string, bool) {
 	host, port, err := net.SplitHostPort(to)
-	if err != nil || host == unnamed || port == "" {
+	if err != nil || host == unknownHost || port == "" {
 		return "", false
 	}
 	if host == "" {
@@ -123,5 +123,5 @@ func endpoint(to, reached string) (string, bool) {
 	return net.JoinHostPort(host, port), true
 }
 
-// isRefusal reports whether an error is the server's no to who we are.
-func isRefusal(err error) bool { return errors.Is(err, ErrAuth) || errors.Is(err, ErrPermission) }
+// isAuthError reports whether an error is the server's no to who we are.
+func isAuthError(err error) bool { return errors.Is(err, ErrAuth) || errors.Is(err, ErrPermission) }

@@ -24,32 +24,32 @@ func (c *Config) messageLimits() resp.Limits {
 	return resp.Limits{Bulk: max(c.ReceiveBytes, c.MaxPayload/3*4, maxTold) + eventMargin, Elements: maxElements}
 }
 
-// guard is a connection of rueidis whose messages are checked before rueidis reads them: that each is one, within bounds,
+// replyGuard is a connection of rueidis whose messages are checked before rueidis reads them: that each is one, within bounds,
 // and that what comes without being asked for is a push. A message that fails the check ends the connection with an error
 // that says what it was; whole messages before it are handed on.
 //
 // It has begun the conversation already. rueidis begins with a HELLO, which the guard answers itself, always as RESP3.
 // With a server that speaks RESP2 only, it marks what arrives on subscriptions as the pushes that they are in RESP3. And it
 // marks a refused PING behind the end of a subscription as what rueidis takes for its answer.
-type guard struct {
+type replyGuard struct {
 	net.Conn
-	told serverHello
+	hello serverHello
 
 	in    *resp.Scanner // what arrives; touched by Read only, like what follows
 	ready []byte        // to be handed out before anything more is read
 	raw   []byte        // the beginning of a message that is to be marked, perhaps: it is not handed out before that is known
-	bad   error         // why nothing more is handed out
+	err   error         // why nothing more is handed out
 
 	mu sync.Mutex
 	// mu guards what follows.
-	begun bool          // rueidis has said HELLO
-	out   *resp.Scanner // what is written
-	due   dues
+	begun   bool          // rueidis has said HELLO
+	out     *resp.Scanner // what is written
+	pending pendingReplies
 }
 
-func newGuard(conn net.Conn, told serverHello, limits resp.Limits) *guard {
-	return &guard{
-		Conn: conn, told: told, in: resp.NewScanner(limits),
+func newReplyGuard(conn net.Conn, told serverHello, limits resp.Limits) *replyGuard {
+	return &replyGuard{
+		Conn: conn, hello: told, in: resp.NewScanner(limits),
 		out: resp.NewScanner(resp.Limits{Bulk: 1 << 30, Elements: 1 << 30}),
 	}
 }
@@ -61,18 +61,18 @@ var (
 )
 
 // Close closes the connection at once.
-func (g *guard) Close() error { return withoutTLS(g.Conn).Close() }
+func (g *replyGuard) Close() error { return withoutTLS(g.Conn).Close() }
 
 // Write writes commands, and notes what is to be answered.
-func (g *guard) Write(p []byte) (int, error) {
-	if answered, err := g.written(p); err != nil || answered {
+func (g *replyGuard) Write(p []byte) (int, error) {
+	if answered, err := g.sent(p); err != nil || answered {
 		return len(p), err
 	}
 	return g.Conn.Write(p)
 }
 
-// written takes in what is about to be written. It reports whether that is the HELLO, which no server gets.
-func (g *guard) written(p []byte) (answered bool, err error) {
+// sent takes in what is about to be written. It reports whether that is the HELLO, which no server gets.
+func (g *replyGuard) sent(p []byte) (answered bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.begun {
@@ -88,27 +88,27 @@ func (g *guard) written(p []byte) (answered bool, err error) {
 			return false, fmt.Errorf("redis: a command that is none: %w", err)
 		}
 		if p = p[n:]; done {
-			g.due.asked(g.out.Message())
+			g.pending.sent(g.out.Message())
 		}
 	}
 	return false, nil
 }
 
 // Read reads whole messages, and parts of those that are well so far.
-func (g *guard) Read(p []byte) (n int, err error) {
+func (g *replyGuard) Read(p []byte) (n int, err error) {
 	switch {
 	case len(g.ready) > 0:
 		n = copy(p, g.ready)
 		g.ready = g.ready[n:]
 		return n, nil
-	case g.bad != nil:
-		return 0, g.bad
-	case !g.told.resp3 || len(g.raw) > 0:
-		return g.readMarked(p)
+	case g.err != nil:
+		return 0, g.err
+	case !g.hello.resp3 || len(g.raw) > 0:
+		return g.readRetyped(p)
 	}
 	n, err = g.Conn.Read(p)
 	well, bad := g.check(p[:n])
-	switch g.bad = bad; {
+	switch g.err = bad; {
 	case bad != nil && well > 0:
 		return well, nil
 	case bad != nil:
@@ -116,22 +116,22 @@ func (g *guard) Read(p []byte) (n int, err error) {
 	case well < n:
 		g.raw = append(g.raw, p[well:n]...)
 		if well == 0 && err == nil {
-			return g.readMarked(p)
+			return g.readRetyped(p)
 		}
 	}
 	return well, err
 }
 
 // check scans what has arrived, and returns how much of it may be handed on.
-func (g *guard) check(p []byte) (n int, err error) {
+func (g *replyGuard) check(p []byte) (n int, err error) {
 	whole := 0
 	for at := 0; at < len(p); {
-		if g.in.Between() && !g.mark(p[at:]) {
+		if g.in.Between() && !g.retype(p[at:]) {
 			return at, nil
 		}
 		n, done, err := g.in.Next(p[at:])
 		if at += n; done && err == nil {
-			err = g.arrived(g.in.Message())
+			err = g.received(g.in.Message())
 		}
 		switch {
 		case errors.Is(err, errUnasked):
@@ -145,17 +145,17 @@ func (g *guard) check(p []byte) (n int, err error) {
 	return len(p), nil
 }
 
-// mark marks the message that begins at p as what rueidis has to take it for, if it is not. It reports false if what it is
+// retype marks the message that begins at p as what rueidis has to take it for, if it is not. It reports false if what it is
 // has not arrived yet.
-func (g *guard) mark(p []byte) (known bool) {
+func (g *replyGuard) retype(p []byte) (known bool) {
 	switch {
 	case p[0] == '-':
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if next, _ := g.due.first(); next.kind != dueUnsubscribed && next.kind != duePong {
+		if next, _ := g.pending.first(); next.kind != replyUnsubscribed && next.kind != replyPong {
 			return true
 		}
-		for _, word := range pingRefused {
+		for _, word := range pingRefusals {
 			switch n := min(len(p)-1, len(word)); {
 			case string(p[1:1+n]) != word[:n]:
 			case n < len(word):
@@ -164,7 +164,7 @@ func (g *guard) mark(p []byte) (known bool) {
 				copy(p[1:], pongRefused)
 			}
 		}
-	case !g.told.resp3:
+	case !g.hello.resp3:
 		push, known := isPush(p)
 		if push {
 			p[0] = '>'
@@ -174,8 +174,8 @@ func (g *guard) mark(p []byte) (known bool) {
 	return true
 }
 
-// arrived judges a message that is all there. Events are most of them, and take no lock.
-func (g *guard) arrived(m *resp.Message) error {
+// received judges a message that is all there. Events are most of them, and take no lock.
+func (g *replyGuard) received(m *resp.Message) error {
 	if m.Type == '>' {
 		switch string(m.Head()) {
 		case "smessage", "message", "pmessage":
@@ -187,11 +187,11 @@ func (g *guard) arrived(m *resp.Message) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.due.arrived(m)
+	return g.pending.received(m)
 }
 
-// readMarked is Read where a message may have to be marked. It keeps the beginning of a message until it shows whether it has to.
-func (g *guard) readMarked(p []byte) (int, error) {
+// readRetyped is Read where a message may have to be marked. It keeps the beginning of a message until it shows whether it has to.
+func (g *replyGuard) readRetyped(p []byte) (int, error) {
 	const piece = 16 << 10
 	for {
 		have := len(g.raw)
@@ -199,7 +199,7 @@ func (g *guard) readMarked(p []byte) (int, error) {
 		n, err := g.Conn.Read(g.raw[have:])
 		g.raw = g.raw[:have+n]
 		well, bad := g.check(g.raw)
-		if g.bad = bad; well > 0 {
+		if g.err = bad; well > 0 {
 			g.ready = append([]byte(nil), g.raw[:well]...)
 			g.raw = append(g.raw[:0], g.raw[well:]...)
 			n = copy(p, g.ready)

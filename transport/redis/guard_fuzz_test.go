@@ -55,10 +55,10 @@ func babble(t testing.TB, says []byte, piece int, resp3 bool) {
 	var barred = true
 	option.DialCtxFn = func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
 		if barred {
-			return nil, errNotYet
+			return nil, errDialDisabled
 		}
 		conn := &babbler{says: bytes.NewReader(says), piece: max(1, piece), asked: make(chan struct{})}
-		return newGuard(conn, serverHello{resp3: resp3}, resp.Limits{Bulk: 1 << 16, Elements: 1 << 10}), nil
+		return newReplyGuard(conn, serverHello{resp3: resp3}, resp.Limits{Bulk: 1 << 16, Elements: 1 << 10}), nil
 	}
 	client, err := rueidis.NewClient(option)
 	if client == nil {
@@ -81,7 +81,7 @@ func babble(t testing.TB, says []byte, piece int, resp3 bool) {
 		all.Go(func() {
 			for _, reply := range conn.DoMulti(ctx, command) {
 				if lines, err := reply.ToArray(); err == nil {
-					_, _ = parseSlots(lines, "h:1") // it must not panic
+					_, _ = parseSlotOwners(lines, "h:1") // it must not panic
 				}
 			}
 		})

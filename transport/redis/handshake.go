@@ -43,7 +43,7 @@ func (c *Config) handshake(ctx context.Context, conn net.Conn, who Credentials, 
 		return serverHello{}, err
 	}
 	release := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // fails only when the connection has
-	told, err := greetServer(conn, who, name)
+	told, err := negotiate(conn, who, name)
 	switch {
 	case !release():
 		return serverHello{}, cmp.Or(context.Cause(ctx), err)
@@ -55,12 +55,12 @@ func (c *Config) handshake(ctx context.Context, conn net.Conn, who Credentials, 
 	return told, conn.SetDeadline(time.Time{})
 }
 
-func greetServer(conn net.Conn, who Credentials, name string) (serverHello, error) {
+func negotiate(conn net.Conn, who Credentials, name string) (serverHello, error) {
 	hello := []string{"HELLO", "3"}
 	if who.Password != "" {
 		hello = append(hello, "AUTH", cmp.Or(who.Username, defaultUser), who.Password)
 	}
-	replies, err := exchange(conn, resp.Append(nil, append(hello, "SETNAME", name)...), 1)
+	replies, err := roundTrip(conn, resp.Append(nil, append(hello, "SETNAME", name)...), 1)
 	if err != nil {
 		return serverHello{}, err
 	}
@@ -80,11 +80,11 @@ func greetServer(conn net.Conn, who Credentials, name string) (serverHello, erro
 		want++
 	}
 	commands = resp.Append(commands, "CLIENT", "SETNAME", name)
-	if replies, err = exchange(conn, commands, want); err != nil {
+	if replies, err = roundTrip(conn, commands, want); err != nil {
 		return serverHello{}, err
 	}
 	for i, reply := range replies {
-		if failure := failureOf(reply); failure != nil && (i < want-1 || !unnameable(*failure)) {
+		if failure := failureOf(reply); failure != nil && (i < want-1 || !refusesName(*failure)) {
 			return serverHello{}, who.withoutPassword(*failure)
 		}
 	}
@@ -118,8 +118,8 @@ func failureOf(reply []byte) *resp.Error {
 	return &failure
 }
 
-// exchange writes commands and reads so many replies, and nothing beyond: the connection says nothing unasked yet.
-func exchange(conn net.Conn, commands []byte, want int) (replies [][]byte, err error) {
+// roundTrip writes commands and reads so many replies, and nothing beyond: the connection says nothing unasked yet.
+func roundTrip(conn net.Conn, commands []byte, want int) (replies [][]byte, err error) {
 	if _, err := conn.Write(commands); err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ const (
 // socket is a connection that counts what arrives.
 type socket struct {
 	net.Conn
-	told  serverHello
+	hello serverHello
 	reads atomic.Uint64
 	dry   atomic.Pointer[func()] // not nil: called before it is read, when all that was read before is dealt with
 }

@@ -15,7 +15,7 @@ func TestLaneStaysWithItsWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	owned := func(addr string) *router.Snapshot {
-		s, err := loneSnapshot(addr, nil)
+		s, err := standaloneSnapshot(addr, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -117,19 +117,19 @@ func (b *load) reply(r resp.Reply) {
 }
 
 func (b *load) judged(err error, it *item) (out outcome) {
-	switch judge(err) {
-	case fine:
-	case moved:
+	switch classifyReply(err) {
+	case replyOK:
+	case replyMoved:
 		out.again, out.moved = true, true
-		out.to, _ = movedTo(err, b.w.addr)
+		out.to, _ = movedTarget(err, b.w.addr)
 		b.failure = err
-	case busyNode:
+	case replyRetryable:
 		out.again, b.refused = true, true
 		b.failure = err
-	case broken:
+	case connBroken:
 		out.again, out.unknown = true, true
 		b.failure, b.lost = err, true
-	case forbidden:
+	case replyDenied:
 		out.err = fmt.Errorf("redis: publish to topic %q, channel %q at %s: %w",
 			it.env.Topic, it.stream.channel, b.w.addr, b.w.t.cfg.explainChannel(err, it.stream.channel))
 	}

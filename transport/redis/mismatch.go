@@ -124,7 +124,7 @@ func (v *topicViews) onSent(err error) {
 	if err == nil {
 		return
 	}
-	if _, refused := replied(err); !refused {
+	if _, refused := replyText(err); !refused {
 		return
 	}
 	v.mu.Lock()

@@ -26,8 +26,8 @@ var nonsenses = map[string]string{
 }
 
 const (
-	resp3Hello = "%2\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n$5\r\nproto\r\n:3\r\n"
-	loneServer = "# Server\r\nredis_version:7.0.0\r\nredis_mode:standalone\r\nrun_id:1\r\n# Replication\r\nrole:master\r\n# Cluster\r\ncluster_enabled:0\r\n"
+	resp3Hello       = "%2\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n$5\r\nproto\r\n:3\r\n"
+	standaloneServer = "# Server\r\nredis_version:7.0.0\r\nredis_mode:standalone\r\nrun_id:1\r\n# Replication\r\nrole:master\r\n# Cluster\r\ncluster_enabled:0\r\n"
 )
 
 // TestNonsense: a server that answers nonsense, at whatever question, neither ends the process nor holds anybody up.
@@ -37,7 +37,7 @@ func TestNonsense(t *testing.T) {
 		for _, at := range []string{"HELLO", "INFO", "SSUBSCRIBE", "PING", "SPUBLISH", "CLIENT"} {
 			t.Run(name+" at "+at, func(t *testing.T) {
 				t.Parallel()
-				answers := map[string]string{"HELLO": resp3Hello, "INFO": bulk(loneServer), "PING": "+PONG\r\n", "SPUBLISH": ":1\r\n"}
+				answers := map[string]string{"HELLO": resp3Hello, "INFO": bulk(standaloneServer), "PING": "+PONG\r\n", "SPUBLISH": ":1\r\n"}
 				answers[at] = says
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 				defer cancel()

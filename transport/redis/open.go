@@ -45,7 +45,7 @@ func Open(ctx context.Context, config Config) (*Transport, error) {
 type discovery struct {
 	cluster  bool
 	snapshot *router.Snapshot
-	primary  candidate // whom the sentinels name
+	primary  sentinelPrimary // whom the sentinels name
 }
 
 // findServers asks the start addresses until one has a cluster or a primary. While some answer and are replicas, as in a
@@ -65,14 +65,14 @@ func (c *Config) askServers(ctx context.Context) (discovery, error) {
 		found, err := discover(ctx, c, addr)
 		if err == nil {
 			if !found.cluster {
-				found.snapshot, err = loneSnapshot(addr, c.Addrs)
+				found.snapshot, err = standaloneSnapshot(addr, c.Addrs)
 			}
 			return found, err
 		}
 		if ended := ctx.Err(); ended != nil {
 			return discovery{}, fmt.Errorf("redis: open: %w: %w", ended, err)
 		}
-		if errors.Is(err, ErrTooOld) || errors.Is(err, ErrUnsupported) || isRefusal(err) {
+		if errors.Is(err, ErrTooOld) || errors.Is(err, ErrUnsupported) || isAuthError(err) {
 			return discovery{}, err
 		}
 		replicas = replicas || errors.Is(err, errReplica)
@@ -99,7 +99,7 @@ func (c *Config) find(ctx context.Context, ask func(context.Context) (discovery,
 		switch {
 		case err == nil:
 			return found, nil
-		case isRefusal(err) || errors.Is(err, ErrTooOld) || errors.Is(err, ErrUnsupported) || errors.Is(err, ErrUnreachable) || ctx.Err() != nil:
+		case isAuthError(err) || errors.Is(err, ErrTooOld) || errors.Is(err, ErrUnsupported) || errors.Is(err, ErrUnreachable) || ctx.Err() != nil:
 			return discovery{}, err
 		case !errors.Is(err, ErrNoPrimary):
 			return discovery{}, fmt.Errorf("%w: %w", ErrUnreachable, err)
@@ -161,7 +161,7 @@ func discover(ctx context.Context, cfg *Config, addr string) (discovery, error) 
 	if err != nil {
 		return discovery{}, fmt.Errorf("redis: topology from %s: %w", addr, cfg.explain(err))
 	}
-	snapshot, err := settleClaims([]nodeView{view})
+	snapshot, err := mergeViews([]nodeView{view})
 	if err != nil {
 		return discovery{}, fmt.Errorf("redis: topology from %s: %w", addr, err)
 	}
@@ -208,17 +208,17 @@ func askView(ctx context.Context, client rueidis.CoreClient, addr string, health
 	if err != nil {
 		return nodeView{}, err
 	}
-	claims, err := parseSlots(slots, addr)
+	claims, err := parseSlotOwners(slots, addr)
 	if err != nil {
 		return nodeView{}, err
 	}
 	// Without epochs (a server that has only CLUSTER SLOTS) all views weigh the same.
 	if nodes, err := textOf(replies[1]); err == nil {
-		members := parseMembers(nodes)
+		members := parseClusterNodes(nodes)
 		addEpochs(claims, members)
 		addReplicas(claims, members, addr)
 	}
-	view := nodeView{from: addr, claims: claims}
+	view := nodeView{addr: addr, owners: claims}
 	if health {
 		if info, err := textOf(replies[2]); err == nil {
 			view.failing = field(info, "cluster_state") == "fail"

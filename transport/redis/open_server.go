@@ -19,12 +19,12 @@ type server struct {
 
 // askServer asks the server at addr what it is, and refuses one that is of no use. Where INFO is not permitted, what it said
 // to HELLO has to do.
-func (c *Config) askServer(ctx context.Context, client keptClient, addr string) (server, error) {
-	told := client.dialer.made.Load().told
+func (c *Config) askServer(ctx context.Context, client authClient, addr string) (server, error) {
+	told := client.dialer.last.Load().hello
 	text, err := textOf(client.Do(ctx, client.B().Info().Section("server", "replication", "cluster").Build()))
 	switch {
 	case err == nil:
-	case judge(err) == forbidden:
+	case classifyReply(err) == replyDenied:
 		c.Logger.Warn("redis: the server does not let us see INFO, and is taken for what it says otherwise", zap.String("addr", addr), zap.Error(err))
 	default:
 		return server{}, fmt.Errorf("redis: INFO on %s: %w", addr, c.explain(err))
@@ -40,7 +40,7 @@ func (c *Config) askServer(ctx context.Context, client keptClient, addr string) 
 		}
 	}
 	if !s.role.known {
-		if s.role, err = askerOf(client).again(ctx); err != nil {
+		if s.role, err = roleQueryOn(client).again(ctx); err != nil {
 			return server{}, fmt.Errorf("redis: role of %s: %w", addr, c.explain(err))
 		}
 	}
@@ -91,7 +91,7 @@ func (c *Config) askSharded(ctx context.Context, addr string) error {
 
 // unknownCommand reports whether an error says that the server has no such command.
 func unknownCommand(err error) bool {
-	reply, ok := replied(err)
+	reply, ok := replyText(err)
 	if !ok {
 		return false
 	}

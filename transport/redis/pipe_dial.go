@@ -13,7 +13,7 @@ import (
 )
 
 // dialPipe returns a pipe to a node, logged in. ctx bounds the dialling; what to keep logged in is nil if nothing is.
-func (c *Config) dialPipe(ctx context.Context, addr, name string) (*pipe, *openLogin, error) {
+func (c *Config) dialPipe(ctx context.Context, addr, name string) (*pipe, *authConn, error) {
 	p, kept, err := c.knock(ctx, addr, name)
 	if err != nil {
 		return nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
@@ -21,8 +21,8 @@ func (c *Config) dialPipe(ctx context.Context, addr, name string) (*pipe, *openL
 	return p, kept, nil
 }
 
-func (c *Config) knock(ctx context.Context, addr, name string) (*pipe, *openLogin, error) {
-	who, err := c.login(ctx, addr)
+func (c *Config) knock(ctx context.Context, addr, name string) (*pipe, *authConn, error) {
+	who, err := c.credentialsFor(ctx, addr)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -42,7 +42,7 @@ func (c *Config) knock(ctx context.Context, addr, name string) (*pipe, *openLogi
 	commands = resp.Append(commands, "CLIENT", "SETNAME", name)
 	replies, err := p.ask(commands, want, c.CommandTimeout)
 	for i := 0; i < len(replies) && err == nil; i++ {
-		if err = replies[i].Err(); err != nil && i == want-1 && unnameable(err) {
+		if err = replies[i].Err(); err != nil && i == want-1 && refusesName(err) {
 			err = nil
 		}
 	}
@@ -53,14 +53,14 @@ func (c *Config) knock(ctx context.Context, addr, name string) (*pipe, *openLogi
 	if c.Credentials == nil {
 		return p, nil, nil
 	}
-	kept := c.newLogin(addr)
-	kept.l.schedule(kept, who.Renew)
+	kept := c.newAuthConn(addr)
+	kept.reauther.schedule(kept, who.Renew)
 	return p, kept, nil
 }
 
-// unnameable reports whether a server does not let us give the connection a name, which it may.
-func unnameable(err error) bool {
-	text, _ := replied(err)
+// refusesName reports whether a server does not let us give the connection a name, which it may.
+func refusesName(err error) bool {
+	text, _ := replyText(err)
 	return strings.HasPrefix(text, "NOPERM") || strings.HasPrefix(text, "ERR unknown")
 }
 

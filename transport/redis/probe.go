@@ -139,13 +139,13 @@ func (p *probe) subscribe(ctx context.Context) error {
 		p.lag.client = id
 	}
 	err := replies[0].Error()
-	switch judge(err) {
-	case fine:
-	case moved, busyNode:
+	switch classifyReply(err) {
+	case replyOK:
+	case replyMoved, replyRetryable:
 		p.t.topology.suspect()
-	case broken:
+	case connBroken:
 		return p.t.cfg.explain(err)
-	case forbidden:
+	case replyDenied:
 		p.disable(err)
 	}
 	return nil
@@ -197,16 +197,16 @@ func (p *probe) send() {
 // onReply takes in what became of a probe.
 func (p *probe) onReply(reply probeReply) {
 	now := time.Now()
-	switch judge(reply.err) {
-	case fine:
+	switch classifyReply(reply.err) {
+	case replyOK:
 		p.heartbeat.accepted(now, reply.number, reply.receivers)
-	case forbidden:
+	case replyDenied:
 		p.disable(reply.err)
 		return
-	case moved: // the slot's channels are elsewhere now; the connection is reported it too
+	case replyMoved: // the slot's channels are elsewhere now; the connection is reported it too
 		p.echo.on.Store(false)
 		p.heartbeat.failed(reply.number)
-	case busyNode, broken:
+	case replyRetryable, connBroken:
 		p.heartbeat.failed(reply.number)
 	}
 	p.timer.Reset(p.heartbeat.wait(now))

@@ -55,7 +55,7 @@ func (t *Transport) serveReader(ctx context.Context, addr string, k *link, up fu
 	var stray error
 	if role != nil {
 		watcher.Go(func() {
-			if stray = t.topology.watchRole(watched, addr, role, socket.told.resp3); stray != nil {
+			if stray = t.topology.watchRole(watched, addr, role, socket.hello.resp3); stray != nil {
 				_ = socket.Close() // which ends serve
 			}
 		})
@@ -85,13 +85,13 @@ func (t *Transport) serveReader(ctx context.Context, addr string, k *link, up fu
 
 // roleOf asks over a subscriber's connection whether its server is the primary, where nobody else says so, and returns what
 // asks again; nil if nobody need. An error says why the connection is not to be used.
-func (t *Transport) roleOf(ctx context.Context, addr string, conn rueidis.CoreClient) (*roleAsker, error) {
-	if !t.topology.isLone() {
+func (t *Transport) roleOf(ctx context.Context, addr string, conn rueidis.CoreClient) (*roleQuery, error) {
+	if !t.topology.isStandalone() {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.cfg.CommandTimeout)
 	defer cancel()
-	asker := askerOf(conn)
+	asker := roleQueryOn(conn)
 	role, err := asker.identify(ctx)
 	if err == nil {
 		return asker, role.err(addr)
@@ -193,13 +193,13 @@ func (r *reader) send(ctx context.Context, orders []command) (refused []command,
 	inVain := false
 	for i, reply := range r.conn.DoMulti(ctx, commands...) {
 		o, err := orders[i], reply.Error()
-		switch judge(err) {
-		case fine:
-		case broken:
+		switch classifyReply(err) {
+		case replyOK:
+		case connBroken:
 			return nil, 0, fmt.Errorf("redis: subscribe at %s: %w", r.session.addr, r.t.cfg.explain(err))
-		case moved:
+		case replyMoved:
 			r.t.topology.suspect()
-			to, _ := movedTo(err, r.session.addr)
+			to, _ := movedTarget(err, r.session.addr)
 			if o.unsubscribe || !r.t.subscriptions.redirected(r.session, o.slot, o.channels, to) {
 				r.retry(o, nil)
 				inVain = true
@@ -207,11 +207,11 @@ func (r *reader) send(ctx context.Context, orders []command) (refused []command,
 			if r.t.topology.wrongWay(err, r.session.addr) != "" {
 				r.t.subscriptions.noteError(r.session.addr, fmt.Errorf("redis: subscribe at %s: %w", r.session.addr, r.t.topology.explainMoved(err, r.session.addr)))
 			}
-		case busyNode:
+		case replyRetryable:
 			r.t.topology.suspect()
 			r.retry(o, nil)
 			delay = max(delay, 2*retryMoved)
-		case forbidden:
+		case replyDenied:
 			if len(o.channels) > 1 {
 				for _, name := range o.channels {
 					refused = append(refused, command{slot: o.slot, channels: []string{name}, unsubscribe: o.unsubscribe})

@@ -19,8 +19,8 @@ var errReplica = errors.New("it is a replica, and what is published there reache
 type serverRole struct {
 	known   bool   // else it does not tell
 	replica bool   //
-	of      string // the address of a replica's primary; empty if it is not told
-	run     string // the server's run ID, by which two addresses of one server are told from two servers; empty: not told
+	primary string // the address of a replica's primary; empty if it is not told
+	runID   string // the server's run ID, by which two addresses of one server are told from two servers; empty: not told
 }
 
 // err is what is wrong with the server at addr for a publisher or a subscriber.
@@ -28,8 +28,8 @@ func (r serverRole) err(addr string) error {
 	switch {
 	case !r.replica:
 		return nil
-	case r.of != "":
-		return fmt.Errorf("redis: %s: %w (%s)", addr, errReplica, r.of)
+	case r.primary != "":
+		return fmt.Errorf("redis: %s: %w (%s)", addr, errReplica, r.primary)
 	}
 	return fmt.Errorf("redis: %s: %w", addr, errReplica)
 }
@@ -45,13 +45,13 @@ func (r serverRole) name() string {
 	return "master"
 }
 
-// roleAsker asks one server for its role, over one connection. The commands that tell it are tried in turn, and the first
+// roleQuery asks one server for its role, over one connection. The commands that tell it are tried in turn, and the first
 // that does is kept: HELLO needs no permission, but some proxies do not have it. It is not safe for concurrent use.
-type roleAsker struct {
-	// ask sends a command, and returns the elements of the reply, or the text that it is.
-	ask func(ctx context.Context, words ...string) ([]string, error)
+type roleQuery struct {
+	// do sends a command, and returns the elements of the reply, or the text that it is.
+	do func(ctx context.Context, words ...string) ([]string, error)
 
-	run   string // known after identify
+	runID string // known after identify
 	first int    // of roleCommands: those before do not tell
 }
 
@@ -65,33 +65,33 @@ var roleCommands = []struct {
 }
 
 // identify asks for the role and the run ID. An error says that the connection is of no use.
-func (r *roleAsker) identify(ctx context.Context) (serverRole, error) {
-	reply, err := r.ask(ctx, "INFO", "server", "replication")
+func (r *roleQuery) identify(ctx context.Context) (serverRole, error) {
+	reply, err := r.do(ctx, "INFO", "server", "replication")
 	if err == nil {
 		if role := roleOfINFO(reply); role.known {
-			r.run = role.run
+			r.runID = role.runID
 			return role, nil
 		}
-	} else if judge(err) == broken {
+	} else if classifyReply(err) == connBroken {
 		return serverRole{}, err
 	}
 	return r.again(ctx)
 }
 
 // again asks for the role.
-func (r *roleAsker) again(ctx context.Context) (serverRole, error) {
+func (r *roleQuery) again(ctx context.Context) (serverRole, error) {
 	for ; r.first < len(roleCommands); r.first++ {
 		command := roleCommands[r.first]
-		reply, err := r.ask(ctx, command.words...)
-		if err != nil && judge(err) == broken {
+		reply, err := r.do(ctx, command.words...)
+		if err != nil && classifyReply(err) == connBroken {
 			return serverRole{}, err
 		}
 		if role := command.read(reply); err == nil && role.known {
-			role.run = r.run
+			role.runID = r.runID
 			return role, nil
 		}
 	}
-	return serverRole{run: r.run}, nil
+	return serverRole{runID: r.runID}, nil
 }
 
 func roleNamed(name string) serverRole {
@@ -104,7 +104,7 @@ func roleOfROLE(reply []string) serverRole {
 	}
 	role := roleNamed(reply[0])
 	if role.replica && len(reply) > 2 {
-		role.of = net.JoinHostPort(reply[1], reply[2])
+		role.primary = net.JoinHostPort(reply[1], reply[2])
 	}
 	return role
 }
@@ -112,16 +112,16 @@ func roleOfROLE(reply []string) serverRole {
 func roleOfINFO(reply []string) serverRole {
 	info := fields(strings.Join(reply, ""))
 	role := roleNamed(info["role"])
-	role.run = info["run_id"]
+	role.runID = info["run_id"]
 	if role.replica && info["master_host"] != "" {
-		role.of = net.JoinHostPort(info["master_host"], info["master_port"])
+		role.primary = net.JoinHostPort(info["master_host"], info["master_port"])
 	}
 	return role
 }
 
-// askerOf returns what asks over a connection of rueidis.
-func askerOf(conn rueidis.CoreClient) *roleAsker {
-	return &roleAsker{ask: func(ctx context.Context, words ...string) ([]string, error) {
+// roleQueryOn returns what asks over a connection of rueidis.
+func roleQueryOn(conn rueidis.CoreClient) *roleQuery {
+	return &roleQuery{do: func(ctx context.Context, words ...string) ([]string, error) {
 		reply := conn.Do(ctx, conn.B().Arbitrary(words...).Build())
 		message, err := reply.ToMessage()
 		if err != nil {
@@ -166,9 +166,9 @@ func textIn(message rueidis.RedisMessage) string {
 	return ""
 }
 
-// askerOver returns what asks through do, which sends a command and returns the reply.
-func askerOver(do func(command []byte) ([]resp.Reply, error)) *roleAsker {
-	return &roleAsker{ask: func(_ context.Context, words ...string) ([]string, error) {
+// roleQueryOver returns what asks through do, which sends a command and returns the reply.
+func roleQueryOver(do func(command []byte) ([]resp.Reply, error)) *roleQuery {
+	return &roleQuery{do: func(_ context.Context, words ...string) ([]string, error) {
 		replies, err := do(resp.Append(nil, words...))
 		if err == nil {
 			err = replies[0].Err()

@@ -108,7 +108,7 @@ const quotesArguments = "with args beginning with"
 // withoutPassword returns an error that answers a login, without what the server quotes of it: a server or proxy that does not
 // know a command quotes its arguments, and the password is one, if not all of it.
 func (c Credentials) withoutPassword(err error) error {
-	text, is := replied(err)
+	text, is := replyText(err)
 	if !is || c.Password == "" {
 		return err
 	}

@@ -57,7 +57,7 @@ func (c *Config) sentinels() *Config {
 
 // hostPort joins what a sentinel says of an address; empty if it says nothing of use.
 func hostPort(host, port string) string {
-	if host == "" || host == unnamed || port == "" || port == "0" {
+	if host == "" || host == unknownHost || port == "" || port == "0" {
 		return ""
 	}
 	return net.JoinHostPort(host, port)

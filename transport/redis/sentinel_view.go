@@ -23,14 +23,14 @@ type sentinelView struct {
 
 	// What only Check looks at.
 
-	open              bool     // it tells all: who it is, and whom it knows
+	complete          bool     // it tells all: who it is, and whom it knows
 	down              bool     // it takes the primary to be down
-	lost              []string // of others: the addresses of those that it cannot reach
+	unreachable       []string // of others: the addresses of those that it cannot reach
 	quorum, downAfter string   // its settings
 }
 
-// candidate is a primary that sentinels name.
-type candidate struct {
+// sentinelPrimary is a primary that sentinels name.
+type sentinelPrimary struct {
 	addr     string
 	epoch    uint64 // the highest with which it is named
 	votes    int
@@ -41,9 +41,9 @@ type candidate struct {
 // fail-over has a higher one, for which a majority voted. So the newest news wins whoever brings it, then what more of
 // them say. What is older than what we know is believed of a majority only (they were set up anew), and so is another
 // address of the same age: a sentinel that was cut off convinces nobody.
-func candidates(views []sentinelView, held candidate) []candidate {
+func candidates(views []sentinelView, held sentinelPrimary) []sentinelPrimary {
 	known := make(map[string]bool)
-	byAddr := make(map[string]*candidate)
+	byAddr := make(map[string]*sentinelPrimary)
 	voted := make(map[string]bool)
 	for _, v := range views {
 		known[v.id] = true
@@ -56,7 +56,7 @@ func candidates(views []sentinelView, held candidate) []candidate {
 		voted[v.id] = true
 		c := byAddr[v.primary]
 		if c == nil {
-			c = &candidate{addr: v.primary}
+			c = &sentinelPrimary{addr: v.primary}
 			byAddr[v.primary] = c
 		}
 		c.votes++
@@ -64,20 +64,20 @@ func candidates(views []sentinelView, held candidate) []candidate {
 			c.epoch, c.replicas = v.epoch, v.replicas
 		}
 	}
-	list := make([]candidate, 0, len(byAddr))
+	list := make([]sentinelPrimary, 0, len(byAddr))
 	for _, c := range byAddr {
 		if held.addr == "" || c.addr == held.addr || c.epoch > held.epoch || 2*c.votes > len(known) {
 			list = append(list, *c)
 		}
 	}
-	slices.SortFunc(list, func(a, b candidate) int {
+	slices.SortFunc(list, func(a, b sentinelPrimary) int {
 		return cmp.Or(-cmp.Compare(a.epoch, b.epoch), -cmp.Compare(a.votes, b.votes), cmp.Compare(a.addr, b.addr))
 	})
 	return list
 }
 
 // snapshot is the topology with the candidate as primary.
-func (c candidate) snapshot() (*router.Snapshot, error) {
+func (c sentinelPrimary) snapshot() (*router.Snapshot, error) {
 	shard := router.Shard{
 		Primary: router.Node{Addr: c.addr},
 		Slots:   []router.SlotRange{{From: 0, To: router.Slots - 1}},
@@ -119,7 +119,7 @@ func askSentinel(ctx context.Context, conn rueidis.CoreClient, addr, primary str
 	}
 	view.down = strings.Contains(known["flags"], "_down") // s_down, o_down
 	view.quorum, view.downAfter = known["quorum"], known["down-after-milliseconds"]
-	view.open = replies[2].Error() == nil && replies[3].Error() == nil && replies[4].Error() == nil
+	view.complete = replies[2].Error() == nil && replies[3].Error() == nil && replies[4].Error() == nil
 	if id, err := replies[2].ToString(); err == nil && id != "" {
 		view.id = id
 	}
@@ -127,7 +127,7 @@ func askSentinel(ctx context.Context, conn rueidis.CoreClient, addr, primary str
 		if other := hostPort(s["ip"], s["port"]); other != "" {
 			view.others[cmp.Or(s["runid"], other)] = other
 			if strings.Contains(s["flags"], "_down") {
-				view.lost = append(view.lost, other)
+				view.unreachable = append(view.unreachable, other)
 			}
 		}
 	}
@@ -138,7 +138,7 @@ func askSentinel(ctx context.Context, conn rueidis.CoreClient, addr, primary str
 		}
 	}
 	slices.Sort(view.replicas)
-	slices.Sort(view.lost)
+	slices.Sort(view.unreachable)
 	return view, nil
 }
 

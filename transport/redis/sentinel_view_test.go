@@ -19,19 +19,19 @@ func said(id int, primary string, epoch uint64) sentinelView {
 }
 
 func TestCandidates(t *testing.T) {
-	a3 := candidate{addr: "a:1", epoch: 3}
+	a3 := sentinelPrimary{addr: "a:1", epoch: 3}
 	for _, c := range []struct {
 		name  string
-		held  candidate
+		held  sentinelPrimary
 		views []sentinelView
 		want  []string
 	}{
 		{"nobody says anything", a3, nil, nil},
-		{"at the start one will do", candidate{}, []sentinelView{said(0, "a:1", 3)}, []string{"a:1"}},
-		{"at the start the newest", candidate{}, []sentinelView{said(0, "a:1", 3), said(1, "a:1", 3), said(2, "b:1", 4)}, []string{"b:1", "a:1"}},
+		{"at the start one will do", sentinelPrimary{}, []sentinelView{said(0, "a:1", 3)}, []string{"a:1"}},
+		{"at the start the newest", sentinelPrimary{}, []sentinelView{said(0, "a:1", 3), said(1, "a:1", 3), said(2, "b:1", 4)}, []string{"b:1", "a:1"}},
 		{"the newest, whoever brings it", a3, []sentinelView{said(0, "a:1", 3), said(1, "a:1", 3), said(2, "b:1", 4)}, []string{"b:1", "a:1"}},
-		{"one that was cut off", candidate{addr: "b:1", epoch: 4}, []sentinelView{said(0, "a:1", 3)}, nil},
-		{"one that was cut off, and the others", candidate{addr: "b:1", epoch: 4}, []sentinelView{said(0, "a:1", 3), said(1, "b:1", 4)}, []string{"b:1"}},
+		{"one that was cut off", sentinelPrimary{addr: "b:1", epoch: 4}, []sentinelView{said(0, "a:1", 3)}, nil},
+		{"one that was cut off, and the others", sentinelPrimary{addr: "b:1", epoch: 4}, []sentinelView{said(0, "a:1", 3), said(1, "b:1", 4)}, []string{"b:1"}},
 		{"most were set up anew", a3, []sentinelView{said(0, "b:1", 0), said(1, "b:1", 0), said(2, "a:1", 3)}, []string{"a:1", "b:1"}},
 		{"all were set up anew", a3, []sentinelView{said(0, "b:1", 0), said(1, "b:1", 0), said(2, "b:1", 0)}, []string{"b:1"}},
 		{"another name of the same age, of one", a3, []sentinelView{said(0, "c:1", 3), said(1, "a:1", 3)}, []string{"a:1"}},
@@ -54,7 +54,7 @@ func TestCandidates(t *testing.T) {
 // by a majority or not at all, and the order of the views does not matter.
 func TestCandidatesNeverGoBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		held := candidate{addr: "a:1", epoch: rapid.Uint64Range(0, 5).Draw(t, "held")}
+		held := sentinelPrimary{addr: "a:1", epoch: rapid.Uint64Range(0, 5).Draw(t, "held")}
 		var views []sentinelView
 		for id := range 3 {
 			if rapid.Bool().Draw(t, "answers") {

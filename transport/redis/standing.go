@@ -134,7 +134,7 @@ func (q *proof) reply(r resp.Reply) { q.answer = r.Err() }
 func (q *proof) landed(err error) {
 	w, answer := q.w, q.answer
 	q.answer = nil
-	if err == nil && judge(answer) == broken {
+	if err == nil && classifyReply(answer) == connBroken {
 		err = answer
 	}
 	if err != nil {
@@ -142,11 +142,11 @@ func (q *proof) landed(err error) {
 		w.stop(fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(err)))
 		return // no other is sent here
 	}
-	switch verdict := judge(answer); {
+	switch verdict := classifyReply(answer); {
 	case !q.accepts:
-	case verdict == fine || verdict == forbidden: // an ACL has its say where the events are
+	case verdict == replyOK || verdict == replyDenied: // an ACL has its say where the events are
 		w.t.outbox.accepts(w.addr)
-	case verdict == moved:
+	case verdict == replyMoved:
 		w.t.topology.suspect()
 	}
 	<-q.idle

@@ -26,24 +26,24 @@ type topology struct {
 	log     *zap.Logger
 	cluster bool // false: one primary has all slots
 
-	snapshot atomic.Pointer[router.Snapshot]
-	lone     atomic.Pointer[lone] // of the address in use where there is neither a cluster nor a sentinel; nil: nothing is known
-	suspects chan struct{}        // capacity 1: somebody has reason to doubt the snapshot
-	hints    chan struct{}        // capacity 1: somebody has reason to look, once
-	changed  func(router.Changes) // called after each new snapshot
-	// says is told what a node says of itself: whether it is cut off.
-	says func(addr string, failing bool)
-	// asked is called whenever the nodes are asked: about every second, and more often while something is wrong.
-	asked func(now time.Time)
+	snapshot   atomic.Pointer[router.Snapshot]
+	standalone atomic.Pointer[standaloneState] // of the address in use where there is neither a cluster nor a sentinel; nil: nothing is known
+	suspects   chan struct{}                   // capacity 1: somebody has reason to doubt the snapshot
+	hints      chan struct{}                   // capacity 1: somebody has reason to look, once
+	onChange   func(router.Changes)            // called after each new snapshot
+	// onNodeState is told what a node says of itself: whether it is cut off.
+	onNodeState func(addr string, failing bool)
+	// onPoll is called whenever the nodes are asked: about every second, and more often while something is wrong.
+	onPoll func(now time.Time)
 
-	news topologyNews // only serve touches it
-	held candidate    // with sentinels, the primary that the snapshot has. Only serve touches it
+	changeLog       changeLog       // only serve touches it
+	sentinelPrimary sentinelPrimary // with sentinels, the primary that the snapshot has. Only serve touches it
 }
 
 func newTopology(cfg *Config, found discovery, changed func(router.Changes)) *topology {
 	t := &topology{
 		cfg: cfg, log: cfg.Logger, cluster: found.cluster, suspects: make(chan struct{}, 1), hints: make(chan struct{}, 1),
-		changed: changed, held: found.primary, says: func(string, bool) {}, asked: func(time.Time) {},
+		onChange: changed, sentinelPrimary: found.primary, onNodeState: func(string, bool) {}, onPoll: func(time.Time) {},
 	}
 	t.snapshot.Store(found.snapshot)
 	return t
@@ -83,11 +83,11 @@ type watcher interface {
 func (t *topology) watcher() watcher {
 	switch {
 	case t.cluster:
-		return &watch{topology: t, nodes: make(map[string]*asker[nodeView])}
+		return &clusterWatcher{topology: t, nodes: make(map[string]*poller[nodeView])}
 	case t.cfg.Sentinel.used():
-		return newSentinelWatch(t)
+		return newSentinelWatcher(t)
 	}
-	return newLoneWatch(t)
+	return newStandaloneWatcher(t)
 }
 
 // serve watches until ctx ends.
@@ -99,19 +99,19 @@ func (t *topology) serve(ctx context.Context) error {
 	defer cancel()
 	timer := time.NewTimer(promptly)
 	defer timer.Stop()
-	defer t.tellNews(true)
+	defer t.logChange(true)
 	settled := time.NewTimer(idle)
 	defer settled.Stop()
 	var suspectUntil, hinted time.Time
 	for {
-		if wait, due := t.news.due(); due {
+		if wait, due := t.changeLog.due(); due {
 			settled.Reset(wait)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-settled.C:
-			t.tellNews(false)
+			t.logChange(false)
 			continue
 		case take := <-answers:
 			take()
@@ -130,7 +130,7 @@ func (t *topology) serve(ctx context.Context) error {
 		case <-timer.C:
 		}
 		w.ask(ctx, answers)
-		t.asked(time.Now())
+		t.onPoll(time.Now())
 		next := quietPoll*3/4 + rand.N(quietPoll/2)
 		if time.Now().Before(suspectUntil) {
 			next = suspectPoll*3/4 + rand.N(suspectPoll/2)
@@ -145,9 +145,9 @@ func (t *topology) replace(after *router.Snapshot) {
 	if changes.Empty() {
 		return
 	}
-	t.news.noted(t.snapshot.Load())
+	t.changeLog.record(t.snapshot.Load())
 	t.snapshot.Store(after)
-	t.changed(changes)
+	t.onChange(changes)
 }
 
 // isPrimary reports whether a node is a primary in the snapshot.

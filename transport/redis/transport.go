@@ -53,9 +53,9 @@ var _ transport.Transport = (*Transport)(nil)
 
 func newTransport(cfg Config, found discovery) *Transport {
 	t := &Transport{cfg: cfg, log: cfg.Logger, closed: make(chan struct{})}
-	t.cfg.logins = newLogins()
+	t.cfg.reauther = newReauther()
 	t.topology = newTopology(&t.cfg, found, t.topologyChanged)
-	t.topology.says, t.topology.asked = t.nodeSays, t.endDetours
+	t.topology.onNodeState, t.topology.onPoll = t.nodeSays, t.endDetours
 	t.build()
 	t.dedicate()
 	return t
@@ -152,7 +152,7 @@ func (t *Transport) begin(sink transport.Sink) (*supervisor.Supervisor, error) {
 		{Name: "topology", Serve: t.topology.serve},
 		{Name: "clock", Serve: t.ticker.serve},
 		{Name: "repair", Serve: t.nacks.serve},
-		{Name: "logins", Serve: t.cfg.logins.serve},
+		{Name: "logins", Serve: t.cfg.reauther.serve},
 		{Name: "shards", Serve: s.serve},
 		{Name: "health", Serve: t.serveHealth},
 	}

@@ -25,7 +25,7 @@ type writer struct {
 	lane *lane
 	pipe *pipe
 	stop func(error) // ends it
-	role *roleAsker  // nil: somebody else says whether the server is the primary
+	role *roleQuery  // nil: somebody else says whether the server is the primary
 
 	ended   atomic.Bool // nothing more is to be taken from the lane
 	paused  atomic.Bool // nothing is to be taken for a moment
@@ -41,7 +41,7 @@ var errEnded = errors.New("redis: the connection is not needed any more")
 // serveWriter publishes what the lane of addr holds until ctx ends or the connection fails. It calls up when it is connected.
 func (t *Transport) serveWriter(ctx context.Context, addr string, k *link, up func()) error {
 	p, kept, err := t.dialWriter(ctx, addr)
-	var role *roleAsker
+	var role *roleQuery
 	if err == nil {
 		role, err = t.writerRole(ctx, addr, p)
 	}
@@ -51,7 +51,7 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link, up fu
 		return err
 	}
 	if kept != nil {
-		defer kept.keepBy(func(_ context.Context, words ...string) error {
+		defer kept.trackWith(func(_ context.Context, words ...string) error {
 			return firstFailure(p.ask(resp.Append(nil, append([]string{"AUTH"}, words...)...), 1, t.cfg.CommandTimeout))
 		})()
 	}
@@ -65,7 +65,7 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link, up fu
 	defer cancel(nil)
 	w := newWriter(t, l, k, p)
 	if w.role = role; role != nil {
-		role.ask = askerOver(func(command []byte) ([]resp.Reply, error) { return w.do(command, 1) }).ask
+		role.do = roleQueryOver(func(command []byte) ([]resp.Reply, error) { return w.do(command, 1) }).do
 	}
 	w.stop = func(err error) {
 		t.outbox.leave(addr)
@@ -109,11 +109,11 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link, up fu
 
 // writerRole asks over a new connection whether the server is the primary, where nobody else says so, and returns what asks
 // again. An error says why the connection is not to be used; it is closed.
-func (t *Transport) writerRole(ctx context.Context, addr string, p *pipe) (*roleAsker, error) {
-	if !t.topology.isLone() {
+func (t *Transport) writerRole(ctx context.Context, addr string, p *pipe) (*roleQuery, error) {
+	if !t.topology.isStandalone() {
 		return nil, nil
 	}
-	asker := askerOver(func(command []byte) ([]resp.Reply, error) { return p.ask(command, 1, t.cfg.CommandTimeout) })
+	asker := roleQueryOver(func(command []byte) ([]resp.Reply, error) { return p.ask(command, 1, t.cfg.CommandTimeout) })
 	role, err := asker.identify(ctx)
 	if err != nil {
 		err = fmt.Errorf("redis: role of %s: %w", addr, t.cfg.explain(err))
@@ -131,7 +131,7 @@ func (t *Transport) writerRole(ctx context.Context, addr string, p *pipe) (*role
 func (w *writer) checkRole(ctx context.Context) error {
 	role, err := w.role.again(ctx)
 	if err == nil {
-		err = w.t.topology.stray(w.addr, role)
+		err = w.t.topology.checkServer(w.addr, role)
 	}
 	if err != nil {
 		w.t.topology.suspect()
@@ -141,7 +141,7 @@ func (w *writer) checkRole(ctx context.Context) error {
 }
 
 // dialWriter connects a writer. With Config.Standby nobody waits for it longer than for a pipeline, while it goes on.
-func (t *Transport) dialWriter(ctx context.Context, addr string) (*pipe, *openLogin, error) {
+func (t *Transport) dialWriter(ctx context.Context, addr string) (*pipe, *authConn, error) {
 	if t.cfg.Standby {
 		defer time.AfterFunc(t.cfg.StandbyAfter, func() { t.outbox.leave(addr) }).Stop()
 	}
@@ -238,7 +238,7 @@ func (w *writer) do(commands []byte, n int) ([]resp.Reply, error) {
 	limit, _ := w.t.outbox.patience(w.addr)
 	replies, err := w.pipe.ask(commands, n, limit)
 	for i := 0; i < len(replies) && err == nil; i++ {
-		if failure := replies[i].Err(); judge(failure) == broken {
+		if failure := replies[i].Err(); classifyReply(failure) == connBroken {
 			err = failure
 		}
 	}
@@ -284,13 +284,13 @@ func (w *writer) mark(marks []wire.Watermark, last bool) error {
 		}
 		w.keptLast(replies[n:])
 		for _, reply := range replies[:n] {
-			switch err := reply.Err(); judge(err) {
-			case forbidden:
+			switch err := reply.Err(); classifyReply(err) {
+			case replyDenied:
 				w.t.log.Warn("redis: watermarks are refused, so subscribers do not see a lost tail",
 					zap.String("addr", w.addr), zap.Error(err))
-			case moved:
+			case replyMoved:
 				w.t.topology.suspect()
-			case busyNode, fine, broken:
+			case replyRetryable, replyOK, connBroken:
 			}
 		}
 	}

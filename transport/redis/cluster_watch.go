@@ -10,17 +10,17 @@ import (
 	"go.uber.org/zap"
 )
 
-// watch asks the nodes of a cluster.
-type watch struct {
+// clusterWatcher asks the nodes of a cluster.
+type clusterWatcher struct {
 	*topology
-	nodes   map[string]*asker[nodeView]
-	memory  memory
-	dropped bool           // a node left whose view may have decided something
-	running sync.WaitGroup // askers at work
+	nodes       map[string]*poller[nodeView]
+	memory      viewMemory
+	nodeDropped bool           // a node left whose view may have decided something
+	polls       sync.WaitGroup // askers at work
 }
 
 // ask sends a few nodes, drawn at random, the question.
-func (w *watch) ask(ctx context.Context, answers chan<- func()) {
+func (w *clusterWatcher) ask(ctx context.Context, answers chan<- func()) {
 	w.refreshNodes()
 	asked := 0
 	for _, a := range w.nodes { // the order of a map is random
@@ -29,18 +29,18 @@ func (w *watch) ask(ctx context.Context, answers chan<- func()) {
 		}
 		if a.begin(time.Now()) {
 			asked++
-			w.running.Go(func() {
+			w.polls.Go(func() {
 				view, err := w.askOne(ctx, a)
 				if err != nil {
-					a.hangUp()
+					a.closeConn()
 				}
-				answer(ctx, answers, func() { w.take(a, view, err) })
+				deliverAnswer(ctx, answers, func() { w.take(a, view, err) })
 			})
 		}
 	}
 }
 
-func (w *watch) askOne(ctx context.Context, a *asker[nodeView]) (nodeView, error) {
+func (w *clusterWatcher) askOne(ctx context.Context, a *poller[nodeView]) (nodeView, error) {
 	if a.conn == nil {
 		client, err := w.cfg.dial(ctx, a.addr, nameTopology)
 		if err != nil {
@@ -54,7 +54,7 @@ func (w *watch) askOne(ctx context.Context, a *asker[nodeView]) (nodeView, error
 }
 
 // refreshNodes lists the nodes of the snapshot and the start addresses, and drops those that left.
-func (w *watch) refreshNodes() {
+func (w *clusterWatcher) refreshNodes() {
 	wanted := make(map[string]bool)
 	for _, addr := range w.cfg.Addrs {
 		wanted[addr] = true
@@ -67,33 +67,33 @@ func (w *watch) refreshNodes() {
 	}
 	for addr := range wanted {
 		if w.nodes[addr] == nil {
-			w.nodes[addr] = &asker[nodeView]{addr: addr}
+			w.nodes[addr] = &poller[nodeView]{addr: addr}
 		}
 	}
 	for addr, a := range w.nodes {
-		if !wanted[addr] && !a.busy {
+		if !wanted[addr] && !a.polling {
 			delete(w.nodes, addr)
-			w.dropped = true
-			a.hangUp()
+			w.nodeDropped = true
+			a.closeConn()
 		}
 	}
 }
 
 // take takes in an answer, and publishes the topology if it is another one now.
-func (w *watch) take(a *asker[nodeView], view nodeView, err error) {
+func (w *clusterWatcher) take(a *poller[nodeView], view nodeView, err error) {
 	now := time.Now()
 	before, known := a.view, a.fresh(now)
-	a.done(now, view.at(now), err)
+	a.finish(now, view.heardAt(now), err)
 	if err != nil {
 		w.log.Debug("redis: no topology from node", zap.String("addr", a.addr), zap.Error(err))
 		if !known {
 			return
 		}
-	} else if w.says(a.addr, view.failing); known && before.equal(view) && !w.expired(now) && !w.dropped && !w.memory.kept {
+	} else if w.onNodeState(a.addr, view.failing); known && before.equal(view) && !w.expired(now) && !w.nodeDropped && !w.memory.keptNewer {
 		return // that it was said again changes nothing
 	}
-	w.dropped = false
-	var fresh []*asker[nodeView]
+	w.nodeDropped = false
+	var fresh []*poller[nodeView]
 	for _, n := range w.nodes {
 		if n.fresh(now) {
 			fresh = append(fresh, n)
@@ -103,12 +103,14 @@ func (w *watch) take(a *asker[nodeView], view nodeView, err error) {
 		return // nobody says anything: keep what we have
 	}
 	// Of claims that are the same but for the replicas, the first counts: the latest heard.
-	slices.SortFunc(fresh, func(a, b *asker[nodeView]) int { return cmp.Or(b.heard.Compare(a.heard), cmp.Compare(a.addr, b.addr)) })
+	slices.SortFunc(fresh, func(a, b *poller[nodeView]) int {
+		return cmp.Or(b.answeredAt.Compare(a.answeredAt), cmp.Compare(a.addr, b.addr))
+	})
 	views := make([]nodeView, len(fresh))
 	for i, n := range fresh {
 		views[i] = n.view
 	}
-	winners := w.memory.settle(views)
+	winners := w.memory.merge(views)
 	if winners.empty() {
 		return // nobody knows of any slot: likewise
 	}
@@ -121,19 +123,19 @@ func (w *watch) take(a *asker[nodeView], view nodeView, err error) {
 }
 
 // expired reports whether a view was dropped because it was not renewed.
-func (w *watch) expired(now time.Time) bool {
+func (w *clusterWatcher) expired(now time.Time) bool {
 	found := false
 	for _, n := range w.nodes {
-		if !n.heard.IsZero() && !n.fresh(now) {
-			n.heard, found = time.Time{}, true
+		if !n.answeredAt.IsZero() && !n.fresh(now) {
+			n.answeredAt, found = time.Time{}, true
 		}
 	}
 	return found
 }
 
-func (w *watch) close() {
-	w.running.Wait()
+func (w *clusterWatcher) close() {
+	w.polls.Wait()
 	for _, a := range w.nodes {
-		a.hangUp()
+		a.closeConn()
 	}
 }

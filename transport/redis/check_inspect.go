@@ -16,8 +16,8 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
-// survey is what Check looks at.
-type survey struct {
+// inspection is what Check looks at.
+type inspection struct {
 	cfg      *Config
 	channels []string // of the topics that were named
 
@@ -30,8 +30,8 @@ type nodeFacts struct {
 	addr string
 	err  error // why it cannot be looked at; nil: it answers
 
-	told  serverHello // what it said to HELLO
-	lacks []string    // commands of sharded Pub/Sub that it does not know
+	hello   serverHello // what it said to HELLO
+	missing []string    // commands of sharded Pub/Sub that it does not know
 
 	info      map[string]string
 	config    map[string]string // of CONFIG GET
@@ -44,10 +44,10 @@ type nodeFacts struct {
 	clockErr  time.Duration // by how much that may be wrong
 	clockSeen bool
 
-	hidden  []string // commands that may not be used to look at it, and that a transport does without
-	denied  []denial
-	untried []string // commands of which it is not known whether they are permitted
-	keyless []string // commands that are refused for the keys of last watermarks, as far as that can be seen
+	hidden     []string // commands that may not be used to look at it, and that a transport does without
+	denied     []denial
+	unknown    []string // commands of which it is not known whether they are permitted
+	keysDenied []string // commands that are refused for the keys of last watermarks, as far as that can be seen
 }
 
 // denial is what a server does not permit.
@@ -66,8 +66,8 @@ type sentinelFacts struct {
 	asked  bool  // whether quorum is known
 }
 
-// looksAtOnce is how many servers are looked at side by side.
-const looksAtOnce = 16
+// maxConcurrent is how many servers are looked at side by side.
+const maxConcurrent = 16
 
 // channelsOf returns a topic's channels.
 func channelsOf(topic transport.Topic) ([]string, error) {
@@ -83,7 +83,7 @@ func channelsOf(topic transport.Topic) ([]string, error) {
 }
 
 // gather looks at the servers that are named, then at those that they know of, until there are no more.
-func (s *survey) gather(ctx context.Context) {
+func (s *inspection) gather(ctx context.Context) {
 	wanted := slices.Clone(s.cfg.Addrs)
 	if s.cfg.Sentinel.used() {
 		wanted = s.askSentinels(ctx)
@@ -97,7 +97,7 @@ func (s *survey) gather(ctx context.Context) {
 				fresh = append(fresh, &nodeFacts{addr: addr})
 			}
 		}
-		atOnce(fresh, func(n *nodeFacts) { s.cfg.look(ctx, n, s.channels) })
+		forEach(fresh, func(n *nodeFacts) { s.cfg.inspect(ctx, n, s.channels) })
 		wanted = nil
 		for _, n := range fresh {
 			s.nodes = append(s.nodes, n)
@@ -112,7 +112,7 @@ func (s *survey) gather(ctx context.Context) {
 // nodes returns the addresses in a view.
 func (v nodeView) nodes() []string {
 	found := make(map[string]bool)
-	for _, c := range v.claims {
+	for _, c := range v.owners {
 		found[c.primary.Addr] = true
 		for _, r := range c.replicas {
 			found[r.Addr] = true
@@ -122,7 +122,7 @@ func (v nodeView) nodes() []string {
 }
 
 // dropAliases keeps one of the addresses of a server, the one that the cluster has.
-func (s *survey) dropAliases() {
+func (s *inspection) dropAliases() {
 	announced := make(map[string]bool)
 	for _, n := range s.nodes {
 		if n.view != nil {
@@ -143,10 +143,10 @@ func (s *survey) dropAliases() {
 	})
 }
 
-// atOnce calls f for all, a bounded number at a time.
-func atOnce[T any](all []T, f func(T)) {
+// forEach calls f for all, a bounded number at a time.
+func forEach[T any](all []T, f func(T)) {
 	var running sync.WaitGroup
-	places := make(chan struct{}, looksAtOnce)
+	places := make(chan struct{}, maxConcurrent)
 	for _, each := range all {
 		places <- struct{}{}
 		running.Go(func() {
@@ -158,12 +158,12 @@ func atOnce[T any](all []T, f func(T)) {
 }
 
 // askSentinels looks at the sentinels, and returns the addresses of the servers that they know of.
-func (s *survey) askSentinels(ctx context.Context) []string {
+func (s *inspection) askSentinels(ctx context.Context) []string {
 	reach := s.cfg.sentinels()
 	for _, addr := range reach.Addrs {
 		s.sentinels = append(s.sentinels, &sentinelFacts{addr: addr})
 	}
-	atOnce(s.sentinels, func(f *sentinelFacts) { f.look(ctx, reach, s.cfg.Sentinel.Primary) })
+	forEach(s.sentinels, func(f *sentinelFacts) { f.inspect(ctx, reach, s.cfg.Sentinel.Primary) })
 	found := make(map[string]bool)
 	for _, f := range s.sentinels {
 		if f.err != nil {
@@ -177,8 +177,8 @@ func (s *survey) askSentinels(ctx context.Context) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// look asks one sentinel.
-func (f *sentinelFacts) look(ctx context.Context, reach *Config, primary string) {
+// inspect asks one sentinel.
+func (f *sentinelFacts) inspect(ctx context.Context, reach *Config, primary string) {
 	conn, err := reach.dial(ctx, f.addr, nameOpen)
 	if err != nil {
 		f.err = err
@@ -192,47 +192,47 @@ func (f *sentinelFacts) look(ctx context.Context, reach *Config, primary string)
 		return
 	}
 	err = conn.Do(ctx, conn.B().Arbitrary("SENTINEL", "CKQUORUM").Args(primary).Build()).Error()
-	if _, replied := rueidis.IsRedisErr(err); err == nil || replied && judge(err) == forbidden && !strings.HasPrefix(err.Error(), "NOPERM") {
+	if _, replied := rueidis.IsRedisErr(err); err == nil || replied && classifyReply(err) == replyDenied && !strings.HasPrefix(err.Error(), "NOPERM") {
 		f.quorum, f.asked = err, true
 	}
 }
 
-// look asks one server everything.
-func (c *Config) look(ctx context.Context, n *nodeFacts, channels []string) {
+// inspect asks one server everything.
+func (c *Config) inspect(ctx context.Context, n *nodeFacts, channels []string) {
 	conn, socket, closeConn, err := c.dialDedicated(ctx, n.addr, nameOpen)
 	if err != nil {
 		n.err = err
 		return
 	}
 	defer closeConn()
-	n.told = socket.told
+	n.hello = socket.hello
 	ctx, cancel := context.WithTimeout(ctx, 2*c.CommandTimeout)
 	defer cancel()
 	text, err := textOf(conn.Do(ctx, conn.B().Info().Build()))
-	if n.hide("info", err); err != nil && len(n.hidden) == 0 {
+	if n.noteHidden("info", err); err != nil && len(n.hidden) == 0 {
 		n.err = fmt.Errorf("redis: INFO on %s: %w", n.addr, c.explainChannel(err, ""))
 		return
 	}
 	n.info = fields(text)
 	if err != nil {
-		n.info = n.told.info()
+		n.info = n.hello.info()
 	}
-	if isSentinel(n.info, n.told) {
+	if isSentinel(n.info, n.hello) {
 		n.err = fmt.Errorf("redis: %s is a Sentinel: name it in Config.Sentinel.Addrs", n.addr)
 		return
 	}
 	if n.info["role"] == "" {
-		role, _ := askerOf(conn).again(ctx) // if the connection fails, so does what follows
+		role, _ := roleQueryOn(conn).again(ctx) // if the connection fails, so does what follows
 		n.info["role"] = role.name()
-		n.info["master_host"], n.info["master_port"], _ = net.SplitHostPort(role.of) // none is as good
+		n.info["master_host"], n.info["master_port"], _ = net.SplitHostPort(role.primary) // none is as good
 	}
-	n.config, n.configErr = conn.Do(ctx, conn.B().ConfigGet().Parameter(lookedUp...).Build()).AsStrMap()
+	n.config, n.configErr = conn.Do(ctx, conn.B().ConfigGet().Parameter(inspectedSettings...).Build()).AsStrMap()
 	n.lookAtClock(ctx, conn)
 	if n.info["cluster_enabled"] == "1" {
 		n.lookAtCluster(ctx, conn)
 	}
 	if c.Sentinel.used() {
-		n.deny("role", "", conn.Do(ctx, conn.B().Role().Build()).Error())
+		n.noteDenied("role", "", conn.Do(ctx, conn.B().Role().Build()).Error())
 	}
 	c.lookAtPermissions(ctx, n, conn, channels)
 }
@@ -262,7 +262,7 @@ func (n *nodeFacts) lookAtClock(ctx context.Context, conn rueidis.CoreClient) {
 		asked := time.Now()
 		reply, err := conn.Do(ctx, conn.B().Time().Build()).AsIntSlice()
 		took := time.Since(asked)
-		n.hide("time", err)
+		n.noteHidden("time", err)
 		if err != nil || len(reply) < 2 {
 			return
 		}
@@ -280,32 +280,32 @@ func (n *nodeFacts) lookAtCluster(ctx context.Context, conn rueidis.CoreClient) 
 	if err == nil {
 		n.state = fields(text)
 	}
-	n.hide("cluster|info", err)
+	n.noteHidden("cluster|info", err)
 	n.nodesText, err = textOf(conn.Do(ctx, conn.B().ClusterNodes().Build()))
-	n.deny("cluster|nodes", "", err)
+	n.noteDenied("cluster|nodes", "", err)
 	view, err := askView(ctx, conn, n.addr, false)
-	n.deny("cluster|slots", "", err)
+	n.noteDenied("cluster|slots", "", err)
 	if err == nil {
 		n.view = &view
 	}
 }
 
-// hide notes an error that is about permission to look.
-func (n *nodeFacts) hide(command string, err error) {
+// noteHidden notes an error that is about permission to look.
+func (n *nodeFacts) noteHidden(command string, err error) {
 	if err != nil && strings.HasPrefix(err.Error(), "NOPERM") && !slices.Contains(n.hidden, command) {
 		n.hidden = append(n.hidden, command)
 	}
 }
 
-// lack notes an error that says that there is no such command.
-func (n *nodeFacts) lack(command string, err error) {
-	if unknownCommand(err) && !slices.Contains(n.lacks, command) {
-		n.lacks = append(n.lacks, command)
+// noteMissing notes an error that says that there is no such command.
+func (n *nodeFacts) noteMissing(command string, err error) {
+	if unknownCommand(err) && !slices.Contains(n.missing, command) {
+		n.missing = append(n.missing, command)
 	}
 }
 
-// deny notes an error that is about permission.
-func (n *nodeFacts) deny(command, channel string, err error) {
+// noteDenied notes an error that is about permission.
+func (n *nodeFacts) noteDenied(command, channel string, err error) {
 	if err != nil && strings.HasPrefix(err.Error(), "NOPERM") {
 		if strings.Contains(err.Error(), "command") {
 			channel = ""
@@ -323,14 +323,14 @@ var controlProbe = "{" + router.Tag(0) + "}:shardbus:check"
 // lookAtPermissions does what a transport does. That another node has the slot (MOVED) is told after what is permitted.
 func (c *Config) lookAtPermissions(ctx context.Context, n *nodeFacts, conn rueidis.CoreClient, channels []string) {
 	err := conn.Do(ctx, conn.B().Spublish().Channel(controlProbe).Message("check").Build()).Error()
-	n.deny("spublish", controlProbe, err)
-	n.lack("SPUBLISH", err)
+	n.noteDenied("spublish", controlProbe, err)
+	n.noteMissing("SPUBLISH", err)
 	for _, channel := range append([]string{controlProbe}, channels...) {
 		err := conn.Do(ctx, conn.B().Ssubscribe().Channel(channel).Build()).Error()
-		n.deny("ssubscribe", channel, err)
-		n.lack("SSUBSCRIBE", err)
+		n.noteDenied("ssubscribe", channel, err)
+		n.noteMissing("SSUBSCRIBE", err)
 		if err == nil {
-			n.deny("sunsubscribe", channel, conn.Do(ctx, conn.B().Sunsubscribe().Channel(channel).Build()).Error())
+			n.noteDenied("sunsubscribe", channel, conn.Do(ctx, conn.B().Sunsubscribe().Channel(channel).Build()).Error())
 		}
 	}
 	if len(channels) == 0 && c.Repair.Off {
@@ -346,12 +346,12 @@ func (c *Config) lookAtPermissions(ctx context.Context, n *nodeFacts, conn rueid
 	}
 	for _, channel := range channels {
 		if verdict := may("spublish", channel, "check"); err == nil && verdict != "OK" {
-			n.deny("spublish", channel, fmt.Errorf("NOPERM %s", verdict))
+			n.noteDenied("spublish", channel, fmt.Errorf("NOPERM %s", verdict))
 		}
 	}
 	if err != nil {
 		if len(channels) > 0 {
-			n.untried = append(n.untried, "spublish")
+			n.unknown = append(n.unknown, "spublish")
 		}
 		return
 	}
@@ -360,9 +360,9 @@ func (c *Config) lookAtPermissions(ctx context.Context, n *nodeFacts, conn rueid
 	}
 	key := wire.LastKey(0, "check")
 	if verdict := may("set", key, "check", "PX", "1"); err == nil && verdict != "OK" {
-		n.keyless = append(n.keyless, "set")
+		n.keysDenied = append(n.keysDenied, "set")
 	}
 	if verdict := may("get", key); err == nil && verdict != "OK" {
-		n.keyless = append(n.keyless, "get")
+		n.keysDenied = append(n.keysDenied, "get")
 	}
 }

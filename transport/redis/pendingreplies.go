@@ -7,30 +7,30 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
-// dues is what a server is yet to answer on one connection of rueidis, in order. It is pure. It knows what rueidis takes for
+// pendingReplies is what a server is yet to answer on one connection of rueidis, in order. It is pure. It knows what rueidis takes for
 // granted: each command has one reply; a subscription has a push for each channel in place of it, or an error; rueidis sends
 // a PING behind each end of a subscription, and takes the PONG for the answer, since how many pushes there are is not known.
 // What is not so ends the process, not the connection, if rueidis sees it.
-type dues struct {
-	queue []due
+type pendingReplies struct {
+	queue []pendingReply
 	done  int  // of queue, that have come
 	skip  int  // pushes that belong to a subscription whose first has come
 	unsub bool // the last command was the end of a subscription
 }
 
-// due is what is to come for one command.
-type due struct {
-	kind     dueKind
+// pendingReply is what is to come for one command.
+type pendingReply struct {
+	kind     replyKind
 	channels int // of a subscription
 }
 
-type dueKind uint8
+type replyKind uint8
 
 const (
-	dueReply dueKind = iota
-	dueSubscribed
-	dueUnsubscribed
-	duePong // behind dueUnsubscribed
+	replyPlain replyKind = iota
+	replySubscribed
+	replyUnsubscribed
+	replyPong // behind dueUnsubscribed
 )
 
 // subscribing reports whether a word says that a subscription begins.
@@ -43,38 +43,38 @@ func unsubscribing(word []byte) bool {
 	return bytes.EqualFold(word, []byte("sunsubscribe")) || bytes.EqualFold(word, []byte("unsubscribe")) || bytes.EqualFold(word, []byte("punsubscribe"))
 }
 
-// asked takes in a command.
-func (d *dues) asked(command *resp.Message) {
-	next := due{kind: dueReply}
+// sent takes in a command.
+func (d *pendingReplies) sent(command *resp.Message) {
+	next := pendingReply{kind: replyPlain}
 	switch name := command.Head(); {
 	case subscribing(name):
-		next = due{kind: dueSubscribed, channels: command.N - 1}
+		next = pendingReply{kind: replySubscribed, channels: command.N - 1}
 	case unsubscribing(name):
-		next.kind = dueUnsubscribed
+		next.kind = replyUnsubscribed
 	case d.unsub:
-		next.kind = duePong
+		next.kind = replyPong
 	}
-	d.unsub = next.kind == dueUnsubscribed
+	d.unsub = next.kind == replyUnsubscribed
 	d.queue = append(d.queue, next)
 }
 
 // first returns what comes next.
-func (d *dues) first() (next due, is bool) {
+func (d *pendingReplies) first() (next pendingReply, is bool) {
 	if d.done == len(d.queue) {
-		return due{}, false
+		return pendingReply{}, false
 	}
 	return d.queue[d.done], true
 }
 
 // pop takes the first off. There are thousands where many subscribe at once, so that they are not moved each time.
-func (d *dues) pop() {
+func (d *pendingReplies) pop() {
 	if d.done++; 2*d.done >= len(d.queue) {
 		d.queue, d.done = d.queue[:copy(d.queue, d.queue[d.done:])], 0
 	}
 }
 
-// arrived takes in a message that is no event. An error says that it must not be handed on.
-func (d *dues) arrived(m *resp.Message) error {
+// received takes in a message that is no event. An error says that it must not be handed on.
+func (d *pendingReplies) received(m *resp.Message) error {
 	next, is := d.first()
 	switch {
 	case m.Type == '>' && unsubscribing(m.Head()):
@@ -86,7 +86,7 @@ func (d *dues) arrived(m *resp.Message) error {
 		switch {
 		case d.skip > 0:
 			d.skip--
-		case next.kind == dueSubscribed:
+		case next.kind == replySubscribed:
 			d.skip = max(0, next.channels-1)
 			d.pop()
 		default:
@@ -100,22 +100,22 @@ func (d *dues) arrived(m *resp.Message) error {
 	}
 	wrong := fmt.Errorf("%w: %q in answer to a subscription", errUnasked, m.Head())
 	switch next.kind {
-	case dueSubscribed:
+	case replySubscribed:
 		if m.Type != '-' || string(m.Head()) == "QUEUED" {
 			return wrong
 		}
-	case dueUnsubscribed:
+	case replyUnsubscribed:
 		switch {
 		case pong(m):
 			d.pop() // that of the PING, too
 		case m.Type != '-' || string(m.Head()) == "QUEUED":
 			return wrong
 		}
-	case duePong:
+	case replyPong:
 		if !pong(m) {
 			return wrong
 		}
-	case dueReply:
+	case replyPlain:
 	}
 	d.pop()
 	return nil

@@ -13,62 +13,62 @@ import (
 	"go.uber.org/zap"
 )
 
-// logins keeps the open connections logged in: a password may end while a connection lives on, and with it goes what
+// reauther keeps the open connections logged in: a password may end while a connection lives on, and with it goes what
 // was subscribed there.
-type logins struct {
+type reauther struct {
 	wake chan struct{} // capacity 1: there is a new connection, which may be the next
 
 	mu sync.Mutex
 	// mu guards open.
-	open map[*openLogin]struct{}
+	conns map[*authConn]struct{}
 }
 
-// openLogin is a connection that is logged in.
-type openLogin struct {
-	l    *logins
-	cfg  *Config // of servers, or of sentinels
-	addr string
-	auth func(ctx context.Context, words ...string) error // sends AUTH
+// authConn is a connection that is logged in.
+type authConn struct {
+	reauther *reauther
+	cfg      *Config // of servers, or of sentinels
+	addr     string
+	auth     func(ctx context.Context, words ...string) error // sends AUTH
 
-	due  time.Time     // logins.mu guards it; zero: never
-	turn chan struct{} // capacity 1: who holds it logs in
+	due   time.Time     // logins.mu guards it; zero: never
+	token chan struct{} // capacity 1: who holds it logs in
 }
 
-func newLogins() *logins {
-	return &logins{wake: make(chan struct{}, 1), open: make(map[*openLogin]struct{})}
+func newReauther() *reauther {
+	return &reauther{wake: make(chan struct{}, 1), conns: make(map[*authConn]struct{})}
 }
 
-// newLogin returns what keeps a connection to addr logged in.
-func (c *Config) newLogin(addr string) *openLogin {
-	l := c.logins
+// newAuthConn returns what keeps a connection to addr logged in.
+func (c *Config) newAuthConn(addr string) *authConn {
+	l := c.reauther
 	if l == nil {
-		l = newLogins() // nobody serves it
+		l = newReauther() // nobody serves it
 	}
-	return &openLogin{l: l, cfg: c, addr: addr, turn: make(chan struct{}, 1)}
+	return &authConn{reauther: l, cfg: c, addr: addr, token: make(chan struct{}, 1)}
 }
 
-// keep is keepBy for a connection of rueidis.
-func (o *openLogin) keep(conn rueidis.CoreClient) (release func()) {
-	return o.keepBy(func(ctx context.Context, words ...string) error {
+// track is keepBy for a connection of rueidis.
+func (o *authConn) track(conn rueidis.CoreClient) (release func()) {
+	return o.trackWith(func(ctx context.Context, words ...string) error {
 		return conn.Do(ctx, conn.B().Arbitrary("AUTH").Args(words...).Build()).Error()
 	})
 }
 
-// keepBy lists a connection, which logs in again by auth, until it is released.
-func (o *openLogin) keepBy(auth func(ctx context.Context, words ...string) error) (release func()) {
+// trackWith lists a connection, which logs in again by auth, until it is released.
+func (o *authConn) trackWith(auth func(ctx context.Context, words ...string) error) (release func()) {
 	o.auth = auth
-	o.l.mu.Lock()
-	o.l.open[o] = struct{}{}
-	o.l.mu.Unlock()
-	o.l.signal()
+	o.reauther.mu.Lock()
+	o.reauther.conns[o] = struct{}{}
+	o.reauther.mu.Unlock()
+	o.reauther.signal()
 	return func() {
-		o.l.mu.Lock()
-		defer o.l.mu.Unlock()
-		delete(o.l.open, o)
+		o.reauther.mu.Lock()
+		defer o.reauther.mu.Unlock()
+		delete(o.reauther.conns, o)
 	}
 }
 
-func (l *logins) signal() {
+func (l *reauther) signal() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -76,11 +76,11 @@ func (l *logins) signal() {
 }
 
 // due returns the connections that are to log in again now, and when there are more; idle if that is not known.
-func (l *logins) due(now time.Time) (due []*openLogin, next time.Duration) {
+func (l *reauther) due(now time.Time) (due []*authConn, next time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	next = idle
-	for o := range l.open {
+	for o := range l.conns {
 		switch {
 		case o.due.IsZero():
 		case o.due.After(now):
@@ -94,7 +94,7 @@ func (l *logins) due(now time.Time) (due []*openLogin, next time.Duration) {
 }
 
 // schedule sets when a connection is due again.
-func (l *logins) schedule(o *openLogin, at time.Time) {
+func (l *reauther) schedule(o *authConn, at time.Time) {
 	l.mu.Lock()
 	o.due = at
 	l.mu.Unlock()
@@ -102,7 +102,7 @@ func (l *logins) schedule(o *openLogin, at time.Time) {
 }
 
 // serve renews logins when they are due, until ctx ends. None waits for another.
-func (l *logins) serve(ctx context.Context) error {
+func (l *reauther) serve(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -124,7 +124,7 @@ func (l *logins) serve(ctx context.Context) error {
 					// The connection stays: until the server closes it, it is who it was.
 					o.cfg.Logger.Warn("redis: a connection could not log in again, it goes on as it was",
 						zap.String("addr", o.addr), zap.Error(err))
-					l.schedule(o, time.Now().Add(coolDown()))
+					l.schedule(o, time.Now().Add(refusedDelay()))
 				}
 			})
 		}
@@ -135,14 +135,14 @@ func (l *logins) serve(ctx context.Context) error {
 const defaultUser = "default"
 
 // renew logs a connection in again, and schedules the next time.
-func (l *logins) renew(ctx context.Context, o *openLogin) error {
+func (l *reauther) renew(ctx context.Context, o *authConn) error {
 	select {
-	case o.turn <- struct{}{}:
+	case o.token <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	defer func() { <-o.turn }()
-	who, err := o.cfg.login(ctx, o.addr)
+	defer func() { <-o.token }()
+	who, err := o.cfg.credentialsFor(ctx, o.addr)
 	if err != nil {
 		return fmt.Errorf("redis: log in again at %s: %w", o.addr, err)
 	}
@@ -165,14 +165,14 @@ func (t *Transport) Reauthenticate(ctx context.Context) error {
 	if t.isClosed() {
 		return fmt.Errorf("redis: %w", transport.ErrClosed)
 	}
-	l := t.cfg.logins
+	l := t.cfg.reauther
 	l.mu.Lock()
-	errs := make([]error, 0, len(l.open))
+	errs := make([]error, 0, len(l.conns))
 	var mu sync.Mutex
 	var running sync.WaitGroup
-	for o := range l.open {
+	for o := range l.conns {
 		running.Go(func() {
-			if err := l.renew(ctx, o); err != nil && l.lists(o) {
+			if err := l.renew(ctx, o); err != nil && l.tracks(o) {
 				mu.Lock()
 				defer mu.Unlock()
 				errs = append(errs, err)
@@ -184,10 +184,10 @@ func (t *Transport) Reauthenticate(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// lists reports whether a connection is still open as far as we know.
-func (l *logins) lists(o *openLogin) bool {
+// tracks reports whether a connection is still open as far as we know.
+func (l *reauther) tracks(o *authConn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, listed := l.open[o]
+	_, listed := l.conns[o]
 	return listed
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/shardbus/shardbus/router"
 )
 
-// surveyRules judge the deployment as a whole.
-var surveyRules = []func(*survey) []Finding{
+// inspectionRules judge the deployment as a whole.
+var inspectionRules = []func(*inspection) []Finding{
 	ruleVersions, ruleCluster, ruleCoverage, ruleViews, ruleFailing, ruleMigrations, ruleShards, ruleStandaloneRoles, ruleHandOver, ruleClocks, ruleSentinels, ruleSentinelViews,
 }
 
 // kind returns what the servers are; empty if none answered.
-func (s *survey) kind() string {
+func (s *inspection) kind() string {
 	switch {
 	case s.cfg.Sentinel.used():
 		return "sentinel"
@@ -30,17 +30,17 @@ func (s *survey) kind() string {
 }
 
 // topology returns what the nodes' views make together; nil if there is nothing.
-func (s *survey) topology() *router.Snapshot {
+func (s *inspection) topology() *router.Snapshot {
 	var views []nodeView
 	for _, n := range s.nodes {
-		if n.view != nil && len(n.view.claims) > 0 {
+		if n.view != nil && len(n.view.owners) > 0 {
 			views = append(views, *n.view)
 		}
 	}
 	if len(views) == 0 {
 		return nil
 	}
-	snapshot, err := settleClaims(views)
+	snapshot, err := mergeViews(views)
 	if err != nil {
 		return nil
 	}
@@ -48,7 +48,7 @@ func (s *survey) topology() *router.Snapshot {
 }
 
 // all returns the addresses of the nodes for which cond is true, joined.
-func (s *survey) all(cond func(*nodeFacts) bool) string {
+func (s *inspection) all(cond func(*nodeFacts) bool) string {
 	var addrs []string
 	for _, n := range s.nodes {
 		if n.err == nil && cond(n) {
@@ -71,7 +71,7 @@ func (n *nodeFacts) runs() string {
 	return ""
 }
 
-func ruleVersions(s *survey) []Finding {
+func ruleVersions(s *inspection) []Finding {
 	versions := make(map[string][]string)
 	for _, n := range s.nodes {
 		if v := n.runs(); v != "" {
@@ -81,11 +81,11 @@ func ruleVersions(s *survey) []Finding {
 	if len(versions) < 2 {
 		return nil
 	}
-	return only(Note, "", "version", fmt.Sprintf("several run: %v", versions),
+	return oneFinding(Note, "", "version", fmt.Sprintf("several run: %v", versions),
 		"what happens at a fail-over depends on who takes over", "finish the upgrade")
 }
 
-func ruleHandOver(s *survey) []Finding {
+func ruleHandOver(s *inspection) []Finding {
 	who := s.all(func(n *nodeFacts) bool {
 		var v [3]int
 		if _, err := fmt.Sscanf(n.info["redis_version"], "%d.%d.%d", &v[0], &v[1], &v[2]); err != nil {
@@ -96,20 +96,20 @@ func ruleHandOver(s *survey) []Finding {
 	if who == "" {
 		return nil
 	}
-	return only(Note, "", "hand-over", "7.2.2 and later: "+who,
+	return oneFinding(Note, "", "hand-over", "7.2.2 and later: "+who,
 		"whoever takes over a slot starts without subscribers, also a promoted replica: each hand-over has a hole of a round trip, which is a gap, or repaired", "nothing: subscribers subscribe again at once")
 }
 
-func ruleCluster(s *survey) []Finding {
+func ruleCluster(s *inspection) []Finding {
 	who := s.all(func(n *nodeFacts) bool { return n.state["cluster_state"] == "fail" })
 	if who == "" {
 		return nil
 	}
-	return only(Error, "", "cluster", "cluster_state is fail at "+who,
+	return oneFinding(Error, "", "cluster", "cluster_state is fail at "+who,
 		"keys are refused (CLUSTERDOWN), and events too unless cluster-allow-pubsubshard-when-down is yes", "bring the missing primaries back, or give their slots to others (redis-cli --cluster fix)")
 }
 
-func ruleCoverage(s *survey) []Finding {
+func ruleCoverage(s *inspection) []Finding {
 	snapshot := s.topology()
 	if s.kind() != "cluster" {
 		return nil
@@ -118,11 +118,11 @@ func ruleCoverage(s *survey) []Finding {
 	if len(holes) == 0 {
 		return nil
 	}
-	return only(Error, "", "coverage", fmt.Sprintf("nobody owns %d of %d slots: %v", router.Slots-snapshot.Covered(), router.Slots, holes),
+	return oneFinding(Error, "", "coverage", fmt.Sprintf("nobody owns %d of %d slots: %v", router.Slots-snapshot.Covered(), router.Slots, holes),
 		"topics on these slots can be neither published to nor subscribed to; Publish waits for an owner", "CLUSTER ADDSLOTSRANGE at a primary, or redis-cli --cluster fix")
 }
 
-func ruleViews(s *survey) (findings []Finding) {
+func ruleViews(s *inspection) (findings []Finding) {
 	settled := s.topology()
 	if settled == nil {
 		return nil
@@ -131,19 +131,19 @@ func ruleViews(s *survey) (findings []Finding) {
 		if n.view == nil {
 			continue
 		}
-		own, err := settleClaims([]nodeView{*n.view})
+		own, err := mergeViews([]nodeView{*n.view})
 		if err != nil {
 			continue
 		}
 		if slots := router.Diff(settled, own).Slots; len(slots) > 0 {
-			findings = append(findings, only(Warning, n.addr, "views", fmt.Sprintf("it has other owners than the newest view for %d ranges of slots, as %v", len(slots), slots[0].Slots),
+			findings = append(findings, oneFinding(Warning, n.addr, "views", fmt.Sprintf("it has other owners than the newest view for %d ranges of slots, as %v", len(slots), slots[0].Slots),
 				"it is behind, or cut off from the others: what is published there may reach nobody", "check again in a moment; if it stays so, see CLUSTER NODES there, and the cluster bus port between the nodes")...)
 		}
 	}
 	return findings
 }
 
-func ruleFailing(s *survey) []Finding {
+func ruleFailing(s *inspection) []Finding {
 	failing := make(map[string]bool)
 	for _, n := range s.nodes {
 		for line := range strings.Lines(n.nodesText) {
@@ -167,25 +167,25 @@ func ruleFailing(s *survey) []Finding {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	return only(Warning, "", "members", "nodes that others miss: "+strings.Join(names, ", "),
+	return oneFinding(Warning, "", "members", "nodes that others miss: "+strings.Join(names, ", "),
 		"a shard has lost its primary or a replica", "bring them back; those that are gone for good: CLUSTER FORGET at every node")
 }
 
-func ruleMigrations(s *survey) []Finding {
+func ruleMigrations(s *inspection) []Finding {
 	who := s.all(func(n *nodeFacts) bool {
 		return strings.Contains(n.nodesText, "->-") || strings.Contains(n.nodesText, "-<-")
 	})
 	if who == "" {
 		return nil
 	}
-	return only(Note, "", "migration", "slots are on their way at "+who,
+	return oneFinding(Note, "", "migration", "slots are on their way at "+who,
 		"nothing: until it has moved, a slot's events are at its old owner", "if nobody moves slots now, it was left half-way: redis-cli --cluster fix")
 }
 
 // majorityOf is how few primaries can elect a successor of one of them.
 const majorityOf = 3
 
-func ruleShards(s *survey) (findings []Finding) {
+func ruleShards(s *inspection) (findings []Finding) {
 	snapshot := s.topology()
 	if snapshot == nil {
 		return nil
@@ -197,7 +197,7 @@ func ruleShards(s *survey) (findings []Finding) {
 		}
 		primaries++
 		if len(shard.Replicas) == 0 {
-			findings = append(findings, only(Warning, shard.Primary.Addr, "replicas", "this primary has none",
+			findings = append(findings, oneFinding(Warning, shard.Primary.Addr, "replicas", "this primary has none",
 				"when it dies, its topics stand still until it is back, and the cluster may stop as a whole (cluster-require-full-coverage)", "redis-cli --cluster add-node … --cluster-slave")...)
 			continue
 		}
@@ -208,12 +208,12 @@ func ruleShards(s *survey) (findings []Finding) {
 			return other != host
 		})
 		if !apart && (ip == nil || !ip.IsLoopback()) {
-			findings = append(findings, only(Warning, shard.Primary.Addr, "replicas", "all of its replicas are on the same host",
+			findings = append(findings, oneFinding(Warning, shard.Primary.Addr, "replicas", "all of its replicas are on the same host",
 				"when the host dies, so does the shard", "put a replica elsewhere")...)
 		}
 	}
 	if primaries < majorityOf {
-		findings = append(findings, only(Warning, "", "replicas", fmt.Sprintf("%d primaries", primaries),
+		findings = append(findings, oneFinding(Warning, "", "replicas", fmt.Sprintf("%d primaries", primaries),
 			"the others have no majority, so a primary that dies is never replaced", "spread the slots over 3 primaries at least")...)
 	}
 	return findings
@@ -221,7 +221,7 @@ func ruleShards(s *survey) (findings []Finding) {
 
 // ruleStandaloneRoles judges addresses without a cluster and without sentinels. Nobody else tells us which of them is the
 // primary, and what is published at one server reaches nobody at another.
-func ruleStandaloneRoles(s *survey) (findings []Finding) {
+func ruleStandaloneRoles(s *inspection) (findings []Finding) {
 	if s.kind() != "standalone" {
 		return nil
 	}
@@ -235,16 +235,16 @@ func ruleStandaloneRoles(s *survey) (findings []Finding) {
 			of = ", of " + net.JoinHostPort(n.info["master_host"], n.info["master_port"])
 		}
 		if primaries == "" {
-			findings = append(findings, only(Error, n.addr, "role", "it is a replica"+of+", and no primary is among the addresses",
+			findings = append(findings, oneFinding(Error, n.addr, "role", "it is a replica"+of+", and no primary is among the addresses",
 				"what is published at a replica reaches nobody at the primary", "name the primary in Config.Addrs; or use Config.Sentinel, which finds it after a fail-over, too")...)
 			continue
 		}
-		findings = append(findings, only(Warning, n.addr, "role", "it is a replica"+of,
+		findings = append(findings, oneFinding(Warning, n.addr, "role", "it is a replica"+of,
 			"it serves nothing until somebody makes it the primary, and then it is used; with several addresses and no sentinels nobody says which server is the primary while a fail-over goes on",
 			"nothing, if roles are changed by hand; else use Config.Sentinel")...)
 	}
 	if strings.Contains(primaries, ", ") {
-		findings = append(findings, only(Error, "", "role", "several of the addresses are primaries, and no cluster: "+primaries,
+		findings = append(findings, oneFinding(Error, "", "role", "several of the addresses are primaries, and no cluster: "+primaries,
 			"each process takes the first that answers it, and what is published at one reaches nobody at the others", "name one server only, at all its addresses; or make them a cluster")...)
 	}
 	return findings
@@ -263,14 +263,14 @@ func known(d, err time.Duration) time.Duration {
 	return d.Round(time.Minute)
 }
 
-func ruleClocks(s *survey) (findings []Finding) {
+func ruleClocks(s *inspection) (findings []Finding) {
 	var first, last *nodeFacts
 	for _, n := range s.nodes {
 		if !n.clockSeen {
 			continue
 		}
 		if off := n.clock.Abs() - n.clockErr; off >= skewed {
-			findings = append(findings, only(Note, n.addr, "clocks", fmt.Sprintf("its clock is %v from ours", known(n.clock, n.clockErr)),
+			findings = append(findings, oneFinding(Note, n.addr, "clocks", fmt.Sprintf("its clock is %v from ours", known(n.clock, n.clockErr)),
 				"nothing that a transport does depends on it; an event's time is that of its publisher's clock, and what the server logs does not compare with ours", "run NTP on both")...)
 		}
 		if first == nil || n.clock < first.clock {
@@ -281,7 +281,7 @@ func ruleClocks(s *survey) (findings []Finding) {
 		}
 	}
 	if first != nil && last.clock-first.clock-last.clockErr-first.clockErr >= skewed {
-		findings = append(findings, only(Note, "", "clocks", fmt.Sprintf("the clock of %s is %v ahead of that of %s", last.addr, known(last.clock-first.clock, last.clockErr+first.clockErr), first.addr),
+		findings = append(findings, oneFinding(Note, "", "clocks", fmt.Sprintf("the clock of %s is %v ahead of that of %s", last.addr, known(last.clock-first.clock, last.clockErr+first.clockErr), first.addr),
 			"nothing that a transport does depends on it; what the servers log does not compare", "run NTP on all nodes")...)
 	}
 	return findings

@@ -20,14 +20,14 @@ func TestParseMembers(t *testing.T) {
 		"ff 10.0.0.6:7000@17000 slave aa 0 0 x connected",
 		"short", "",
 	}, "\n")
-	want := []member{
+	want := []clusterNode{
 		{id: "aa", ip: "10.0.0.1", port: "7000", flags: []string{"myself", "master"}, epoch: 7},
 		{id: "bb", ip: "10.0.0.2", port: "7000", hostname: "node-2.test", flags: []string{"slave"}, primary: "aa", epoch: 7},
 		{id: "cc", ip: "::1", port: "7001", flags: []string{"slave", "fail?"}, primary: "aa", epoch: 7},
 		{id: "dd", port: "7002", hostname: "node-4", flags: []string{"master", "noaddr"}},
 		{id: "ee", ip: "2001:db8::1", port: "7003", flags: []string{"replica"}, primary: "aa", epoch: 1},
 	}
-	got := parseMembers(text)
+	got := parseClusterNodes(text)
 	if a, b := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); a != b {
 		t.Errorf("%s,\nwant %s", a, b)
 	}
@@ -43,8 +43,8 @@ func TestParseMembers(t *testing.T) {
 }
 
 func TestAddEpochs(t *testing.T) {
-	claims := []claim{{primary: router.Node{ID: "aa"}}, {primary: router.Node{ID: "cc"}}}
-	addEpochs(claims, parseMembers("aa 1.2.3.4:1@2 myself,master - 0 0 7 connected 0-5\nbb 1.2.3.4:1@2 slave aa 0 0 x connected\nshort\n"))
+	claims := []slotOwner{{primary: router.Node{ID: "aa"}}, {primary: router.Node{ID: "cc"}}}
+	addEpochs(claims, parseClusterNodes("aa 1.2.3.4:1@2 myself,master - 0 0 7 connected 0-5\nbb 1.2.3.4:1@2 slave aa 0 0 x connected\nshort\n"))
 	if claims[0].epoch != 7 || claims[1].epoch != 0 {
 		t.Errorf("%+v", claims)
 	}
@@ -85,14 +85,14 @@ func TestAddReplicas(t *testing.T) {
 		{"nodes that name nobody", "10.0.0.1:7000", nil, line("b", "10.0.0.2:7000@1", "slave", "a"), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			claims := []claim{{primary: router.Node{ID: "a", Addr: c.primary}}, {primary: router.Node{ID: "a", Addr: c.primary}}}
+			claims := []slotOwner{{primary: router.Node{ID: "a", Addr: c.primary}}, {primary: router.Node{ID: "a", Addr: c.primary}}}
 			for _, named := range c.named {
 				id, addr, _ := strings.Cut(named, "=")
 				for i := range claims {
 					claims[i].replicas = append(claims[i].replicas, router.Node{ID: id, Addr: addr})
 				}
 			}
-			addReplicas(claims, parseMembers(c.nodes), reached)
+			addReplicas(claims, parseClusterNodes(c.nodes), reached)
 			for _, claim := range claims {
 				var got []string
 				for _, r := range claim.replicas {
@@ -111,13 +111,13 @@ func FuzzMembers(f *testing.F) {
 	f.Add("a 10.0.0.1:7000@17000,one.test myself,master - 0 0 1 connected 0-5\nb 10.0.0.2:7000@17000 slave a 0 0 1 connected\n", "10.0.0.1:7000")
 	f.Add("a ::1:7000@1 master - 0 0 1 connected\nb :7001@1,h,x=y slave,fail? a 0 0 1 connected\n", "[::1]:7000")
 	f.Fuzz(func(t *testing.T, nodes, primary string) {
-		claims := []claim{{primary: router.Node{ID: "a", Addr: primary}}}
-		members := parseMembers(nodes)
+		claims := []slotOwner{{primary: router.Node{ID: "a", Addr: primary}}}
+		members := parseClusterNodes(nodes)
 		addEpochs(claims, members)
 		addReplicas(claims, members, "h:1")
 		seen := []string{primary}
 		for _, r := range claims[0].replicas {
-			if host, ok := endpoint(r.Addr, ""); !ok || host != r.Addr || slices.Contains(seen, r.Addr) {
+			if host, ok := completeAddr(r.Addr, ""); !ok || host != r.Addr || slices.Contains(seen, r.Addr) {
 				t.Errorf("%q among %q", r.Addr, seen)
 			}
 			seen = append(seen, r.Addr)

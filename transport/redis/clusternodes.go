@@ -10,8 +10,8 @@ import (
 	"github.com/shardbus/shardbus/router"
 )
 
-// member is one line of CLUSTER NODES: what a node believes of another, or of itself.
-type member struct {
+// clusterNode is one line of CLUSTER NODES: what a node believes of another, or of itself.
+type clusterNode struct {
 	id       string
 	ip       string // as it is announced; empty: the node does not know its own
 	port     string
@@ -21,18 +21,18 @@ type member struct {
 	epoch    uint64
 }
 
-// parseMembers reads the text of CLUSTER NODES. A line reads
+// parseClusterNodes reads the text of CLUSTER NODES. A line reads
 // "id ip:port@busport,hostname flags primary ping pong epoch link slots…", and an IPv6 address has no brackets in it.
 // What cannot be read is left out.
-func parseMembers(text string) []member {
+func parseClusterNodes(text string) []clusterNode {
 	const id, at, flags, primary, configEpoch, words = 0, 1, 2, 3, 6, 8
-	var members []member
+	var members []clusterNode
 	for line := range strings.Lines(text) {
 		w := strings.Fields(line)
 		if len(w) < words {
 			continue
 		}
-		m := member{id: w[id], flags: strings.Split(w[flags], ",")}
+		m := clusterNode{id: w[id], flags: strings.Split(w[flags], ",")}
 		var err error
 		if m.epoch, err = strconv.ParseUint(w[configEpoch], 10, 64); err != nil {
 			continue
@@ -55,13 +55,13 @@ func parseMembers(text string) []member {
 }
 
 // serves reports whether m is a replica that CLUSTER SLOTS may name: it leaves out those that the cluster has given up.
-func (m member) serves() bool {
+func (m clusterNode) serves() bool {
 	gone := slices.ContainsFunc(m.flags, func(flag string) bool { return flag == "fail" || flag == "noaddr" || flag == "handshake" })
 	return !gone && m.primary != "" && (slices.Contains(m.flags, "slave") || slices.Contains(m.flags, "replica"))
 }
 
 // addEpochs notes the configuration epochs of the claims' primaries.
-func addEpochs(claims []claim, members []member) {
+func addEpochs(claims []slotOwner, members []clusterNode) {
 	epochs := make(map[string]uint64, len(members))
 	for _, m := range members {
 		epochs[m.id] = m.epoch
@@ -75,7 +75,7 @@ func addEpochs(claims []claim, members []member) {
 // that was just made, and those of a primary that was started anew and is empty, until it pings them, every 10 s as
 // servers come. Such a replica gets what is published at its primary, passes on what is published there, and can be
 // promoted. Events go over the cluster bus, which knows no offset.
-func addReplicas(claims []claim, members []member, reached string) {
+func addReplicas(claims []slotOwner, members []clusterNode, reached string) {
 	address := addressing(claims, members, reached)
 	if address == nil {
 		return
@@ -108,7 +108,7 @@ func addReplicas(claims []claim, members []member, reached string) {
 // hostname, or as being at the host where we reached whom we asked (cluster-preferred-endpoint-type). It must be so for
 // every node that both name. It is nil if nothing is: then a proxy or a provider gives other addresses, and to guess one
 // could lead to another server.
-func addressing(claims []claim, members []member, reached string) func(member) (string, bool) {
+func addressing(claims []slotOwner, members []clusterNode, reached string) func(clusterNode) (string, bool) {
 	addrs := make(map[string]string)
 	for _, c := range claims {
 		addrs[c.primary.ID] = c.primary.Addr
@@ -116,20 +116,20 @@ func addressing(claims []claim, members []member, reached string) func(member) (
 			addrs[r.ID] = r.Addr
 		}
 	}
-	forms := []func(member) string{
-		func(m member) string { return m.ip },
-		func(m member) string { return cmp.Or(m.hostname, m.ip) },
-		func(member) string { return "" },
+	forms := []func(clusterNode) string{
+		func(m clusterNode) string { return m.ip },
+		func(m clusterNode) string { return cmp.Or(m.hostname, m.ip) },
+		func(clusterNode) string { return "" },
 	}
 	for _, host := range forms {
-		address := func(m member) (string, bool) {
+		address := func(m clusterNode) (string, bool) {
 			if port, err := strconv.ParseUint(m.port, 10, 16); err != nil || port == 0 {
 				return "", false
 			}
-			return endpoint(net.JoinHostPort(host(m), m.port), reached)
+			return completeAddr(net.JoinHostPort(host(m), m.port), reached)
 		}
 		both := 0
-		fits := !slices.ContainsFunc(members, func(m member) bool {
+		fits := !slices.ContainsFunc(members, func(m clusterNode) bool {
 			addr, named := addrs[m.id]
 			if !named {
 				return false

@@ -21,10 +21,10 @@ func TestEpochsOfRealNodes(t *testing.T) {
 		}
 		view, err := askView(t.Context(), client, addr, true)
 		client.Close()
-		if err != nil || len(view.claims) != 3 {
+		if err != nil || len(view.owners) != 3 {
 			t.Fatalf("%+v, %v", view, err)
 		}
-		for _, claim := range view.claims {
+		for _, claim := range view.owners {
 			if claim.epoch == 0 || claim.primary.ID == "" {
 				t.Errorf("%s has %+v", addr, claim)
 			}

@@ -10,24 +10,24 @@ import (
 )
 
 const (
-	// settledAfter is how long a topology must stay as it is before its change is logged. Nodes disagree for a moment, and a
+	// stableAfter is how long a topology must stay as it is before its change is logged. Nodes disagree for a moment, and a
 	// slot that moves back and forth may look the same in two polls in a row: it takes a third, and polls are up to 1.25 times
 	// quietPoll apart.
-	settledAfter = 3 * quietPoll
-	// toldAfter is after how long a change is logged that does not settle.
-	toldAfter = 10 * time.Second
+	stableAfter = 3 * quietPoll
+	// logAtLatest is after how long a change is logged that does not settle.
+	logAtLatest = 10 * time.Second
 )
 
-// topologyNews is what is to be logged of changes of the topology: one line for all that belong together.
-type topologyNews struct {
+// changeLog is what is to be logged of changes of the topology: one line for all that belong together.
+type changeLog struct {
 	before *router.Snapshot // the topology that was logged last; nil: there is nothing to tell
 	first  time.Time        // when it changed first since
 	last   time.Time
 	times  int
 }
 
-// noted notes a change of a topology that was before.
-func (n *topologyNews) noted(before *router.Snapshot) {
+// record notes a change of a topology that was before.
+func (n *changeLog) record(before *router.Snapshot) {
 	now := time.Now()
 	if n.times == 0 {
 		n.before, n.first = before, now
@@ -37,24 +37,24 @@ func (n *topologyNews) noted(before *router.Snapshot) {
 }
 
 // due returns in how long the change is to be told, if there is one.
-func (n *topologyNews) due() (time.Duration, bool) {
+func (n *changeLog) due() (time.Duration, bool) {
 	if n.times == 0 {
 		return 0, false
 	}
-	at := n.last.Add(settledAfter)
-	if latest := n.first.Add(toldAfter); latest.Before(at) {
+	at := n.last.Add(stableAfter)
+	if latest := n.first.Add(logAtLatest); latest.Before(at) {
 		at = latest
 	}
 	return max(promptly, time.Until(at)), true
 }
 
-// tellNews logs what changed, if that has settled, or if it is the last chance.
-func (t *topology) tellNews(last bool) {
-	if wait, due := t.news.due(); !due || wait > promptly && !last {
+// logChange logs what changed, if that has settled, or if it is the last chance.
+func (t *topology) logChange(last bool) {
+	if wait, due := t.changeLog.due(); !due || wait > promptly && !last {
 		return
 	}
-	n := t.news
-	t.news = topologyNews{}
+	n := t.changeLog
+	t.changeLog = changeLog{}
 	after := t.snapshot.Load()
 	fields := []zap.Field{zap.Int("shards", after.Len()), zap.Int("slots", after.Covered()), zap.Int("views", n.times)}
 	changes := router.Diff(n.before, after)

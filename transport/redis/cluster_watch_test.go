@@ -13,7 +13,7 @@ import (
 
 // watched is a watch that is fed by hand.
 type watched struct {
-	*watch
+	*clusterWatcher
 	t       *testing.T
 	changes []router.Changes
 }
@@ -26,13 +26,13 @@ func newWatched(t *testing.T) *watched {
 		t.Fatal(err)
 	}
 	views := []nodeView{thirds("start:1", 1, node(1), node(2), node(3))}
-	snapshot, err := settleClaims(views)
+	snapshot, err := mergeViews(views)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &watched{t: t}
 	top := newTopology(&cfg, discovery{cluster: true, snapshot: snapshot}, func(c router.Changes) { w.changes = append(w.changes, c) })
-	w.watch = &watch{topology: top, nodes: make(map[string]*asker[nodeView])}
+	w.clusterWatcher = &clusterWatcher{topology: top, nodes: make(map[string]*poller[nodeView])}
 	for i := 1; i <= 6; i++ {
 		w.hear(thirds(node(i).Addr, 1, node(1), node(2), node(3)))
 	}
@@ -41,28 +41,28 @@ func newWatched(t *testing.T) *watched {
 
 // thirds is a view in which three primaries share the slots, with epochs from first on, each with a replica.
 func thirds(from string, first uint64, primaries ...router.Node) nodeView {
-	v := nodeView{from: from}
+	v := nodeView{addr: from}
 	third := router.Slots / 3
 	for i, p := range primaries {
-		c := claim{slots: router.SlotRange{From: i * third, To: (i+1)*third - 1}, epoch: first + uint64(i), primary: p, replicas: []router.Node{node(i + 4)}}
+		c := slotOwner{slots: router.SlotRange{From: i * third, To: (i+1)*third - 1}, epoch: first + uint64(i), primary: p, replicas: []router.Node{node(i + 4)}}
 		if i == 2 {
 			c.slots.To = router.Slots - 1
 		}
-		v.claims = append(v.claims, c)
+		v.owners = append(v.owners, c)
 	}
 	return v
 }
 
-func (w *watched) asker(addr string) *asker[nodeView] {
+func (w *watched) asker(addr string) *poller[nodeView] {
 	w.refreshNodes()
 	if w.nodes[addr] == nil {
-		w.nodes[addr] = &asker[nodeView]{addr: addr}
+		w.nodes[addr] = &poller[nodeView]{addr: addr}
 	}
 	return w.nodes[addr]
 }
 
 // hear has a node answer.
-func (w *watched) hear(v nodeView) { w.take(w.asker(v.from), v, nil) }
+func (w *watched) hear(v nodeView) { w.take(w.asker(v.addr), v, nil) }
 
 // silent has a node not answer.
 func (w *watched) silent(addr string) { w.take(w.asker(addr), nodeView{}, errors.New("silent")) }
@@ -90,12 +90,12 @@ func TestWatchAllAddressesChange(t *testing.T) {
 			w.silent(node(i).Addr)
 		}
 		after := thirds("start:1", 1, renamed(1), renamed(2), renamed(3))
-		for i := range after.claims {
-			after.claims[i].replicas = []router.Node{renamed(i + 4)}
+		for i := range after.owners {
+			after.owners[i].replicas = []router.Node{renamed(i + 4)}
 		}
 		w.hear(after)
 		for i := 1; i <= 6; i++ {
-			after.from = renamed(i).Addr
+			after.addr = renamed(i).Addr
 			w.hear(after)
 		}
 		for i := 1; i <= stale; i++ {
@@ -120,7 +120,7 @@ func TestWatchMinority(t *testing.T) {
 	w := newWatched(t)
 	promoted := node(4)
 	after := thirds(node(2).Addr, 1, promoted, node(2), node(3))
-	after.claims[0].epoch, after.claims[0].replicas = 9, nil
+	after.owners[0].epoch, after.owners[0].replicas = 9, nil
 	w.hear(after)
 	w.owners(promoted, node(2), node(3))
 	for i := 2; i <= 6; i++ {
@@ -131,7 +131,7 @@ func TestWatchMinority(t *testing.T) {
 	}
 	for _, a := range w.nodes { // time passes: what the others said counts no more
 		if a.addr != node(1).Addr {
-			a.heard = time.Time{}
+			a.answeredAt = time.Time{}
 		}
 	}
 	w.hear(thirds(node(1).Addr, 1, node(1), node(2), node(3)))
@@ -146,14 +146,14 @@ func TestWatchSaysSoStill(t *testing.T) {
 	w := newWatched(t)
 	promoted := node(4)
 	other := thirds(node(2).Addr, 1, promoted, node(2), node(3))
-	other.claims[0].epoch = 9
+	other.owners[0].epoch = 9
 	w.hear(other)
 	w.owners(promoted, node(2), node(3))
 	before := thirds("", 1, node(1), node(2), node(3))
-	before.from = node(2).Addr
+	before.addr = node(2).Addr
 	w.hear(before)
 	w.owners(promoted, node(2), node(3)) // who was promoted has not been heard since
-	before.from = promoted.Addr
+	before.addr = promoted.Addr
 	w.hear(before)
 	w.owners(node(1), node(2), node(3))
 }
@@ -163,12 +163,12 @@ func TestWatchNodesComeAndGo(t *testing.T) {
 	w := newWatched(t)
 	w.changes = nil
 	joined := thirds(node(2).Addr, 1, node(1), node(2), node(3))
-	joined.claims[0].slots.To = 99
-	joined.claims = append(joined.claims, claim{slots: router.SlotRange{From: 100, To: router.Slots/3 - 1}, epoch: 9, primary: node(7)})
-	joined.claims[1].replicas = []router.Node{node(4), node(5)} // the replica of 1 follows 2
-	joined.claims[0].replicas = nil
+	joined.owners[0].slots.To = 99
+	joined.owners = append(joined.owners, slotOwner{slots: router.SlotRange{From: 100, To: router.Slots/3 - 1}, epoch: 9, primary: node(7)})
+	joined.owners[1].replicas = []router.Node{node(4), node(5)} // the replica of 1 follows 2
+	joined.owners[0].replicas = nil
 	for i := 1; i <= 6; i++ {
-		joined.from = node(i).Addr
+		joined.addr = node(i).Addr
 		w.hear(joined)
 	}
 	if got, _ := w.snapshot.Load().Primary(100); got != node(7) {
@@ -182,9 +182,9 @@ func TestWatchNodesComeAndGo(t *testing.T) {
 		t.Errorf("%d nodes moved, want 1: %+v", moved, w.changes)
 	}
 	left := thirds("", 1, node(1), node(2), node(3))
-	left.claims[0].epoch = 10 // who takes slots gets a newer epoch
+	left.owners[0].epoch = 10 // who takes slots gets a newer epoch
 	for i := 1; i <= 7; i++ {
-		left.from = node(i).Addr
+		left.addr = node(i).Addr
 		w.hear(left)
 	}
 	w.owners(node(1), node(2), node(3))
@@ -203,24 +203,24 @@ func TestWatchLateAnswer(t *testing.T) {
 		t.Fatal("it is asked already")
 	}
 	early := thirds(node(2).Addr, 1, node(1), node(2), node(3))
-	early.claims[0].replicas = []router.Node{renamed(4)}
+	early.owners[0].replicas = []router.Node{renamed(4)}
 	w.hear(early)
 	after := thirds("", 1, renamed(1), renamed(2), renamed(3))
-	for i := range after.claims {
-		after.claims[i].replicas = []router.Node{renamed(i + 4)}
+	for i := range after.owners {
+		after.owners[i].replicas = []router.Node{renamed(i + 4)}
 	}
 	everybody := func() {
 		w.refreshNodes()
 		for _, addr := range slices.Sorted(maps.Keys(w.nodes)) {
-			if a := w.nodes[addr]; !a.busy {
+			if a := w.nodes[addr]; !a.polling {
 				view := after
-				view.from = addr
+				view.addr = addr
 				w.take(a, view, nil)
 			}
 		}
 	}
 	everybody()
-	early.from = late.addr
+	early.addr = late.addr
 	w.take(late, early, nil)
 	for range 3 {
 		everybody()

@@ -12,39 +12,39 @@ import (
 	"github.com/shardbus/shardbus/router"
 )
 
-// claim is one line of a node's view: who serves a range of slots, as of which configuration epoch.
-type claim struct {
+// slotOwner is one line of a node's view: who serves a range of slots, as of which configuration epoch.
+type slotOwner struct {
 	slots    router.SlotRange
 	epoch    uint64
 	primary  router.Node
 	replicas []router.Node
-	heard    time.Time // when we were told
+	heardAt  time.Time // when we were told
 }
 
 // nodeView is what one node believes.
 type nodeView struct {
-	from    string // its address
-	claims  []claim
+	addr    string // its address
+	owners  []slotOwner
 	failing bool // it says that it is cut off, or that the cluster is not whole; false if it was not asked
 }
 
-// at notes when the view was heard.
-func (v nodeView) at(now time.Time) nodeView {
-	for i := range v.claims {
-		v.claims[i].heard = now
+// heardAt notes when the view was heard.
+func (v nodeView) heardAt(now time.Time) nodeView {
+	for i := range v.owners {
+		v.owners[i].heardAt = now
 	}
 	return v
 }
 
 func (v nodeView) equal(o nodeView) bool {
-	return v.from == o.from && slices.EqualFunc(v.claims, o.claims, func(a, b claim) bool {
+	return v.addr == o.addr && slices.EqualFunc(v.owners, o.owners, func(a, b slotOwner) bool {
 		return a.slots == b.slots && a.epoch == b.epoch && a.primary == b.primary && slices.Equal(a.replicas, b.replicas)
 	})
 }
 
-// parseSlots reads the reply to CLUSTER SLOTS of the node at addr. Lines that name nobody reachable are left out.
-func parseSlots(reply []rueidis.RedisMessage, addr string) ([]claim, error) {
-	claims := make([]claim, 0, len(reply))
+// parseSlotOwners reads the reply to CLUSTER SLOTS of the node at addr. Lines that name nobody reachable are left out.
+func parseSlotOwners(reply []rueidis.RedisMessage, addr string) ([]slotOwner, error) {
+	claims := make([]slotOwner, 0, len(reply))
 	for _, line := range reply {
 		words, err := line.ToArray()
 		if err != nil || len(words) < 3 {
@@ -58,7 +58,7 @@ func parseSlots(reply []rueidis.RedisMessage, addr string) ([]claim, error) {
 		if err != nil {
 			return nil, fmt.Errorf("CLUSTER SLOTS: %w", err)
 		}
-		c := claim{slots: router.SlotRange{From: int(from), To: int(to)}}
+		c := slotOwner{slots: router.SlotRange{From: int(from), To: int(to)}}
 		for i, word := range words[2:] {
 			node, ok := parseNode(word, addr)
 			switch {
@@ -88,7 +88,7 @@ func parseNode(word rueidis.RedisMessage, reached string) (router.Node, bool) {
 	if err != nil && !parts[0].IsNil() {
 		return router.Node{}, false
 	}
-	if host == unnamed {
+	if host == unknownHost {
 		if host = announcedIP(parts[3:]); host == "" {
 			return router.Node{}, false
 		}
@@ -97,7 +97,7 @@ func parseNode(word rueidis.RedisMessage, reached string) (router.Node, bool) {
 	if err != nil || port <= 0 || port > 65535 {
 		return router.Node{}, false
 	}
-	addr, ok := endpoint(net.JoinHostPort(host, strconv.FormatInt(port, 10)), reached)
+	addr, ok := completeAddr(net.JoinHostPort(host, strconv.FormatInt(port, 10)), reached)
 	if !ok {
 		return router.Node{}, false
 	}
@@ -108,8 +108,8 @@ func parseNode(word rueidis.RedisMessage, reached string) (router.Node, bool) {
 	return router.Node{Addr: addr, ID: id}, true
 }
 
-// unnamed is the endpoint of a node whose hostname is wanted and not known.
-const unnamed = "?"
+// unknownHost is the endpoint of a node whose hostname is wanted and not known.
+const unknownHost = "?"
 
 // announcedIP finds the IP in a node's metadata: a list of keys and values, or a map.
 func announcedIP(metadata []rueidis.RedisMessage) string {
@@ -123,10 +123,10 @@ func announcedIP(metadata []rueidis.RedisMessage) string {
 	return known["ip"]
 }
 
-// settled are the winning claims of all slots; nil where there is none.
-type settled [router.Slots]*claim
+// ownerTable are the winning claims of all slots; nil where there is none.
+type ownerTable [router.Slots]*slotOwner
 
-func (s *settled) empty() bool {
+func (s *ownerTable) empty() bool {
 	for _, c := range s {
 		if c != nil {
 			return false
@@ -135,29 +135,29 @@ func (s *settled) empty() bool {
 	return true
 }
 
-// memory is what was settled last.
-type memory struct {
-	last *settled
-	kept bool // of what was newer than what anybody says now: a node that speaks again may end that
+// viewMemory is what was settled last.
+type viewMemory struct {
+	last      *ownerTable
+	keptNewer bool // of what was newer than what anybody says now: a node that speaks again may end that
 }
 
-// settle settles views, by the rule by which the nodes settle their own differences: of two that claim a slot the one
+// merge settles views, by the rule by which the nodes settle their own differences: of two that claim a slot the one
 // with the higher configuration epoch has it. So the newest news wins whoever brings it, and a node that was cut off
 // and replaced is not believed, be it the only one we reach: what was newer is remembered until the node that has it
 // says otherwise.
-func (m *memory) settle(views []nodeView) *settled {
-	now := contest(views)
-	m.kept = false
+func (m *viewMemory) merge(views []nodeView) *ownerTable {
+	now := electOwners(views)
+	m.keptNewer = false
 	if m.last != nil {
 		spoke := make(map[string]time.Time, len(views))
 		for _, v := range views {
-			if len(v.claims) > 0 {
-				spoke[v.from] = v.claims[0].heard
+			if len(v.owners) > 0 {
+				spoke[v.addr] = v.owners[0].heardAt
 			}
 		}
 		for slot, was := range m.last {
-			if is := now[slot]; was != nil && is != nil && is.epoch < was.epoch && !spoke[was.primary.Addr].After(was.heard) {
-				now[slot], m.kept = was, true
+			if is := now[slot]; was != nil && is != nil && is.epoch < was.epoch && !spoke[was.primary.Addr].After(was.heardAt) {
+				now[slot], m.keptNewer = was, true
 			}
 		}
 	}
@@ -165,14 +165,14 @@ func (m *memory) settle(views []nodeView) *settled {
 	return now
 }
 
-// settleClaims makes one topology out of several nodes' views when nothing is remembered.
-func settleClaims(views []nodeView) (*router.Snapshot, error) { return contest(views).snapshot() }
+// mergeViews makes one topology out of several nodes' views when nothing is remembered.
+func mergeViews(views []nodeView) (*router.Snapshot, error) { return electOwners(views).snapshot() }
 
 // snapshot makes a topology of what was settled.
-func (s *settled) snapshot() (*router.Snapshot, error) {
+func (s *ownerTable) snapshot() (*router.Snapshot, error) {
 	type group struct {
 		shard router.Shard
-		best  *claim
+		best  *slotOwner
 	}
 	groups := make(map[string]*group)
 	var order []*group
@@ -211,20 +211,20 @@ func (s *settled) snapshot() (*router.Snapshot, error) {
 	return router.NewSnapshot(shards)
 }
 
-// contest returns the winning claim of each slot.
-func contest(views []nodeView) *settled {
-	winners := new(settled)
-	answering := voices(views)
+// electOwners returns the winning claim of each slot.
+func electOwners(views []nodeView) *ownerTable {
+	winners := new(ownerTable)
+	answering := answeringNodes(views)
 	for v := range views {
-		for i := range views[v].claims {
-			c := &views[v].claims[i]
+		for i := range views[v].owners {
+			c := &views[v].owners[i]
 			for slot := max(0, c.slots.From); slot <= min(c.slots.To, router.Slots-1); slot++ {
 				w := winners[slot]
 				switch {
 				case w == nil || c.epoch > w.epoch:
 					winners[slot] = c
 				case c.epoch < w.epoch || c.primary.Addr == w.primary.Addr:
-				case ranks(c, w, slot, views, answering):
+				case outranks(c, w, slot, views, answering):
 					winners[slot] = c
 				}
 			}
@@ -233,9 +233,9 @@ func contest(views []nodeView) *settled {
 	return winners
 }
 
-// ranks reports whether c beats w, whose epoch is the same. Two names of one node: the one at which it answers. Else
+// outranks reports whether c beats w, whose epoch is the same. Two names of one node: the one at which it answers. Else
 // more voices win, then the lower address: two nodes of one epoch settle that within moments.
-func ranks(c, w *claim, slot int, views []nodeView, answering map[string]bool) bool {
+func outranks(c, w *slotOwner, slot int, views []nodeView, answering map[string]bool) bool {
 	if c.primary.ID != "" && c.primary.ID == w.primary.ID {
 		if a, b := answering[c.primary.Addr], answering[w.primary.Addr]; a != b {
 			return a
@@ -245,19 +245,19 @@ func ranks(c, w *claim, slot int, views []nodeView, answering map[string]bool) b
 	return order < 0
 }
 
-// voices returns the addresses whose nodes gave the views.
-func voices(views []nodeView) map[string]bool {
+// answeringNodes returns the addresses whose nodes gave the views.
+func answeringNodes(views []nodeView) map[string]bool {
 	from := make(map[string]bool, len(views))
 	for _, v := range views {
-		from[v.from] = true
+		from[v.addr] = true
 	}
 	return from
 }
 
 // votes counts the views that give a slot to the claim's primary.
-func votes(views []nodeView, slot int, c *claim) (n int) {
+func votes(views []nodeView, slot int, c *slotOwner) (n int) {
 	for _, v := range views {
-		for _, other := range v.claims {
+		for _, other := range v.owners {
 			if slot >= other.slots.From && slot <= other.slots.To {
 				if other.primary.Addr == c.primary.Addr {
 					n++

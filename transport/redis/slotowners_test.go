@@ -18,13 +18,13 @@ func TestClaimsNewestWins(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var views []nodeView
 		for i := range rapid.IntRange(1, 5).Draw(t, "views") {
-			v := nodeView{from: node(i).Addr}
+			v := nodeView{addr: node(i).Addr}
 			for from := 0; from < router.Slots; {
 				to := min(router.Slots-1, from+rapid.IntRange(1000, 9000).Draw(t, "size"))
 				owner := rapid.IntRange(0, 7).Draw(t, "owner")
 				if owner > 0 {
 					// A node has one epoch in all views: that it differs is what the rule is not about.
-					v.claims = append(v.claims, claim{
+					v.owners = append(v.owners, slotOwner{
 						slots: router.SlotRange{From: from, To: to}, epoch: uint64(owner), primary: node(owner),
 						replicas: []router.Node{node(100 + owner), node(owner%7 + 1)},
 					})
@@ -33,11 +33,11 @@ func TestClaimsNewestWins(t *testing.T) {
 			}
 			views = append(views, v)
 		}
-		snapshot, err := settleClaims(views)
+		snapshot, err := mergeViews(views)
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := settleClaims(rapid.Permutation(views).Draw(t, "order"))
+		again, err := mergeViews(rapid.Permutation(views).Draw(t, "order"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +48,7 @@ func TestClaimsNewestWins(t *testing.T) {
 			want := router.Node{}
 			var epoch uint64
 			for _, v := range views {
-				for _, c := range v.claims {
+				for _, c := range v.owners {
 					if slot >= c.slots.From && slot <= c.slots.To && c.epoch > epoch {
 						epoch, want = c.epoch, c.primary
 					}
@@ -64,10 +64,10 @@ func TestClaimsNewestWins(t *testing.T) {
 // TestClaimsIsolatedPrimary: one that was replaced claims its slots for ever, and is not believed.
 func TestClaimsIsolatedPrimary(t *testing.T) {
 	all := router.SlotRange{From: 0, To: router.Slots - 1}
-	old := nodeView{from: node(1).Addr, claims: []claim{{slots: all, epoch: 1, primary: node(1), replicas: []router.Node{node(2)}}}}
-	promoted := nodeView{from: node(2).Addr, claims: []claim{{slots: all, epoch: 2, primary: node(2)}}}
+	old := nodeView{addr: node(1).Addr, owners: []slotOwner{{slots: all, epoch: 1, primary: node(1), replicas: []router.Node{node(2)}}}}
+	promoted := nodeView{addr: node(2).Addr, owners: []slotOwner{{slots: all, epoch: 2, primary: node(2)}}}
 	for _, views := range [][]nodeView{{old, promoted}, {promoted, old}, {old, old, promoted}} {
-		snapshot, err := settleClaims(views)
+		snapshot, err := mergeViews(views)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +87,7 @@ func TestEndpoint(t *testing.T) {
 		{"[::1]:7000", "h:1", "[::1]:7000"},
 		{"nonsense", "h:1", ""},
 	} {
-		if got, _ := endpoint(c.to, c.reached); got != c.want {
+		if got, _ := completeAddr(c.to, c.reached); got != c.want {
 			t.Errorf("endpoint(%q, %q) = %q, want %q", c.to, c.reached, got, c.want)
 		}
 	}
@@ -109,7 +109,7 @@ func TestRedirection(t *testing.T) {
 		{"", ""},
 		{"ASK 5 10.0.0.1:7000", ""},
 	} {
-		if got, _ := redirection(c.text, "here:1"); got != c.want {
+		if got, _ := parseMoved(c.text, "here:1"); got != c.want {
 			t.Errorf("%q: %q, want %q", c.text, got, c.want)
 		}
 	}

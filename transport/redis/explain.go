@@ -22,7 +22,7 @@ func (c *Config) explainConnect(err error) error {
 
 // explain wraps an error of a command in ours, with what to do about it.
 func (c *Config) explain(err error) error {
-	reply, ok := replied(err)
+	reply, ok := replyText(err)
 	if !ok {
 		return err
 	}
@@ -69,8 +69,8 @@ func (c *Config) user() string {
 	return "default"
 }
 
-// hungUp reports whether the server ended the connection without a word.
-func hungUp(err error) bool {
+// closedByPeer reports whether the server ended the connection without a word.
+func closedByPeer(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
@@ -94,9 +94,9 @@ func (c *Config) tlsHint(err error) string {
 		return "does the server speak TLS on this port?"
 	case errors.As(err, &alert) || strings.Contains(err.Error(), "remote error: tls:"):
 		return "the server refuses our side of TLS: does it want a client certificate (Config.TLS.Certificates)?"
-	case hungUp(err) && c.TLS == nil:
+	case closedByPeer(err) && c.TLS == nil:
 		return "it hung up at once: does the server want TLS (Config.TLS)?"
-	case hungUp(err) && len(c.TLS.Certificates) == 0 && c.TLS.GetClientCertificate == nil:
+	case closedByPeer(err) && len(c.TLS.Certificates) == 0 && c.TLS.GetClientCertificate == nil:
 		return "it hung up at once: does the server want a client certificate (Config.TLS.Certificates)?"
 	case c.TLS != nil && errors.Is(err, context.DeadlineExceeded):
 		return "if it is well: does the server speak TLS on this port?"

@@ -1,0 +1,68 @@
+package redis
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// poller is a server that is asked again and again, with a connection of its own, so that one that hangs delays no
+// other. V is what it answers.
+type poller[V any] struct {
+	addr      string
+	conn      rueidis.CoreClient // nil: not connected. Touched by the goroutine at work only, which busy says there is
+	polling   bool
+	notBefore time.Time // it is not asked before: it refused our login
+
+	view       V
+	answeredAt time.Time // zero: it has no view, or gave none when it was asked last
+}
+
+// begin reports whether the server may be asked now, and notes that it is.
+func (a *poller[V]) begin(now time.Time) bool {
+	if a.polling || now.Before(a.notBefore) {
+		return false
+	}
+	a.polling = true
+	return true
+}
+
+// finish takes in what asking led to; after an error whoever asked has hung up. A server that does not answer has no say any more.
+func (a *poller[V]) finish(now time.Time, view V, err error) {
+	a.polling = false
+	if err == nil {
+		a.view, a.answeredAt = view, now
+		return
+	}
+	a.answeredAt = time.Time{}
+	if isAuthError(err) {
+		a.notBefore = now.Add(refusedDelay())
+	}
+}
+
+// fresh reports whether the view counts.
+func (a *poller[V]) fresh(now time.Time) bool {
+	return !a.answeredAt.IsZero() && now.Sub(a.answeredAt) < viewExpires
+}
+
+// closeConn closes the connection if there is one.
+func (a *poller[V]) closeConn() {
+	if a.conn != nil {
+		a.conn.Close()
+		a.conn = nil
+	}
+}
+
+// deliverAnswer hands over what is to be done with an answer.
+func deliverAnswer(ctx context.Context, answers chan<- func(), take func()) {
+	select {
+	case answers <- take:
+	case <-ctx.Done():
+	}
+}
+
+// refusedDelay is how long a server is left alone that refused who we are: trying again at once would not help, and
+// would fill its log.
+func refusedDelay() time.Duration { return retryRefused + rand.N(retryRefused/4) }
