@@ -33,11 +33,11 @@ import (
 // methods are safe for concurrent use.
 type Bus struct {
 	*bus.Bus
-	t    testing.TB
-	opts options
-	link *link
-	log  *testLog
-	view inspect.Bus
+	t         testing.TB
+	opts      options
+	transport *faultTransport
+	log       *testLog
+	view      inspect.Bus
 
 	begun atomic.Uint64 // attempts
 
@@ -78,22 +78,22 @@ func New(t testing.TB, opts ...Option) *Bus {
 		t.Fatalf("bustest: the Config has a Transport; bustest brings its own")
 	case b.opts.alone:
 		t.Fatalf("bustest: SharedWith was given a nil bus")
-	case b.opts.patience < 0:
-		t.Fatalf("bustest: a Patience of %v is none", b.opts.patience)
+	case b.opts.waitTimeout < 0:
+		t.Fatalf("bustest: a WaitTimeout of %v is negative", b.opts.waitTimeout)
 	}
-	h := b.opts.hub
+	h := b.opts.broker
 	if h == nil {
-		h = newHub()
+		h = newMemoryBroker()
 	}
-	b.link = newLink(h, b)
+	b.transport = newFaultTransport(h, b)
 	if cfg.Logger == nil {
 		b.log = &testLog{t: t}
 		cfg.Logger = b.log.logger()
 	}
 	if cfg.Grace == 0 {
-		cfg.Grace = b.patience() // on a machine that is busy with other tests
+		cfg.Grace = b.waitTimeout() // on a machine that is busy with other tests
 	}
-	cfg.Transport, cfg.Debug = b.link, !b.opts.unchecked
+	cfg.Transport, cfg.Debug = b.transport, !b.opts.unchecked
 	cfg.Use = append([]bus.Middleware{b.record}, cfg.Use...)
 	inner, err := bus.New(cfg)
 	if err != nil {
@@ -115,7 +115,7 @@ func (b watcher) Subscribed(sub any) {
 	b.mu.Lock()
 	b.mu.subs = append(b.mu.subs, sub.(*bus.Subscription))
 	b.mu.Unlock()
-	b.link.hub.notify()
+	b.transport.broker.notify()
 }
 
 // Misused keeps a report for the clean-up.
@@ -154,10 +154,10 @@ func (b *Bus) subscriptionList() string {
 	return text
 }
 
-// patience is how long a wait lasts before it fails the test.
-func (b *Bus) patience() time.Duration {
-	if b == nil || b.opts.patience == 0 {
-		return defaultPatience()
+// waitTimeout is how long a wait lasts before it fails the test.
+func (b *Bus) waitTimeout() time.Duration {
+	if b == nil || b.opts.waitTimeout == 0 {
+		return defaultWaitTimeout()
 	}
-	return b.opts.patience
+	return b.opts.waitTimeout
 }

@@ -19,11 +19,11 @@ import (
 type CallOption func(*call)
 
 type call struct {
-	topic     any // a bus.TopicConfig[T]
-	use       []func(*zap.Logger) []bus.Middleware
-	subscribe []bus.SubscribeOption
-	publish   []bus.PublishOption
-	patience  time.Duration
+	topic       any // a bus.TopicConfig[T]
+	use         []func(*zap.Logger) []bus.Middleware
+	subscribe   []bus.SubscribeOption
+	publish     []bus.PublishOption
+	waitTimeout time.Duration
 }
 
 // Use puts middleware around the handler, the first outermost.
@@ -52,8 +52,8 @@ func PublishedWith(opts ...bus.PublishOption) CallOption {
 }
 
 // Within bounds the call, retries included; beyond it the test fails. Default as
-// for [Patience].
-func Within(d time.Duration) CallOption { return func(c *call) { c.patience = d } }
+// for [WaitTimeout].
+func Within(d time.Duration) CallOption { return func(c *call) { c.waitTimeout = d } }
 
 // Outcome is what became of an event.
 type Outcome struct {
@@ -124,7 +124,7 @@ func Call[T any](t testing.TB, h func(ctx context.Context, event T) error, event
 	}
 	core, logs := observer.New(zapcore.DebugLevel)
 	logger := zap.New(core)
-	b := New(t, AllowDeadLetters(), Patience(c.patience), Config(bus.Config{Logger: logger}))
+	b := New(t, AllowDeadLetters(), WaitTimeout(c.waitTimeout), Config(bus.Config{Logger: logger}))
 	defer func() {
 		if err := b.Close(); err != nil {
 			t.Errorf("bustest: %v", err)
@@ -149,12 +149,12 @@ func Call[T any](t testing.TB, h func(ctx context.Context, event T) error, event
 	for _, a := range b.attemptsAt(cfg.Name, "handler") {
 		o.Attempts = append(o.Attempts, Attempt{Number: a.d.Attempt(), Err: a.err, Began: a.began, Took: a.took})
 	}
-	o.judge(sub)
+	o.classify(sub)
 	return o
 }
 
-// judge finds what became of the event in the ledger.
-func (o *Outcome) judge(sub *bus.Subscription) {
+// classify finds what became of the event in the ledger.
+func (o *Outcome) classify(sub *bus.Subscription) {
 	switch {
 	case o.Stats.DeadLettered > 0:
 		o.Action = bus.ActionDeadLetter

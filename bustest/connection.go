@@ -11,9 +11,9 @@ import (
 // does not reach it: each such event lies in a Gap{Lost, Disconnected} that its
 // subscriptions are told of at Reconnect. What was in their mailboxes is handled.
 func (b *Bus) Disconnect() {
-	l := b.link
-	l.hub.mu.Lock()
-	defer l.hub.mu.Unlock()
+	l := b.transport
+	l.broker.mu.Lock()
+	defer l.broker.mu.Unlock()
 	select {
 	case <-l.up:
 		l.up = make(chan struct{})
@@ -24,14 +24,14 @@ func (b *Bus) Disconnect() {
 // Reconnect gives the connection back, with all subscriptions. It tells of the gaps
 // before it returns.
 func (b *Bus) Reconnect() {
-	l := b.link
-	l.hub.mu.Lock()
+	l := b.transport
+	l.broker.mu.Lock()
 	select {
 	case <-l.up:
 	default:
 		close(l.up)
 	}
-	l.hub.mu.Unlock()
+	l.broker.mu.Unlock()
 	l.tellMissed()
 }
 
@@ -43,25 +43,25 @@ func Sever(a, b *Bus) {
 	switch {
 	case a == b:
 		a.t.Fatalf("bustest: Sever needs two buses; Disconnect takes one from its broker")
-	case a.link.hub != b.link.hub:
+	case a.transport.broker != b.transport.broker:
 		a.t.Fatalf("bustest: Sever needs buses on one broker, see SharedWith")
 	}
-	h := a.link.hub
+	h := a.transport.broker
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	a.link.severLocked(b.ID())
-	b.link.severLocked(a.ID())
+	a.transport.severLocked(b.ID())
+	b.transport.severLocked(a.ID())
 }
 
 // Heal ends Sever, and tells of the gaps before it returns.
 func Heal(a, b *Bus) {
-	h := a.link.hub
+	h := a.transport.broker
 	h.mu.Lock()
-	delete(a.link.severed, b.ID())
-	delete(b.link.severed, a.ID())
+	delete(a.transport.severed, b.ID())
+	delete(b.transport.severed, a.ID())
 	h.mu.Unlock()
-	a.link.tellMissed()
-	b.link.tellMissed()
+	a.transport.tellMissed()
+	b.transport.tellMissed()
 }
 
 // Crash ends the bus as the end of its process would: from one moment to the next
@@ -70,12 +70,12 @@ func Heal(a, b *Bus) {
 // end, and what was accepted and not settled is abandoned. It waits for handlers as
 // Close does. Start its successor with New and [SharedWith].
 func (b *Bus) Crash() {
-	b.link.cut()
+	b.transport.cut()
 	// Its error says that handlers run on, which the clean-up will see for itself.
 	_ = b.Close()
 }
 
-func (l *link) severLocked(publisher string) {
+func (l *faultTransport) severLocked(publisher string) {
 	if l.severed == nil {
 		l.severed = make(map[string]struct{})
 	}
@@ -83,10 +83,10 @@ func (l *link) severLocked(publisher string) {
 }
 
 // tellMissed reports what was missed and can be known by now.
-func (l *link) tellMissed() {
+func (l *faultTransport) tellMissed() {
 	l.gate.RLock()
 	defer l.gate.RUnlock()
-	l.hub.mu.Lock()
+	l.broker.mu.Lock()
 	var told []transport.Gap
 	if l.reachableLocked() == nil {
 		l.missed = slices.DeleteFunc(l.missed, func(g transport.Gap) bool {
@@ -97,7 +97,7 @@ func (l *link) tellMissed() {
 			return !severed
 		})
 	}
-	l.hub.mu.Unlock()
+	l.broker.mu.Unlock()
 	if l.gate.sink == nil {
 		return
 	}

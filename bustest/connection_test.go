@@ -24,7 +24,7 @@ func TestDisconnect(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	publish(t, other, "2", "3")
-	b.Poison("orders", []byte(`{"ID":"stranger"}`))
+	b.Poison("orders", []byte(`{"ID":"foreign"}`))
 	requireGaps(t, sub) // nobody has told it
 	b.Reconnect()
 	requireGaps(t, sub, gap(other, 2, 3, transport.Disconnected),
@@ -33,7 +33,7 @@ func TestDisconnect(t *testing.T) {
 	publish(t, other, "4")
 	publish(t, b, "5")
 	requireHeard(t, b, "1 4 5")
-	requireHeard(t, other, "1 2 3 stranger 4 5")
+	requireHeard(t, other, "1 2 3 foreign 4 5")
 	requireGaps(t, far)
 	if got := len(sub.Gaps()); got != 2 {
 		t.Errorf("%d gaps", got)

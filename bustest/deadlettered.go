@@ -49,13 +49,13 @@ func RequireDeadLettered[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], 
 }
 
 // WaitDeadLettered waits for a dead letter as RequireDeadLettered looks for, and
-// fails the test if that takes longer than [Patience]. When it returns, the event
+// fails the test if that takes longer than [WaitTimeout]. When it returns, the event
 // may still count as running: [WaitIdle] has it settled.
 func WaitDeadLettered[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], subscription string, matches ...Match[T]) Letter[T] {
 	t.Helper()
 	var found Letter[T]
 	q := newQuery(topic, matches)
-	if await(b.patience(), []source{b.link.hub, b.view}, func() bool {
+	if await(b.waitTimeout(), []source{b.transport.broker, b.view}, func() bool {
 		for _, l := range letters(b, topic, subscription) {
 			if q.holds(l.Message) {
 				found = l
@@ -68,7 +68,7 @@ func WaitDeadLettered[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], sub
 		return found
 	}
 	t.Fatalf("bustest: no dead letter of %s/%s matches after %v%s",
-		topic.Name, anyName(subscription), b.patience(), lettersInstead(b, topic, subscription, matches))
+		topic.Name, anyName(subscription), b.waitTimeout(), lettersInstead(b, topic, subscription, matches))
 	return Letter[T]{}
 }
 

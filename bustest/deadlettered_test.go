@@ -78,7 +78,7 @@ causes:
   0: attempt 1 of billing: nothing to pay
 ledger of orders/billing: accepted 1 = handled 0 + discarded 0 + dead-lettered 1 + dropped 0 + abandoned 0 + pending 0 (queued 0, running 0, deferred 0)`
 	give := func(t testing.TB) *bustest.Bus {
-		b := bustest.New(t, bustest.AllowDeadLetters(), bustest.Patience(time.Minute))
+		b := bustest.New(t, bustest.AllowDeadLetters(), bustest.WaitTimeout(time.Minute))
 		billing(t, b)
 		if err := topicOf(t, b, orders).Publish(t.Context(), order{ID: "a"}); err != nil {
 			t.Fatal(err)

@@ -58,9 +58,9 @@ type Faults struct {
 
 // Faults reads the counters.
 func (b *Bus) Faults() Faults {
-	l := b.link
-	l.hub.mu.Lock()
-	defer l.hub.mu.Unlock()
+	l := b.transport
+	l.broker.mu.Lock()
+	defer l.broker.mu.Unlock()
 	count := l.count
 	count.Held = uint64(len(l.later))
 	for _, f := range l.faults {
@@ -83,14 +83,14 @@ func (b *Bus) set(f *fault) {
 	case f.delay < 0:
 		b.t.Fatalf("bustest: a Delay of %v is in the past", f.delay)
 	}
-	l := b.link
-	l.hub.mu.Lock()
-	defer l.hub.mu.Unlock()
+	l := b.transport
+	l.broker.mu.Lock()
+	defer l.broker.mu.Unlock()
 	l.faults = append(l.faults, f)
 }
 
 // nextFaultLocked is the fault that meets an event on a topic, or nil.
-func (l *link) nextFaultLocked(topic string) *fault {
+func (l *faultTransport) nextFaultLocked(topic string) *fault {
 	for _, f := range l.faults {
 		if f.left > 0 && (f.topic == "" || f.topic == topic) {
 			f.left--
@@ -101,16 +101,16 @@ func (l *link) nextFaultLocked(topic string) *fault {
 }
 
 // dismissLocked forgets faults that are used up.
-func (l *link) dismissLocked() {
+func (l *faultTransport) dismissLocked() {
 	l.faults = slices.DeleteFunc(l.faults, func(f *fault) bool { return f.left == 0 && len(f.held) == 0 })
 }
 
 // publishFaulty publishes env as the faults want it.
-func (l *link) publishFaulty(ctx context.Context, env *transport.Envelope) transport.Result {
+func (l *faultTransport) publishFaulty(ctx context.Context, env *transport.Envelope) transport.Result {
 	if ctx.Err() != nil {
 		return transport.Result{Err: context.Cause(ctx)}
 	}
-	h := l.hub
+	h := l.broker
 	h.mu.Lock()
 	if err := l.reachableLocked(); err != nil {
 		l.count.Failed++
@@ -155,7 +155,7 @@ func (l *link) publishFaulty(ctx context.Context, env *transport.Envelope) trans
 }
 
 // enact is publishFaulty's work outside the lock.
-func (l *link) enact(ctx context.Context, f *fault, env *transport.Envelope, ready []*transport.Envelope) transport.Result {
+func (l *faultTransport) enact(ctx context.Context, f *fault, env *transport.Envelope, ready []*transport.Envelope) transport.Result {
 	switch f.kind {
 	case failing:
 		return transport.Result{Err: f.err}
@@ -164,9 +164,9 @@ func (l *link) enact(ctx context.Context, f *fault, env *transport.Envelope, rea
 		return transport.Result{Err: &acceptedError{f.err}}
 	case dropping:
 		result := l.write(ctx, env)
-		l.hub.mu.Lock()
-		defer l.hub.mu.Unlock()
-		delete(l.hub.mu.dropped, env)
+		l.broker.mu.Lock()
+		defer l.broker.mu.Unlock()
+		delete(l.broker.mu.dropped, env)
 		return result
 	case duplicating:
 		again := *env
@@ -188,18 +188,18 @@ func (e *acceptedError) Unwrap() []error { return []error{e.error, errPublished}
 
 // writeHeld writes envelopes that were held back, which counts as held until they
 // have arrived.
-func (l *link) writeHeld(envs []*transport.Envelope) {
+func (l *faultTransport) writeHeld(envs []*transport.Envelope) {
 	for _, env := range envs {
 		l.write(l.ctx, env)
 	}
-	l.hub.mu.Lock()
-	defer l.hub.mu.Unlock()
-	l.hub.mu.held -= len(envs)
-	l.hub.notifyLocked()
+	l.broker.mu.Lock()
+	defer l.broker.mu.Unlock()
+	l.broker.mu.held -= len(envs)
+	l.broker.notifyLocked()
 }
 
 // holdLocked keeps env until due.
-func (l *link) holdLocked(env *transport.Envelope, due time.Time) {
+func (l *faultTransport) holdLocked(env *transport.Envelope, due time.Time) {
 	i := len(l.dueAt)
 	for i > 0 && l.dueAt[i-1].After(due) {
 		i--
@@ -211,7 +211,7 @@ func (l *link) holdLocked(env *transport.Envelope, due time.Time) {
 }
 
 // armLocked sets the timer for the first that is held.
-func (l *link) armLocked() {
+func (l *faultTransport) armLocked() {
 	l.disarmLocked()
 	if len(l.dueAt) == 0 {
 		return
@@ -223,7 +223,7 @@ func (l *link) armLocked() {
 	})
 }
 
-func (l *link) disarmLocked() {
+func (l *faultTransport) disarmLocked() {
 	if l.timer != nil && l.timer.Stop() {
 		l.timing.Done()
 	}
@@ -232,8 +232,8 @@ func (l *link) disarmLocked() {
 
 // flow writes what is due, in order. There is one writer at a time; who finds
 // another at work leaves it to him.
-func (l *link) flow() {
-	h := l.hub
+func (l *faultTransport) flow() {
+	h := l.broker
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if l.flowing {
@@ -252,9 +252,9 @@ func (l *link) flow() {
 }
 
 // describeHeld says what is held back.
-func (l *link) describeHeld() (texts []string) {
-	l.hub.mu.Lock()
-	defer l.hub.mu.Unlock()
+func (l *faultTransport) describeHeld() (texts []string) {
+	l.broker.mu.Lock()
+	defer l.broker.mu.Unlock()
 	if n := len(l.later); n > 0 {
 		texts = append(texts, fmt.Sprintf("Delay holds %d events, the first for %v", n, time.Until(l.dueAt[0])))
 	}
@@ -266,19 +266,19 @@ func (l *link) describeHeld() (texts []string) {
 	return texts
 }
 
-// cut takes this end of the link away for good: nothing of the bus gets out any
+// cut takes the bus's connection away for good: nothing of the bus gets out any
 // more, nothing gets in, and what was held back is lost.
-func (l *link) cut() {
-	l.hub.mu.Lock()
+func (l *faultTransport) cut() {
+	l.broker.mu.Lock()
 	l.gone = true
-	l.hub.mu.held -= len(l.later)
+	l.broker.mu.held -= len(l.later)
 	l.later, l.dueAt = nil, nil
 	for _, f := range l.faults {
-		l.hub.mu.held -= len(f.held)
+		l.broker.mu.held -= len(f.held)
 	}
 	l.faults = nil
 	l.disarmLocked()
-	l.hub.notifyLocked()
-	l.hub.mu.Unlock()
+	l.broker.notifyLocked()
+	l.broker.mu.Unlock()
 	l.timing.Wait()
 }

@@ -70,10 +70,10 @@ func (b *Bus) Inject(env *transport.Envelope) {
 	if env == nil {
 		b.t.Fatalf("bustest: Inject was given a nil envelope")
 	}
-	l := b.link
-	l.hub.mu.Lock()
+	l := b.transport
+	l.broker.mu.Lock()
 	l.count.Injected++
-	l.hub.mu.Unlock()
+	l.broker.mu.Unlock()
 	if r := l.write(l.ctx, env); r.Err != nil {
 		b.t.Fatalf("bustest: %v", r.Err)
 	}
@@ -100,10 +100,10 @@ func Redeliver[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ..
 			continue
 		}
 		again := *envs[i]
-		b.link.hub.mu.Lock()
-		b.link.count.Redelivered++
-		b.link.hub.mu.Unlock()
-		b.link.write(b.link.ctx, &again)
+		b.transport.broker.mu.Lock()
+		b.transport.count.Redelivered++
+		b.transport.broker.mu.Unlock()
+		b.transport.write(b.transport.ctx, &again)
 		n++
 	}
 	return n

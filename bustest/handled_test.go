@@ -69,7 +69,7 @@ func TestWaitHandledGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		got := failure(t, func(t testing.TB) {
-			b := bustest.New(t, bustest.Patience(time.Minute))
+			b := bustest.New(t, bustest.WaitTimeout(time.Minute))
 			bustest.WaitHandled(t, billing(t, b), 1)
 		})
 		requireText(t, got, "bustest: orders/billing has not handled 1 events after 1m0s: "+
@@ -155,7 +155,7 @@ func TestWaitIdle(t *testing.T) {
 func TestWaitIdleSaysWhatIsPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got := failure(t, func(t testing.TB) {
-			b := bustest.New(t, bustest.Patience(time.Minute))
+			b := bustest.New(t, bustest.WaitTimeout(time.Minute))
 			sub := billing(t, b)
 			sub.Pause()
 			publish(t, b, "a")
@@ -174,7 +174,7 @@ bustest: not idle after 1m0s:
   Delay holds 1 events, the first for 59m0s
   Reorder holds 2 events until 1 more come`)
 		got = failure(t, func(t testing.TB) {
-			a := bustest.New(t, bustest.Patience(time.Second))
+			a := bustest.New(t, bustest.WaitTimeout(time.Second))
 			b := bustest.New(t, bustest.SharedWith(a))
 			billing(t, b).Pause()
 			publish(t, a, "a")

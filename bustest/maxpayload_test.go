@@ -34,7 +34,7 @@ func TestTooLargeIsAsOnRedis(t *testing.T) {
 	for _, limit := range []int{0, 2000} {
 		onRedis := func(size int) (text string) {
 			synctest.Test(t, func(t *testing.T) {
-				fakecluster.Linger(t)
+				fakecluster.AwaitClients(t)
 				c := fakecluster.New(t, fakecluster.Config{})
 				tr := must[*redis.Transport](t)(redis.Open(t.Context(), redis.Config{Addrs: c.Addrs(), Dial: c.Dial, MaxPayload: limit}))
 				b := must[*bus.Bus](t)(bus.New(bus.Config{Transport: tr}))

@@ -16,7 +16,7 @@ func TestMisuse(t *testing.T) {
 		want string
 	}{
 		{"no bus to share with", func(t testing.TB) { bustest.New(t, bustest.SharedWith(nil)) }, "bustest: SharedWith was given a nil bus"},
-		{"no patience", func(t testing.TB) { bustest.New(t, bustest.Patience(-time.Second)) }, "bustest: a Patience of -1s is none"},
+		{"no waitTimeout", func(t testing.TB) { bustest.New(t, bustest.WaitTimeout(-time.Second)) }, "bustest: a WaitTimeout of -1s is negative"},
 		{"a failure without an error", func(t testing.TB) { bustest.New(t).FailPublish("orders", 1, nil) }, "needs an error, and it is nil"},
 		{"a lost reply without an error", func(t testing.TB) { bustest.New(t).LoseReply("orders", 1, nil) }, "needs an error, and it is nil"},
 		{"a fault of nothing", func(t testing.TB) { bustest.New(t).DropNext("orders", 0) }, "a fault for 0 events does nothing"},

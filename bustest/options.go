@@ -10,21 +10,21 @@ import (
 type Option func(*options)
 
 type options struct {
-	config     bus.Config
-	hub        *hub
-	alone      bool // SharedWith was given no bus
-	patience   time.Duration
-	letters    bool
-	goroutines bool
-	unbalanced bool
-	misuse     bool
-	unchecked  bool // WithoutDebug
-	maxPayload int  // 0 is the default, less none
+	config      bus.Config
+	broker      *memoryBroker
+	alone       bool // SharedWith was given no bus
+	waitTimeout time.Duration
+	letters     bool
+	goroutines  bool
+	unbalanced  bool
+	misuse      bool
+	unchecked   bool // WithoutDebug
+	maxPayload  int  // 0 is the default, less none
 }
 
 // Config gives the bus a configuration, for middleware of the bus, a logger,
 // bounds. Its Transport must be nil. Without a Logger the bus logs to the test;
-// without a Grace it is that of [Patience]; Debug is on, see [WithoutDebug].
+// without a Grace it is that of [WaitTimeout]; Debug is on, see [WithoutDebug].
 func Config(cfg bus.Config) Option { return func(o *options) { o.config = cfg } }
 
 // SharedWith puts the bus on the broker of another, as two processes share a
@@ -32,14 +32,14 @@ func Config(cfg bus.Config) Option { return func(o *options) { o.config = cfg } 
 func SharedWith(other *Bus) Option {
 	return func(o *options) {
 		if o.alone = other == nil; !o.alone {
-			o.hub = other.link.hub
+			o.broker = other.transport.broker
 		}
 	}
 }
 
-// Patience is how long functions of this package that wait do so before they fail
+// WaitTimeout is how long functions of this package that wait do so before they fail
 // the test. Default 10 s, and in a synctest bubble, where it costs nothing, 1 h.
-func Patience(d time.Duration) Option { return func(o *options) { o.patience = d } }
+func WaitTimeout(d time.Duration) Option { return func(o *options) { o.waitTimeout = d } }
 
 // AllowDeadLetters accepts dead letters that the test does not look at.
 func AllowDeadLetters() Option { return func(o *options) { o.letters = true } }

@@ -18,7 +18,7 @@ func TestAThousandBuses(t *testing.T) {
 	for range 1000 {
 		all.Go(func() {
 			ft := &fakeT{TB: t}
-			b := bustest.New(ft, bustest.Patience(time.Minute))
+			b := bustest.New(ft, bustest.WaitTimeout(time.Minute))
 			open.Done()
 			open.Wait() // for the last to be there
 			busy <- struct{}{}

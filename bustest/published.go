@@ -62,17 +62,17 @@ func RequireNotPublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], 
 
 // WaitPublished waits until b has published a message on the topic for which all
 // matches hold, and returns the first. It fails the test if that takes longer than
-// [Patience].
+// [WaitTimeout].
 func WaitPublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) bus.Message[T] {
 	t.Helper()
 	q := newQuery(topic, matches)
 	var msgs, found []bus.Message[T]
-	if !await(b.patience(), []source{b.link.hub}, func() bool {
+	if !await(b.waitTimeout(), []source{b.transport.broker}, func() bool {
 		msgs = published(t, b, topic)
 		found = q.filter(msgs)
 		return len(found) > 0
 	}) {
-		t.Fatalf("bustest: nothing published on %s matches after %v%s", topic.Name, b.patience(), q.instead(b, msgs))
+		t.Fatalf("bustest: nothing published on %s matches after %v%s", topic.Name, b.waitTimeout(), q.instead(b, msgs))
 		return bus.Message[T]{}
 	}
 	return found[0]
@@ -80,7 +80,7 @@ func WaitPublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matche
 
 // early says so if the test looks before the handlers are done.
 func (b *Bus) early() string {
-	if pending := describePending(b.link.hub.members()); pending != "" {
+	if pending := describePending(b.transport.broker.members()); pending != "" {
 		return "\nhandlers were not done yet (WaitIdle and WaitPublished wait for them):" + pending
 	}
 	return ""

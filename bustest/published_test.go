@@ -181,7 +181,7 @@ bustest: event 0 of topic orders: dead letter: bus: decode orders: subscription 
 func TestWaitPublishedGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got := failure(t, func(t testing.TB) {
-			b := bustest.New(t, bustest.Patience(time.Minute))
+			b := bustest.New(t, bustest.WaitTimeout(time.Minute))
 			publish(t, b, "a")
 			bustest.WaitPublished(t, b, orders, bustest.Key[order]("b"))
 		})

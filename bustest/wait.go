@@ -19,9 +19,9 @@ const (
 	lastPoll  = time.Second
 )
 
-// defaultPatience is longer in a bubble, where waiting costs nothing and retries
+// defaultWaitTimeout is longer in a bubble, where waiting costs nothing and retries
 // may be hours away. The clock of a bubble begins with the year 2000.
-func defaultPatience() time.Duration {
+func defaultWaitTimeout() time.Duration {
 	if time.Now().Year() < 2010 {
 		return time.Hour
 	}
@@ -34,8 +34,8 @@ type source interface {
 }
 
 // await waits until cond is true, and returns false if that takes longer than
-// patience.
-func await(patience time.Duration, sources []source, cond func() bool) bool {
+// waitTimeout.
+func await(waitTimeout time.Duration, sources []source, cond func() bool) bool {
 	start := time.Now()
 	for {
 		cases := make([]reflect.SelectCase, 0, len(sources)+1)
@@ -47,8 +47,8 @@ func await(patience time.Duration, sources []source, cond func() bool) bool {
 		}
 		done := cond() // after the channels were taken: a later change closes them
 		elapsed := time.Since(start)
-		if !done && elapsed < patience {
-			timer := time.NewTimer(min(max(firstPoll, elapsed/64), lastPoll, patience-elapsed))
+		if !done && elapsed < waitTimeout {
+			timer := time.NewTimer(min(max(firstPoll, elapsed/64), lastPoll, waitTimeout-elapsed))
 			cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(timer.C)})
 			reflect.Select(cases)
 			timer.Stop()
@@ -56,7 +56,7 @@ func await(patience time.Duration, sources []source, cond func() bool) bool {
 		for _, release := range releases {
 			release()
 		}
-		if done || elapsed >= patience {
+		if done || elapsed >= waitTimeout {
 			return done
 		}
 	}
@@ -64,7 +64,7 @@ func await(patience time.Duration, sources []source, cond func() bool) bool {
 
 // WaitHandled waits until sub has handled n events or more, counted from its
 // beginning, and fails the test with sub's ledger if that takes longer than
-// [Patience] or sub ends before. When it returns, sub.Stats() counts them.
+// [WaitTimeout] or sub ends before. When it returns, sub.Stats() counts them.
 func WaitHandled(t testing.TB, sub *bus.Subscription, n int) {
 	t.Helper()
 	if sub == nil {
@@ -72,9 +72,9 @@ func WaitHandled(t testing.TB, sub *bus.Subscription, n int) {
 	}
 	view := inspect.Of(sub)
 	w, _ := view.Watcher().(watcher) // none if the bus is not one of New
-	patience := w.Bus.patience()
+	waitTimeout := w.Bus.waitTimeout()
 	ended := false
-	ok := await(patience, []source{view}, func() bool {
+	ok := await(waitTimeout, []source{view}, func() bool {
 		select {
 		case <-sub.Done():
 			ended = true // before the ledger is read: then it is the last
@@ -89,7 +89,7 @@ func WaitHandled(t testing.TB, sub *bus.Subscription, n int) {
 			sub.Topic(), sub.Name(), n, st, w.Bus.lastFailure(sub))
 	case !ok:
 		t.Fatalf("bustest: %s/%s has not handled %d events after %v: %v%s",
-			sub.Topic(), sub.Name(), n, patience, st, w.Bus.lastFailure(sub))
+			sub.Topic(), sub.Name(), n, waitTimeout, st, w.Bus.lastFailure(sub))
 	}
 }
 
@@ -99,25 +99,25 @@ func WaitHandled(t testing.TB, sub *bus.Subscription, n int) {
 // [Bus.Reorder]). What was published before the call is settled when it returns.
 //
 // It fails the test, and says what is pending where, if that takes longer than
-// [Patience]: a handler that does not return, a subscription that is paused, a
+// [WaitTimeout]: a handler that does not return, a subscription that is paused, a
 // retry far away. Actors that are idle don't count, nor do goroutines that are none
 // of the bus's.
 func WaitIdle(t testing.TB, b *Bus) {
 	t.Helper()
-	h := b.link.hub
+	h := b.transport.broker
 	buses := h.members()
 	sources := []source{h}
 	for _, m := range buses {
 		sources = append(sources, m.view)
 	}
-	if await(b.patience(), sources, func() bool { return h.idle(buses) }) {
+	if await(b.waitTimeout(), sources, func() bool { return h.idle(buses) }) {
 		return
 	}
 	pending := describePending(buses)
 	if pending == "" {
 		pending = " events came all the time"
 	}
-	t.Fatalf("bustest: not idle after %v:%s", b.patience(), pending)
+	t.Fatalf("bustest: not idle after %v:%s", b.waitTimeout(), pending)
 }
 
 // describePending says what keeps buses from being idle: why events wait for another
@@ -139,7 +139,7 @@ func describePending(buses []*Bus) string {
 		if running > 0 {
 			text.WriteString(strings.ReplaceAll(b.handlerStacks(), "\n", "\n  "))
 		}
-		for _, held := range b.link.describeHeld() {
+		for _, held := range b.transport.describeHeld() {
 			fmt.Fprintf(&text, "\n  %s%s", where, held)
 		}
 	}

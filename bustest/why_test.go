@@ -16,7 +16,7 @@ func TestWaitsSayWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		let := make(chan struct{})
 		subscribed := func(t testing.TB, h func(context.Context, order) error) (*bustest.Bus, *bus.Subscription) {
-			b := bustest.New(t, bustest.Patience(time.Minute), bustest.AllowGoroutines())
+			b := bustest.New(t, bustest.WaitTimeout(time.Minute), bustest.AllowGoroutines())
 			sub := must[*bus.Subscription](t)(topicOf(t, b, orders).Subscribe(t.Context(), "s", h))
 			publish(t, b, "a")
 			return b, sub

@@ -64,26 +64,26 @@ func Dedup(cfg DedupConfig) bus.Middleware {
 		cfg.Wait = defaultDedupWait
 	}
 	return func(next bus.Handler) bus.Handler {
-		w := newWindow(cfg.Size, cfg.TTL, cfg.Wait)
+		w := newDedupTable(cfg.Size, cfg.TTL, cfg.Wait)
 		return func(ctx context.Context, d *bus.Delivery) (err error) {
 			if d.Malformed() != nil {
 				return next(ctx, d)
 			}
-			var key windowKey
+			var key dedupKey
 			if cfg.Key != nil {
 				key.text = cfg.Key(d)
 			} else {
 				key.id = d.ID()
 			}
-			if key == (windowKey{}) {
+			if key == (dedupKey{}) {
 				return next(ctx, d)
 			}
 			attempt := d.Attempt()
-			if err := w.enter(key, attempt, time.Now()); err != nil {
+			if err := w.begin(key, attempt, time.Now()); err != nil {
 				return err
 			}
 			err = errUnwound
-			defer func() { w.leave(key, attempt, err, time.Now()) }()
+			defer func() { w.finish(key, attempt, err, time.Now()) }()
 			return next(ctx, d)
 		}
 	}

@@ -55,7 +55,7 @@ func newFailureLog(log *zap.Logger, period time.Duration, maxErrors int) *failur
 
 // failed logs the failure or counts it.
 func (f *failureLog) failed(ctx context.Context, d *bus.Delivery, err error) {
-	j := judge(err)
+	j := classify(err)
 	if !f.log.Core().Enabled(j.level) {
 		return
 	}
@@ -66,7 +66,7 @@ func (f *failureLog) failed(ctx context.Context, d *bus.Delivery, err error) {
 }
 
 // count counts a failure, and reports false for the first of its kind.
-func (f *failureLog) count(ctx context.Context, d *bus.Delivery, j judgement) bool {
+func (f *failureLog) count(ctx context.Context, d *bus.Delivery, j failureClass) bool {
 	kind := failureKind{what: j.what, next: j.next, cause: j.cause}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -79,8 +79,8 @@ func Logging(logger *zap.Logger, cfg LoggingConfig) bus.Middleware {
 	}
 }
 
-// judgement is what an error means for the log.
-type judgement struct {
+// failureClass is what an error means for the log.
+type failureClass struct {
 	level zapcore.Level
 	what  string        // the message
 	next  string        // what comes of the event
@@ -91,8 +91,8 @@ type judgement struct {
 // longestCause bounds the text kept of each failure, in bytes.
 const longestCause = 256
 
-func judge(err error) judgement {
-	j := judgement{level: zap.ErrorLevel, what: "handler failed", next: "undecided"}
+func classify(err error) failureClass {
+	j := failureClass{level: zap.ErrorLevel, what: "handler failed", next: "undecided"}
 	cause := err
 	if v, ok := bus.VerdictOf(err); ok {
 		cause = v.Err // the verdict's own text has a delay in it, which differs
@@ -143,7 +143,7 @@ func keyOf(d *bus.Delivery) (key string) {
 var noStack = zap.LevelEnablerFunc(func(zapcore.Level) bool { return false })
 
 // describeFailure is the fields of a failure that is logged whole.
-func describeFailure(d *bus.Delivery, err error, j judgement) []zap.Field {
+func describeFailure(d *bus.Delivery, err error, j failureClass) []zap.Field {
 	fields := append(describe(d), zap.String("next", j.next))
 	if j.after > 0 {
 		fields = append(fields, zap.Duration("after", j.after))

@@ -17,7 +17,7 @@ const (
 )
 
 // Restart says when a child that ended on its own is started again. A child
-// that its supervisor told to stop is not judged by it.
+// that its supervisor told to stop does not count by it.
 type Restart uint8
 
 const (

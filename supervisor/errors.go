@@ -164,8 +164,8 @@ const (
 	escalated                // ErrEscalate
 )
 
-// judge returns the outcome of a Serve that returned err.
-func judge(err error) outcome {
+// classify returns the outcome of a Serve that returned err.
+func classify(err error) outcome {
 	switch {
 	case err == nil:
 		return finished
@@ -179,9 +179,9 @@ func judge(err error) outcome {
 
 // says is errors.Is, except that it does not look inside the errors of this
 // package: what a supervisor below reports about its own children, and what a
-// child panicked with, are no verdicts for the supervisor above.
-func says(err, verdict error) bool {
-	return errguard.IsOutside(err, verdict, func(err error) (skip bool) {
+// child panicked with, say nothing to the supervisor above.
+func says(err, sentinel error) bool {
+	return errguard.IsOutside(err, sentinel, func(err error) (skip bool) {
 		switch err.(type) { //nolint:errorlint // the error itself, for a walk down the chain
 		case *EscalateError, *TooManyRestarts, *AbandonedError, *PanicError:
 			return true

@@ -49,19 +49,19 @@ var mutations = []struct {
 
 	// Intensity.
 	{"never gives up", afterwards(func(st *state, _ input) { st.window.clear() })},
-	{"gives up one restart late", limited(func(w *window) {
+	{"gives up one restart late", limited(func(w *restartWindow) {
 		if w.limit > 0 {
 			w.limit++
 		}
 	})},
-	{"counts over half the window", limited(func(w *window) { w.span /= 2 })},
-	{"counts over twice the window", limited(func(w *window) { w.span *= 2 })},
+	{"counts over half the window", limited(func(w *restartWindow) { w.span /= 2 })},
+	{"counts over twice the window", limited(func(w *restartWindow) { w.span *= 2 })},
 	{"does not count a restart that fails", exiting(func(st *state, in input) []action {
 		if in.node.incarnation == 1 {
 			return step(st, in)
 		}
 		saved := st.window
-		st.window = newWindow(Unlimited, saved.span)
+		st.window = newRestartWindow(Unlimited, saved.span)
 		defer func() { st.window = saved }()
 		return step(st, in)
 	})},
@@ -370,7 +370,7 @@ func ruled(f func(*Child)) func(*state, input) []action {
 }
 
 // limited lets f spoil the limit of restarts.
-func limited(f func(*window)) func(*state, input) []action {
+func limited(f func(*restartWindow)) func(*state, input) []action {
 	return func(st *state, in input) []action {
 		defer func(limit int, span time.Duration) { st.window.limit, st.window.span = limit, span }(st.window.limit, st.window.span)
 		f(&st.window)

@@ -119,7 +119,7 @@ func (p *Passive) Failed(now time.Time, name string, err error) Decision {
 		p.stepLocked(input{what: inAlarm, now: now, node: &n.node, alarm: n.node.alarm})
 	}
 	n.failed = now
-	out := judge(err)
+	out := classify(err)
 	if out == finished {
 		out = failed
 	}

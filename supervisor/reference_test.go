@@ -125,7 +125,7 @@ func predict(sc *scenario) *reference {
 			m.now = first.at
 		}
 		first.do()
-		m.settle()
+		m.proceed()
 	}
 }
 
@@ -223,8 +223,8 @@ func (m *reference) close(cause string) {
 	}
 }
 
-// settle does everything that the rules want done now.
-func (m *reference) settle() {
+// proceed does everything that the rules want done now.
+func (m *reference) proceed() {
 	if m.phase == "close" {
 		if m.stopLast(0, "shutdown") {
 			return
@@ -362,7 +362,7 @@ func (m *reference) obey(k *refKid, e ending) {
 			m.start(k)
 		}
 	default:
-		m.judge(k, endError, "timeout")
+		m.exited(k, endError, "timeout")
 	}
 }
 
@@ -384,11 +384,11 @@ func (m *reference) exit(k *refKid, e ending) {
 	case m.phase == "close":
 		m.rest(k, "idle")
 	default:
-		m.judge(k, e, errorOf(e))
+		m.exited(k, e, errorOf(e))
 	}
 }
 
-func (m *reference) judge(k *refKid, e ending, err string) {
+func (m *reference) exited(k *refKid, e ending, err string) {
 	isFailure := e == endError || e == endPanic || e == endGoexit
 	again := k.child.Restart == Permanent && e != endDone || k.child.Restart == Transient && isFailure
 	member := m.group && k.order >= m.groupFrom

@@ -74,7 +74,7 @@ func (s *Supervisor) run(ctx context.Context, r *run, cancel context.CancelCause
 	defer func() {
 		out := failed
 		if returned {
-			out = judge(err)
+			out = classify(err)
 		} else if v := recover(); v != nil {
 			err = &PanicError{Value: v, Stack: debug.Stack()}
 		} else {

@@ -16,7 +16,7 @@ type state struct {
 	incarnation uint64 // counts Serves
 	since       time.Time
 	cause       error // why it closes; nil if it was asked to
-	window      window
+	window      restartWindow
 	restarts    uint64
 	lastErr     error // of the last Serve
 	announced   bool  // the first sequence of starts is through

@@ -115,7 +115,7 @@ func (st *state) exit(n *node, in input) {
 		case n.leaving:
 			st.part(n, in.now, in.orphans())
 		case st.phase == closing:
-			st.settle(n, in.now)
+			st.suspend(n, in.now)
 		default:
 			st.ended(n, in)
 		}
@@ -147,7 +147,7 @@ func (st *state) obeyed(n *node, in input) {
 	case n.leaving:
 		st.part(n, in.now, in.orphans())
 	case st.phase != serving:
-		st.settle(n, in.now)
+		st.suspend(n, in.now)
 	case st.group.has(n):
 		st.rejoin(n, in.now)
 	case n.why == forTimeout:
@@ -162,8 +162,8 @@ func (st *state) obeyed(n *node, in input) {
 	}
 }
 
-// settle puts a child that ended to rest until the next Serve.
-func (st *state) settle(n *node, now time.Time) {
+// suspend keeps a child that ended down until the next Serve.
+func (st *state) suspend(n *node, now time.Time) {
 	if n.rule.Restart == Temporary {
 		st.forget(n, now)
 		return

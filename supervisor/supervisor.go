@@ -75,7 +75,7 @@ func newState(spec Spec) state {
 		name:     spec.Name,
 		strategy: spec.Strategy,
 		auto:     spec.AutoShutdown,
-		window:   newWindow(spec.MaxRestarts, spec.Within),
+		window:   newRestartWindow(spec.MaxRestarts, spec.Within),
 	}
 }
 

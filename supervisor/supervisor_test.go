@@ -139,7 +139,7 @@ func TestVerdicts(t *testing.T) {
 		{&AbandonedError{Err: &EscalateError{Err: ErrEscalate}}, failed},
 		{errors.Join(ErrEscalate, &EscalateError{Err: errBoom}), escalated},
 	} {
-		if got := judge(c.err); got != c.want {
+		if got := classify(c.err); got != c.want {
 			t.Errorf("%v: got %d, want %d", c.err, got, c.want)
 		}
 	}

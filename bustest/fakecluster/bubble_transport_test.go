@@ -14,7 +14,7 @@ func TestTransportInABubble(t *testing.T) {
 	for _, version := range []string{"7.0.15", "7.2.4", "8.0.0"} {
 		t.Run(version, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				fakecluster.Linger(t)
+				fakecluster.AwaitClients(t)
 				c := fakecluster.New(t, fakecluster.Config{Replicas: 1, Version: version})
 				transportLives(t, c, redis.Config{Addrs: c.Addrs(), Dial: c.Dial})
 				if version == fakecluster.DefaultVersion {

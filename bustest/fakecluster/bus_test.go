@@ -16,7 +16,7 @@ import (
 // A fail-over, a slot's migration and ten minutes of quiet, as an application meets them.
 func TestOrdersSurviveAFailOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{Replicas: 1})
 		tr, err := redis.Open(t.Context(), redis.Config{Addrs: c.Addrs(), Dial: c.Dial})
 		if err != nil {

@@ -142,7 +142,7 @@ func TestKillFailOverRestart(t *testing.T) {
 
 func TestPausedNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{Replicas: 1})
 		channel := channelAt(t, c, 0)
 		primary, replica := c.Nodes()[0], c.ReplicasFor(router.Slot(channel))[0]
@@ -192,7 +192,7 @@ func TestRedirectionDuringAMigration(t *testing.T) {
 
 func TestIsolatedPrimary(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{Replicas: 1})
 		channel := channelAt(t, c, 0)
 		primary, replica := c.Nodes()[0], c.ReplicasFor(router.Slot(channel))[0]
@@ -222,7 +222,7 @@ func TestIsolatedPrimary(t *testing.T) {
 
 func TestDownWithoutAPrimary(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{Replicas: 1, FailOverAfter: 5 * time.Second})
 		channel := channelAt(t, c, 0)
 		other := connect(t, c.Dial, c.Addrs()[1])
@@ -253,7 +253,7 @@ func TestFaults(t *testing.T) {
 	w.want(":1", "SPUBLISH", channel, "x")
 	remove()
 
-	remove = c.Fault(node, "SPUBLISH", fakecluster.Always(fakecluster.Lose()))
+	remove = c.Fault(node, "SPUBLISH", fakecluster.Always(fakecluster.DropReply()))
 	w.send("SPUBLISH", channel, "carried out")
 	w.awaitEnd()
 	sub.gets(">[$smessage $" + channel + " $carried out]")
@@ -285,7 +285,7 @@ func TestFaults(t *testing.T) {
 
 func TestHangAndDelayAndLatency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{})
 		node := c.Nodes()[0]
 		took := func(w *wire) time.Duration {

@@ -134,7 +134,7 @@ func (cl *client) carryOut(a arrival) {
 	c.mu.Unlock()
 	cl.reply.buf = cl.reply.buf[:0]
 
-	verdict := cl.run(a.args)
+	after := cl.run(a.args)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -143,7 +143,7 @@ func (cl *client) carryOut(a arrival) {
 		return
 	}
 	first, second := cl.reply.buf, cl.pushed
-	if verdict.mute {
+	if after.mute {
 		first = nil
 	}
 	if c.version.before(pushesLast) && !isOneOf(cl.name, "SSUBSCRIBE", "SUBSCRIBE") {
@@ -152,10 +152,10 @@ func (cl *client) carryOut(a arrival) {
 	fits := cl.out.put(first)
 	fits = cl.out.put(second) && fits
 	cl.pushed = cl.pushed[:0]
-	if !fits || verdict.cut {
+	if !fits || after.cut {
 		cl.dropLocked()
 	}
-	if verdict.end {
+	if after.end {
 		cl.out.end()
 	}
 	if cap(cl.reply.buf) > keptBuffer {
@@ -166,8 +166,8 @@ func (cl *client) carryOut(a arrival) {
 // pushesLast is the first version that writes what a command pushes to its own client behind the reply.
 var pushesLast = version{7, 2, 0}
 
-// verdict is what becomes of a connection behind a command.
-type verdict struct {
+// afterReply is what becomes of a connection after a command.
+type afterReply struct {
 	mute bool // the reply is not sent
 	cut  bool // the connection is closed now
 	end  bool // or when all is written
@@ -224,7 +224,7 @@ func (cl *client) pushLocked(words func(*reply)) {
 }
 
 // run carries out one command line; the reply is in cl.reply.
-func (cl *client) run(args []string) verdict {
+func (cl *client) run(args []string) afterReply {
 	cl.name = strings.ToUpper(args[0])
 	c := cl.cluster
 	asking := cl.asking
@@ -233,20 +233,20 @@ func (cl *client) run(args []string) verdict {
 	call.Number = c.log.add(cl.name, call)
 	outcome := c.faults.ask(cl.name, call)
 	if outcome.delay > 0 && !cl.sleep(outcome.delay) {
-		return verdict{cut: true}
+		return afterReply{cut: true}
 	}
 	switch {
 	case outcome.hang:
 		<-cl.gone
-		return verdict{mute: true}
+		return afterReply{mute: true}
 	case outcome.err != "":
 		cl.fail("%s", outcome.err)
-		return verdict{}
+		return afterReply{}
 	case outcome.drop:
-		return verdict{mute: true, cut: true}
+		return afterReply{mute: true, cut: true}
 	}
 	cl.execute(args, asking)
-	return verdict{mute: outcome.lose, cut: outcome.lose, end: cl.quitting}
+	return afterReply{mute: outcome.dropReply, cut: outcome.dropReply, end: cl.quitting}
 }
 
 // execute carries out a command that no fault touched.

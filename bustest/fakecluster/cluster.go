@@ -95,7 +95,7 @@ func (c *Cluster) start(ctx context.Context) error {
 	for slot := range first.owner {
 		first.owner[slot] = int16(slot * c.cfg.Primaries / router.Slots)
 	}
-	c.view = first.settle()
+	c.view = first.derive()
 	for _, n := range c.nodes {
 		n.view = first
 	}

@@ -3,7 +3,7 @@
 //
 //	func TestSomething(t *testing.T) {
 //		synctest.Test(t, func(t *testing.T) {
-//			fakecluster.Linger(t)
+//			fakecluster.AwaitClients(t)
 //			c := fakecluster.New(t, fakecluster.Config{Primaries: 3, Replicas: 1, Version: "7.2.4"})
 //			client := connect(c.Addrs(), c.Dial) // whatever is tested
 //			c.Kill(c.PrimaryFor(slot))
@@ -53,5 +53,5 @@
 // # Bubbles
 //
 // In a bubble, create the cluster and the clients inside it, and use no TCP. Clients may leave goroutines behind that
-// sleep for seconds; [Linger] waits for them.
+// sleep for seconds; [AwaitClients] waits for them.
 package fakecluster

@@ -13,9 +13,9 @@ type Fault func(Call) Outcome
 
 // Outcome is what a Fault decides. The zero value, [Pass], lets the command happen.
 type Outcome struct {
-	err              string
-	drop, lose, hang bool
-	delay            time.Duration
+	err                   string
+	drop, dropReply, hang bool
+	delay                 time.Duration
 }
 
 // Pass lets the command happen.
@@ -27,8 +27,8 @@ func ReplyError(message string) Outcome { return Outcome{err: message} }
 // Drop closes the connection instead of carrying the command out.
 func Drop() Outcome { return Outcome{drop: true} }
 
-// Lose carries the command out and closes the connection instead of replying.
-func Lose() Outcome { return Outcome{lose: true} }
+// DropReply carries the command out and closes the connection instead of replying.
+func DropReply() Outcome { return Outcome{dropReply: true} }
 
 // Hang never answers: neither this command nor the later ones of this connection, which stays open.
 func Hang() Outcome { return Outcome{hang: true} }

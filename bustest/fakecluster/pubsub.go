@@ -80,11 +80,11 @@ func (cl *client) wrongNumber() {
 	cl.fail("ERR wrong number of arguments for '%s' command", strings.ToLower(cl.name))
 }
 
-func (cl *client) ssubscribe(args []string) { cl.enter(cl.shard, args) }
-func (cl *client) subscribe(args []string)  { cl.enter(cl.normal, args) }
+func (cl *client) ssubscribe(args []string) { cl.addChannels(cl.shard, args) }
+func (cl *client) subscribe(args []string)  { cl.addChannels(cl.normal, args) }
 
-// enter subscribes. set is guarded by mu.
-func (cl *client) enter(set map[string]bool, args []string) {
+// addChannels subscribes. set is guarded by mu.
+func (cl *client) addChannels(set map[string]bool, args []string) {
 	if len(args) < 2 {
 		cl.wrongNumber()
 		return
@@ -106,11 +106,11 @@ func (cl *client) confirm(channel string, count int) {
 	cl.reply.int(count)
 }
 
-func (cl *client) sunsubscribe(args []string) { cl.leave(cl.shard, args) }
-func (cl *client) unsubscribe(args []string)  { cl.leave(cl.normal, args) }
+func (cl *client) sunsubscribe(args []string) { cl.removeChannels(cl.shard, args) }
+func (cl *client) unsubscribe(args []string)  { cl.removeChannels(cl.normal, args) }
 
-// leave unsubscribes; from all channels if none is named.
-func (cl *client) leave(set map[string]bool, args []string) {
+// removeChannels unsubscribes; from all channels if none is named.
+func (cl *client) removeChannels(set map[string]bool, args []string) {
 	cl.cluster.mu.Lock()
 	defer cl.cluster.mu.Unlock()
 	channels := args[1:]

@@ -95,7 +95,7 @@ func TestRueidisOverAFailOver(t *testing.T) {
 	for _, version := range []string{"7.0.15", "8.0.0"} {
 		t.Run(version, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				fakecluster.Linger(t)
+				fakecluster.AwaitClients(t)
 				c := fakecluster.New(t, fakecluster.Config{Replicas: 1, Version: version, FailOverAfter: 3 * time.Second})
 				client := clientOf(t, c)
 				channel := channelAt(t, c, 0)
@@ -132,7 +132,7 @@ func TestRueidisOverAFailOver(t *testing.T) {
 // TestRueidisOverAMigration: the subscriber gets a "sunsubscribe", publishers follow MOVED.
 func TestRueidisOverAMigration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{})
 		client := clientOf(t, c)
 		channel := channelAt(t, c, 0)
@@ -173,7 +173,7 @@ func TestRueidisFollowsASK(t *testing.T) {
 // TestBlockedReadEndsWithItsNode: a blocking XREADGROUP gets the end of the connection, and leaves nothing behind.
 func TestBlockedReadEndsWithItsNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{})
 		key := channelAt(t, c, 0)
 		w := connect(t, c.Dial, c.Addrs()[0])
@@ -194,7 +194,7 @@ func TestBlockedReadEndsWithItsNode(t *testing.T) {
 func TestAnHourOfQuiet(t *testing.T) {
 	began := time.Now()
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{Replicas: 1})
 		client := clientOf(t, c)
 		channel := channelAt(t, c, 1)

@@ -9,7 +9,7 @@ import (
 
 // publishLocked settles v and makes it what the majority believes. Nodes that are cut off learn of it when they come back.
 func (c *Cluster) publishLocked(v *view) {
-	c.view = v.settle()
+	c.view = v.derive()
 	for _, n := range c.nodes {
 		if n.availableLocked() {
 			n.adoptLocked(v)

@@ -24,8 +24,8 @@ type run struct {
 	shard int
 }
 
-// settle computes what follows from the owners.
-func (v *view) settle() *view {
+// derive computes what follows from the owners.
+func (v *view) derive() *view {
 	v.runs, v.ranges, v.holes = nil, make([][]router.SlotRange, len(v.shards)), false
 	for from := 0; from < router.Slots; {
 		last, owner := from, v.owner[from]

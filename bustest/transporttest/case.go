@@ -25,7 +25,7 @@ type Case struct {
 
 // Cases returns all cases, in the order in which they run.
 func Cases() []Case {
-	return slices.Concat(basicCases, envelopeCases, publishCases, deliveryCases, subscribeCases, serveCases, lifeCases, healthCases, faultCases, crowdCases, mismatchCases)
+	return slices.Concat(basicCases, envelopeCases, publishCases, deliveryCases, subscribeCases, serveCases, lifeCases, healthCases, faultCases, concurrentCases, mismatchCases)
 }
 
 // Lacks names the features that the case needs and f does not claim; none: it
@@ -55,8 +55,8 @@ func (k Case) Run(t testing.TB, newBroker func(testing.TB) Broker, f Features) {
 	k.run(c)
 }
 
-// lingering is for goroutines that sleep when a case in a bubble ends.
-const lingering = 10 * time.Second
+// goroutineTimeout is for goroutines that sleep when a case in a bubble ends.
+const goroutineTimeout = 10 * time.Second
 
 // run numbers the runs of cases, so that each has topics and publishers of its
 // own on a broker that several share.
@@ -81,7 +81,7 @@ func Test(t *testing.T, newBroker func(testing.TB) Broker, f Features) {
 				synctest.Test(t, func(t *testing.T) {
 					// In a bubble no time passes behind the test. The first clean-up to
 					// be registered is the last to run.
-					t.Cleanup(func() { time.Sleep(lingering) })
+					t.Cleanup(func() { time.Sleep(goroutineTimeout) })
 					k.Run(t, newBroker, f)
 				})
 				return

@@ -47,7 +47,7 @@ func testDeliverOnce(c *check) {
 	a, b := c.join(), c.join(topic)
 	const n = 2000
 	a.publishAll(events(topic, c.publisher(1), 0, n))
-	b.settle(1, n, stream{topic, 0, c.publisher(1)})
+	b.awaitSettled(1, n, stream{topic, 0, c.publisher(1)})
 }
 
 func testDeliverOrder(c *check) {
@@ -120,7 +120,7 @@ func testDeliverToAll(c *check) {
 		streams = append(streams, stream{topic, 0, c.publisher(p)})
 	}
 	for _, to := range peers {
-		to.settle(1, n, streams...)
+		to.awaitSettled(1, n, streams...)
 	}
 }
 
@@ -150,19 +150,19 @@ func testDeliverTopicsApart(c *check) {
 	for p, topic := range topics {
 		streams = append(streams, stream{topic, 0, c.publisher(p)})
 	}
-	all.settle(1, n, streams...)
+	all.awaitSettled(1, n, streams...)
 	for i, b := range subscribers {
 		b.awaitCount(topics[2*i], n)
 	}
 	for i, b := range append(subscribers, all) {
-		b.box.mu.Lock()
-		for _, env := range b.box.copies {
+		b.recorder.mu.Lock()
+		for _, env := range b.recorder.copies {
 			if own := i == len(subscribers) || env.Topic == topics[2*i].Name; !own || env.ID != fmt.Sprintf("%s/%s", c.publisher(indexOf(topics, env.Topic)), env.Payload) {
 				c.wrong("events of the topics subscribed to, each under its own", "%s of topic %s", env.ID, env.Topic)
 				break
 			}
 		}
-		b.box.mu.Unlock()
+		b.recorder.mu.Unlock()
 	}
 }
 
@@ -197,8 +197,8 @@ func testDeliverPartitions(c *check) {
 		for p := range n {
 			streams = append(streams, stream{topic, p, c.publisher(1)})
 		}
-		b.settle(1, each, streams...)
-		for _, env := range b.box.of(topic) {
+		b.awaitSettled(1, each, streams...)
+		for _, env := range b.recorder.of(topic) {
 			if env.Partitions != n || string(env.Payload) != fmt.Sprint(env.Seq-1) {
 				c.fatal(fmt.Sprintf("event %d of partition %d of %d", env.Seq-1, env.Partition, n), "event %s of partition %d of %d", env.Payload, env.Partition, env.Partitions)
 			}
@@ -209,14 +209,14 @@ func testDeliverPartitions(c *check) {
 func testDeliverSlowSink(c *check) {
 	topic := c.topic(0)
 	a, b := c.join(), c.connect()
-	b.box.slow = c.dawdle
+	b.recorder.slow = c.delay
 	b.start()
 	b.subscribe(topic)
 	const n = 300
 	a.publishAll(events(topic, c.publisher(1), 0, n))
-	b.settle(1, n, stream{topic, 0, c.publisher(1)})
+	b.awaitSettled(1, n, stream{topic, 0, c.publisher(1)})
 	last := uint64(0)
-	for _, env := range b.box.of(topic) {
+	for _, env := range b.recorder.of(topic) {
 		if env.Seq <= last {
 			c.fatal("numbers that rise", "number %d behind %d", env.Seq, last)
 		}
@@ -244,14 +244,14 @@ func testDeliverNoFalseGap(c *check) {
 	name := last.ID
 	a.publish(last)
 	for _, b := range append(late, a, other) {
-		b.box.wait(c.patience(), func() bool {
-			got := b.box.of(topic)
+		b.recorder.wait(c.waitTimeout(), func() bool {
+			got := b.recorder.of(topic)
 			return len(got) > 0 && got[len(got)-1].ID == name
 		})
 	}
 	c.quiet()
 	for _, b := range append(late, a, other) {
-		if gaps := b.box.gapsOf(topic); len(gaps) > 0 {
+		if gaps := b.recorder.gapsOf(topic); len(gaps) > 0 {
 			c.wrong("no gap", "%s", some(gaps))
 		}
 	}

@@ -30,8 +30,8 @@ var envelopeCases = []Case{
 		Rule: "Time is zero, or in the years 1 to 9999, to the nanosecond.",
 	},
 	{
-		Name: "envelope-stranger", run: testEnvelopeStranger, needs: []need{ephemeral},
-		Rule: "Publisher is empty when a stranger published a bare payload; Seq 0 is unsequenced, as a stranger's are.",
+		Name: "envelope-foreign", run: testEnvelopeForeign, needs: []need{ephemeral},
+		Rule: "Publisher is empty when a foreign client published a bare payload; Seq 0 is unsequenced, as those of a foreign client are.",
 	},
 	{
 		Name: "envelope-sequence", run: testEnvelopeSequence, needs: []need{ephemeral},
@@ -173,7 +173,7 @@ func (c *check) carry(a, b *peer, topic transport.Topic, envs []*transport.Envel
 			b.awaitCount(topic, i+1)
 		}
 	}
-	got := b.box.of(topic)
+	got := b.recorder.of(topic)
 	for i := range want {
 		if diff := difference(want[i], got[i]); diff != "" {
 			c.wrong(fmt.Sprintf("envelope %d as it was published", i), "%s", diff)
@@ -218,7 +218,7 @@ func difference(want, got *transport.Envelope) string {
 	return ""
 }
 
-func testEnvelopeStranger(c *check) {
+func testEnvelopeForeign(c *check) {
 	topic := c.topic(0)
 	a, b := c.join(), c.join(topic)
 	for _, payload := range []string{"", "bare", `{"a":1}`} {
@@ -239,11 +239,11 @@ func testEnvelopeMalformed(c *check) {
 	message := c.broker.Garble(c.TB, topic)
 	a.publish(event(topic, 0, c.publisher(1), 1))
 	want := fmt.Sprintf("two events and the message %.100q", message)
-	if !b.box.wait(c.patience(), func() bool { return b.box.count(topic) >= 3 }) {
-		c.fatal(want, "%s", plural(len(b.box.of(topic))))
+	if !b.recorder.wait(c.waitTimeout(), func() bool { return b.recorder.count(topic) >= 3 }) {
+		c.fatal(want, "%s", plural(len(b.recorder.of(topic))))
 	}
 	malformed := 0
-	for _, env := range b.box.of(topic) {
+	for _, env := range b.recorder.of(topic) {
 		if env.Malformed == nil && env.ID != "" && !bytes.Equal(env.Payload, message) {
 			continue
 		}
@@ -256,7 +256,7 @@ func testEnvelopeMalformed(c *check) {
 	if malformed != 1 {
 		c.wrong(want, "%d such messages", malformed)
 	}
-	if gaps := b.box.gapsOf(topic); len(gaps) > 0 {
+	if gaps := b.recorder.gapsOf(topic); len(gaps) > 0 {
 		c.wrong("no gap", "%v", gaps)
 	}
 }
@@ -293,10 +293,10 @@ func testEnvelopeKept(c *check) {
 	}
 	b.awaitCount(topic, n)
 	c.quiet()
-	b.box.mu.Lock()
-	defer b.box.mu.Unlock()
-	for i, env := range b.box.events {
-		was := b.box.copies[i]
+	b.recorder.mu.Lock()
+	defer b.recorder.mu.Unlock()
+	for i, env := range b.recorder.events {
+		was := b.recorder.copies[i]
 		diff := difference(was, env)
 		if diff == "" && env.Seq != was.Seq {
 			diff = fmt.Sprintf("Seq is %d, it was %d", env.Seq, was.Seq)

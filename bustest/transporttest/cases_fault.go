@@ -59,8 +59,8 @@ func reach(a, b *peer, topic transport.Topic, publisher string, from int) (next 
 		env := event(topic, 0, publisher, n)
 		id := env.ID
 		a.publish(env)
-		if b.box.wait(a.c.patience()/100, func() bool {
-			for _, got := range b.box.of(topic) {
+		if b.recorder.wait(a.c.waitTimeout()/100, func() bool {
+			for _, got := range b.recorder.of(topic) {
 				if got.ID == id {
 					return true
 				}
@@ -70,7 +70,7 @@ func reach(a, b *peer, topic transport.Topic, publisher string, from int) (next 
 			return n + 1
 		}
 	}
-	a.c.fatal("events arrive again", "none of 100 within %v", a.c.patience())
+	a.c.fatal("events arrive again", "none of 100 within %v", a.c.waitTimeout())
 	return 0
 }
 
@@ -84,10 +84,10 @@ func testFaultGap(c *check) {
 		mend()
 		next = reach(a, b, topic, c.publisher(1), next+25)
 	}
-	b.settle(1, uint64(next), stream{topic, 0, c.publisher(1)})
+	b.awaitSettled(1, uint64(next), stream{topic, 0, c.publisher(1)})
 	b.kinds(stream{topic, 0, c.publisher(1)}, transport.Lost)
 	last := uint64(0)
-	for _, env := range b.box.of(topic) {
+	for _, env := range b.recorder.of(topic) {
 		if env.Seq <= last {
 			c.fatal("numbers that rise", "number %d behind %d", env.Seq, last)
 		}
@@ -113,7 +113,7 @@ func testFaultGapFields(c *check) {
 		for p := range max(1, n) {
 			streams = append(streams, stream{topic, p, c.publisher(1)}, stream{topic, p, c.publisher(2)})
 		}
-		b.settle(1, count, streams...)
+		b.awaitSettled(1, count, streams...)
 	}
 	publish(0)
 	settle(each)
@@ -122,7 +122,7 @@ func testFaultGapFields(c *check) {
 	mend()
 	publish(2 * each)
 	settle(3 * each)
-	for _, g := range b.box.gapsOf(topic) {
+	for _, g := range b.recorder.gapsOf(topic) {
 		switch {
 		case g.Count != g.To-g.From+1:
 			c.wrong(fmt.Sprintf("a Count of %d from %d to %d", g.To-g.From+1, g.From, g.To), "%d", g.Count)
@@ -141,7 +141,7 @@ func testFaultTail(c *check) {
 	mend := b.sever()
 	a.publishAll(events(topic, c.publisher(1), next, next+5))
 	mend()
-	b.settle(1, uint64(next+5), stream{topic, 0, c.publisher(1)})
+	b.awaitSettled(1, uint64(next+5), stream{topic, 0, c.publisher(1)})
 }
 
 func testFaultUncertain(c *check) {
@@ -169,14 +169,14 @@ func testFaultUncertain(c *check) {
 	reach(a, b, topic, c.publisher(1), next)
 	c.quiet()
 	of := stream{topic, 0, c.publisher(1)}
-	told := b.box.tally(of)
+	told := b.recorder.seqAudit(of)
 	for n, times := range told.received { // what was never accepted may be told of by neither
 		if times+told.missing[n] > 1 {
 			c.wrong("each number once at most", "number %d is received %d times and in %d gaps", n, times, told.missing[n])
 		}
 	}
 	seen := make(map[string]bool)
-	for _, id := range ids(b.box.of(topic)) {
+	for _, id := range ids(b.recorder.of(topic)) {
 		if seen[id] {
 			c.wrong("no event twice", "%s is received again", id)
 		}
@@ -256,10 +256,10 @@ func testFaultLiveAgain(c *check) {
 		for _, topic := range topics[round+1:] { // each from its own publisher
 			reach(b, b, topic, c.publisher(round+10), 0)
 		}
-		before := b.box.count(left)
+		before := b.recorder.count(left)
 		a.publish(event(left, 0, c.publisher(round), 1000))
 		c.quiet()
-		if n := b.box.count(left) - before; n > 0 {
+		if n := b.recorder.count(left) - before; n > 0 {
 			c.fatal("nothing of the topic that was unsubscribed while cut off", "%s", plural(n))
 		}
 	}

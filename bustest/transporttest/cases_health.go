@@ -41,7 +41,7 @@ func (p *peer) health() (h transport.Health) {
 // awaitHealth waits until something is down, or nothing.
 func (p *peer) awaitHealth(down bool, when string) {
 	p.c.Helper()
-	until := time.Now().Add(p.c.patience())
+	until := time.Now().Add(p.c.waitTimeout())
 	h := p.health()
 	for ; (len(h.Down) > 0) != down; h = p.health() {
 		if time.Now().After(until) {
@@ -49,9 +49,9 @@ func (p *peer) awaitHealth(down bool, when string) {
 			if down {
 				want = "something is down "
 			}
-			p.c.fatal(want+when, "%s for %v", some(h.Down), p.c.patience())
+			p.c.fatal(want+when, "%s for %v", some(h.Down), p.c.waitTimeout())
 		}
-		p.c.breathe()
+		p.c.pause()
 	}
 }
 
@@ -61,15 +61,15 @@ func (p *peer) works(topic transport.Topic, publisher string, n int) {
 	env := event(topic, 0, publisher, n)
 	id := env.ID
 	p.publish(env)
-	if !p.box.wait(p.c.patience(), func() bool {
-		for _, got := range p.box.of(topic) {
+	if !p.recorder.wait(p.c.waitTimeout(), func() bool {
+		for _, got := range p.recorder.of(topic) {
 			if got.ID == id {
 				return true
 			}
 		}
 		return false
 	}) {
-		p.c.fatal("what is published when nothing is down arrives", "%s did not, gaps: %s", id, some(p.box.gapsOf(topic)))
+		p.c.fatal("what is published when nothing is down arrives", "%s did not, gaps: %s", id, some(p.recorder.gapsOf(topic)))
 	}
 }
 

@@ -94,7 +94,7 @@ func testReleaseForgets(c *check) {
 	a.publish(event(topic, 0, c.publisher(1), 2), event(next, 0, c.publisher(1), 0))
 	b.awaitCount(next, 1)
 	c.quiet()
-	if n, gaps := b.box.count(topic), b.box.gapsOf(topic); n > 0 || len(gaps) > 0 {
+	if n, gaps := b.recorder.count(topic), b.recorder.gapsOf(topic); n > 0 || len(gaps) > 0 {
 		c.wrong("nothing of the topics of the bus before", "%s, gaps: %s", plural(n), some(gaps))
 	}
 	b.stop()
@@ -123,10 +123,10 @@ func testClose(c *check) {
 		c.inTime(grace, "Close "+when, all.Wait)
 		if p.served != nil {
 			p.ended(func(err error) { c.fails(err, transport.ErrClosed, "Serve that Close ends") })
-			box := p.box
-			box.mu.Lock()
-			late := box.late
-			box.mu.Unlock()
+			recorder := p.recorder
+			recorder.mu.Lock()
+			late := recorder.late
+			recorder.mu.Unlock()
 			if late > 0 {
 				c.wrong("a sink that is left alone", "%d calls", late)
 			}
@@ -156,7 +156,7 @@ func testCloseFailsAll(c *check) {
 		c.inTime(grace, "Subscribe after Close", func() {
 			c.fails(p.Subscribe(ctx, c.topic(0)), transport.ErrClosed, "Subscribe after Close")
 		})
-		c.inTime(grace, "Serve after Close", func() { c.fails(p.Serve(ctx, newBox()), transport.ErrClosed, "Serve after Close") })
+		c.inTime(grace, "Serve after Close", func() { c.fails(p.Serve(ctx, newRecorder()), transport.ErrClosed, "Serve after Close") })
 		c.inTime(grace, "Unsubscribe after Close", func() { _ = p.Unsubscribe(ctx, topic) })
 		cancel()
 	}

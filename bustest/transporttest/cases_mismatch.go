@@ -29,11 +29,11 @@ func (p *peer) publishAs(topic transport.Topic, publisher string, i int) {
 func (p *peer) awaitMismatch(here, there transport.Topic, subscribes bool, name string) {
 	p.c.Helper()
 	var last []transport.Mismatch
-	if !p.box.wait(p.c.patience(), func() bool {
-		last = p.box.mismatchesOf(here)
+	if !p.recorder.wait(p.c.waitTimeout(), func() bool {
+		last = p.recorder.mismatchesOf(here)
 		return len(last) > 0
 	}) {
-		p.c.fatal("to be told of a peer that knows "+here.Name+" otherwise", "nothing within %v", p.c.patience())
+		p.c.fatal("to be told of a peer that knows "+here.Name+" otherwise", "nothing within %v", p.c.waitTimeout())
 	}
 	for _, m := range last {
 		if m.Here != here || m.There != there || m.Subscribes != subscribes || m.Peer == "" || name != "" && m.Peer != name {
@@ -55,7 +55,7 @@ func testMismatchPartitions(c *check) {
 	pub.awaitMismatch(there, here, true, "")
 	pub.publishAs(there, c.publisher(1), 1)
 	c.quiet()
-	if n := sub.box.count(here); n != 0 {
+	if n := sub.recorder.count(here); n != 0 {
 		c.wrong("nothing of what is published on other partitions", "%s", plural(n))
 	}
 }
@@ -88,7 +88,7 @@ func testMismatchNone(c *check) {
 	sub.awaitCount(here, 3)
 	c.quiet()
 	for _, p := range []*peer{pub, sub} {
-		if found := p.box.mismatchesOf(here); len(found) > 0 {
+		if found := p.recorder.mismatchesOf(here); len(found) > 0 {
 			c.wrong("nothing to be told of peers that agree", "%v", found)
 		}
 	}

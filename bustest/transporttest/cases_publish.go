@@ -113,7 +113,7 @@ func testPublishTooLarge(c *check) {
 	a.publish(event(topic, 0, c.publisher(1), 1))
 	b.awaitCount(topic, 1)
 	c.quiet()
-	if got := b.box.of(topic); len(got) != 1 || got[0].Seq != 1 {
+	if got := b.recorder.of(topic); len(got) != 1 || got[0].Seq != 1 {
 		c.wrong("the event behind it alone, with number 1", "%s", some(ids(got)))
 	}
 }
@@ -166,7 +166,7 @@ func testPublishSlices(c *check) {
 			envs[i] = event(topic, 0, c.publisher(9), 0)
 			results[i] = transport.Result{Receivers: -7, Err: errEnough}
 		}
-		c.breathe()
+		c.pause()
 		for i, r := range results {
 			if r.Receivers != -7 || !errors.Is(r.Err, errEnough) {
 				c.fatal("results that are left alone after Publish returned", "result %d is written later: %+v", i, r)
@@ -229,12 +229,12 @@ func testPublishCancelled(c *check) {
 	a.publish(last)
 	arrived := func() map[string]int {
 		count := make(map[string]int)
-		for _, id := range ids(b.box.of(topic)) {
+		for _, id := range ids(b.recorder.of(topic)) {
 			count[id]++
 		}
 		return count
 	}
-	b.box.wait(c.patience(), func() bool { return arrived()[name] > 0 })
+	b.recorder.wait(c.waitTimeout(), func() bool { return arrived()[name] > 0 })
 	got := arrived()
 	for id := range accepted {
 		if got[id] == 0 {
@@ -271,11 +271,11 @@ func testPublishBeforeServe(c *check) {
 	go func() { waits <- a.try(ctx, env)[0].Err }() // ends with its context
 	c.quiet()
 	a.start()
-	c.inTime(c.patience(), "Publish beside a Serve that begins", func() { allowed(<-waits, "while Serve begins") })
+	c.inTime(c.waitTimeout(), "Publish beside a Serve that begins", func() { allowed(<-waits, "while Serve begins") })
 	a.subscribe(c.topic(0)) // so Serve runs
 	a.publish(event(topic, 0, c.publisher(2), 0))
-	if !b.box.wait(c.patience(), func() bool { return strings.Contains(strings.Join(ids(b.box.of(topic)), " "), c.publisher(2)) }) {
-		c.wrong("what is published once Serve runs arrives", "%s", some(ids(b.box.of(topic))))
+	if !b.recorder.wait(c.waitTimeout(), func() bool { return strings.Contains(strings.Join(ids(b.recorder.of(topic)), " "), c.publisher(2)) }) {
+		c.wrong("what is published once Serve runs arrives", "%s", some(ids(b.recorder.of(topic))))
 	}
 	a.stop()
 	without(2, "after Serve")

@@ -50,7 +50,7 @@ func testServeEnds(c *check) {
 	idle.start()
 	idle.stop()
 	c.inTime(grace, "Serve with a context that has ended", func() {
-		if err := idle.Serve(c.ended(), newBox()); err != nil {
+		if err := idle.Serve(c.ended(), newRecorder()); err != nil {
 			c.wrong("nil from a Serve whose context has ended", "%s", show(err))
 		}
 	})
@@ -59,7 +59,7 @@ func testServeEnds(c *check) {
 func testServeSparesSink(c *check) {
 	topic := c.topic(0)
 	a, b := c.join(), c.join(topic)
-	busy := c.crowd()
+	busy := c.background()
 	n := 0
 	busy.repeat(c, func() {
 		ctx, cancel := c.context()
@@ -67,21 +67,21 @@ func testServeSparesSink(c *check) {
 		a.try(ctx, events(topic, c.publisher(1), n, n+5)...)
 		n += 5
 	})
-	var boxes []*box
+	var recorders []*recorder
 	for round := range 10 {
 		b.awaitCount(topic, 10)
 		a.publish(events(topic, c.publisher(2), 20*round, 20*round+20)...) // is on its way
 		b.stop()
-		boxes = append(boxes, b.box)
+		recorders = append(recorders, b.recorder)
 		b.start()
 	}
 	b.awaitCount(topic, 1)
-	busy.leave()
+	busy.stop()
 	c.quiet()
-	for _, box := range boxes {
-		box.mu.Lock()
-		late := box.late
-		box.mu.Unlock()
+	for _, recorder := range recorders {
+		recorder.mu.Lock()
+		late := recorder.late
+		recorder.mu.Unlock()
 		if late > 0 {
 			c.fatal("a sink that is left alone when Serve has returned", "%d calls", late)
 		}
@@ -116,9 +116,9 @@ func testServeSecond(c *check) {
 		c.inTime(grace, "a second Serve", func() {
 			ctx, cancel := context.WithCancel(c.base)
 			defer cancel()
-			c.fails(b.Serve(ctx, newBox()), transport.ErrInUse, "a second Serve")
+			c.fails(b.Serve(ctx, newRecorder()), transport.ErrInUse, "a second Serve")
 		})
-		before := b.box.count(topic)
+		before := b.recorder.count(topic)
 		a.publish(event(topic, 0, c.publisher(1), before))
 		b.awaitCount(topic, before+1)
 	}
@@ -147,8 +147,8 @@ func testServeAgain(c *check) {
 			}
 			a.publish(want...)
 			a.publish(event(left, 0, c.publisher(round), n))
-			b.box.wait(c.patience()/200, func() bool {
-				for _, env := range append(b.box.of(topic), b.box.of(many)...) {
+			b.recorder.wait(c.waitTimeout()/200, func() bool {
+				for _, env := range append(b.recorder.of(topic), b.recorder.of(many)...) {
 					delete(missing, marker(env))
 				}
 				return len(missing) == 0
@@ -157,10 +157,10 @@ func testServeAgain(c *check) {
 				break
 			}
 			if n == 200 {
-				c.fatal("topics that are live again", "%d of %d partitions are not after %v", len(missing), len(want), c.patience())
+				c.fatal("topics that are live again", "%d of %d partitions are not after %v", len(missing), len(want), c.waitTimeout())
 			}
 		}
-		if n := b.box.count(left); n > 0 {
+		if n := b.recorder.count(left); n > 0 {
 			c.fatal("nothing of the topic that was unsubscribed", "%s", plural(n))
 		}
 	}
@@ -177,30 +177,30 @@ func testServeAgainGap(c *check) {
 	}
 	more()
 	b.awaitCount(topic, n) // the publisher was heard of
-	all := newBox()
+	all := newRecorder()
 	for range 3 {
 		b.stop()
-		all.add(b.box)
+		all.add(b.recorder)
 		more() // for nobody, now
 		b.start()
 		b.subscribe(c.topic(0)) // so Serve runs
 		more()
-		b.box.wait(c.patience(), func() bool {
-			sum := newBox()
+		b.recorder.wait(c.waitTimeout(), func() bool {
+			sum := newRecorder()
 			sum.add(all)
-			sum.add(b.box)
-			return sum.tally(stream{topic, 0, c.publisher(1)}).complete(1, uint64(from))
+			sum.add(b.recorder)
+			return sum.seqAudit(stream{topic, 0, c.publisher(1)}).complete(1, uint64(from))
 		})
 	}
 	c.quiet()
-	all.add(b.box)
-	if faults := all.tally(stream{topic, 0, c.publisher(1)}).faults(1, uint64(from)); len(faults) > 0 {
+	all.add(b.recorder)
+	if faults := all.seqAudit(stream{topic, 0, c.publisher(1)}).faults(1, uint64(from)); len(faults) > 0 {
 		c.wrong(fmt.Sprintf("each of the numbers 1 to %d once at one of the sinks, received or in a gap", from), "%s", some(faults))
 	}
 }
 
-// add takes over what another box got.
-func (b *box) add(other *box) {
+// add takes over what another recorder got.
+func (b *recorder) add(other *recorder) {
 	other.mu.Lock()
 	defer other.mu.Unlock()
 	b.mu.Lock()

@@ -59,11 +59,11 @@ func testSubscribeTwice(c *check) {
 	b.subscribe(topic)
 	const n = 20
 	a.publishAll(events(topic, c.publisher(1), 0, n))
-	b.settle(1, n, stream{topic, 0, c.publisher(1)})
+	b.awaitSettled(1, n, stream{topic, 0, c.publisher(1)})
 	b.unsubscribe(topic) // once, for all three
 	a.publish(event(topic, 0, c.publisher(1), n))
 	c.quiet()
-	if got := b.box.count(topic); got != n {
+	if got := b.recorder.count(topic); got != n {
 		c.wrong("one Unsubscribe ends it", "%s behind it", plural(got-n))
 	}
 }
@@ -81,7 +81,7 @@ func testSubscribeOtherPartitions(c *check) {
 		a.publish(event(topic, p, c.publisher(1), 0))
 		streams = append(streams, stream{topic, p, c.publisher(1)})
 	}
-	b.settle(1, 1, streams...)
+	b.awaitSettled(1, 1, streams...)
 }
 
 func testSubscribeWaits(c *check) {
@@ -126,7 +126,7 @@ func testSubscribeContext(c *check) {
 	a.publish(event(ended, 0, c.publisher(1), 0), event(waited, 0, c.publisher(1), 0), event(live, 0, c.publisher(1), 0))
 	b.awaitCount(live, 1)
 	c.quiet()
-	if got := b.box.count(ended) + b.box.count(waited); got > 0 {
+	if got := b.recorder.count(ended) + b.recorder.count(waited); got > 0 {
 		c.wrong("nothing of topics whose Subscribe failed", "%s", plural(got))
 	}
 	b.subscribe(ended, waited) // nothing stands in the way of the next
@@ -138,7 +138,7 @@ func testSubscribeContext(c *check) {
 func testUnsubscribeEnds(c *check) {
 	topic, stays := c.topic(0), c.topic(0)
 	a, b := c.join(), c.join(stays)
-	busy := c.crowd()
+	busy := c.background()
 	published := 0
 	busy.repeat(c, func() {
 		ctx, cancel := c.context()
@@ -148,16 +148,16 @@ func testUnsubscribeEnds(c *check) {
 	})
 	for range 10 {
 		b.subscribe(topic)
-		b.awaitCount(topic, b.box.count(topic)+1)
+		b.awaitCount(topic, b.recorder.count(topic)+1)
 		b.unsubscribe(topic)
-		before := b.box.count(topic)
-		b.awaitCount(stays, b.box.count(stays)+5)
-		if after := b.box.count(topic); after != before {
+		before := b.recorder.count(topic)
+		b.awaitCount(stays, b.recorder.count(stays)+5)
+		if after := b.recorder.count(topic); after != before {
 			c.fatal("nothing behind Unsubscribe", "%s", plural(after-before))
 		}
 	}
-	busy.leave()
-	b.settle(1, uint64(published), stream{stays, 0, c.publisher(1)})
+	busy.stop()
+	b.awaitSettled(1, uint64(published), stream{stays, 0, c.publisher(1)})
 }
 
 func testUnsubscribeContext(c *check) {
@@ -173,8 +173,8 @@ func testUnsubscribeContext(c *check) {
 	a.publish(event(topic, 0, c.publisher(1), 1), event(stays, 0, c.publisher(1), 0))
 	b.awaitCount(stays, 1)
 	c.quiet()
-	if n := b.box.count(topic); n != 1 || len(b.box.gapsOf(topic)) > 0 {
-		c.wrong("nothing behind Unsubscribe", "%s, gaps: %s", plural(n-1), some(b.box.gapsOf(topic)))
+	if n := b.recorder.count(topic); n != 1 || len(b.recorder.gapsOf(topic)) > 0 {
+		c.wrong("nothing behind Unsubscribe", "%s, gaps: %s", plural(n-1), some(b.recorder.gapsOf(topic)))
 	}
 }
 
@@ -197,14 +197,14 @@ func testSubscribeAgain(c *check) {
 	a, b := c.join(), c.join()
 	for n := range 5 {
 		b.subscribe(topic)
-		before := b.box.count(topic)
+		before := b.recorder.count(topic)
 		a.publish(event(topic, 0, c.publisher(1), 2*n))
 		b.awaitCount(topic, before+1)
 		b.unsubscribe(topic)
 		a.publish(event(topic, 0, c.publisher(1), 2*n+1)) // for nobody
 	}
 	c.quiet()
-	if n, gaps := b.box.count(topic), b.box.gapsOf(topic); n != 5 || len(gaps) > 0 {
+	if n, gaps := b.recorder.count(topic), b.recorder.gapsOf(topic); n != 5 || len(gaps) > 0 {
 		c.wrong("the 5 events that were published while it was subscribed, and no gap", "%s, gaps: %s", plural(n), some(gaps))
 	}
 }

@@ -54,8 +54,8 @@ func show(err error) string {
 // grace is how long a bus waits for its transport to end, unless told otherwise.
 const grace = 5 * time.Second
 
-// patience is how long a case waits for what must happen.
-func (c *check) patience() time.Duration {
+// waitTimeout is how long a case waits for what must happen.
+func (c *check) waitTimeout() time.Duration {
 	if c.features.Bubble {
 		return time.Minute
 	}
@@ -72,8 +72,8 @@ func (c *check) quiet() {
 	time.Sleep(50 * time.Millisecond)
 }
 
-// breathe is a pause of what runs beside others, so that time passes in a bubble.
-func (c *check) breathe() {
+// pause is a pause of what runs beside others, so that time passes in a bubble.
+func (c *check) pause() {
 	if c.features.Bubble {
 		time.Sleep(5 * time.Millisecond)
 		return
@@ -81,9 +81,9 @@ func (c *check) breathe() {
 	time.Sleep(200 * time.Microsecond)
 }
 
-// dawdle takes a little time. In a bubble it is that of other goroutines: who sleeps
+// delay takes a little time. In a bubble it is that of other goroutines: who sleeps
 // there beneath somebody's lock stops the clock.
-func (c *check) dawdle() {
+func (c *check) delay() {
 	if !c.features.Bubble {
 		time.Sleep(200 * time.Microsecond)
 		return
@@ -93,9 +93,9 @@ func (c *check) dawdle() {
 	}
 }
 
-// context returns one that lasts as long as the case's patience.
+// context returns one that lasts as long as the case's waitTimeout.
 func (c *check) context() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(c.base, c.patience())
+	return context.WithTimeout(c.base, c.waitTimeout())
 }
 
 var errEnough = errors.New("transporttest: the caller has had enough")

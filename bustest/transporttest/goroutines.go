@@ -19,10 +19,10 @@ func (c *check) alone() (left string) {
 	pprof.SetGoroutineLabels(c.Context())
 	pause := time.Millisecond
 	for began := time.Now(); ; pause *= 2 {
-		if left = labelled(c.id); left == "" || time.Since(began) > c.patience() {
+		if left = labelled(c.id); left == "" || time.Since(began) > c.waitTimeout() {
 			return left
 		}
-		time.Sleep(min(pause, c.patience()/20))
+		time.Sleep(min(pause, c.waitTimeout()/20))
 	}
 }
 

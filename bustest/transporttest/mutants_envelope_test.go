@@ -50,12 +50,12 @@ var envelopeMutants = []mutant{
 			env.Time = time.Unix(0, 0)
 		}
 	}),
-	changed("names strangers", "envelope-stranger", func(_ *reference, env *transport.Envelope) {
+	changed("names foreign clients", "envelope-foreign", func(_ *reference, env *transport.Envelope) {
 		if env.Publisher == "" {
 			env.Publisher = "unknown"
 		}
 	}),
-	changed("numbers strangers", "envelope-stranger", func(r *reference, env *transport.Envelope) {
+	changed("numbers foreign events", "envelope-foreign", func(r *reference, env *transport.Envelope) {
 		if env.Publisher == "" {
 			env.Seq = uint64(r.state.n.Add(1))
 		}

@@ -13,8 +13,8 @@ import (
 // peer is a transport as a bus has it.
 type peer struct {
 	transport.Transport
-	c   *check
-	box *box // of the Serve that runs, or ran last
+	c        *check
+	recorder *recorder // of the Serve that runs, or ran last
 
 	cancel context.CancelFunc
 	served chan error // how Serve returned
@@ -23,7 +23,7 @@ type peer struct {
 // connect makes a transport that is not served yet.
 func (c *check) connect() *peer {
 	c.Helper()
-	p := &peer{Transport: c.broker.Connect(c.TB), c: c, box: newBox()}
+	p := &peer{Transport: c.broker.Connect(c.TB), c: c, recorder: newRecorder()}
 	c.Cleanup(func() {
 		p.halt()
 		if closer, ok := p.Transport.(io.Closer); ok {
@@ -44,15 +44,15 @@ func (c *check) join(topics ...transport.Topic) *peer {
 	return p
 }
 
-// start begins a Serve, with a new box.
+// start begins a Serve, with a new recorder.
 func (p *peer) start() {
 	ctx, cancel := context.WithCancel(p.c.base)
-	box, served := newBox(), make(chan error, 1)
-	box.slow = p.box.slow
-	p.box, p.cancel, p.served = box, cancel, served
+	recorder, served := newRecorder(), make(chan error, 1)
+	recorder.slow = p.recorder.slow
+	p.recorder, p.cancel, p.served = recorder, cancel, served
 	go func() { // ends with Serve, which halt waits for
-		err := p.Serve(ctx, box)
-		box.end()
+		err := p.Serve(ctx, recorder)
+		recorder.end()
 		served <- err
 	}()
 }
@@ -158,21 +158,21 @@ func plural(n int) string {
 	return fmt.Sprintf("%d events", n)
 }
 
-// crowd runs functions beside the case until leave, which waits for them.
-type crowd struct {
+// background runs functions beside the case until stop, which waits for them.
+type background struct {
 	running sync.WaitGroup
 	over    chan struct{}
 	once    sync.Once
 }
 
-func (c *check) crowd() *crowd {
-	w := &crowd{over: make(chan struct{})}
-	c.Cleanup(w.leave)
+func (c *check) background() *background {
+	w := &background{over: make(chan struct{})}
+	c.Cleanup(w.stop)
 	return w
 }
 
 // repeat calls f again and again, with a pause between.
-func (w *crowd) repeat(c *check, f func()) {
+func (w *background) repeat(c *check, f func()) {
 	w.running.Go(func() {
 		for {
 			select {
@@ -180,13 +180,13 @@ func (w *crowd) repeat(c *check, f func()) {
 				return
 			default:
 				f()
-				c.breathe()
+				c.pause()
 			}
 		}
 	})
 }
 
-func (w *crowd) leave() {
+func (w *background) stop() {
 	w.once.Do(func() { close(w.over) })
 	w.running.Wait()
 }

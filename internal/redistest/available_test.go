@@ -48,21 +48,21 @@ func TestVerdict(t *testing.T) {
 		ci     bool
 		want   int
 	}{
-		{"no-such-redis-server", ErrNotInstalled, false, verdictSkip},
-		{"no-such-redis-server", ErrNotInstalled, true, verdictFail},
-		{old, ErrTooOld, false, verdictFail},
-		{old, ErrTooOld, true, verdictFail},
-		{broken, nil, false, verdictFail},
+		{"no-such-redis-server", ErrNotInstalled, false, skipTest},
+		{"no-such-redis-server", ErrNotInstalled, true, failTest},
+		{old, ErrTooOld, false, failTest},
+		{old, ErrTooOld, true, failTest},
+		{broken, nil, false, failTest},
 	} {
 		_, _, err := probe(c.binary)
 		if err == nil || c.is != nil && !errors.Is(err, c.is) {
 			t.Errorf("%s: %v", c.binary, err)
 		}
-		if got := verdict(err, c.ci); got != c.want {
-			t.Errorf("%s, CI %t: verdict %d", c.binary, c.ci, got)
+		if got := requirement(err, c.ci); got != c.want {
+			t.Errorf("%s, CI %t: got %d", c.binary, c.ci, got)
 		}
 	}
-	if verdict(nil, true) != verdictRun {
+	if requirement(nil, true) != runTest {
 		t.Error("a server that is there is not used")
 	}
 }

@@ -39,9 +39,9 @@ func TestClusterUp(t *testing.T) {
 	if c.Node(c.Addrs()[4]) != nodes[4] || c.Node("127.0.0.1:1") != nil {
 		t.Fatal("Node and Addrs differ")
 	}
-	stranger := Standalone(t, Config{})
-	if _, err := c.Replicas(ctx, stranger); err == nil {
-		t.Fatal("replicas of a stranger")
+	other := Standalone(t, Config{})
+	if _, err := c.Replicas(ctx, other); err == nil {
+		t.Fatal("replicas of a server of another cluster")
 	}
 }
 

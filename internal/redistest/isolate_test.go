@@ -42,9 +42,9 @@ func TestIsolate(t *testing.T) {
 	ok(t, alone.Restart(ctx))
 	ok(t, c.WaitHealthy(ctx))
 
-	stranger := Standalone(t, Config{})
-	if err := c.Isolate(stranger); err == nil {
-		t.Error("a stranger was isolated")
+	other := Standalone(t, Config{})
+	if err := c.Isolate(other); err == nil {
+		t.Error("a server of another cluster was isolated")
 	}
 }
 

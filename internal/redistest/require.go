@@ -18,30 +18,30 @@ func Require(t testing.TB) {
 func requireBinary(t testing.TB, binary string) {
 	t.Helper()
 	_, _, err := probe(binary)
-	switch verdict(err, os.Getenv("CI") == "true") {
-	case verdictSkip:
+	switch requirement(err, os.Getenv("CI") == "true") {
+	case skipTest:
 		t.Skipf("SKIPPED, NOT TESTED AGAINST REDIS: %v", err)
-	case verdictFail:
+	case failTest:
 		t.Fatalf("this test needs a real redis-server: %v", err)
-	case verdictRun:
+	case runTest:
 	}
 }
 
 // What becomes of a test that needs a server.
 const (
-	verdictRun = iota
-	verdictSkip
-	verdictFail
+	runTest = iota
+	skipTest
+	failTest
 )
 
-// verdict decides what becomes of a test, given the outcome of [probe].
-func verdict(err error, ci bool) int {
+// requirement decides what becomes of a test, given the outcome of [probe].
+func requirement(err error, ci bool) int {
 	switch {
 	case err == nil:
-		return verdictRun
+		return runTest
 	case errors.Is(err, ErrNotInstalled) && !ci:
-		return verdictSkip
+		return skipTest
 	default:
-		return verdictFail
+		return failTest
 	}
 }

@@ -144,7 +144,7 @@ func TestEnvelopesArriveUnchanged(t *testing.T) {
 		t.Errorf("%+v, want %+v", *got[0], full)
 	}
 	if got[1].Seq != 0 || got[1].Payload != nil || got[1].Publisher != "" {
-		t.Errorf("a stranger's: %+v", got[1])
+		t.Errorf("a foreign client's: %+v", got[1])
 	}
 }
 

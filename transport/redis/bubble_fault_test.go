@@ -73,7 +73,7 @@ var bubbleFaults = []struct {
 		remove()
 	}},
 	{"events that are accepted without a word", func(c *fakecluster.Cluster, _ *flow, _ int) {
-		remove := c.Fault(nil, "SPUBLISH", fakecluster.Times(10, fakecluster.Lose()))
+		remove := c.Fault(nil, "SPUBLISH", fakecluster.Times(10, fakecluster.DropReply()))
 		time.Sleep(300 * time.Millisecond)
 		remove()
 	}},
@@ -95,7 +95,7 @@ func TestFaultsInABubble(t *testing.T) {
 	})
 	t.Run("repair off", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			fakecluster.Linger(t)
+			fakecluster.AwaitClients(t)
 			c := fakecluster.New(t, fakecluster.Config{Replicas: 1})
 			bubbleFlow(t, c, redis.Config{Addrs: c.Addrs(), Dial: c.Dial, Repair: redis.Repair{Off: true}})
 		})

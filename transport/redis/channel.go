@@ -19,7 +19,7 @@ func tracking(repair *track.Repair, maxHeld, maxPayload int) track.Config {
 		MaxHeld:       maxHeld,
 		MaxPublishers: 1024,
 		MaxFloors:     1 << 16,
-		MaxStrangers:  1 << 14,
+		MaxUnverified: 1 << 14,
 		Roll:          track.NewBudget(strangerBytes),
 		MaxPayload:    maxPayload,
 		Forget:        10 * time.Minute, // living publishers send watermarks more often

@@ -29,7 +29,7 @@ func TestMovedInCircles(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				fakecluster.Linger(t)
+				fakecluster.AwaitClients(t)
 				servers := fakecluster.New(t, fakecluster.Config{Primaries: 1})
 				n := serve(t, redis.Config{Addrs: servers.Addrs(), Dial: servers.Dial})
 				topic := transport.Topic{Name: "lost"}

@@ -91,7 +91,7 @@ func TestDedicatedConnections(t *testing.T) {
 // TestDedicatedTopicIsInNobodysWay: what holds up a dedicated topic's connection holds up no other topic.
 func TestDedicatedTopicIsInNobodysWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{Standalone: true})
 		n := serve(t, dedicatedTo(redis.Config{Addrs: c.Addrs(), Dial: c.Dial}, "hot"))
 		c.Fault(nil, "SPUBLISH", func(call fakecluster.Call) fakecluster.Outcome {
@@ -127,7 +127,7 @@ func TestDedicatedEventsAreRepaired(t *testing.T) {
 	}{{"both", true, true}, {"publisher", true, false}, {"subscriber", false, true}} {
 		t.Run(who.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				fakecluster.Linger(t)
+				fakecluster.AwaitClients(t)
 				c := fakecluster.New(t, fakecluster.Config{Replicas: 1, Version: "7.2.4"})
 				topic := topicAt(c, 0)
 				cfg := redis.Config{Addrs: c.Addrs(), Dial: c.Dial}

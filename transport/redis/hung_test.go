@@ -51,7 +51,7 @@ func (w written) Write(p []byte) (int, error) {
 // what is in flight is two pipelines; other shards do not notice; and Serve ends all the same.
 func TestHungNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{})
 		var bytes atomic.Int64
 		n := serve(t, redis.Config{Addrs: c.Addrs(), QueueEvents: 2000, Dial: func(ctx context.Context, addr string) (net.Conn, error) {

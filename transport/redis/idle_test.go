@@ -27,7 +27,7 @@ func TestIdleConnectionEnds(t *testing.T) {
 		} {
 			t.Run(fmt.Sprintf("%s, Standby %v", name, standby), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					fakecluster.Linger(t)
+					fakecluster.AwaitClients(t)
 					c := fakecluster.New(t, fakecluster.Config{Replicas: 1})
 					cfg := redis.Config{Addrs: c.Addrs(), Dial: c.Dial, Standby: standby}
 					sub, pub := serve(t, cfg), serve(t, cfg)
@@ -69,7 +69,7 @@ func TestIdleConnectionEnds(t *testing.T) {
 func TestIdleConnectionEndsUnnoticed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{Replicas: 1})
 		cfg := redis.Config{Addrs: c.Addrs(), Dial: c.Dial}
 		sub, pub := serve(t, cfg), serve(t, cfg)

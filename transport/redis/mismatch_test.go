@@ -101,7 +101,7 @@ func publishOn[T any](t testing.TB, topic *bus.Topic[T], event T) {
 func onFake(t *testing.T, f func(t *testing.T, cfg redis.Config)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{})
 		f(t, redis.Config{Addrs: c.Addrs(), Dial: c.Dial})
 	})

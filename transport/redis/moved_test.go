@@ -17,7 +17,7 @@ func TestStandbyAfterMigration(t *testing.T) {
 	for _, version := range []string{"7.0.15", "7.2.4"} {
 		t.Run(version, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				fakecluster.Linger(t)
+				fakecluster.AwaitClients(t)
 				c := fakecluster.New(t, fakecluster.Config{Replicas: 1, Version: version})
 				f := startFlowAt(t, redis.Config{Addrs: c.Addrs(), Dial: c.Dial, Standby: true}, 3, 20*time.Millisecond)
 				for range 3 { // so that several of the topic are under way at once
@@ -54,7 +54,7 @@ func TestStandbyAfterMigration(t *testing.T) {
 func TestDetourToNowhere(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{Replicas: 1})
 		empty, other := c.Nodes()[2], c.Nodes()[1]
 		c.MigrateSlots(10923, 16383, other)

@@ -116,7 +116,7 @@ var unrepaired = redis.Repair{Off: true}
 // TestDeafConnection: replies arrive, events do not. Pings see nothing of it.
 func TestDeafConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{})
 		var deaf atomic.Bool
 		n := serve(t, redis.Config{Addrs: c.Addrs(), Repair: unrepaired, Dial: func(ctx context.Context, addr string) (net.Conn, error) {
@@ -153,7 +153,7 @@ func TestDeafConnection(t *testing.T) {
 // up. The publisher loses its connection; the subscriber's lives and hears nothing.
 func TestAddressLeadsElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		old := fakecluster.New(t, fakecluster.Config{Standalone: true})
 		next := fakecluster.New(t, fakecluster.Config{Standalone: true})
 		var over atomic.Bool
@@ -188,7 +188,7 @@ func TestPausedAndIsolated(t *testing.T) {
 	} {
 		t.Run(fault.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				fakecluster.Linger(t)
+				fakecluster.AwaitClients(t)
 				const failOver = 2 * time.Second
 				c := fakecluster.New(t, fakecluster.Config{Replicas: 1, FailOverAfter: failOver})
 				n := serve(t, redis.Config{Addrs: c.Addrs(), Dial: c.Dial})
@@ -216,7 +216,7 @@ func TestPausedAndIsolated(t *testing.T) {
 // TestProbesAreFewAndRight: in quiet hours nothing is restarted, and a process without subscriptions probes nothing.
 func TestProbesAreFewAndRight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{})
 		cfg := redis.Config{Addrs: c.Addrs(), Repair: unrepaired, Dial: c.Dial}
 		n, idle := serve(t, cfg), serve(t, cfg)
@@ -247,7 +247,7 @@ func TestProbeFollowsItsSlots(t *testing.T) {
 	for _, version := range []string{"7.0.15", "7.2.4"} {
 		t.Run(version, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				fakecluster.Linger(t)
+				fakecluster.AwaitClients(t)
 				c := fakecluster.New(t, fakecluster.Config{Version: version})
 				n := serve(t, redis.Config{Addrs: c.Addrs(), Dial: c.Dial})
 				n.subscribe(t, transport.Topic{Name: "orders"}) // slot 105
@@ -270,7 +270,7 @@ func TestProbeFollowsItsSlots(t *testing.T) {
 // TestProbesRefused: a user who may not use the probes' channels does without.
 func TestProbesRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{})
 		var asked atomic.Int64
 		c.Fault(nil, "SSUBSCRIBE", func(call fakecluster.Call) fakecluster.Outcome {

@@ -146,7 +146,7 @@ func TestRotation(t *testing.T) {
 // bubbled opens a transport on a cluster in memory and runs f while it is served.
 func bubbled(t *testing.T, fake fakecluster.Config, cfg redis.Config, f func(*testing.T, *fakecluster.Cluster, *node)) {
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fake)
 		cfg.Addrs, cfg.Dial = c.Addrs(), c.Dial
 		f(t, c, serve(t, cfg))

@@ -14,7 +14,7 @@ import (
 // marked; one that the server refused for a while is not.
 func TestRepeatedIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{})
 		n := serve(t, redis.Config{Addrs: c.Addrs(), Dial: c.Dial, ProbeInterval: -1})
 		n.subscribe(t, transport.Topic{Name: "orders"})
@@ -23,7 +23,7 @@ func TestRepeatedIsTold(t *testing.T) {
 			repeated bool
 		}{
 			{fakecluster.Always(fakecluster.Pass()), false},
-			{fakecluster.Times(1, fakecluster.Lose()), true},
+			{fakecluster.Times(1, fakecluster.DropReply()), true},
 			{fakecluster.Times(2, fakecluster.ReplyError("CLUSTERDOWN The cluster is down")), false},
 			{fakecluster.Times(1, fakecluster.Drop()), true},
 			{fakecluster.Times(1, fakecluster.Hang()), true},
@@ -46,7 +46,7 @@ func TestRepeatedIsTold(t *testing.T) {
 // there never were any, it is not.
 func TestDesertedChannelIsLookedInto(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{})
 		pub, sub := serve(t, redis.Config{Addrs: c.Addrs(), Dial: c.Dial}), serve(t, redis.Config{Addrs: c.Addrs(), Dial: c.Dial})
 		publish := func(topic string) (asked int) {

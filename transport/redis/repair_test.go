@@ -31,7 +31,7 @@ func inBubble(t *testing.T, cfg fakecluster.Config, test func(t *testing.T, c *f
 // inOneBubble is inBubble for one server, where nothing changes hands.
 func inOneBubble(t *testing.T, cfg fakecluster.Config, test func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config)) {
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, cfg)
 		test(t, c, redis.Config{Addrs: c.Addrs(), Dial: c.Dial})
 	})

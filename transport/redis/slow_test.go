@@ -68,7 +68,7 @@ func (c *sluggishConn) Close() error {
 // and its connection, which is slow and not dead, is left alone.
 func TestSlowSubscriberIsWarned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{})
 		core, logs := observer.New(zap.WarnLevel)
 		slow := sluggish{dial: c.Dial, pause: func(<-chan struct{}) { time.Sleep(100 * time.Millisecond) }}

@@ -35,7 +35,7 @@ func TestStandbyAfterAnything(t *testing.T) {
 			seed := uint64(*standbyFirst + i)
 			t.Run(fmt.Sprintf("%s-%d-%d", kind.Version, kind.Replicas, seed), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					fakecluster.Linger(t)
+					fakecluster.AwaitClients(t)
 					c := fakecluster.New(t, kind)
 					m := &mischief{
 						Rand: rand.New(rand.NewPCG(seed, uint64(kind.Replicas))), c: c, replicas: kind.Replicas,

@@ -102,7 +102,7 @@ func TestStandby(t *testing.T) {
 	} {
 		t.Run(kind.Version, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				fakecluster.Linger(t)
+				fakecluster.AwaitClients(t)
 				c := fakecluster.New(t, kind)
 				standbyFlow(t, c, redis.Config{Addrs: c.Addrs(), Dial: c.Dial, Standby: true}, kind.Version == "7.2.4")
 			})
@@ -194,7 +194,7 @@ func TestStandbyFoundLate(t *testing.T) {
 	for _, late := range []time.Duration{100 * time.Millisecond, 500 * time.Millisecond} {
 		t.Run(late.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				fakecluster.Linger(t)
+				fakecluster.AwaitClients(t)
 				c := fakecluster.New(t, fakecluster.Config{Replicas: 1})
 				cfg := redis.Config{Addrs: c.Addrs(), Dial: c.Dial, Standby: true, CommandTimeout: 3 * time.Second}
 				f := startFlowAt(t, cfg, 3, 20*time.Millisecond)
@@ -232,7 +232,7 @@ func TestStandbyRefusedAtReplicas(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				fakecluster.Linger(t)
+				fakecluster.AwaitClients(t)
 				c := fakecluster.New(t, fakecluster.Config{Replicas: 1})
 				var remove []func()
 				for slot := range 3 {

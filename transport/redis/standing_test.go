@@ -21,7 +21,7 @@ import (
 // them for one who looks for another node.
 func TestOutageAddsNoGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{Replicas: 1})
 		var writing sync.WaitGroup
 		t.Cleanup(writing.Wait)
@@ -131,7 +131,7 @@ func ours(t *testing.T) (n int) {
 func TestOpenedWhileAPrimaryHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		fakecluster.Linger(t)
+		fakecluster.AwaitClients(t)
 		c := fakecluster.New(t, fakecluster.Config{Replicas: 1})
 		cfg := redis.Config{Addrs: c.Addrs(), Dial: c.Dial, Standby: true}
 		sub := serve(t, cfg)
@@ -160,7 +160,7 @@ func TestHungReplicaIsNoRefuge(t *testing.T) {
 	t.Parallel()
 	for hung := range 2 {
 		synctest.Test(t, func(t *testing.T) {
-			fakecluster.Linger(t)
+			fakecluster.AwaitClients(t)
 			c := fakecluster.New(t, fakecluster.Config{Replicas: 2})
 			f := startFlowAt(t, redis.Config{Addrs: c.Addrs(), Dial: c.Dial, Standby: true}, 3, 20*time.Millisecond)
 			time.Sleep(time.Second)

@@ -8,7 +8,7 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/ratelimit"
 )
 
-// TestKnownPartiesKeepAShare: parties that are made up, each with a share of its own, use up what there is for strangers.
+// TestKnownPartiesKeepAShare: parties that are made up, each with a share of its own, use up what there is for unknown ones.
 // What is known is served all the same, up to its own rate, and who is unknown among them is not served by its share.
 func TestKnownPartiesKeepAShare(t *testing.T) {
 	known := &ratelimit.Known{Parties: 4}
@@ -18,13 +18,13 @@ func TestKnownPartiesKeepAShare(t *testing.T) {
 		Others: ratelimit.Rate{PerSecond: 50, Burst: 50}, Known: known,
 	}
 	now := time.Unix(1e6, 0)
-	strangers, friend := 0, 0
+	unknown, friend := 0, 0
 	for i := range 10_000 { // 10 s
 		now = now.Add(time.Millisecond)
 		for j := range 3 {
 			if name := fmt.Sprint(i, "/", j); b.Left(now, name) > 0 {
 				b.Spend(now, name, 1)
-				strangers++
+				unknown++
 			}
 		}
 		if i%50 == 0 { // 20 a second
@@ -35,8 +35,8 @@ func TestKnownPartiesKeepAShare(t *testing.T) {
 			friend++
 		}
 	}
-	if friend != 200 || strangers < 500 || strangers > 552 {
-		t.Errorf("%d of a known party, %d of strangers", friend, strangers)
+	if friend != 200 || unknown < 500 || unknown > 552 {
+		t.Errorf("%d of a known party, %d of unknown ones", friend, unknown)
 	}
 }
 
@@ -56,7 +56,7 @@ func TestKnownIsBounded(t *testing.T) {
 			kept++
 		}
 	}
-	if kept > 8 || kept < 3 || k.Has("stranger") {
+	if kept > 8 || kept < 3 || k.Has("unknown") {
 		t.Errorf("%d are kept", kept)
 	}
 }

@@ -33,7 +33,7 @@ func (b *Bucket) Take(now time.Time, r Rate, n float64) bool {
 	return true
 }
 
-// Buckets are those of many parties. Strangers may make up parties, so their number is bounded, and all together have a
+// Buckets are those of many parties. Forgers may make up parties, so their number is bounded, and all together have a
 // bucket too.
 type Buckets struct {
 	// Each is a party's rate, All that of all together, and Parties how many are told apart.

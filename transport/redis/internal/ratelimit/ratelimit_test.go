@@ -37,9 +37,9 @@ func TestBucket(t *testing.T) {
 	})
 }
 
-// TestStrangersShareABucket: who makes up parties gets no more than the rate of all, and costs bounded memory; a party that
+// TestForgersShareABucket: who makes up parties gets no more than the rate of all, and costs bounded memory; a party that
 // asks for little among them is served again.
-func TestStrangersShareABucket(t *testing.T) {
+func TestForgersShareABucket(t *testing.T) {
 	b := ratelimit.Buckets{Each: ratelimit.Rate{PerSecond: 10, Burst: 10}, All: ratelimit.Rate{PerSecond: 100, Burst: 100}, Parties: 16}
 	now := time.Unix(1e6, 0)
 	served := 0

@@ -36,7 +36,7 @@ func (c *chain) question(t *testing.T, tr *track.Tracker, now time.Time, n uint6
 	return now
 }
 
-// TestBehindAnAnswer: an event that arrives right behind numbers that an answer settled, and that wait, is a stranger's or
+// TestBehindAnAnswer: an event that arrives right behind numbers that an answer settled, and that wait, is a forger's or
 // not: the answer does not tell. Its publisher is asked for it, and what that sends is delivered.
 func TestBehindAnAnswer(t *testing.T) {
 	for _, c := range []struct {

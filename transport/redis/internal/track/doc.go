@@ -35,9 +35,9 @@ type Config struct {
 	// MaxPublishers is how many publishers are known in full at once. For one more, one that never answered a question is
 	// known by its floor alone, the one unheard of for longest; if all have answered, one that has.
 	MaxPublishers int
-	// MaxFloors is how many publishers are known by their floor alone that answered a question once, and MaxStrangers
+	// MaxFloors is how many publishers are known by their floor alone that answered a question once, and MaxUnverified
 	// how many that never did. Beyond it half of them are forgotten, those that were heard of first.
-	MaxFloors, MaxStrangers int
+	MaxFloors, MaxUnverified int
 	// Roll bounds what is remembered of publishers that never answered, in all trackers that share it; nil: nothing does.
 	Roll *Budget
 	// MaxPayload is the largest payload that is delivered, in bytes. A larger one is missing. 0: any is delivered.
@@ -61,7 +61,7 @@ type Config struct {
 // Repair is how publishers are asked. Every field must be set.
 type Repair struct {
 	// Timeout is how long after it was asked for a missing number is given up, and after each sign that the publisher
-	// works on it; in all no longer than patience times that.
+	// works on it; in all no longer than holeTimeouts times that.
 	Timeout time.Duration
 	// Delay is how long a hole may fill by itself before the first question, and between the first two; then it doubles
 	// up to MaxDelay. Each is made up to twice as long at random.
@@ -78,8 +78,8 @@ type Repair struct {
 	Random func() float64
 }
 
-// patience is how many times as long as Repair.Timeout a hole lasts at most.
-const patience = 12
+// holeTimeouts is how many times as long as Repair.Timeout a hole lasts at most.
+const holeTimeouts = 12
 
 // MaxName is the length of the longest name of a publisher that is tracked. What a longer one numbers is delivered as if it
 // had no number.

@@ -243,7 +243,7 @@ func (s *stream) awaits(n uint64) bool {
 }
 
 // Answer takes in what a publisher answers. Only what is missing here, and was asked for, is taken: nothing that a
-// stranger answers makes a gap or settles a number that was not missing.
+// forger answers makes a gap or settles a number that was not missing.
 func (t *Tracker) Answer(now time.Time, publisher string, a Answer) {
 	s := t.streams[publisher]
 	if s == nil || !s.awaits(a.N) {
@@ -290,7 +290,7 @@ func (t *Tracker) doubted(now time.Time, s *stream, a Answer) bool {
 	}
 	s.doubt, s.checked, s.last, s.deaf = false, s.askedFaults, now, time.Time{}
 	if a.Assigned >= s.next && !s.searching {
-		s.insert(t, entry{
+		s.insert(t, seqState{
 			kind: aMark, from: a.Assigned + 1, to: a.Assigned, deadline: now.Add(t.cfg.TailHold), since: now, reason: t.reason,
 		})
 	}
@@ -314,10 +314,10 @@ func (t *Tracker) unsure(now time.Time, s *stream, a Answer) {
 
 // take settles what an answer tells of.
 func (t *Tracker) take(now time.Time, s *stream, a Answer) (progress bool) {
-	settle := func(kind entryKind, r seqset.Range) {
+	settle := func(kind seqKind, r seqset.Range) {
 		for _, hole := range s.within(r) {
 			progress = true
-			s.insert(t, entry{kind: kind, from: hole.From, to: hole.To, deadline: now.Add(t.cfg.Hold), since: now})
+			s.insert(t, seqState{kind: kind, from: hole.From, to: hole.To, deadline: now.Add(t.cfg.Hold), since: now})
 		}
 		progress = s.accept(t, kind, r) || progress
 	}
@@ -333,7 +333,7 @@ func (t *Tracker) take(now time.Time, s *stream, a Answer) (progress bool) {
 		progress = true
 		e.Env.Publisher = s.publisher
 		s.learn(e.Env.Seq, e.Uncertain)
-		one := entry{
+		one := seqState{
 			kind: anEvent, from: e.Env.Seq, to: e.Env.Seq, env: e.Env, repaired: true, deadline: now.Add(t.cfg.Hold), since: now,
 		}
 		if t.huge(e.Env) {

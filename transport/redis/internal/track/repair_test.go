@@ -322,8 +322,8 @@ func TestQuestionsAreFew(t *testing.T) {
 	}
 }
 
-// TestStrangersAnswersDoNoHarm: answers settle only what is missing and was asked for.
-func TestStrangersAnswersDoNoHarm(t *testing.T) {
+// TestForgedAnswersDoNoHarm: answers settle only what is missing and was asked for.
+func TestForgedAnswersDoNoHarm(t *testing.T) {
 	tr, l, gaps, now := hole(t)
 	everything := seqset.Set{{From: 1, To: 1 << 62}}
 	tr.Answer(now, "p", track.Answer{N: 9, Assigned: 1 << 62, Gone: 1 << 62, Void: everything}) // nobody asked

@@ -176,7 +176,7 @@ func (t *Tracker) retire(s *stream) {
 		return
 	}
 	t.charge(floorCost)
-	if !t.roll.otherFloors.put(h, f, t.cfg.MaxStrangers) {
+	if !t.roll.otherFloors.put(h, f, t.cfg.MaxUnverified) {
 		t.dropFloors(&t.roll.otherFloors)
 	}
 }

@@ -16,8 +16,8 @@ type stream struct {
 	// base is the first number that concerns this channel; next is the floor: what lies from base to below next is
 	// settled. While nothing is settled, base may still move down to low.
 	base, next, low uint64
-	held            []entry // in ascending order
-	bytes           int     // of held
+	held            []seqState // in ascending order
+	bytes           int        // of held
 
 	// searching: it is not known yet whether the stream began while the channel was live. What arrives waits. Base and floor
 	// are 1 meanwhile.
@@ -77,15 +77,15 @@ func (s *stream) learn(seq uint64, uncertain string) {
 	}
 }
 
-// doubtPatience is how many times as long as Repair.Timeout a publisher has to say where it stands: nobody waits for it, and
+// doubtTimeouts is how many times as long as Repair.Timeout a publisher has to say where it stands: nobody waits for it, and
 // it may have been cut off together with us.
-const doubtPatience = 2
+const doubtTimeouts = 2
 
 // due is when the first hole is given up, or the doubt is taken for certainty; zero if there is none, or not yet.
 func (s *stream) due(cfg *Config) time.Time {
 	if len(s.held) == 0 {
 		if s.doubt && !s.doubtSince.IsZero() {
-			return s.doubtSince.Add(doubtPatience * cfg.Repair.Timeout)
+			return s.doubtSince.Add(doubtTimeouts * cfg.Repair.Timeout)
 		}
 		return time.Time{}
 	}
@@ -102,7 +102,7 @@ func (s *stream) due(cfg *Config) time.Time {
 	if s.working.After(from) {
 		from = s.working
 	}
-	at, end := from.Add(cfg.Repair.Timeout), first.asked.Add(patience*cfg.Repair.Timeout)
+	at, end := from.Add(cfg.Repair.Timeout), first.asked.Add(holeTimeouts*cfg.Repair.Timeout)
 	if end.Before(at) {
 		at = end
 	}
@@ -113,7 +113,7 @@ func (s *stream) due(cfg *Config) time.Time {
 func (t *Tracker) report(s *stream, from, to uint64, since time.Time, reason transport.GapReason) {
 	given, err := seqset.Parse(s.uncertain)
 	if err != nil {
-		given = nil // a stranger's text: nothing is known to have been given up
+		given = nil // a forger's text: nothing is known to have been given up
 	}
 	t.counts.Missing += to - from + 1
 	given.Split(seqset.Range{From: from, To: to}, func(piece seqset.Range, inside bool) {

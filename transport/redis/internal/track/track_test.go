@@ -13,7 +13,7 @@ import (
 )
 
 var cfg = track.Config{
-	Hold: 50 * time.Millisecond, TailHold: 500 * time.Millisecond, MaxHeld: 8, MaxPublishers: 4, MaxFloors: 64, MaxStrangers: 16,
+	Hold: 50 * time.Millisecond, TailHold: 500 * time.Millisecond, MaxHeld: 8, MaxPublishers: 4, MaxFloors: 64, MaxUnverified: 16,
 	Forget: time.Minute, FinalForget: time.Second, Margin: time.Second, MaxJump: 1 << 20,
 }
 
@@ -209,7 +209,7 @@ func TestForgottenFloorIsNoGap(t *testing.T) {
 	sink := &seqList{}
 	tr := track.New(&cfg, start, sink)
 	tr.Event(now, &transport.Envelope{Publisher: "p", Seq: 1}, "")
-	for i := range cfg.MaxPublishers + cfg.MaxStrangers {
+	for i := range cfg.MaxPublishers + cfg.MaxUnverified {
 		now = now.Add(time.Millisecond)
 		tr.Event(now, &transport.Envelope{Publisher: fmt.Sprint("other", i), Seq: 1}, "")
 	}

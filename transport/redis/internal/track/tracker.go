@@ -100,7 +100,7 @@ func (t *Tracker) event(now time.Time, env *transport.Envelope, uncertain string
 		}
 		return
 	}
-	e := entry{kind: anEvent, from: env.Seq, to: env.Seq, env: env, deadline: now.Add(t.cfg.Hold), since: now, reason: reason}
+	e := seqState{kind: anEvent, from: env.Seq, to: env.Seq, env: env, deadline: now.Add(t.cfg.Hold), since: now, reason: reason}
 	if t.huge(env) {
 		e.kind, e.env = aHuge, nil
 	}
@@ -189,7 +189,7 @@ func (t *Tracker) Watermark(now time.Time, publisher string, m Mark) {
 		s.final, s.doubt = true, false
 	}
 	if m.Last >= s.next {
-		t.hold(now, s, entry{
+		t.hold(now, s, seqState{
 			kind: aMark, from: m.Last + 1, to: m.Last, deadline: now.Add(t.cfg.TailHold), since: now, reason: reason,
 		})
 	}
@@ -269,7 +269,7 @@ func (t *Tracker) tooLarge(s *stream, now time.Time) {
 }
 
 // hold keeps an entry until what is before it has come or is given up.
-func (t *Tracker) hold(now time.Time, s *stream, e entry) {
+func (t *Tracker) hold(now time.Time, s *stream, e seqState) {
 	s.insert(t, e)
 	t.advance(s)
 	t.bound(s)

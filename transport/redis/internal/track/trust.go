@@ -12,7 +12,7 @@ import (
 // A publisher's word comes by its answers, which name a question of ours: who only publishes on the channel cannot give
 // them. What comes on the channel is believed as far as it agrees with them:
 //
-//   - The next number is taken as it comes: nothing tells it from its publisher's. A stranger who takes exactly that one
+//   - The next number is taken as it comes: nothing tells it from its publisher's. A forger who takes exactly that one
 //     keeps its publisher's event from being delivered.
 //   - An event behind a hole waits, and the events that follow it without another hole. Its publisher is asked for
 //     what is missing, and for that event itself, the head. If it sends the same, all of them are believed; if not, they
@@ -85,7 +85,7 @@ func (t *Tracker) dispute(now time.Time, s *stream, i int) {
 		hi++
 	}
 	from, to := s.held[lo].from, s.held[hi-1].to
-	mark := entry{kind: aMark, from: to + 1, to: to, deadline: s.held[lo].deadline, since: s.held[lo].since, asked: s.held[lo].asked}
+	mark := seqState{kind: aMark, from: to + 1, to: to, deadline: s.held[lo].deadline, since: s.held[lo].since, asked: s.held[lo].asked}
 	t.counts.Forged += uint64(hi - lo)
 	s.cut(t, lo, hi)
 	if s.only.To < s.next {
@@ -98,7 +98,7 @@ func (t *Tracker) dispute(now time.Time, s *stream, i int) {
 }
 
 // refute drops what claims numbers that the publisher had not assigned when it answered, although it was known here
-// before the question. A stranger sent it. It reports whether there was any.
+// before the question. A forger sent it. It reports whether there was any.
 func (t *Tracker) refute(now time.Time, s *stream, a Answer) (refuted bool) {
 	kept := s.held[:0]
 	var dropped uint64
@@ -124,7 +124,7 @@ func (t *Tracker) refute(now time.Time, s *stream, a Answer) (refuted bool) {
 }
 
 // disown delivers an event without the number that it claims.
-func (t *Tracker) disown(now time.Time, e entry) {
+func (t *Tracker) disown(now time.Time, e seqState) {
 	switch e.kind {
 	case anEvent:
 		t.counts.Forged++
@@ -176,7 +176,7 @@ func (t *Tracker) verify(now time.Time, s *stream, env *transport.Envelope) (kno
 
 // accept does without the events of heads that the publisher does not send: those that are void, it gave up; those that it
 // has forgotten are believed, because nobody knows better. What follows them is a head then.
-func (s *stream) accept(t *Tracker, kind entryKind, r seqset.Range) (progress bool) {
+func (s *stream) accept(t *Tracker, kind seqKind, r seqset.Range) (progress bool) {
 	for i := range s.held {
 		e := &s.held[i]
 		if !e.head || e.from < r.From || e.from > r.To {

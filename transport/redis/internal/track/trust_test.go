@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// honest is a publisher of the model. Everything that it publishes can be told from what strangers make up.
+// honest is a publisher of the model. Everything that it publishes can be told from what forgers make up.
 type honest struct {
 	name     string
 	born     time.Time
@@ -24,7 +24,7 @@ type honest struct {
 	first    uint64          // the first number that concerns the channel
 	low      uint64          // what may still be taken as new
 	arrived  map[uint64]bool // its own event was taken in by the tracker
-	stolen   map[uint64]bool // a stranger's event may stand for it
+	stolen   map[uint64]bool // a forger's event may stand for it
 	received map[uint64]bool
 	missing  map[uint64]bool
 	last     uint64 // delivered
@@ -106,11 +106,11 @@ func (w *world) Deliver(env *transport.Envelope) {
 		w.t.Fatalf("event %s is delivered without its number", env.ID)
 	}
 	if env.Seq == 0 {
-		return // a stranger's, as one
+		return // a forger's, as one
 	}
 	w.t.Logf("-> %s %d", env.ID, env.Seq)
 	if own == 0 && !h.stolen[env.Seq] && !h.void[env.Seq] && env.Seq > h.gone { // else its publisher can say what it is
-		w.t.Fatalf("a stranger's event is delivered as %d of %s", env.Seq, h.name)
+		w.t.Fatalf("a forger's event is delivered as %d of %s", env.Seq, h.name)
 	}
 	if env.Seq <= h.last || h.received[env.Seq] || h.missing[env.Seq] || env.Seq < h.low {
 		w.t.Fatalf("%s %d is delivered after %d, in a gap: %v; it begins with %d", h.name, env.Seq, h.last, h.missing[env.Seq], h.low)
@@ -260,16 +260,16 @@ func (w *world) forge(h *honest) {
 	}
 }
 
-// TestStrangersHarmNobody mixes honest publishers with strangers that may do all that can be done by publishing on the
+// TestForgersHarmNobody mixes honest publishers with forgers that may do all that can be done by publishing on the
 // channel: forged events and watermarks of honest publishers, replays of old ones, publishers that are made up. Every
 // honest event is delivered once and in order, or is in exactly one gap, and no gap is made of numbers that were never
 // assigned. Only who takes exactly the next number, before its publisher's event comes, stands for that: the lowest that is
 // not settled, or the one right behind an event that came on the channel and waits.
-func TestStrangersHarmNobody(t *testing.T) {
+func TestForgersHarmNobody(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		jitter := float64(rapid.IntRange(0, 9).Draw(t, "jitter")) / 10
 		c, budget := repairing(func() float64 { return jitter }) // not drawn there: maps have no order
-		c.MaxPublishers, c.MaxFloors, c.MaxStrangers, c.MaxHeld = 6, 100, 1000, rapid.SampledFrom([]int{15, 1000}).Draw(t, "held")
+		c.MaxPublishers, c.MaxFloors, c.MaxUnverified, c.MaxHeld = 6, 100, 1000, rapid.SampledFrom([]int{15, 1000}).Draw(t, "held")
 		c.Repair.Timeout, c.Repair.Deaf = time.Minute, time.Second
 		c.Roll = track.NewBudget(1 << 20)
 		w := &world{t: t, cfg: &c, now: time.Unix(1e6, 0), byName: map[string]*honest{}, lossy: true}

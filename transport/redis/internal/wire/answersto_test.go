@@ -62,7 +62,7 @@ func TestAnswersToReadsNoFurther(t *testing.T) {
 	}
 }
 
-// FuzzAnswersTo: whatever a stranger sends, it is read without harm, and who answers has a name.
+// FuzzAnswersTo: whatever anybody sends, it is read without harm, and who answers has a name.
 func FuzzAnswersTo(f *testing.F) {
 	f.Add(`{"specversion":"1.0","source":"p","type":"shardbus.answer","data":{"n":17,"channel":"t"}}`)
 	f.Add(`{"data":{"n":`)

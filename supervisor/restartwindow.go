@@ -2,22 +2,22 @@ package supervisor
 
 import "time"
 
-// window counts restarts over a sliding stretch of time. It remembers the last
+// restartWindow counts restarts over a sliding stretch of time. It remembers the last
 // limit restarts: the next one is too many exactly if the oldest of them is
 // still within the window. As in OTP, a restart exactly one window old counts.
-type window struct {
+type restartWindow struct {
 	limit int
 	span  time.Duration
 	times []time.Time // a ring once it holds limit entries
 	next  int         // where the oldest is, and the next goes, once it is full
 }
 
-func newWindow(limit int, span time.Duration) window {
-	return window{limit: limit, span: span}
+func newRestartWindow(limit int, span time.Duration) restartWindow {
+	return restartWindow{limit: limit, span: span}
 }
 
 // admit counts a restart at now, or reports that it would be too many.
-func (w *window) admit(now time.Time) bool {
+func (w *restartWindow) admit(now time.Time) bool {
 	switch {
 	case w.limit == Unlimited:
 		return true
@@ -35,4 +35,4 @@ func (w *window) admit(now time.Time) bool {
 }
 
 // clear forgets all restarts.
-func (w *window) clear() { w.times, w.next = nil, 0 }
+func (w *restartWindow) clear() { w.times, w.next = nil, 0 }

@@ -9,26 +9,26 @@ import (
 	"github.com/shardbus/shardbus/internal/mailbox"
 )
 
-// window is what Dedup knows of a subscription's events. It has no clock: each
+// dedupTable is what Dedup knows of a subscription's events. It has no clock: each
 // call says what time it is.
 //
 // A key is in at most one of these states:
 //
-//	unknown → running    enter: the event goes on
-//	running → handled    leave without an error; forgotten by age or number
-//	running → waiting    leave with a retry granted
-//	running → unknown    leave with any other error
-//	waiting → running    enter of the retry; or, when that is overdue, of a repetition
-type window struct {
+//	unknown → running    begin: the event goes on
+//	running → handled    finish without an error; forgotten by age or number
+//	running → waiting    finish with a retry granted
+//	running → unknown    finish with any other error
+//	waiting → running    begin of the retry; or, when that is overdue, of a repetition
+type dedupTable struct {
 	size int
 	ttl  time.Duration // 0 or less: none
 	wait time.Duration
 
 	mu struct {
 		sync.Mutex
-		keys    map[windowKey]*keyState  // what is not here is unknown
+		keys    map[dedupKey]*keyState   // what is not here is unknown
 		order   mailbox.Ring[handledKey] // those handled, oldest first
-		waiting list.List                // of windowKey: those waiting, oldest first
+		waiting list.List                // of dedupKey: those waiting, oldest first
 	}
 }
 
@@ -43,26 +43,26 @@ type keyState struct {
 // The states that need no words are told by their addresses.
 var handled, running = &keyState{}, &keyState{}
 
-// windowKey is what repetitions have in common: an ID or a text, never both.
-type windowKey struct {
+// dedupKey is what repetitions have in common: an ID or a text, never both.
+type dedupKey struct {
 	id   bus.MessageID
 	text string
 }
 
 type handledKey struct {
-	key windowKey
+	key dedupKey
 	at  time.Time
 }
 
-func newWindow(size int, ttl, wait time.Duration) *window {
-	w := &window{size: size, ttl: ttl, wait: wait}
-	w.mu.keys = make(map[windowKey]*keyState)
+func newDedupTable(size int, ttl, wait time.Duration) *dedupTable {
+	w := &dedupTable{size: size, ttl: ttl, wait: wait}
+	w.mu.keys = make(map[dedupKey]*keyState)
 	return w
 }
 
-// enter asks whether an event may go on. nil says yes, and has leave to be
-// called; else it is the verdict on the event.
-func (w *window) enter(key windowKey, attempt int, now time.Time) error {
+// begin asks whether an event may go on. nil says yes, and has leave to be
+// called; else it is the event's outcome.
+func (w *dedupTable) begin(key dedupKey, attempt int, now time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.expireLocked(now)
@@ -84,8 +84,8 @@ func (w *window) enter(key windowKey, attempt int, now time.Time) error {
 	return nil
 }
 
-// leave says how the event that entered ended its attempt.
-func (w *window) leave(key windowKey, attempt int, err error, now time.Time) {
+// finish says how the event that entered ended its attempt.
+func (w *dedupTable) finish(key dedupKey, attempt int, err error, now time.Time) {
 	v, decided := bus.VerdictOf(err) // asks err's methods: not under the lock
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -100,14 +100,14 @@ func (w *window) leave(key windowKey, attempt int, err error, now time.Time) {
 		// The bound is for retries that never come, because something further
 		// out decided otherwise.
 		if w.mu.waiting.Len() > w.size {
-			delete(w.mu.keys, w.mu.waiting.Remove(w.mu.waiting.Front()).(windowKey))
+			delete(w.mu.keys, w.mu.waiting.Remove(w.mu.waiting.Front()).(dedupKey))
 		}
 	default:
 		delete(w.mu.keys, key)
 	}
 }
 
-func (w *window) rememberLocked(key windowKey, now time.Time) {
+func (w *dedupTable) rememberLocked(key dedupKey, now time.Time) {
 	if w.mu.order.Len() >= w.size {
 		w.forgetOldestLocked()
 	}
@@ -115,7 +115,7 @@ func (w *window) rememberLocked(key windowKey, now time.Time) {
 	w.mu.order.Push(&handledKey{key: key, at: now})
 }
 
-func (w *window) expireLocked(now time.Time) {
+func (w *dedupTable) expireLocked(now time.Time) {
 	if w.ttl <= 0 {
 		return
 	}
@@ -124,7 +124,7 @@ func (w *window) expireLocked(now time.Time) {
 	}
 }
 
-func (w *window) forgetOldestLocked() {
+func (w *dedupTable) forgetOldestLocked() {
 	var oldest handledKey
 	if w.mu.order.Pop(&oldest) {
 		delete(w.mu.keys, oldest.key)

@@ -9,8 +9,8 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// box is a sink that keeps what arrives at one Serve.
-type box struct {
+// recorder is a sink that keeps what arrives at one Serve.
+type recorder struct {
 	// slow, if not nil, is called by every Deliver.
 	slow func()
 
@@ -26,10 +26,12 @@ type box struct {
 	changed chan struct{} // closed, and replaced, by every call
 }
 
-func newBox() *box { return &box{counts: make(map[string]int), changed: make(chan struct{})} }
+func newRecorder() *recorder {
+	return &recorder{counts: make(map[string]int), changed: make(chan struct{})}
+}
 
 // Deliver keeps env.
-func (b *box) Deliver(env *transport.Envelope) {
+func (b *recorder) Deliver(env *transport.Envelope) {
 	if b.slow != nil {
 		b.slow()
 	}
@@ -42,7 +44,7 @@ func (b *box) Deliver(env *transport.Envelope) {
 }
 
 // Gap keeps g.
-func (b *box) Gap(g transport.Gap) {
+func (b *recorder) Gap(g transport.Gap) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.gaps = append(b.gaps, g)
@@ -50,7 +52,7 @@ func (b *box) Gap(g transport.Gap) {
 }
 
 // Mismatch keeps m.
-func (b *box) Mismatch(m transport.Mismatch) {
+func (b *recorder) Mismatch(m transport.Mismatch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.differ = append(b.differ, m)
@@ -58,7 +60,7 @@ func (b *box) Mismatch(m transport.Mismatch) {
 }
 
 // mismatchesOf returns what was told of a topic.
-func (b *box) mismatchesOf(topic transport.Topic) (found []transport.Mismatch) {
+func (b *recorder) mismatchesOf(topic transport.Topic) (found []transport.Mismatch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, m := range b.differ {
@@ -69,7 +71,7 @@ func (b *box) mismatchesOf(topic transport.Topic) (found []transport.Mismatch) {
 	return found
 }
 
-func (b *box) calledLocked() {
+func (b *recorder) calledLocked() {
 	if b.ended {
 		b.late++
 	}
@@ -84,14 +86,14 @@ func clone(env *transport.Envelope) *transport.Envelope {
 	return &twin
 }
 
-func (b *box) end() {
+func (b *recorder) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ended = true
 }
 
 // of returns what came on a topic.
-func (b *box) of(topic transport.Topic) (events []*transport.Envelope) {
+func (b *recorder) of(topic transport.Topic) (events []*transport.Envelope) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, env := range b.copies {
@@ -103,7 +105,7 @@ func (b *box) of(topic transport.Topic) (events []*transport.Envelope) {
 }
 
 // gapsOf returns what was reported of a topic.
-func (b *box) gapsOf(topic transport.Topic) (gaps []transport.Gap) {
+func (b *recorder) gapsOf(topic transport.Topic) (gaps []transport.Gap) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, g := range b.gaps {
@@ -124,7 +126,7 @@ func ids(events []*transport.Envelope) []string {
 }
 
 // wait waits until cond holds, and reports whether it did within d.
-func (b *box) wait(d time.Duration, cond func() bool) bool {
+func (b *recorder) wait(d time.Duration, cond func() bool) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	for {
@@ -145,15 +147,15 @@ func (b *box) wait(d time.Duration, cond func() bool) bool {
 // awaitCount waits until n events of a topic have come.
 func (p *peer) awaitCount(topic transport.Topic, n int) []*transport.Envelope {
 	p.c.Helper()
-	if !p.box.wait(p.c.patience(), func() bool { return p.box.count(topic) >= n }) {
-		got := p.box.of(topic)
+	if !p.recorder.wait(p.c.waitTimeout(), func() bool { return p.recorder.count(topic) >= n }) {
+		got := p.recorder.of(topic)
 		p.c.fatal(plural(n)+" of "+topic.Name+" to arrive", "%d within %v: %s; gaps: %s",
-			len(got), p.c.patience(), some(ids(got)), some(p.box.gapsOf(topic)))
+			len(got), p.c.waitTimeout(), some(ids(got)), some(p.recorder.gapsOf(topic)))
 	}
-	return p.box.of(topic)
+	return p.recorder.of(topic)
 }
 
-func (b *box) count(topic transport.Topic) int {
+func (b *recorder) count(topic transport.Topic) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.counts[topic.Name]

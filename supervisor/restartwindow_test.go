@@ -11,7 +11,7 @@ import (
 func TestWindow(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		limit := rapid.SampledFrom([]int{NoRestarts, Unlimited, 1, 2, 3, 7}).Draw(rt, "limit")
-		w := newWindow(limit, 100)
+		w := newRestartWindow(limit, 100)
 		var admitted []time.Time
 		now := dawn
 		for range 50 {

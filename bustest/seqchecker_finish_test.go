@@ -33,28 +33,30 @@ func TestWrongNumbersFailTheTest(t *testing.T) {
 	}{
 		"nothing": {harm: func(*testing.T, *Bus, func()) {}},
 		"one is lost": {
-			harm: func(t *testing.T, b *Bus, publish func()) { b.link.deafen(t, "n", publish) },
+			harm: func(t *testing.T, b *Bus, publish func()) { b.transport.deafen(t, "n", publish) },
 			want: "bustest: the numbers of publisher {id} on n/0 do not add up: 3 neither arrived nor lies in a gap (4 followed 2)",
 		},
 		"three are lost": {
 			harm: func(t *testing.T, b *Bus, publish func()) {
-				b.link.deafen(t, "n", func() { publish(); publish(); publish() })
+				b.transport.deafen(t, "n", func() { publish(); publish(); publish() })
 			},
 			want: "bustest: the numbers of publisher {id} on n/0 do not add up: 3 to 5 neither arrived nor lie in a gap (6 followed 2)",
 		},
 		"one comes twice": {
-			harm: func(_ *testing.T, b *Bus, _ func()) { ear{b.link, b.link.gate.sink}.Deliver(b.envelopes("n")[1]) },
+			harm: func(_ *testing.T, b *Bus, _ func()) {
+				faultSink{b.transport, b.transport.gate.sink}.Deliver(b.envelopes("n")[1])
+			},
 			want: "bustest: the numbers of publisher {id} on n/0 do not add up: 2 came again, or too late (2 followed 2)",
 		},
 		"one that arrived is told missing": {
 			harm: func(_ *testing.T, b *Bus, _ func()) {
-				ear{b.link, b.link.gate.sink}.Gap(transport.Gap{Topic: "n", Publisher: b.ID(), From: 2, To: 2, Count: 1})
+				faultSink{b.transport, b.transport.gate.sink}.Gap(transport.Gap{Topic: "n", Publisher: b.ID(), From: 2, To: 2, Count: 1})
 			},
 			want: "bustest: the numbers of publisher {id} on n/0 do not add up: 2 came again, or too late (2 followed 2)",
 		},
 		"it is allowed": {
 			opts: []Option{AllowUnbalanced()},
-			harm: func(t *testing.T, b *Bus, publish func()) { b.link.deafen(t, "n", publish) },
+			harm: func(t *testing.T, b *Bus, publish func()) { b.transport.deafen(t, "n", publish) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -88,8 +90,8 @@ func TestWrongNumbersFailTheTest(t *testing.T) {
 	}
 }
 
-// deafen takes the topic off the broker behind the link's back while f runs.
-func (l *link) deafen(t *testing.T, topic string, f func()) {
+// deafen takes the topic off the broker behind the transport's back while f runs.
+func (l *faultTransport) deafen(t *testing.T, topic string, f func()) {
 	t.Helper()
 	if err := l.Transport.Unsubscribe(t.Context(), transport.Topic{Name: topic}); err != nil {
 		t.Fatal(err)

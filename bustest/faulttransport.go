@@ -14,14 +14,14 @@ import (
 // ErrDisconnected is what Publish returns after [Bus.Disconnect].
 var ErrDisconnected = errors.New("bustest: disconnected from the broker")
 
-// link is a bus's connection to the broker: the memory transport, with a record of
-// what was published and with what the test does to it. The hub's lock covers all
+// faultTransport is a bus's connection to the broker: the memory transport, with a record of
+// what was published and with what the test does to it. The broker's lock covers all
 // of it.
-type link struct {
+type faultTransport struct {
 	*memory.Transport
-	hub *hub
-	bus *Bus
-	ctx context.Context // for what is written when nobody's Publish waits for it
+	broker *memoryBroker
+	bus    *Bus
+	ctx    context.Context // for what is written when nobody's Publish waits for it
 
 	faults  []*fault // in the order in which they were set
 	count   Faults
@@ -35,7 +35,7 @@ type link struct {
 	gone    bool                // the bus has ended, or crashed
 	severed map[string]struct{} // publishers that are not heard
 	missed  []transport.Gap     // to be told when the connection is back
-	books   book
+	checker seqChecker
 
 	// gate is held for reading while gaps are told besides the broker, and for
 	// writing to change the sink. Taken outside all other locks.
@@ -45,9 +45,9 @@ type link struct {
 	}
 }
 
-func newLink(h *hub, b *Bus) *link {
-	l := &link{
-		Transport: h.broker.Connect(), hub: h, bus: b,
+func newFaultTransport(h *memoryBroker, b *Bus) *faultTransport {
+	l := &faultTransport{
+		Transport: h.memory.Connect(), broker: h, bus: b,
 		ctx: context.WithoutCancel(b.t.Context()), up: make(chan struct{}),
 	}
 	close(l.up)
@@ -55,7 +55,7 @@ func newLink(h *hub, b *Bus) *link {
 }
 
 // Capabilities are those of the broker, with the limit of [MaxPayload].
-func (l *link) Capabilities() transport.Capabilities {
+func (l *faultTransport) Capabilities() transport.Capabilities {
 	c := l.Transport.Capabilities()
 	switch n := l.bus.opts.maxPayload; {
 	case n == 0:
@@ -67,7 +67,7 @@ func (l *link) Capabilities() transport.Capabilities {
 }
 
 // Publish refuses what is too large, and publishes the rest.
-func (l *link) Publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
+func (l *faultTransport) Publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
 	can := l.Capabilities()
 	start := 0 // of the envelopes that are small enough, and not yet published
 	for i, env := range envs {
@@ -82,11 +82,11 @@ func (l *link) Publish(ctx context.Context, envs []*transport.Envelope, results 
 
 // publish records each envelope before it delivers it: who saw an event handled
 // finds it published. What is refused is taken off again.
-func (l *link) publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
+func (l *faultTransport) publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
 	l.bus.keep(envs)
-	l.hub.mu.Lock()
+	l.broker.mu.Lock()
 	plain := len(l.faults) == 0 && l.reachableLocked() == nil
-	l.hub.mu.Unlock()
+	l.broker.mu.Unlock()
 	if plain {
 		l.Transport.Publish(ctx, envs, results)
 	} else {
@@ -99,11 +99,11 @@ func (l *link) publish(ctx context.Context, envs []*transport.Envelope, results 
 			l.bus.erase(envs[i])
 		}
 	}
-	l.hub.notify()
+	l.broker.notify()
 }
 
 // reachableLocked says why the broker can't be reached.
-func (l *link) reachableLocked() error {
+func (l *faultTransport) reachableLocked() error {
 	if l.gone {
 		return fmt.Errorf("%w: this end of it is gone", transport.ErrClosed)
 	}
@@ -116,14 +116,14 @@ func (l *link) reachableLocked() error {
 }
 
 // write hands one envelope to the broker, whatever faults are set.
-func (l *link) write(ctx context.Context, env *transport.Envelope) transport.Result {
+func (l *faultTransport) write(ctx context.Context, env *transport.Envelope) transport.Result {
 	var results [1]transport.Result
 	l.Transport.Publish(ctx, []*transport.Envelope{env}, results[:])
 	return results[0]
 }
 
-// Serve has the bus hear through the link.
-func (l *link) Serve(ctx context.Context, sink transport.Sink) error {
+// Serve has the bus receive through the transport.
+func (l *faultTransport) Serve(ctx context.Context, sink transport.Sink) error {
 	hear := func(sink transport.Sink) {
 		l.gate.Lock()
 		defer l.gate.Unlock()
@@ -131,14 +131,14 @@ func (l *link) Serve(ctx context.Context, sink transport.Sink) error {
 	}
 	hear(sink)
 	defer hear(nil)
-	return l.Transport.Serve(ctx, ear{l, sink})
+	return l.Transport.Serve(ctx, faultSink{l, sink})
 }
 
 // Subscribe waits for a connection that was taken away.
-func (l *link) Subscribe(ctx context.Context, topic transport.Topic) error {
-	l.hub.mu.Lock()
+func (l *faultTransport) Subscribe(ctx context.Context, topic transport.Topic) error {
+	l.broker.mu.Lock()
 	up := l.up
-	l.hub.mu.Unlock()
+	l.broker.mu.Unlock()
 	select {
 	case <-up:
 		return l.Transport.Subscribe(ctx, topic)
@@ -148,23 +148,23 @@ func (l *link) Subscribe(ctx context.Context, topic transport.Topic) error {
 }
 
 // Unsubscribe closes the topic's books: the next subscription begins anew.
-func (l *link) Unsubscribe(ctx context.Context, topic transport.Topic) error {
+func (l *faultTransport) Unsubscribe(ctx context.Context, topic transport.Topic) error {
 	err := l.Transport.Unsubscribe(ctx, topic)
-	l.hub.mu.Lock()
-	defer l.hub.mu.Unlock()
-	l.books.close(topic.Name)
+	l.broker.mu.Lock()
+	defer l.broker.mu.Unlock()
+	l.checker.forget(topic.Name)
 	return err
 }
 
-// ear is the sink between the broker and the bus.
-type ear struct {
-	l    *link
+// faultSink is the sink between the broker and the bus.
+type faultSink struct {
+	l    *faultTransport
 	sink transport.Sink
 }
 
 // Deliver hands env on, or tells of its loss.
-func (e ear) Deliver(env *transport.Envelope) {
-	l, h := e.l, e.l.hub
+func (e faultSink) Deliver(env *transport.Envelope) {
+	l, h := e.l, e.l.broker
 	h.entering.Add(1)
 	defer func() {
 		h.entered.Add(1)
@@ -175,7 +175,7 @@ func (e ear) Deliver(env *transport.Envelope) {
 	_, severed := l.severed[env.Publisher]
 	up := l.reachableLocked() == nil
 	if !l.gone {
-		l.books.enter(env)
+		l.checker.received(env)
 	}
 	var gap *transport.Gap
 	switch {
@@ -198,15 +198,15 @@ func (e ear) Deliver(env *transport.Envelope) {
 }
 
 // Gap hands on what the broker itself reports.
-func (e ear) Gap(g transport.Gap) {
-	e.l.hub.mu.Lock()
-	e.l.books.skip(g)
-	e.l.hub.mu.Unlock()
+func (e faultSink) Gap(g transport.Gap) {
+	e.l.broker.mu.Lock()
+	e.l.checker.missed(g)
+	e.l.broker.mu.Unlock()
 	e.sink.Gap(g)
 }
 
 // Mismatch hands on that another bus knows a topic otherwise.
-func (e ear) Mismatch(m transport.Mismatch) {
+func (e faultSink) Mismatch(m transport.Mismatch) {
 	if sink, ok := e.sink.(transport.MismatchSink); ok {
 		sink.Mismatch(m)
 	}

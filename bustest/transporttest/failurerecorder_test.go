@@ -12,8 +12,8 @@ import (
 	"github.com/shardbus/shardbus/bustest/transporttest"
 )
 
-// recorder is a test that notes that it failed, and fails nothing.
-type recorder struct {
+// failureRecorder is a test that notes that it failed, and fails nothing.
+type failureRecorder struct {
 	testing.TB
 	ctx  context.Context
 	stop context.CancelFunc
@@ -26,9 +26,9 @@ type recorder struct {
 }
 
 // record runs a case as a test of its own and returns how it went.
-func record(t *testing.T, k transporttest.Case, newBroker func(testing.TB) transporttest.Broker, f transporttest.Features) *recorder {
+func record(t *testing.T, k transporttest.Case, newBroker func(testing.TB) transporttest.Broker, f transporttest.Features) *failureRecorder {
 	t.Helper()
-	r := &recorder{TB: t}
+	r := &failureRecorder{TB: t}
 	r.ctx, r.stop = context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -39,7 +39,7 @@ func record(t *testing.T, k transporttest.Case, newBroker func(testing.TB) trans
 	return r
 }
 
-func (r *recorder) tidy() {
+func (r *failureRecorder) tidy() {
 	r.stop()
 	for {
 		r.mu.Lock()
@@ -55,50 +55,50 @@ func (r *recorder) tidy() {
 	}
 }
 
-func (r *recorder) Context() context.Context { return r.ctx }
-func (r *recorder) Helper()                  {}
-func (r *recorder) Logf(string, ...any)      {}
-func (r *recorder) Log(...any)               {}
+func (r *failureRecorder) Context() context.Context { return r.ctx }
+func (r *failureRecorder) Helper()                  {}
+func (r *failureRecorder) Logf(string, ...any)      {}
+func (r *failureRecorder) Log(...any)               {}
 
-func (r *recorder) Cleanup(f func()) {
+func (r *failureRecorder) Cleanup(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cleanups = append(r.cleanups, f)
 }
 
-func (r *recorder) Errorf(format string, args ...any) {
+func (r *failureRecorder) Errorf(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failed = true
 	r.failures = append(r.failures, fmt.Sprintf(format, args...))
 }
 
-func (r *recorder) Error(args ...any) { r.Errorf("%s", fmt.Sprint(args...)) }
+func (r *failureRecorder) Error(args ...any) { r.Errorf("%s", fmt.Sprint(args...)) }
 
-func (r *recorder) Fail() { r.Errorf("Fail") }
+func (r *failureRecorder) Fail() { r.Errorf("Fail") }
 
-func (r *recorder) FailNow() {
+func (r *failureRecorder) FailNow() {
 	r.mu.Lock()
 	r.failed = true
 	r.mu.Unlock()
 	runtime.Goexit()
 }
 
-func (r *recorder) Fatalf(format string, args ...any) {
+func (r *failureRecorder) Fatalf(format string, args ...any) {
 	r.Errorf(format, args...)
 	r.FailNow()
 }
 
-func (r *recorder) Fatal(args ...any) { r.Fatalf("%s", fmt.Sprint(args...)) }
+func (r *failureRecorder) Fatal(args ...any) { r.Fatalf("%s", fmt.Sprint(args...)) }
 
-func (r *recorder) Failed() bool {
+func (r *failureRecorder) Failed() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.failed
 }
 
 // text is everything that was said of the failure.
-func (r *recorder) text() string {
+func (r *failureRecorder) text() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return strings.Join(slices.Clone(r.failures), "\n")

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-var crowdCases = []Case{
+var concurrentCases = []Case{
 	{
 		Name: "concurrent", run: testConcurrent, needs: []need{ephemeral},
 		Rule: "All methods are safe for concurrent use.",
@@ -20,7 +20,7 @@ func testConcurrent(c *check) {
 	witness := c.join(topic)
 	restless := c.join(topic)
 	calm := c.join()
-	everything := c.crowd()
+	everything := c.background()
 	var accepted [3]atomic.Int64
 	for p, from := range []*peer{calm, calm, restless} {
 		n := 0
@@ -57,15 +57,15 @@ func testConcurrent(c *check) {
 	for range 10 {
 		restless.stop()
 		restless.start()
-		witness.awaitCount(topic, witness.box.count(topic)+20)
+		witness.awaitCount(topic, witness.recorder.count(topic)+20)
 	}
-	everything.leave()
+	everything.stop()
 	for p := range 2 { // the restless one's numbers may have holes: its publishes failed
 		last := uint64(accepted[p].Load())
-		witness.settle(1, last, stream{topic, 0, c.publisher(p)})
+		witness.awaitSettled(1, last, stream{topic, 0, c.publisher(p)})
 	}
 	seen := make(map[string]bool)
-	for _, env := range witness.box.of(topic) {
+	for _, env := range witness.recorder.of(topic) {
 		if seen[env.ID] {
 			c.fatal("no event twice", "%s", env.ID)
 		}
@@ -73,10 +73,10 @@ func testConcurrent(c *check) {
 	}
 	for _, p := range []*peer{calm, restless} {
 		p.unsubscribe(flicker)
-		before := p.box.count(flicker)
+		before := p.recorder.count(flicker)
 		calm.publish(event(flicker, 0, c.publisher(8), 0), event(topic, 0, c.publisher(8), 0))
 		c.quiet()
-		if n := p.box.count(flicker) - before; n > 0 {
+		if n := p.recorder.count(flicker) - before; n > 0 {
 			c.wrong("nothing of a topic that is unsubscribed in the end", "%s", plural(n))
 		}
 	}

@@ -7,10 +7,10 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// entry is something that is known of numbers above the floor. Every one is a reason to believe that all numbers below it
+// seqState is something that is known of numbers above the floor. Every one is a reason to believe that all numbers below it
 // were assigned.
-type entry struct {
-	kind entryKind
+type seqState struct {
+	kind seqKind
 	// from and to are the numbers it settles. A mark settles none, and stands before from.
 	from, to uint64
 	env      *transport.Envelope // of an event
@@ -28,26 +28,26 @@ type entry struct {
 	reason transport.GapReason
 }
 
-type entryKind uint8
+type seqKind uint8
 
 const (
-	anEvent entryKind = iota
-	aMark             // a watermark
-	aVoid             // numbers that will not come
-	aGone             // numbers that the publisher has forgotten
-	aHuge             // an event that is too large to be delivered
+	anEvent seqKind = iota
+	aMark           // a watermark
+	aVoid           // numbers that will not come
+	aGone           // numbers that the publisher has forgotten
+	aHuge           // an event that is too large to be delivered
 )
 
 // came reports whether the entry is something that came on the channel, and so may be anybody's.
-func (e *entry) came() bool {
+func (e *seqState) came() bool {
 	return !e.repaired && (e.kind == anEvent || e.kind == aHuge || e.kind == aMark)
 }
 
 // isEvent reports whether the entry is an event that came on the channel.
-func (e *entry) isEvent() bool { return !e.repaired && (e.kind == anEvent || e.kind == aHuge) }
+func (e *seqState) isEvent() bool { return !e.repaired && (e.kind == anEvent || e.kind == aHuge) }
 
 // size is what the entry counts against bounds in bytes.
-func (e *entry) size() int {
+func (e *seqState) size() int {
 	if e.env == nil {
 		return 0
 	}
@@ -56,7 +56,7 @@ func (e *entry) size() int {
 
 // search returns where in held an entry from that number is or would be.
 func (s *stream) search(from uint64) (int, bool) {
-	return slices.BinarySearchFunc(s.held, from, func(have entry, from uint64) int {
+	return slices.BinarySearchFunc(s.held, from, func(have seqState, from uint64) int {
 		switch {
 		case have.from < from:
 			return -1
@@ -69,7 +69,7 @@ func (s *stream) search(from uint64) (int, bool) {
 
 // insert puts an entry in its place. It concerns numbers that no other settles. Who waits for a later number waits for
 // the earlier ones too, so what is known of the hole behind it holds for the one before it.
-func (s *stream) insert(t *Tracker, e entry) {
+func (s *stream) insert(t *Tracker, e seqState) {
 	e.after = s.askedN
 	i, found := s.search(e.from)
 	e.head = s.askable && e.isEvent() && !s.chained(i, e.from)
@@ -114,9 +114,9 @@ func (s *stream) chained(i int, from uint64) bool {
 	return before.isEvent() && before.to+1 == from
 }
 
-func (s *stream) pop(t *Tracker) entry {
+func (s *stream) pop(t *Tracker) seqState {
 	e := s.held[0]
-	s.held[0] = entry{}
+	s.held[0] = seqState{}
 	s.held = s.held[1:]
 	if len(s.held) == 0 {
 		s.held = nil

@@ -13,15 +13,15 @@ type stream struct {
 	publisher string
 }
 
-// tally counts how often each number of a stream was told of.
-type tally struct {
+// seqAudit counts how often each number of a stream was told of.
+type seqAudit struct {
 	received, missing map[uint64]int
 	kinds             map[uint64]transport.GapKind
-	odd               []string // gaps that are none
+	invalid           []string // gaps that are none
 }
 
-func (b *box) tally(s stream) *tally {
-	t := &tally{received: map[uint64]int{}, missing: map[uint64]int{}, kinds: map[uint64]transport.GapKind{}}
+func (b *recorder) seqAudit(s stream) *seqAudit {
+	t := &seqAudit{received: map[uint64]int{}, missing: map[uint64]int{}, kinds: map[uint64]transport.GapKind{}}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, env := range b.copies {
@@ -34,7 +34,7 @@ func (b *box) tally(s stream) *tally {
 			continue
 		}
 		if g.From == 0 || g.To < g.From || g.To-g.From > 1<<20 {
-			t.odd = append(t.odd, fmt.Sprintf("%+v", g))
+			t.invalid = append(t.invalid, fmt.Sprintf("%+v", g))
 			continue
 		}
 		for n := g.From; n <= g.To; n++ {
@@ -46,7 +46,7 @@ func (b *box) tally(s stream) *tally {
 }
 
 // complete reports whether every number from..to was told of.
-func (t *tally) complete(from, to uint64) bool {
+func (t *seqAudit) complete(from, to uint64) bool {
 	for n := from; n <= to; n++ {
 		if t.received[n]+t.missing[n] == 0 {
 			return false
@@ -57,8 +57,8 @@ func (t *tally) complete(from, to uint64) bool {
 
 // faults lists the numbers of from..to that were not told of exactly once, and
 // those beyond that were told of.
-func (t *tally) faults(from, to uint64) (faults []string) {
-	faults = append(faults, t.odd...)
+func (t *seqAudit) faults(from, to uint64) (faults []string) {
+	faults = append(faults, t.invalid...)
 	for n := from; n <= to; n++ {
 		switch r, m := t.received[n], t.missing[n]; {
 		case r+m == 0:
@@ -80,16 +80,16 @@ func (t *tally) faults(from, to uint64) (faults []string) {
 	return faults
 }
 
-// settle waits until the numbers from..to of streams are told of, and fails the
+// awaitSettled waits until the numbers from..to of streams are told of, and fails the
 // case unless each is exactly once.
-func (p *peer) settle(from, to uint64, streams ...stream) {
+func (p *peer) awaitSettled(from, to uint64, streams ...stream) {
 	p.c.Helper()
 	for _, s := range streams {
-		p.box.wait(p.c.patience(), func() bool { return p.box.tally(s).complete(from, to) })
+		p.recorder.wait(p.c.waitTimeout(), func() bool { return p.recorder.seqAudit(s).complete(from, to) })
 	}
 	p.c.quiet()
 	for _, s := range streams {
-		if faults := p.box.tally(s).faults(from, to); len(faults) > 0 {
+		if faults := p.recorder.seqAudit(s).faults(from, to); len(faults) > 0 {
 			p.c.fatal(fmt.Sprintf("each of the numbers %d to %d of %s/%d once, received or in a gap", from, to, s.topic.Name, s.partition), "%s", some(faults))
 		}
 	}
@@ -98,7 +98,7 @@ func (p *peer) settle(from, to uint64, streams ...stream) {
 // kinds fails the case if a missing number is not of the kind.
 func (p *peer) kinds(s stream, want transport.GapKind) {
 	p.c.Helper()
-	for n, kind := range p.box.tally(s).kinds {
+	for n, kind := range p.recorder.seqAudit(s).kinds {
 		if kind != want {
 			p.c.fatal(fmt.Sprintf("what is missing is %s", want), "number %d is %s", n, kind)
 		}

@@ -9,9 +9,9 @@ import (
 	"github.com/shardbus/shardbus/transport/memory"
 )
 
-// hub is a broker with the buses on it.
-type hub struct {
-	broker *memory.Broker
+// memoryBroker is a broker with the buses on it.
+type memoryBroker struct {
+	memory *memory.Broker
 
 	// Envelopes on their way into a bus are counted as they enter and when they
 	// are in, so that idle can tell whether any moved while it looked.
@@ -19,7 +19,7 @@ type hub struct {
 	entered  atomic.Uint64
 	waiting  atomic.Int32 // for changed
 
-	// mu covers the state of the links too. It is taken inside the locks of the
+	// mu covers the state of the transports too. It is taken inside the locks of the
 	// broker's channels, and nothing but a Bus's mu inside it.
 	mu struct {
 		sync.Mutex
@@ -30,22 +30,22 @@ type hub struct {
 	}
 }
 
-func newHub() *hub { return &hub{broker: memory.NewBroker()} }
+func newMemoryBroker() *memoryBroker { return &memoryBroker{memory: memory.NewBroker()} }
 
-func (h *hub) join(b *Bus) {
+func (h *memoryBroker) join(b *Bus) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.mu.buses = append(h.mu.buses, b)
 }
 
-func (h *hub) members() []*Bus {
+func (h *memoryBroker) members() []*Bus {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.mu.buses)
 }
 
 // Changed is closed by the next notify.
-func (h *hub) Changed() (<-chan struct{}, func()) {
+func (h *memoryBroker) Changed() (<-chan struct{}, func()) {
 	h.waiting.Add(1)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -56,7 +56,7 @@ func (h *hub) Changed() (<-chan struct{}, func()) {
 }
 
 // notify wakes whoever waits; the lock must not be held.
-func (h *hub) notify() {
+func (h *memoryBroker) notify() {
 	if h.waiting.Load() == 0 {
 		return
 	}
@@ -65,7 +65,7 @@ func (h *hub) notify() {
 	h.notifyLocked()
 }
 
-func (h *hub) notifyLocked() {
+func (h *memoryBroker) notifyLocked() {
 	if h.mu.changed != nil {
 		close(h.mu.changed)
 		h.mu.changed = nil
@@ -75,7 +75,7 @@ func (h *hub) notifyLocked() {
 // idle tells whether nothing is pending on any of the buses. They are looked at one
 // after another; since a quiet bus moves again only when an envelope enters it,
 // it is enough that none did meanwhile.
-func (h *hub) idle(buses []*Bus) bool {
+func (h *memoryBroker) idle(buses []*Bus) bool {
 	entered := h.entered.Load() // first: what entered later shows as a difference
 	before := h.entering.Load()
 	if entered != before {

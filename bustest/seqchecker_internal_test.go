@@ -7,7 +7,7 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// The book finds numbers that are neither received nor in a gap, or both.
+// The checker finds numbers that are neither received nor in a gap, or both.
 func TestBook(t *testing.T) {
 	for name, tc := range map[string]struct {
 		what  string // numbers; "n-m" is a gap, "x" the end of the subscription
@@ -24,7 +24,7 @@ func TestBook(t *testing.T) {
 		"begun anew":       {"1 2 x 5 6", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var k book
+			var k seqChecker
 			for text := tc.what; text != ""; {
 				var word string
 				if _, err := fmt.Sscan(text, &word); err != nil {
@@ -34,14 +34,14 @@ func TestBook(t *testing.T) {
 				var from, to uint64
 				switch n, _ := fmt.Sscanf(word, "%d-%d", &from, &to); n {
 				case 0:
-					k.close("t")
+					k.forget("t")
 				case 1:
-					k.enter(&transport.Envelope{Topic: "t", Publisher: "p", Seq: from})
+					k.received(&transport.Envelope{Topic: "t", Publisher: "p", Seq: from})
 				case 2:
-					k.skip(transport.Gap{Topic: "t", Publisher: "p", From: from, To: to, Count: to - from + 1})
+					k.missed(transport.Gap{Topic: "t", Publisher: "p", From: from, To: to, Count: to - from + 1})
 				}
-				k.enter(&transport.Envelope{Topic: "t"})                                   // a stranger's
-				k.enter(&transport.Envelope{Topic: "t", Publisher: "q", Seq: k.next("q")}) // another's
+				k.received(&transport.Envelope{Topic: "t"})                                   // a foreign client's
+				k.received(&transport.Envelope{Topic: "t", Publisher: "q", Seq: k.next("q")}) // another's
 			}
 			if len(k.wrong) != tc.wrong {
 				t.Errorf("%q", k.wrong)
@@ -50,4 +50,4 @@ func TestBook(t *testing.T) {
 	}
 }
 
-func (k *book) next(publisher string) uint64 { return k.last[page{"t", 0, publisher}] + 1 }
+func (k *seqChecker) next(publisher string) uint64 { return k.last[seqStream{"t", 0, publisher}] + 1 }
