@@ -20,10 +20,10 @@ import (
 
 // This file is what each middleware does around a handler of batches.
 
-// lots are the batches that a handler was given.
-type lots struct{ keys [][]string }
+// batchLog is the batches that a handler was given.
+type batchLog struct{ keys [][]string }
 
-func (l *lots) add(batch []bus.Message[job]) {
+func (l *batchLog) add(batch []bus.Message[job]) {
 	var keys []string
 	for _, m := range batch {
 		keys = append(keys, m.Value.Key)
@@ -31,7 +31,7 @@ func (l *lots) add(batch []bus.Message[job]) {
 	l.keys = append(l.keys, keys)
 }
 
-func (l *lots) require(t *testing.T, want ...[]string) {
+func (l *batchLog) require(t *testing.T, want ...[]string) {
 	t.Helper()
 	if !slices.EqualFunc(l.keys, want, slices.Equal) {
 		t.Errorf("batches %q, want %q", l.keys, want)
@@ -47,7 +47,7 @@ func batches(t testing.TB, topic *bus.Topic[job], h func(context.Context, []bus.
 func TestRetryInABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, topic := newFake(t)
-		var got lots
+		var got batchLog
 		var after []time.Duration
 		begin := time.Now()
 		sub := batches(t, topic, func(_ context.Context, batch []bus.Message[job]) error {
@@ -77,7 +77,7 @@ func TestRetryInABatch(t *testing.T) {
 func TestDedupInABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, topic := newFake(t)
-		var got lots
+		var got batchLog
 		sub := batches(t, topic, func(_ context.Context, batch []bus.Message[job]) error {
 			got.add(batch)
 			return nil
@@ -215,7 +215,7 @@ func TestLoggingInABatch(t *testing.T) {
 func TestCodecInABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, topic := newFake(t, bustest.AllowDeadLetters())
-		var got lots
+		var got batchLog
 		sub := batches(t, topic, func(_ context.Context, batch []bus.Message[job]) error {
 			got.add(batch)
 			return nil

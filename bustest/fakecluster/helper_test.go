@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"))
 }
 
-const patience = 30 * time.Second
+const waitTimeout = 30 * time.Second
 
 // dialFn makes rueidis dial the fake.
 func dialFn(c *fakecluster.Cluster) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
@@ -127,7 +127,7 @@ func encode(args ...string) string {
 // await waits until the frames are as wanted.
 func (w *wire) await(what string, ok func(frames []string) bool) []string {
 	w.t.Helper()
-	limit := time.After(patience)
+	limit := time.After(waitTimeout)
 	for {
 		w.mu.Lock()
 		frames, changed := slices.Clone(w.frames), w.changed
@@ -138,7 +138,7 @@ func (w *wire) await(what string, ok func(frames []string) bool) []string {
 		select {
 		case <-changed:
 		case <-limit:
-			w.t.Fatalf("%s: not within %v; got %q", what, patience, frames)
+			w.t.Fatalf("%s: not within %v; got %q", what, waitTimeout, frames)
 		}
 	}
 }

@@ -57,7 +57,7 @@ var errUnsubscribed = errors.New("sunsubscribe")
 
 func spublish(t testing.TB, client rueidis.Client, channel, payload string) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	return client.Do(ctx, client.B().Spublish().Channel(channel).Message(payload).Build()).Error()
 }
@@ -268,7 +268,7 @@ func TestConcurrentLife(t *testing.T) {
 				if err != nil {
 					continue
 				}
-				_ = conn.SetDeadline(time.Now().Add(patience))
+				_ = conn.SetDeadline(time.Now().Add(waitTimeout))
 				name := fmt.Sprintf("channel-%d", j)
 				all.Go(func() { _, _ = io.Copy(io.Discard, conn) })
 				_, _ = io.WriteString(conn, encode("SSUBSCRIBE", name)+encode("SPUBLISH", name, "x")+encode("CLUSTER", "NODES")+

@@ -51,7 +51,7 @@ func serveTransport(t *testing.T, cfg redis.Config) (*redis.Transport, *inbox) {
 func publishUntilSeen(t *testing.T, tr *redis.Transport, box *inbox, topic, what string) {
 	t.Helper()
 	for i := range 1000 {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 		results := make([]transport.Result, 1)
 		tr.Publish(ctx, []*transport.Envelope{{Topic: topic, Publisher: "p", ID: fmt.Sprintf("%s-%d", what, i), Payload: []byte(what)}}, results)
 		cancel()

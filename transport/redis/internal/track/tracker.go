@@ -164,7 +164,7 @@ func (t *Tracker) Watermark(now time.Time, publisher string, m Mark) {
 		if m.Last > maxFirst {
 			return
 		}
-		s = t.greet(now, publisher, m)
+		s = t.beginAtMark(now, publisher, m)
 	}
 	if m.Last >= s.next && !s.searching && m.Asked.IsZero() && !t.plausible(now, s, m.Last) {
 		return
@@ -196,8 +196,8 @@ func (t *Tracker) Watermark(now time.Time, publisher string, m Mark) {
 	t.settled(now, s)
 }
 
-// greet lists a publisher that is heard of by a watermark first.
-func (t *Tracker) greet(now time.Time, publisher string, m Mark) *stream {
+// beginAtMark lists a publisher that is heard of by a watermark first.
+func (t *Tracker) beginAtMark(now time.Time, publisher string, m Mark) *stream {
 	publisher = strings.Clone(publisher)
 	if !m.Asked.IsZero() {
 		first := max(m.Last, m.Assigned) + 1
