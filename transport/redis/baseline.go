@@ -141,7 +141,7 @@ func (r *nackClient) sendBaselines(now time.Time) (again bool) {
 		}
 		hello.Topics = r.views.of(hello.Channels)
 		doc, err := wire.AppendHello(nil, hello)
-		if err == nil && c.put(letter{channel: wire.HelloChannel(p.slot), doc: doc, sent: func(listeners int, err error) {
+		if err == nil && c.send(controlMessage{channel: wire.HelloChannel(p.slot), doc: doc, sent: func(listeners int, err error) {
 			r.views.onSent(err)
 			if g.onSent(time.Now(), n, listeners, err) {
 				r.signal()
@@ -152,7 +152,7 @@ func (r *nackClient) sendBaselines(now time.Time) (again bool) {
 		if err != nil {
 			r.t.log.Warn("redis: baseline request not sent", zap.Error(err))
 		}
-		g.onSent(now, n, 0, errNoCourier)
+		g.onSent(now, n, 0, errNotSent)
 		return true
 	}
 	return false

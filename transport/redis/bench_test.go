@@ -31,7 +31,7 @@ func BenchmarkBeside(b *testing.B) {
 	s := redistest.Standalone(b, redistest.Config{})
 	for _, compact := range []bool{false, true} {
 		for _, subscribers := range []int{0, 1} {
-			for _, load := range []load{{1, 1}, {64, 1}, {512, 1}, {1, 100}, {8, 100}} {
+			for _, load := range []writerBatch{{1, 1}, {64, 1}, {512, 1}, {1, 100}, {8, 100}} {
 				name := fmt.Sprintf("compact=%v/subscribers=%d/goroutines=%d/batch=%d", compact, subscribers, load.goroutines, load.batch)
 				b.Run(name, func(b *testing.B) {
 					cfg := redis.Config{Addrs: []string{s.Addr()}, Compact: compact}
@@ -54,12 +54,12 @@ type contestant struct {
 }
 
 // load is how a round publishes.
-type load struct{ goroutines, batch int }
+type writerBatch struct{ goroutines, batch int }
 
 // pace is what a round gave.
 type pace struct{ perSecond, cpu float64 } // events, nanoseconds an event
 
-func beside(b *testing.B, l load, raw, ours, bare *contestant) {
+func beside(b *testing.B, l writerBatch, raw, ours, bare *contestant) {
 	all := []*contestant{raw, ours, bare}
 	paces := make(map[*contestant][]pace)
 	for _, c := range all {
@@ -87,7 +87,7 @@ func beside(b *testing.B, l load, raw, ours, bare *contestant) {
 }
 
 // round publishes for a while, and until all was received.
-func round(b *testing.B, c *contestant, l load, length time.Duration) pace {
+func round(b *testing.B, c *contestant, l writerBatch, length time.Duration) pace {
 	runtime.GC() // each round begins alike
 	var sent atomic.Int64
 	var stop atomic.Bool

@@ -80,7 +80,7 @@ func (ch *channel) start(now time.Time) {
 	case ch.kind != eventChannel:
 	case ch.tracker == nil:
 		ch.tracker = track.New(&ch.transport().tracking, now, ch)
-		ch.transport().outbox.positions(ch.name, int(ch.slot), func(publisher string, settled, assigned uint64) {
+		ch.transport().sender.positions(ch.name, int(ch.slot), func(publisher string, settled, assigned uint64) {
 			ch.tracker.Begin(now, publisher, assigned+1, settled+1)
 		})
 	default:
@@ -90,7 +90,7 @@ func (ch *channel) start(now time.Time) {
 
 // beginPublisher notes that number 1 of a publisher of this process comes on a channel. What is heard of others has to
 // be guessed or asked for; of our own we know.
-func (t *Transport) beginPublisher(key streamKey) {
+func (t *Transport) beginPublisher(key queueKey) {
 	if ch := t.subscriptions.eventChannel(key.channel); ch != nil {
 		ch.mu.Lock()
 		defer ch.mu.Unlock()

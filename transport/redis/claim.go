@@ -28,10 +28,10 @@ func (t *Transport) Claim() error {
 // numbers it gave its events, are forgotten. No Serve may run.
 func (t *Transport) Release() {
 	t.subscriptions.removeAll()
-	t.outbox.forget()
+	t.sender.forget()
 	for _, own := range t.dedicated {
 		own.subscriptions.removeAll()
-		own.outbox.forget()
+		own.sender.forget()
 	}
 	t.claimed.Store(false)
 }

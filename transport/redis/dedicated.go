@@ -40,7 +40,7 @@ func (t *Transport) children(sink transport.Sink) []supervisor.Child {
 	children := make([]supervisor.Child, 0, len(t.dedicated))
 	for name, own := range t.dedicated {
 		children = append(children, supervisor.Child{
-			Name: "topic " + name, Grace: supervisor.Forever, Backoff: restarts, Tree: own.Tree,
+			Name: "topic " + name, Grace: supervisor.Forever, Backoff: restartBackoff, Tree: own.Tree,
 			Serve: func(ctx context.Context) error { return own.Serve(ctx, sink) },
 		})
 	}
@@ -49,7 +49,7 @@ func (t *Transport) children(sink transport.Sink) []supervisor.Child {
 
 // publishApart publishes events of dedicated topics by their transports, and the others by this one, all at once. It
 // reports false, having done nothing, if all are this one's.
-func (t *Transport) publishApart(ctx context.Context, envs []*transport.Envelope, results []transport.Result) bool {
+func (t *Transport) publishDedicated(ctx context.Context, envs []*transport.Envelope, results []transport.Result) bool {
 	shares := make(map[*Transport][]int)
 	for i, env := range envs {
 		carrier := t.of(env.Topic)
@@ -81,7 +81,7 @@ func (t *Transport) publishApart(ctx context.Context, envs []*transport.Envelope
 
 // concerns reports whether the events of a channel pass here. Who asks the other transport of this process for them gets
 // no answer from this one, which knows nothing of them.
-func (o *outbox) concerns(channel string) bool {
+func (o *sender) carries(channel string) bool {
 	topic, _, ok := router.ParseChannel(channel)
 	if !ok {
 		topic = channel

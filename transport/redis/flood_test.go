@@ -24,14 +24,14 @@ func TestAskersAreLimited(t *testing.T) {
 	tr := newTransport(cfg, discovery{snapshot: snapshot})
 	now := time.Unix(1e6, 0)
 	const events, size = 300, 10_000
-	tr.outbox.mu.Lock()
-	s := tr.outbox.streamLocked(streamKey{publisher: "p", channel: "c"}, router.Slot("c"), new(transport.Envelope))
+	tr.sender.mu.Lock()
+	s := tr.sender.channelQueueLocked(queueKey{publisher: "p", channel: "c"}, router.Slot("c"), new(transport.Envelope))
 	for seq := uint64(1); seq <= events; seq++ {
 		s.assigned = seq
 		s.window.Put(now, seq, append(append([]byte(`{"x":"`), make([]byte, size)...), `"}`...))
 	}
-	tr.outbox.mu.Unlock()
-	post := tr.couriers.at("a:1")
+	tr.sender.mu.Unlock()
+	post := tr.controlSenders.at("a:1")
 	post.open()
 	from, ch := &session{t: tr, addr: "a:1"}, &channel{kind: nackChannel, slot: 0, control: &controlState{publisher: "p"}}
 	ask := func(subscriber, numbers string) (bytes int) {
@@ -42,8 +42,8 @@ func TestAskersAreLimited(t *testing.T) {
 		if err := tr.nacks.onNack(now, from, ch, string(text)); err != nil {
 			t.Fatal(err)
 		}
-		for letters := post.take(); len(letters) > 0; letters = post.take() {
-			for _, l := range letters {
+		for messages := post.take(); len(messages) > 0; messages = post.take() {
+			for _, l := range messages {
 				if l.channel != wire.InboxChannel(0, subscriber) {
 					t.Fatalf("an answer to %s goes to %s", subscriber, l.channel)
 				}

@@ -27,10 +27,10 @@ type foreignCase struct {
 }
 
 const (
-	flightData = `{"origin":"SFO","delay":7}`
-	flight     = "SFO 7"
-	noData     = "dead: no data"
-	none       = "none"
+	flightData      = `{"origin":"SFO","delay":7}`
+	pipelineRequest = "SFO 7"
+	noData          = "dead: no data"
+	none            = "none"
 )
 
 // foreignDoc is a document whose members are those of a plain one, but for changes: a member of the same name replaces one,

@@ -141,7 +141,7 @@ func TestForeignMessages(t *testing.T) {
 			before := tr.Ledger(transport.Topic{Name: "texts"})
 			f.publish("flights", tc.message)
 			f.publish("texts", tc.message)
-			tc.check(t, "flights", nextFlight(), tc.json, flight)
+			tc.check(t, "flights", nextFlight(), tc.json, pipelineRequest)
 			tc.check(t, "texts", nextText(), tc.raw, flightData)
 
 			after := tr.Ledger(transport.Topic{Name: "texts"})

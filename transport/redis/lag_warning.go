@@ -30,7 +30,7 @@ func (b *lagWarning) due(now time.Time) bool {
 
 // late is called because a probe is late while other events arrive: the server has more for us than we read. It has the
 // publisher's connection ask how much, since an answer on this one would come behind it all.
-func (b *lagWarning) late(now time.Time, waiting time.Duration, k *link) {
+func (b *lagWarning) late(now time.Time, waiting time.Duration, k *nodePeer) {
 	if !b.due(now) {
 		return
 	}
@@ -43,7 +43,7 @@ func (b *lagWarning) late(now time.Time, waiting time.Duration, k *link) {
 		warn("unknown")
 		return
 	}
-	asked := k.send(errand{
+	asked := k.send(proxyCommand{
 		command: resp.Append(nil, "CLIENT", "LIST", "ID", strconv.FormatInt(id, 10)),
 		done: func(reply resp.Reply, err error) {
 			if err != nil { // most likely an ACL's

@@ -159,11 +159,11 @@ func TestQuestionsAreChargedUnread(t *testing.T) {
 func TestListenersKeepAShare(t *testing.T) {
 	l := listen(t)
 	now := time.Unix(1e6, 0)
-	r, c := l.tr.nacks, l.tr.couriers.at("a:1")
+	r, c := l.tr.nacks, l.tr.controlSenders.at("a:1")
 	c.open()
-	l.tr.outbox.mu.Lock()
-	l.tr.outbox.mu.publishers["p"] = struct{}{}
-	l.tr.outbox.mu.Unlock()
+	l.tr.sender.mu.Lock()
+	l.tr.sender.mu.publishers["p"] = struct{}{}
+	l.tr.sender.mu.Unlock()
 	hellos := &channel{kind: baselineChannel, control: &controlState{}}
 	answered := func(subscriber string, more int) bool {
 		doc, err := wire.AppendHello(nil, wire.Hello{Subscriber: subscriber, N: 1, Channels: []string{"t", strings.Repeat("x", more)}})
@@ -173,14 +173,14 @@ func TestListenersKeepAShare(t *testing.T) {
 		if err := r.onBaselineRequest(now, l.feed, hellos, string(doc)); err != nil {
 			t.Fatal(err)
 		}
-		letters, listeners := c.take(), int64(0)
+		messages, listeners := c.take(), int64(0)
 		if subscriber == "friend" {
 			listeners = 1
 		}
-		for _, one := range letters {
-			one.tell(resp.Reply{N: listeners}, nil)
+		for _, one := range messages {
+			one.complete(resp.Reply{N: listeners}, nil)
 		}
-		return len(letters) > 0
+		return len(messages) > 0
 	}
 	if !answered("friend", 0) || !answered("nobody", 0) {
 		t.Fatal("not answered")

@@ -234,7 +234,7 @@ func (r *nackClient) recheckTopics() {
 		return
 	}
 	r.recheck.Store(n)
-	c.put(letter{channel: wire.HelloChannel(p.slot), doc: doc, sent: func(_ int, err error) { r.views.onSent(err) }})
+	c.send(controlMessage{channel: wire.HelloChannel(p.slot), doc: doc, sent: func(_ int, err error) { r.views.onSent(err) }})
 }
 
 // onBaselineRequest answers a Hello: where our publishers stand on its channels, and which of its topics they know otherwise. To one
@@ -252,7 +252,7 @@ func (r *nackClient) onBaselineRequest(now time.Time, f *session, ch *channel, m
 	}
 	byPublisher, found := r.views.answers(hello)
 	r.t.reportMismatches(found)
-	answers := r.t.outbox.here(now, hello)
+	answers := r.t.sender.answerHello(now, hello)
 	for i := range answers {
 		answers[i].Topics = byPublisher[answers[i].Publisher]
 	}

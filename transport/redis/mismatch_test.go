@@ -198,11 +198,11 @@ func disagreeOnTypes(t *testing.T, cfg redis.Config, name string) {
 	for limit := time.Now().Add(patience); s.Stats().DeadLettered < n && time.Now().Before(limit); {
 		time.Sleep(10 * time.Millisecond)
 	}
-	letters := s.DeadLetters()
-	if len(letters) != n {
+	messages := s.DeadLetters()
+	if len(messages) != n {
 		t.Fatalf("%v", s.Stats())
 	}
-	for _, l := range letters {
+	for _, l := range messages {
 		payload, _ := l.Delivery.Payload()
 		if !errors.Is(l.Err, bus.ErrOtherType) || string(payload) != `{"Origin":"SFO"}` {
 			t.Errorf("%v, %s", l.Err, payload)
@@ -217,7 +217,7 @@ func disagreeOnTypes(t *testing.T, cfg redis.Config, name string) {
 }
 
 // An own event of another type is a dead letter, in both forms, and without Repair too: each says its type itself.
-func TestEventsOfAnotherTypeAreDeadLetters(t *testing.T) {
+func TestEventsOfAnotherTypeAreDeadMessages(t *testing.T) {
 	for name, change := range map[string]func(*redis.Config){
 		"document": func(*redis.Config) {}, "compact": func(cfg *redis.Config) { cfg.Compact = true },
 		"without-repair": func(cfg *redis.Config) { cfg.Repair.Off = true },

@@ -119,7 +119,7 @@ func (r *nackClient) setControlChannels(now time.Time) {
 		subscriber = r.id
 	}
 	snapshot := r.t.topology.snapshot.Load()
-	r.t.subscriptions.setControlChannels(now, controlChannels(snapshot, subscriber, r.t.outbox.publishers()), controlGrace)
+	r.t.subscriptions.setControlChannels(now, controlChannels(snapshot, subscriber, r.t.sender.publishers()), controlGrace)
 }
 
 // serve asks publishers for baselines, and keeps the control channels right until ctx ends.
@@ -146,8 +146,8 @@ func (r *nackClient) serve(ctx context.Context) error {
 		case <-remind.C:
 		case now := <-sweep.C:
 			r.setControlChannels(now)
-			r.t.outbox.forgetOld(now)
-			r.t.couriers.keep(func(addr string) bool {
+			r.t.sender.expireWindows(now)
+			r.t.controlSenders.retain(func(addr string) bool {
 				_, known := r.t.topology.snapshot.Load().NodeShard(addr)
 				return known
 			})
@@ -193,7 +193,7 @@ func (r *nackClient) onControl(now time.Time, f *session, ch *channel, message s
 }
 
 // replyPath returns where to ask: the nodes on which our inbox is confirmed and that can be sent to have it in turn.
-func (r *nackClient) replyPath() (p replyPath, c *courier, found bool) {
+func (r *nackClient) replyPath() (p replyPath, c *controlSender, found bool) {
 	posts, _ := r.t.subscriptions.replyPaths()
 	r.mu.Lock()
 	r.turn++
@@ -202,7 +202,7 @@ func (r *nackClient) replyPath() (p replyPath, c *courier, found bool) {
 	slices.SortFunc(posts, func(a, b replyPath) int { return a.slot - b.slot })
 	for i := range posts {
 		p = posts[(turn+i)%len(posts)]
-		if c = r.t.couriers.at(p.addr); c.isUp() {
+		if c = r.t.controlSenders.at(p.addr); c.isUp() {
 			return p, c, true
 		}
 	}
@@ -268,7 +268,7 @@ func (r *nackClient) send(now time.Time, publisher string, n uint64, all []missi
 	}
 	p, c, found := r.replyPath()
 	if !found {
-		if r.t.couriers.anyUp(r.t.topology.isPrimary) { // the server can be written to, and does not let us have an inbox
+		if r.t.controlSenders.anyUp(r.t.topology.isPrimary) { // the server can be written to, and does not let us have an inbox
 			tell(true)
 		}
 		return
@@ -282,7 +282,7 @@ func (r *nackClient) send(now time.Time, publisher string, n uint64, all []missi
 		r.t.log.Warn("redis: negative acknowledgement not sent", zap.Error(err))
 		return
 	}
-	c.put(letter{channel: wire.AskChannel(p.slot, publisher), doc: doc, sent: func(listeners int, err error) {
+	c.send(controlMessage{channel: wire.AskChannel(p.slot, publisher), doc: doc, sent: func(listeners int, err error) {
 		if err != nil {
 			return
 		}

@@ -66,12 +66,12 @@ var sharded = []string{"SPUBLISH", "SSUBSCRIBE"}
 // askSharded asks whether a server knows the commands of sharded Pub/Sub. Without arguments they do nothing, and who may not
 // use them is told so when it matters.
 func (c *Config) askSharded(ctx context.Context, addr string) error {
-	p, _, err := c.dialPipe(ctx, addr, nameOpen)
+	p, _, err := c.dialPipeline(ctx, addr, nameOpen)
 	if err != nil {
 		return err
 	}
-	defer p.hangUp(errEnded)
-	give := context.AfterFunc(ctx, func() { p.hangUp(context.Cause(ctx)) })
+	defer p.closeWith(errEnded)
+	give := context.AfterFunc(ctx, func() { p.closeWith(context.Cause(ctx)) })
 	defer give()
 	var commands []byte
 	for _, command := range sharded {

@@ -55,7 +55,7 @@ type probe struct {
 	addr string
 	echo *heartbeatEcho
 	conn rueidis.DedicatedClient
-	link *link
+	peer *nodePeer
 
 	heartbeat heartbeat
 	slot      int
@@ -72,9 +72,9 @@ type probeReply struct {
 	err       error
 }
 
-func newProbe(t *Transport, f *session, conn rueidis.DedicatedClient, k *link) *probe {
+func newProbe(t *Transport, f *session, conn rueidis.DedicatedClient, k *nodePeer) *probe {
 	return &probe{
-		t: t, addr: f.addr, echo: &f.echo, conn: conn, link: k, slot: -1,
+		t: t, addr: f.addr, echo: &f.echo, conn: conn, peer: k, slot: -1,
 		heartbeat: heartbeat{timeout: t.cfg.ProbeTimeout},
 		timer:     time.NewTimer(t.cfg.probeIn()), reply: make(chan probeReply, 1), lag: &f.lag,
 	}
@@ -118,7 +118,7 @@ func (p *probe) check(ctx context.Context) error {
 		p.send()
 	}
 	if behind {
-		p.lag.late(now, now.Sub(p.heartbeat.since), p.link)
+		p.lag.late(now, now.Sub(p.heartbeat.since), p.peer)
 	}
 	p.timer.Reset(p.heartbeat.wait(now))
 	return nil
@@ -180,7 +180,7 @@ func anySlot(ranges []router.SlotRange) int {
 func (p *probe) send() {
 	number := p.heartbeat.number
 	channel, text := wire.ProbeChannel(p.slot, p.echo.suffix), strconv.FormatUint(number, 10)
-	given := p.link.send(errand{
+	given := p.peer.send(proxyCommand{
 		command: resp.AppendPublish(nil, channel, []byte(text)),
 		done: func(reply resp.Reply, err error) {
 			select {

@@ -15,7 +15,7 @@ import (
 // than because it was too large or the transport closed, may have been received; if it is missing, subscribers report
 // it as Uncertain. Afterwards the envelope's Seq is the number it was given; 0 if it was never written.
 func (t *Transport) Publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
-	if len(t.dedicated) > 0 && t.publishApart(ctx, envs, results) {
+	if len(t.dedicated) > 0 && t.publishDedicated(ctx, envs, results) {
 		return
 	}
 	t.publish(ctx, envs, results)
@@ -26,7 +26,7 @@ func (t *Transport) publish(ctx context.Context, envs []*transport.Envelope, res
 	c := t.calls.get(results)
 	for i, env := range envs {
 		results[i] = transport.Result{}
-		it := &c.items[i]
+		it := &c.events[i]
 		to, err := t.route(env)
 		if err != nil {
 			results[i].Err = err
@@ -34,31 +34,31 @@ func (t *Transport) publish(ctx context.Context, envs []*transport.Envelope, res
 		}
 		it.env, it.call, it.index, it.route = env, c, i, to
 		it.doc, it.seqAt = to.encode(it.doc[:0], env, "")
-		it.size = len(it.doc) + len(to.channel) + itemOverhead
+		it.size = len(it.doc) + len(to.channel) + eventOverhead
 	}
 	err := t.enqueue(ctx, c)
 	if err == nil {
 		t.calls.put(c)
 		return
 	}
-	t.outbox.abandon(c, err)
-	for i := range c.items {
-		if it := &c.items[i]; it.env != nil && it.stream == nil {
+	t.sender.abandon(c, err)
+	for i := range c.events {
+		if it := &c.events[i]; it.env != nil && it.queue == nil {
 			results[i].Err = fmt.Errorf("redis: publish to %q: %w", it.env.Topic, err)
 		}
 	}
 }
 
 // itemOverhead is about what a queued event costs beside its document and channel.
-const itemOverhead = 400
+const eventOverhead = 400
 
 // enqueue queues the call's items, waiting for room, and waits until they are settled.
-func (t *Transport) enqueue(ctx context.Context, c *call) error {
+func (t *Transport) enqueue(ctx context.Context, c *publishCall) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	begin := time.Now()
-	w, next, space, err := t.outbox.push(c, 0)
+	w, next, space, err := t.sender.push(c, 0)
 	if t.write(ctx, w, c, err == nil && space == nil) {
 		return nil
 	}
@@ -72,7 +72,7 @@ func (t *Transport) enqueue(ctx context.Context, c *call) error {
 		case <-timer.C:
 			return ErrTimeout
 		}
-		w, next, space, err = t.outbox.push(c, next)
+		w, next, space, err = t.sender.push(c, next)
 		t.write(ctx, w, nil, false)
 	}
 	if err != nil {
@@ -86,13 +86,13 @@ const callerReads = 4
 
 // write has what is queued written, if w is not nil, and reports whether all of the call was settled. It may only be if all
 // of it is queued. Who cannot be called back while it writes or reads may wait there, since that is not for long.
-func (t *Transport) write(ctx context.Context, w *writer, c *call, queued bool) (settled bool) {
+func (t *Transport) write(ctx context.Context, w *writer, c *publishCall, queued bool) (settled bool) {
 	if w == nil {
 		return false
 	}
 	reads := queued && ctx.Done() == nil && t.cfg.PublishTimeout >= (callerReads+1)*t.cfg.CommandTimeout
-	w.pump(reads, reads)
-	return reads && w.pipe.readUntil(c.done, callerReads)
+	w.tryWrite(reads, reads)
+	return reads && w.pipeline.readUntil(c.done, callerReads)
 }
 
 // route checks an envelope and returns where it goes.

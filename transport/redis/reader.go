@@ -23,7 +23,7 @@ var errConnectionLost = errors.New("the connection was lost")
 
 // serveReader keeps one connection to the primary at addr, and on it the subscriptions that are wanted there,
 // until ctx ends or the connection fails. It calls up when it is connected.
-func (t *Transport) serveReader(ctx context.Context, addr string, k *link, up func()) error {
+func (t *Transport) serveReader(ctx context.Context, addr string, k *nodePeer, up func()) error {
 	conn, socket, closeConn, err := t.cfg.dialDedicated(ctx, addr, nameReader)
 	if err != nil {
 		t.subscriptions.unreachable(addr, err)
@@ -78,7 +78,7 @@ func (t *Transport) serveReader(ctx context.Context, addr string, k *link, up fu
 		t.topology.suspect()
 	}
 	if errors.Is(err, errNotReceiving) || errors.Is(err, errNoReceivers) {
-		t.outbox.leave(addr)
+		t.sender.nodeFailed(addr)
 	}
 	return err
 }
@@ -132,7 +132,7 @@ func (r *reader) serve(ctx context.Context, lost <-chan error) error {
 			if delay > 0 {
 				again.Reset(delay)
 			}
-		case <-r.probe.link.doubt:
+		case <-r.probe.peer.probeRequests:
 			r.probe.hurry()
 		case <-r.probe.timer.C:
 			if err := r.probe.check(ctx); err != nil {
@@ -204,7 +204,7 @@ func (r *reader) send(ctx context.Context, orders []command) (refused []command,
 				r.retry(o, nil)
 				inVain = true
 			}
-			if r.t.topology.wrongWay(err, r.session.addr) != "" {
+			if r.t.topology.misdirection(err, r.session.addr) != "" {
 				r.t.subscriptions.noteError(r.session.addr, fmt.Errorf("redis: subscribe at %s: %w", r.session.addr, r.t.topology.explainMoved(err, r.session.addr)))
 			}
 		case replyRetryable:
@@ -229,7 +229,7 @@ func (r *reader) send(ctx context.Context, orders []command) (refused []command,
 		return refused, delay, nil
 	}
 	r.redirectsInVain++ // a new topology does not wait for this
-	return refused, max(delay, min(retryMoved<<min(r.redirectsInVain-1, 16), longestRest)), nil
+	return refused, max(delay, min(retryMoved<<min(r.redirectsInVain-1, 16), maxRedirectPause)), nil
 }
 
 // tellRefused is how often refused channels are logged. They are tried again every second.

@@ -13,14 +13,14 @@ import (
 
 // restarts is the back-off of what has a connection: quick at first, because most faults are short, and never so slow
 // that a server that is back waits for us.
-var restarts = supervisor.Backoff{Min: 5 * time.Millisecond, Max: 500 * time.Millisecond, Jitter: 0.5, ResetAfter: 250 * time.Millisecond}
+var restartBackoff = supervisor.Backoff{Min: 5 * time.Millisecond, Max: 500 * time.Millisecond, Jitter: 0.5, ResetAfter: 250 * time.Millisecond}
 
 const (
 	// retryShards is when a primary is tried again that could not be added or removed.
-	retryShards = 20 * time.Millisecond
+	shardRetry = 20 * time.Millisecond
 	// handOver is how long a node that is no primary any more may still deliver: as a replica it hears what the new
 	// primary gets, so it is left only when the subscriptions are confirmed there.
-	handOver = 2 * time.Second
+	handoverTimeout = 2 * time.Second
 )
 
 // shards keeps a child running for each primary that has slots, and with Config.Standby for their replicas.
@@ -51,7 +51,7 @@ func (s *shards) serve(ctx context.Context) error {
 	for {
 		var retry <-chan time.Time
 		if !s.reconcile(ctx) {
-			retry = time.After(retryShards)
+			retry = time.After(shardRetry)
 		}
 		select {
 		case <-ctx.Done():
@@ -100,7 +100,7 @@ func (s *shards) reconcile(ctx context.Context) bool {
 		if s.leaving[addr].IsZero() {
 			s.leaving[addr] = time.Now()
 		}
-		if s.t.subscriptions.delivers(addr) && time.Since(s.leaving[addr]) < handOver {
+		if s.t.subscriptions.delivers(addr) && time.Since(s.leaving[addr]) < handoverTimeout {
 			complete = false
 			continue
 		}
@@ -121,9 +121,9 @@ func childName(addr string) string { return "shard " + addr }
 
 // shard returns the child for a primary: a supervisor of its writer and its reader, which fail independently.
 func (t *Transport) shard(addr string) (supervisor.Child, error) {
-	k := newLink()
+	k := newNodePeer()
 	tree, err := supervisor.New(
-		supervisor.Spec{Name: childName(addr), MaxRestarts: supervisor.Unlimited, Backoff: restarts, OnEvent: t.onEvent},
+		supervisor.Spec{Name: childName(addr), MaxRestarts: supervisor.Unlimited, Backoff: restartBackoff, OnEvent: t.onEvent},
 		supervisor.Child{Name: "publisher", Serve: func(ctx context.Context) error {
 			return t.health.watched(addr, publisherOf, func(up func()) error { return t.serveWriter(ctx, addr, k, up) })
 		}},
@@ -134,7 +134,7 @@ func (t *Transport) shard(addr string) (supervisor.Child, error) {
 	if err != nil {
 		return supervisor.Child{}, fmt.Errorf("redis: shard %s: %w", addr, err)
 	}
-	return supervisor.Child{Name: childName(addr), Serve: tree.Serve, Tree: tree.Tree, Grace: supervisor.Forever, Backoff: restarts}, nil
+	return supervisor.Child{Name: childName(addr), Serve: tree.Serve, Tree: tree.Tree, Grace: supervisor.Forever, Backoff: restartBackoff}, nil
 }
 
 // onEvent logs what fails. A server that stays away fails twice a second for each child: that is told once at Info.
@@ -142,7 +142,7 @@ func (t *Transport) onEvent(e supervisor.Event) {
 	switch {
 	case e.Kind == supervisor.EventExited && e.Err != nil:
 		t.log.Debug("redis: connection ended, it will be made again", zap.String("child", e.Path), zap.Error(e.Err))
-	case e.Kind == supervisor.EventBackoff && e.Delay <= restarts.Min:
+	case e.Kind == supervisor.EventBackoff && e.Delay <= restartBackoff.Min:
 		t.log.Info("redis: connection ended, it will be made again", zap.String("child", e.Path), zap.Error(e.Err))
 	}
 }

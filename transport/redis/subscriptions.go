@@ -31,7 +31,7 @@ type subscriptions struct {
 		// dirty are the slots where desired and confirmed state differ, by the address that should act.
 		outOfSync map[string]*slotSet
 		// detours are slots that a MOVED put elsewhere than the snapshot does.
-		detours map[int]string
+		redirects map[int]string
 		// trouble is why servers could not be reached, by address, until they are.
 		connectErrors map[string]error
 		// standbys are where channels are subscribed beside their homes: the addresses of the replicas, by their primary's.
@@ -54,7 +54,7 @@ func newSubscriptions(t *Transport, topology *topology) *subscriptions {
 	r.mu.control = make(map[string]*channel)
 	r.mu.sessions = make(map[string]*session)
 	r.mu.outOfSync = make(map[string]*slotSet)
-	r.mu.detours = make(map[int]string)
+	r.mu.redirects = make(map[int]string)
 	r.mu.connectErrors = make(map[string]error)
 	r.mu.standbys = topology.replicas()
 	return r
@@ -120,7 +120,7 @@ func (r *subscriptions) unsubscribed(channels []*channel) bool {
 
 // ownerLocked returns the address where a slot's channels belong; empty if nobody serves it.
 func (r *subscriptions) ownerLocked(slot int) string {
-	if addr, detour := r.mu.detours[slot]; detour {
+	if addr, detour := r.mu.redirects[slot]; detour {
 		return addr
 	}
 	return r.topology.owner(slot)
@@ -174,7 +174,7 @@ func (r *subscriptions) applyTopology(changes router.Changes) {
 	for _, move := range changes.Slots {
 		r.slotsMovedLocked(move)
 	}
-	clear(r.mu.detours)
+	clear(r.mu.redirects)
 	r.mu.standbys = r.topology.replicas()
 	maps.DeleteFunc(r.mu.connectErrors, func(addr string, _ error) bool {
 		_, known := r.topology.snapshot.Load().NodeShard(addr)
@@ -231,7 +231,7 @@ func (r *subscriptions) sessionLost(f *session) {
 	if r.mu.sessions[f.addr] == f {
 		delete(r.mu.sessions, f.addr)
 	}
-	maps.DeleteFunc(r.mu.detours, func(_ int, addr string) bool { return addr == f.addr })
+	maps.DeleteFunc(r.mu.redirects, func(_ int, addr string) bool { return addr == f.addr })
 	for _, ch := range r.mu.channels {
 		if ch.pendingOn == f {
 			ch.pendingOn = nil
@@ -306,11 +306,11 @@ func (r *subscriptions) commands(f *session) []slotCommands {
 func (r *subscriptions) redirected(f *session, slot int, names []string, to string) bool {
 	r.lock()
 	defer r.mu.Unlock()
-	_, again := r.mu.detours[slot]
+	_, again := r.mu.redirects[slot]
 	if r.mu.sessions[to] == nil || to == f.addr || !r.pendingOnLocked(f, names) {
 		return false
 	}
-	r.mu.detours[slot] = to
+	r.mu.redirects[slot] = to
 	for _, name := range names {
 		if ch := r.mu.channels[name]; ch != nil && ch.pendingOn == f {
 			ch.pendingOn = nil

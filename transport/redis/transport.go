@@ -19,19 +19,19 @@ import (
 // Transport carries the events of one bus through Redis. It implements transport.Transport. Open makes one; its methods
 // may be called concurrently.
 type Transport struct {
-	cfg           Config
-	log           *zap.Logger
-	topology      *topology
-	outbox        *outbox
-	subscriptions *subscriptions
-	ticker        *repairTicker
-	nacks         *nackClient // nil: nothing is repaired
-	couriers      couriers
-	tracking      track.Config
-	routes        routes
-	health        *health
-	calls         callPool
-	unread        unreadLog
+	cfg            Config
+	log            *zap.Logger
+	topology       *topology
+	sender         *sender
+	subscriptions  *subscriptions
+	ticker         *repairTicker
+	nacks          *nackClient // nil: nothing is repaired
+	controlSenders controlSenders
+	tracking       track.Config
+	routes         routes
+	health         *health
+	calls          callPool
+	unread         unreadLog
 
 	only      string                // not empty: the one topic that this carries
 	dedicated map[string]*Transport // by topic; never changed
@@ -55,7 +55,7 @@ func newTransport(cfg Config, found discovery) *Transport {
 	t := &Transport{cfg: cfg, log: cfg.Logger, closed: make(chan struct{})}
 	t.cfg.reauther = newReauther()
 	t.topology = newTopology(&t.cfg, found, t.topologyChanged)
-	t.topology.onNodeState, t.topology.onPoll = t.nodeSays, t.endDetours
+	t.topology.onNodeState, t.topology.onPoll = t.nodeSays, t.expireRedirects
 	t.build()
 	t.dedicate()
 	return t
@@ -65,20 +65,20 @@ func newTransport(cfg Config, found discovery) *Transport {
 func (t *Transport) build() {
 	t.ended = sync.NewCond(&t.mu)
 	t.health = newHealth()
-	t.outbox = newOutbox(&t.cfg, t.topology)
+	t.sender = newSender(&t.cfg, t.topology)
 	t.subscriptions = newSubscriptions(t, t.topology)
 	t.tracking = tracking(nil, maxHeld, t.cfg.MaxPayload)
 	if !t.cfg.Repair.Off {
 		t.nacks = newNackClient(t)
 		t.tracking = tracking(t.nacks.tracking(), t.cfg.Repair.HeldEvents, t.cfg.MaxPayload)
 		t.tracking.Copies = t.cfg.Standby
-		t.outbox.newPublisher, t.outbox.views = t.nacks.refreshControlChannels, t.nacks.views
+		t.sender.onNewPublisher, t.sender.views = t.nacks.refreshControlChannels, t.nacks.views
 	}
 	t.ticker = newRepairTicker(t.subscriptions, t.nacks)
 	t.routes.cfg = &t.cfg
 	t.unread.log = t.log
-	t.outbox.only = t.only
-	t.outbox.newStream = t.beginPublisher
+	t.sender.only = t.only
+	t.sender.onNewQueue = t.beginPublisher
 	var nobody transport.Sink = discard{}
 	t.current.Store(&nobody)
 }
@@ -119,7 +119,7 @@ func (t *Transport) Serve(ctx context.Context, sink transport.Sink) error {
 			return
 		}
 		t.ending.Store(true)
-		t.outbox.close(transport.ErrClosed)
+		t.sender.close(transport.ErrClosed)
 		t.subscriptions.fail(transport.ErrClosed)
 		stop()
 	})
@@ -161,7 +161,7 @@ func (t *Transport) begin(sink transport.Sink) (*supervisor.Supervisor, error) {
 	}
 	children = append(children, t.children(sink)...)
 	tree, err := supervisor.New(
-		supervisor.Spec{Name: "redis", MaxRestarts: supervisor.Unlimited, Backoff: restarts, OnEvent: t.onEvent}, children...)
+		supervisor.Spec{Name: "redis", MaxRestarts: supervisor.Unlimited, Backoff: restartBackoff, OnEvent: t.onEvent}, children...)
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
@@ -170,7 +170,7 @@ func (t *Transport) begin(sink transport.Sink) (*supervisor.Supervisor, error) {
 	t.current.Store(&sink)
 	t.tree.Store(tree)
 	t.ending.Store(false)
-	t.outbox.open()
+	t.sender.open()
 	return tree, nil
 }
 
@@ -183,7 +183,7 @@ func (t *Transport) end() {
 
 // topologyChanged brings everything to where the new snapshot says.
 func (t *Transport) topologyChanged(changes router.Changes) {
-	t.outbox.rehome()
+	t.sender.applyTopology()
 	t.subscriptions.applyTopology(changes)
 	t.nacks.refreshControlChannels()
 	for _, own := range t.dedicated {
@@ -221,7 +221,7 @@ func (t *Transport) close() {
 	defer t.mu.Unlock()
 	if !t.isClosed() {
 		close(t.closed)
-		t.outbox.close(transport.ErrClosed)
+		t.sender.close(transport.ErrClosed)
 		t.subscriptions.fail(transport.ErrClosed)
 	}
 	for t.serving {

@@ -19,34 +19,34 @@ import (
 // the pipe's turn, if it is free, and writes what is ready, others' events too: a caller of Publish, or whoever reads the
 // replies to what was written before. Its own goroutine is for when they cannot.
 type writer struct {
-	t    *Transport
-	addr string
-	link *link
-	lane *lane
-	pipe *pipe
-	stop func(error) // ends it
-	role *roleQuery  // nil: somebody else says whether the server is the primary
+	t        *Transport
+	addr     string
+	peer     *nodePeer
+	queue    *nodeQueue
+	pipeline *pipeline
+	stop     func(error) // ends it
+	role     *roleQuery  // nil: somebody else says whether the server is the primary
 
-	ended   atomic.Bool // nothing more is to be taken from the lane
-	paused  atomic.Bool // nothing is to be taken for a moment
-	flights atomic.Int32
-	pauses  chan time.Duration // capacity 1: for how long it is paused
-	refused backoff.BackOff    // between tries that the server refused for now. Who reads uses it
-	loads   sync.Pool
+	ended    atomic.Bool // nothing more is to be taken from the lane
+	paused   atomic.Bool // nothing is to be taken for a moment
+	inFlight atomic.Int32
+	pauses   chan time.Duration // capacity 1: for how long it is paused
+	refused  backoff.BackOff    // between tries that the server refused for now. Who reads uses it
+	batches  sync.Pool
 }
 
 // errEnded is why a connection ends that is not needed any more.
 var errEnded = errors.New("redis: the connection is not needed any more")
 
 // serveWriter publishes what the lane of addr holds until ctx ends or the connection fails. It calls up when it is connected.
-func (t *Transport) serveWriter(ctx context.Context, addr string, k *link, up func()) error {
+func (t *Transport) serveWriter(ctx context.Context, addr string, k *nodePeer, up func()) error {
 	p, kept, err := t.dialWriter(ctx, addr)
 	var role *roleQuery
 	if err == nil {
 		role, err = t.writerRole(ctx, addr, p)
 	}
 	if err != nil {
-		t.outbox.failed(addr, err)
+		t.sender.connectFailed(addr, err)
 		t.onConnectFailed(ctx, err)
 		return err
 	}
@@ -55,11 +55,11 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link, up fu
 			return firstFailure(p.ask(resp.Append(nil, append([]string{"AUTH"}, words...)...), 1, t.cfg.CommandTimeout))
 		})()
 	}
-	defer p.hangUp(errEnded)
-	l, detach := t.outbox.attach(addr)
+	defer p.closeWith(errEnded)
+	l, detach := t.sender.attach(addr)
 	defer detach()
-	t.outbox.markSoon(l)
-	k.raiseDoubt()
+	t.sender.watermarksSoon(l)
+	k.requestProbe()
 
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -68,24 +68,24 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link, up fu
 		role.do = roleQueryOver(func(command []byte) ([]resp.Reply, error) { return w.do(command, 1) }).do
 	}
 	w.stop = func(err error) {
-		t.outbox.leave(addr)
+		t.sender.nodeFailed(addr)
 		cancel(err)
-		p.hangUp(err)
+		p.closeWith(err)
 	}
-	p.broke = func(err error) {
+	p.onFailure = func(err error) {
 		t.topology.suspect()
 		w.stop(fmt.Errorf("redis: publish at %s: %w", addr, err))
 	}
 	var all, reader sync.WaitGroup
 	reader.Go(p.serve)
-	t.outbox.enlistWriter(l, w)
+	t.sender.setWriter(l, w)
 	up()
 	l.signal() // what an earlier incarnation left
 	tasks := []func(context.Context) error{
-		w.run, w.runAside, func(ctx context.Context) error { return w.serveLetters(ctx, t.couriers.at(addr)) },
+		w.run, w.runAside, func(ctx context.Context) error { return w.serveControl(ctx, t.controlSenders.at(addr)) },
 	}
 	if t.cfg.Standby {
-		tasks = append(tasks, w.standBy)
+		tasks = append(tasks, w.healthcheck)
 	}
 	for _, task := range tasks {
 		all.Go(func() {
@@ -95,8 +95,8 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link, up fu
 		})
 	}
 	all.Wait()
-	w.end()
-	p.dismiss()
+	w.stopTaking()
+	p.stop()
 	reader.Wait() // what was written gets its answers
 	if ctx.Err() == nil {
 		return context.Cause(running)
@@ -104,12 +104,12 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *link, up fu
 	if !t.ending.Load() {
 		return nil // only this shard ends here
 	}
-	return w.mark(t.outbox.dueMarks(l, time.Now(), true), true)
+	return w.sendWatermarks(t.sender.dueWatermarks(l, time.Now(), true), true)
 }
 
 // writerRole asks over a new connection whether the server is the primary, where nobody else says so, and returns what asks
 // again. An error says why the connection is not to be used; it is closed.
-func (t *Transport) writerRole(ctx context.Context, addr string, p *pipe) (*roleQuery, error) {
+func (t *Transport) writerRole(ctx context.Context, addr string, p *pipeline) (*roleQuery, error) {
 	if !t.topology.isStandalone() {
 		return nil, nil
 	}
@@ -121,7 +121,7 @@ func (t *Transport) writerRole(ctx context.Context, addr string, p *pipe) (*role
 		err = role.err(addr)
 	}
 	if err != nil {
-		p.hangUp(err)
+		p.closeWith(err)
 		return nil, err
 	}
 	return asker, nil
@@ -135,46 +135,46 @@ func (w *writer) checkRole(ctx context.Context) error {
 	}
 	if err != nil {
 		w.t.topology.suspect()
-		w.t.outbox.failed(w.addr, err)
+		w.t.sender.connectFailed(w.addr, err)
 	}
 	return err
 }
 
 // dialWriter connects a writer. With Config.Standby nobody waits for it longer than for a pipeline, while it goes on.
-func (t *Transport) dialWriter(ctx context.Context, addr string) (*pipe, *authConn, error) {
+func (t *Transport) dialWriter(ctx context.Context, addr string) (*pipeline, *authConn, error) {
 	if t.cfg.Standby {
-		defer time.AfterFunc(t.cfg.StandbyAfter, func() { t.outbox.leave(addr) }).Stop()
+		defer time.AfterFunc(t.cfg.StandbyAfter, func() { t.sender.nodeFailed(addr) }).Stop()
 	}
-	return t.cfg.dialPipe(ctx, addr, nameWriter)
+	return t.cfg.dialPipeline(ctx, addr, nameWriter)
 }
 
 // newWriter returns one that nobody has written with yet.
-func newWriter(t *Transport, l *lane, k *link, p *pipe) *writer {
-	w := &writer{t: t, addr: l.addr, link: k, lane: l, pipe: p, pauses: make(chan time.Duration, 1)}
+func newWriter(t *Transport, l *nodeQueue, k *nodePeer, p *pipeline) *writer {
+	w := &writer{t: t, addr: l.addr, peer: k, queue: l, pipeline: p, pauses: make(chan time.Duration, 1)}
 	w.refused = backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(10*time.Millisecond), backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(0),
 	)
-	w.loads.New = func() any { return &load{w: w} }
-	p.given = l.signal
+	w.batches.New = func() any { return &writerBatch{w: w} }
+	p.onRelease = l.signal
 	return w
 }
 
 // end has nobody take anything from the lane for this writer any more.
-func (w *writer) end() {
-	w.t.outbox.dismiss(w.lane, w)
-	w.pipe.turn <- struct{}{}
+func (w *writer) stopTaking() {
+	w.t.sender.clearWriter(w.queue, w)
+	w.pipeline.writeToken <- struct{}{}
 	w.ended.Store(true)
-	w.pipe.giveTurn()
+	w.pipeline.releaseWriteToken()
 }
 
 // enlistWriter makes a writer the one of its lane, until dismissed.
-func (o *outbox) enlistWriter(l *lane, w *writer) {
+func (o *sender) setWriter(l *nodeQueue, w *writer) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	l.writer = w
 }
 
-func (o *outbox) dismiss(l *lane, w *writer) {
+func (o *sender) clearWriter(l *nodeQueue, w *writer) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if l.writer == w {
@@ -190,14 +190,14 @@ func (w *writer) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-w.lane.wake:
+		case <-w.queue.wake:
 		case d := <-w.pauses:
 			over.Reset(d)
 			continue
 		case <-over.C:
 			w.paused.Store(false)
 		}
-		w.drive()
+		w.writeBlocking()
 	}
 }
 
@@ -211,22 +211,22 @@ func (w *writer) runAside(ctx context.Context) error {
 		role.Stop()
 	}
 	for {
-		due.Reset(w.t.outbox.untilMark(w.lane))
+		due.Reset(w.t.sender.untilWatermark(w.queue))
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-w.lane.marks:
+		case <-w.queue.watermarkChanged:
 		case <-role.C:
 			if err := w.checkRole(ctx); err != nil {
 				return err
 			}
 			role.Reset(untilRole())
-		case e := <-w.link.errands:
-			if err := w.runErrand(e); err != nil {
+		case e := <-w.peer.proxyCommands:
+			if err := w.runProxyCommand(e); err != nil {
 				return err
 			}
 		case <-due.C:
-			if err := w.mark(w.t.outbox.dueMarks(w.lane, time.Now(), false), false); err != nil {
+			if err := w.sendWatermarks(w.t.sender.dueWatermarks(w.queue, time.Now(), false), false); err != nil {
 				return err
 			}
 		}
@@ -235,8 +235,8 @@ func (w *writer) runAside(ctx context.Context) error {
 
 // do sends n commands beside the events and returns what was answered to each, or why the connection is of no use.
 func (w *writer) do(commands []byte, n int) ([]resp.Reply, error) {
-	limit, _ := w.t.outbox.patience(w.addr)
-	replies, err := w.pipe.ask(commands, n, limit)
+	limit, _ := w.t.sender.replyTimeout(w.addr)
+	replies, err := w.pipeline.ask(commands, n, limit)
 	for i := 0; i < len(replies) && err == nil; i++ {
 		if failure := replies[i].Err(); classifyReply(failure) == connBroken {
 			err = failure
@@ -259,7 +259,7 @@ func firstFailure(replies []resp.Reply, err error) error {
 
 // mark publishes watermarks. They are not repeated: the next ones follow. The last ones are kept too, with the same
 // pipeline: no node has the end wait for it twice.
-func (w *writer) mark(marks []wire.Watermark, last bool) error {
+func (w *writer) sendWatermarks(marks []wire.Watermark, last bool) error {
 	for len(marks) > 0 {
 		var commands []byte
 		n := min(len(marks), batchEvents)
@@ -273,7 +273,7 @@ func (w *writer) mark(marks []wire.Watermark, last bool) error {
 		kept := 0
 		if last {
 			var err error
-			if commands, kept, err = w.appendLast(commands, marks[:n]); err != nil {
+			if commands, kept, err = w.appendLastWatermarks(commands, marks[:n]); err != nil {
 				return err
 			}
 		}
@@ -282,7 +282,7 @@ func (w *writer) mark(marks []wire.Watermark, last bool) error {
 		if err != nil {
 			return err
 		}
-		w.keptLast(replies[n:])
+		w.checkLastWatermarks(replies[n:])
 		for _, reply := range replies[:n] {
 			switch err := reply.Err(); classifyReply(err) {
 			case replyDenied:

@@ -70,12 +70,12 @@ func TestFewPipelines(t *testing.T) {
 		server := &mute{conn: theirs}
 		var all sync.WaitGroup
 		all.Go(func() { _, _ = io.Copy(server, theirs) })
-		p := newPipe(ours)
-		l, detach := tr.outbox.attach("a:1")
+		p := newPipeline(ours)
+		l, detach := tr.sender.attach("a:1")
 		defer detach()
-		w := newWriter(tr, l, newLink(), p)
+		w := newWriter(tr, l, newNodePeer(), p)
 		w.stop = func(err error) { t.Errorf("the writer was stopped: %v", err) }
-		tr.outbox.enlistWriter(l, w)
+		tr.sender.setWriter(l, w)
 		all.Go(p.serve)
 		all.Go(func() {
 			if err := w.run(t.Context()); err != nil {
@@ -104,18 +104,18 @@ func TestFewPipelines(t *testing.T) {
 			if got := server.said(t); len(got) != sent || !slices.Equal(got, published[:sent]) {
 				t.Fatalf("%s: %d were sent, want %d, or in another order: %v", what, len(got), sent, got)
 			}
-			if n := int(w.flights.Load()); n != flights {
+			if n := int(w.inFlight.Load()); n != flights {
 				t.Fatalf("%s: %d pipelines are under way, want %d", what, n, flights)
 			}
 		}
 
-		publish(fewFlights)
+		publish(fewBatches)
 		look("each by itself", 16, 16)
-		publish(fullFlight - 1)
+		publish(fullBatch - 1)
 		look("one less than are sent together", 16, 16)
 		publish(1)
 		look("as many as are sent together", 80, 17)
-		publish(fullFlight - 1)
+		publish(fullBatch - 1)
 		look("and again one less", 80, 17)
 		server.answer(t, 1)
 		look("one reply of two that are wanted", 80, 16)
@@ -129,13 +129,13 @@ func TestFewPipelines(t *testing.T) {
 		look("there is room", 145, 3)
 		server.answer(t, 65)
 		look("all replies", 145, 0)
-		if l.events != 0 || l.aloft != 0 || l.bytes != 0 {
-			t.Errorf("%d events are left, %d aloft, %d bytes", l.events, l.aloft, l.bytes)
+		if l.events != 0 || l.inFlight != 0 || l.bytes != 0 {
+			t.Errorf("%d events are left, %d aloft, %d bytes", l.events, l.inFlight, l.bytes)
 		}
 
-		w.end()
-		p.dismiss()
-		p.hangUp(errEnded)
+		w.stopTaking()
+		p.stop()
+		p.closeWith(errEnded)
 		theirs.Close()
 		t.Cleanup(all.Wait)
 	})

@@ -15,16 +15,16 @@ var errStandbyNowhere = errors.New("Config.Standby needs a cluster: without one,
 
 // refugeConfig is when a primary is gone back to. While events are published at a replica nothing is missing: there is
 // no hurry, and each return to a primary that is not well costs Config.StandbyAfter.
-var refugeConfig = fallback.Config{Trial: 500 * time.Millisecond, MaxTrial: 30 * time.Second, Calm: time.Minute, Doubt: 500 * time.Millisecond}
+var fallbackConfig = fallback.Config{Trial: 500 * time.Millisecond, MaxTrial: 30 * time.Second, Calm: time.Minute, Doubt: 500 * time.Millisecond}
 
 // refuges are where the events of each shard are published. Its methods do nothing on nil. outbox.mu guards it.
-type refuges struct {
+type fallbacks struct {
 	byPrimary map[string]*fallback.Shard
 	byNode    map[string]*fallback.Shard
 }
 
 // follow makes the shards those of the snapshot. What is known of a node goes with it to its new primary.
-func (r *refuges) follow(now time.Time, snapshot *router.Snapshot) {
+func (r *fallbacks) update(now time.Time, snapshot *router.Snapshot) {
 	if r == nil {
 		return
 	}
@@ -38,7 +38,7 @@ func (r *refuges) follow(now time.Time, snapshot *router.Snapshot) {
 		}
 		s := r.byNode[primary] // it was a replica of that shard, or its primary
 		if s == nil || kept[s] {
-			s = fallback.New(refugeConfig, primary, replicas)
+			s = fallback.New(fallbackConfig, primary, replicas)
 		} else {
 			s.Became(now, primary, replicas)
 		}
@@ -52,7 +52,7 @@ func (r *refuges) follow(now time.Time, snapshot *router.Snapshot) {
 }
 
 // at returns where what belongs to a primary is published.
-func (r *refuges) at(primary string) string {
+func (r *fallbacks) at(primary string) string {
 	if r == nil {
 		return primary
 	}
@@ -63,20 +63,20 @@ func (r *refuges) at(primary string) string {
 }
 
 // judgeNode tells what is known of a node to its shard, and moves events if they are to be published elsewhere now.
-func (o *outbox) judgeNode(addr string, tell func(now time.Time, s *fallback.Shard)) {
-	if was, is := o.judged(addr, tell); was != is {
+func (o *sender) reportNode(addr string, tell func(now time.Time, s *fallback.Shard)) {
+	if was, is := o.reportNodeLocking(addr, tell); was != is {
 		o.cfg.Logger.Info("redis: a shard's events are published at another of its nodes", zap.String("old_addr", was), zap.String("addr", is))
 	}
 }
 
 // judged is judgeNode, and returns where events were published and are now.
-func (o *outbox) judged(addr string, tell func(now time.Time, s *fallback.Shard)) (was, is string) {
+func (o *sender) reportNodeLocking(addr string, tell func(now time.Time, s *fallback.Shard)) (was, is string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.mu.refuges == nil {
+	if o.mu.fallbacks == nil {
 		return "", ""
 	}
-	s := o.mu.refuges.byNode[addr]
+	s := o.mu.fallbacks.byNode[addr]
 	if s == nil {
 		return "", ""
 	}
@@ -84,69 +84,69 @@ func (o *outbox) judged(addr string, tell func(now time.Time, s *fallback.Shard)
 	was = s.At()
 	tell(now, s)
 	if is = s.At(); is != was {
-		o.evacuateLocked(now, was)
+		o.moveAllLocked(now, was)
 	}
 	return was, is
 }
 
 // evacuateLocked brings the streams of a lane to where they belong. Those with events in flight follow when these are
 // settled. A watermark tells soon what the node accepted and perhaps kept to itself.
-func (o *outbox) evacuateLocked(now time.Time, addr string) {
-	l := o.mu.lanes[addr]
+func (o *sender) moveAllLocked(now time.Time, addr string) {
+	l := o.mu.nodes[addr]
 	if l == nil {
 		return
 	}
-	for _, s := range l.streams {
-		if !s.markAt.IsZero() {
-			s.sent(now)
+	for _, s := range l.queues {
+		if !s.watermarkAt.IsZero() {
+			s.scheduleWatermark(now)
 		}
-		o.goHomeLocked(s)
+		o.moveLocked(s)
 	}
 }
 
 // leave says that a node did not accept an event, or may not have.
-func (o *outbox) leave(addr string) {
-	o.judgeNode(addr, func(now time.Time, s *fallback.Shard) { s.Failed(now, addr) })
+func (o *sender) nodeFailed(addr string) {
+	o.reportNode(addr, func(now time.Time, s *fallback.Shard) { s.Failed(now, addr) })
 }
 
 // accepts says that a node would accept an event.
-func (o *outbox) accepts(addr string) {
-	o.judgeNode(addr, func(now time.Time, s *fallback.Shard) { s.Accepts(now, addr) })
+func (o *sender) nodeAccepts(addr string) {
+	o.reportNode(addr, func(now time.Time, s *fallback.Shard) { s.Accepts(now, addr) })
 }
 
 // nodeSays takes in whether a node says that it is cut off.
 func (t *Transport) nodeSays(addr string, failing bool) {
-	t.outbox.judgeNode(addr, func(now time.Time, s *fallback.Shard) { s.Says(now, addr, failing) })
+	t.sender.reportNode(addr, func(now time.Time, s *fallback.Shard) { s.Says(now, addr, failing) })
 	for _, own := range t.dedicated {
 		own.nodeSays(addr, failing)
 	}
 }
 
 // doubts reports whether a node is to be asked whether it accepts events.
-func (o *outbox) doubts(addr string) bool {
+func (o *sender) needsProbe(addr string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.mu.refuges == nil {
+	if o.mu.fallbacks == nil {
 		return false
 	}
-	s := o.mu.refuges.byNode[addr]
+	s := o.mu.fallbacks.byNode[addr]
 	return s != nil && s.Doubted(addr)
 }
 
 // With Config.Standby an event that nobody hears, where somebody heard the one before, is sent again for stirFor, every
 // stirEvery: from Redis 7.2.2 on a replica that is promoted drops its subscriptions, and has them again in a moment.
 const (
-	stirFor   = 25 * time.Millisecond
-	stirEvery = 2 * time.Millisecond
+	resendFor   = 25 * time.Millisecond
+	resendEvery = 2 * time.Millisecond
 )
 
 // stirs reports whether an event of the stream that nobody heard is to be sent again.
-func (s *stream) stirs(cfg *Config, now time.Time) bool {
-	if !cfg.Standby || !s.heard {
+func (s *channelQueue) resendsUnheard(cfg *Config, now time.Time) bool {
+	if !cfg.Standby || !s.hadReceivers {
 		return false
 	}
-	if s.alone.IsZero() {
-		s.alone = now
+	if s.unheardSince.IsZero() {
+		s.unheardSince = now
 	}
-	return now.Sub(s.alone) < stirFor
+	return now.Sub(s.unheardSince) < resendFor
 }

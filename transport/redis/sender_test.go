@@ -14,7 +14,7 @@ import (
 // TestOutboxKeepsOrder drives an outbox with writers whose pipelines fail in part, slots that move and callers that
 // leave. Of each stream, what is written begins with the lowest number that is open, and goes on in order; each call
 // gets its results; each number is accepted, or noted as given up.
-func TestOutboxKeepsOrder(t *testing.T) {
+func TestSenderKeepsOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg, err := Config{Addrs: []string{"h"}, QueueEvents: 20}.resolved()
 		if err != nil {
@@ -30,16 +30,16 @@ func TestOutboxKeepsOrder(t *testing.T) {
 			return s
 		}
 		top := newTopology(&cfg, discovery{snapshot: owners("a:1")}, nil)
-		o := newOutbox(&cfg, top)
+		o := newSender(&cfg, top)
 		accepted := map[string]map[uint64]bool{}
-		var opened []*call
+		var opened []*publishCall
 		flights := map[string][]*batch{} // in order
 
 		finish := func(addr string) {
 			b := flights[addr][0]
 			flights[addr] = flights[addr][1:]
-			outcomes := make([]outcome, len(b.items))
-			for i, it := range b.items {
+			outcomes := make([]outcome, len(b.events))
+			for i, it := range b.events {
 				switch rapid.SampledFrom([]string{"ok", "ok", "again", "moved", "error"}).Draw(t, "outcome") {
 				case "ok":
 					if accepted[it.channel] == nil {
@@ -47,48 +47,48 @@ func TestOutboxKeepsOrder(t *testing.T) {
 					}
 					accepted[it.channel][it.seq] = true
 				case "again":
-					outcomes[i].again = true
+					outcomes[i].retry = true
 				case "moved":
-					outcomes[i].again, outcomes[i].moved = true, true
+					outcomes[i].retry, outcomes[i].moved = true, true
 					outcomes[i].to = rapid.SampledFrom([]string{"a:1", "b:1"}).Draw(t, "to")
 				case "error":
 					outcomes[i].err = errors.New("refused")
 				}
 			}
-			o.settle(o.lane(addr), b, outcomes, nil)
+			o.applyOutcomes(o.nodeQueue(addr), b, outcomes, nil)
 		}
 		begin := func(addr string) {
 			b := new(batch)
-			o.take(o.lane(addr), b)
-			last := map[*stream]uint64{}
-			for _, it := range b.items {
+			o.take(o.nodeQueue(addr), b)
+			last := map[*channelQueue]uint64{}
+			for _, it := range b.events {
 				if it.dead {
 					t.Fatal("an abandoned event is written")
 				}
-				if it.isLarge() && len(b.items) > 1 {
+				if it.isLarge() && len(b.events) > 1 {
 					t.Fatal("others wait for a large event's answer")
 				}
-				if before, seen := last[it.stream]; seen && it.seq <= before {
+				if before, seen := last[it.queue]; seen && it.seq <= before {
 					t.Fatalf("%s: %d is written behind %d", it.channel, it.seq, before)
 				} else if !seen {
-					for _, open := range it.stream.queue {
-						if open.seq != 0 && open.seq < it.seq && !open.flying {
+					for _, open := range it.queue.pending {
+						if open.seq != 0 && open.seq < it.seq && !open.inFlight {
 							t.Fatalf("%s: %d is to be written yet, and %d is written", it.channel, open.seq, it.seq)
 						}
 					}
 				}
-				last[it.stream] = it.seq
+				last[it.queue] = it.seq
 			}
-			l := o.lane(addr)
-			if large := l.large; large > largeAtOnce+900<<10 || large < 0 {
+			l := o.nodeQueue(addr)
+			if large := l.largeInFlight; large > largeAtOnce+900<<10 || large < 0 {
 				t.Fatalf("%d bytes of large events are in flight", large)
 			}
-			if len(b.items) > 0 {
+			if len(b.events) > 0 {
 				flights[addr] = append(flights[addr], b)
 			}
-			for _, s := range l.streams {
-				for _, it := range s.queue[s.inFlight:] {
-					if len(flights[addr]) == 0 && !s.held() && !it.dead {
+			for _, s := range l.queues {
+				for _, it := range s.pending[s.inFlight:] {
+					if len(flights[addr]) == 0 && !s.blocked() && !it.dead {
 						t.Fatal("an event is not written, and nothing is in flight")
 					}
 				}
@@ -99,16 +99,16 @@ func TestOutboxKeepsOrder(t *testing.T) {
 			switch rapid.SampledFrom([]string{"publish", "publish", "write", "write", "answer", "answer", "leave", "move"}).Draw(t, "step") {
 			case "publish":
 				c := new(callPool).get(make([]transport.Result, rapid.IntRange(1, 3).Draw(t, "events")))
-				for i := range c.items {
+				for i := range c.events {
 					channel := fmt.Sprint(rapid.IntRange(0, 2).Draw(t, "channel"))
-					c.items[i] = item{env: &transport.Envelope{Publisher: "p"}, route: route{channel: channel, slot: int(channel[0] - '0')}, call: c, index: i}
-					c.items[i].size = rapid.SampledFrom([]int{10, 10, largeEvent, 900 << 10}).Draw(t, "size")
+					c.events[i] = pendingEvent{env: &transport.Envelope{Publisher: "p"}, route: route{channel: channel, slot: int(channel[0] - '0')}, call: c, index: i}
+					c.events[i].size = rapid.SampledFrom([]int{10, 10, largeEvent, 900 << 10}).Draw(t, "size")
 				}
 				_, next, space, err := o.push(c, 0)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if space != nil || next < len(c.items) {
+				if space != nil || next < len(c.events) {
 					o.abandon(c, ErrTimeout)
 					return
 				}
@@ -127,7 +127,7 @@ func TestOutboxKeepsOrder(t *testing.T) {
 				}
 			case "move":
 				top.snapshot.Store(owners(addr))
-				o.rehome()
+				o.applyTopology()
 			}
 		}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
@@ -138,17 +138,17 @@ func TestOutboxKeepsOrder(t *testing.T) {
 			for len(flights[addr]) > 0 {
 				finish(addr)
 			}
-			if l := o.lane(addr); l.events != 0 || l.bytes != 0 || l.aloft != 0 || l.large != 0 {
+			if l := o.nodeQueue(addr); l.events != 0 || l.bytes != 0 || l.inFlight != 0 || l.largeInFlight != 0 {
 				t.Fatalf("%s: %d events, %d bytes are left", addr, l.events, l.bytes)
 			}
 		}
 		for _, s := range o.mu.streams {
-			if s.settled != s.assigned || len(s.queue) > 0 {
-				t.Fatalf("%s: settled up to %d of %d", s.channel, s.settled, s.assigned)
+			if s.resolved != s.assigned || len(s.pending) > 0 {
+				t.Fatalf("%s: settled up to %d of %d", s.channel, s.resolved, s.assigned)
 			}
 			for seq := uint64(1); seq <= s.assigned; seq++ {
 				given := false
-				for _, r := range s.given {
+				for _, r := range s.abandoned {
 					given = given || r.From <= seq && seq <= r.To
 				}
 				if !given && !accepted[s.channel][seq] {
@@ -157,8 +157,8 @@ func TestOutboxKeepsOrder(t *testing.T) {
 			}
 		}
 		for _, c := range opened {
-			for i := range c.items {
-				if c.items[i].call != nil && !c.items[i].dead {
+			for i := range c.events {
+				if c.events[i].call != nil && !c.events[i].dead {
 					t.Fatal("a caller was told nothing")
 				}
 			}
@@ -168,19 +168,19 @@ func TestOutboxKeepsOrder(t *testing.T) {
 
 func TestMarksBackOff(t *testing.T) {
 	now := time.Unix(1e6, 0)
-	s := &stream{streamKey: streamKey{publisher: "p", channel: "c"}, assigned: 1, settled: 1, born: now}
-	s.marked = now
-	s.sent(now)
-	l := newLane("a:1")
+	s := &channelQueue{queueKey: queueKey{publisher: "p", channel: "c"}, assigned: 1, resolved: 1, born: now}
+	s.lastWatermark = now
+	s.scheduleWatermark(now)
+	l := newNodeQueue("a:1")
 	l.add(s)
-	o := &outbox{}
+	o := &sender{}
 	var at []time.Duration
 	for range 7 {
-		if got := o.dueMarks(l, s.markAt.Add(-markSlack-1), false); len(got) != 0 {
+		if got := o.dueWatermarks(l, s.watermarkAt.Add(-watermarkSlack-1), false); len(got) != 0 {
 			t.Fatal("a watermark before its time")
 		}
-		due := s.markAt
-		if got := o.dueMarks(l, due, false); len(got) != 1 || got[0].Streams[0].Last != 1 {
+		due := s.watermarkAt
+		if got := o.dueWatermarks(l, due, false); len(got) != 1 || got[0].Streams[0].Last != 1 {
 			t.Fatalf("%+v", got)
 		}
 		at = append(at, due.Sub(now))
@@ -192,7 +192,7 @@ func TestMarksBackOff(t *testing.T) {
 			t.Fatalf("%v, want %v", at, want)
 		}
 	}
-	if got := o.dueMarks(l, now, true); len(got) != 1 || !got[0].Final {
+	if got := o.dueWatermarks(l, now, true); len(got) != 1 || !got[0].Final {
 		t.Errorf("%+v", got)
 	}
 }

@@ -12,57 +12,57 @@ const (
 	idle = time.Hour
 	// markSlack is how much too early a watermark may be, so that those of many streams go together and the streams are
 	// looked through 20 times a second at most.
-	markSlack = 50 * time.Millisecond
+	watermarkSlack = 50 * time.Millisecond
 )
 
 // failed notes why a node cannot be reached.
-func (o *outbox) failed(addr string, err error) {
-	o.leave(addr)
+func (o *sender) connectFailed(addr string, err error) {
+	o.nodeFailed(addr)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.laneLocked(addr).lastErr = err
+	o.nodeQueueLocked(addr).lastErr = err
 }
 
 // markSoon schedules the watermarks of a lane anew: subscribers may have been away like we were.
-func (o *outbox) markSoon(l *lane) {
+func (o *sender) watermarksSoon(l *nodeQueue) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	for _, s := range l.streams {
-		if !s.markAt.IsZero() {
-			s.sent(now)
-			l.markBy(s.markAt)
+	for _, s := range l.queues {
+		if !s.watermarkAt.IsZero() {
+			s.scheduleWatermark(now)
+			l.watermarkBy(s.watermarkAt)
 		}
 	}
 }
 
 // markAll has the watermarks of all streams told soon: what hears the questions of subscribers was away, so somebody may
 // have asked in vain where the streams stand.
-func (o *outbox) markAll() {
+func (o *sender) hastenWatermarks() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
 	for _, s := range o.mu.streams {
-		if !s.markAt.IsZero() {
-			s.hasten(now)
-			s.lane.markBy(s.markAt)
+		if !s.watermarkAt.IsZero() {
+			s.hastenWatermark(now)
+			s.node.watermarkBy(s.watermarkAt)
 		}
 	}
 }
 
 // untilMark is how long no watermark of the lane is due.
-func (o *outbox) untilMark(l *lane) time.Duration {
+func (o *sender) untilWatermark(l *nodeQueue) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if l.markAt.IsZero() {
+	if l.watermarkAt.IsZero() {
 		return idle
 	}
-	return max(promptly, time.Until(l.markAt))
+	return max(promptly, time.Until(l.watermarkAt))
 }
 
 // dueMarks returns the watermarks of the lane that are due, one for each slot and publisher; with final, those of all
 // streams, for the last time.
-func (o *outbox) dueMarks(l *lane, now time.Time, final bool) []wire.Watermark {
+func (o *sender) dueWatermarks(l *nodeQueue, now time.Time, final bool) []wire.Watermark {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	type group struct {
@@ -71,12 +71,12 @@ func (o *outbox) dueMarks(l *lane, now time.Time, final bool) []wire.Watermark {
 	}
 	at := make(map[group]int)
 	var marks []wire.Watermark
-	l.markAt = time.Time{}
-	for _, s := range l.streams {
-		if s.publisher == "" || s.markAt.IsZero() {
+	l.watermarkAt = time.Time{}
+	for _, s := range l.queues {
+		if s.publisher == "" || s.watermarkAt.IsZero() {
 			continue
 		}
-		if final || s.markAt.Sub(now) <= markSlack {
+		if final || s.watermarkAt.Sub(now) <= watermarkSlack {
 			g := group{slot: s.slot, publisher: s.publisher}
 			i, listed := at[g]
 			if !listed || len(marks[i].Streams) >= wire.MaxMarks {
@@ -86,18 +86,18 @@ func (o *outbox) dueMarks(l *lane, now time.Time, final bool) []wire.Watermark {
 					ID: fmt.Sprintf("watermark.%d.%d", s.slot, now.UnixNano()), Publisher: s.publisher, Final: final,
 				})
 			}
-			marks[i].Streams = append(marks[i].Streams, s.told(now))
-			s.mark(now)
+			marks[i].Streams = append(marks[i].Streams, s.watermark(now))
+			s.watermarkSent(now)
 		}
-		l.markBy(s.markAt)
+		l.watermarkBy(s.watermarkAt)
 	}
 	return marks
 }
 
 // told is what the publisher says of a stream.
-func (s *stream) told(now time.Time) wire.Mark {
+func (s *channelQueue) watermark(now time.Time) wire.Mark {
 	return wire.Mark{
-		Channel: s.channel, Last: s.settled, AgeMillis: now.Sub(s.born).Milliseconds(), Uncertain: s.givenTo,
+		Channel: s.channel, Last: s.resolved, AgeMillis: now.Sub(s.born).Milliseconds(), Uncertain: s.abandonedText,
 		Epoch: uint64(s.born.UnixMilli()),
 	}
 }

@@ -30,7 +30,7 @@ func TestStallJudgesSilence(t *testing.T) {
 			case 0:
 				partial = rapid.IntRange(0, 100).Draw(t, "of the next")
 				counted, silent = partial, 0
-				if !s.heard(true, partial) {
+				if !s.received(true, partial) {
 					t.Fatal("a reply does not count")
 				}
 			case 1, 2, 3:
@@ -39,7 +39,7 @@ func TestStallJudgesSilence(t *testing.T) {
 				if enough {
 					counted, silent = partial, 0
 				}
-				if s.heard(false, partial) != enough {
+				if s.received(false, partial) != enough {
 					t.Fatalf("%d bytes of a reply after %d: want %v", partial, counted, enough)
 				}
 			}
@@ -54,7 +54,7 @@ func TestStallJudgesSilence(t *testing.T) {
 			if moves || !known {
 				known, before = true, at
 			}
-			moved, dead := s.look(left, end, 0)
+			moved, dead := s.check(left, end, 0)
 			if moved != moves || dead != (silent >= maxMissedLooks) {
 				t.Fatalf("moved %v, dead %v, after %d silent looks, at %d", moved, dead, silent, left)
 			}
@@ -66,7 +66,7 @@ func TestStallJudgesSilence(t *testing.T) {
 }
 
 // slowPeer reads what arrives at a rate until it has so many bytes, and answers each command unless it hangs.
-func slowPeer(t *testing.T, rate int, answer bool) (p *pipe) {
+func slowPeer(t *testing.T, rate int, answer bool) (p *pipeline) {
 	t.Helper()
 	ours, theirs := net.Pipe()
 	var serving sync.WaitGroup
@@ -87,9 +87,9 @@ func slowPeer(t *testing.T, rate int, answer bool) (p *pipe) {
 			}
 		}
 	})
-	p = newPipe(ours)
+	p = newPipeline(ours)
 	t.Cleanup(func() {
-		p.hangUp(errEnded)
+		p.closeWith(errEnded)
 		serving.Wait()
 	})
 	return p
@@ -131,7 +131,7 @@ func readCommand(r *bufio.Reader, words [][]byte) error {
 
 // TestPipeTakesItsTime: on a slow link a flight lasts for as long as it takes, many times its patience; and those behind it
 // are not late for that.
-func TestPipeTakesItsTime(t *testing.T) {
+func TestPipelineTakesItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := slowPeer(t, 100<<10, true)
 		serving(t, p)
@@ -163,7 +163,7 @@ func TestPipeTakesItsTime(t *testing.T) {
 
 // TestPipeEndsInSilence: a server that has taken all and answers nothing is found after the patience, however much is
 // written behind, which its kernel takes.
-func TestPipeEndsInSilence(t *testing.T) {
+func TestPipelineEndsInSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := slowPeer(t, 10<<20, false)
 		serving(t, p)
@@ -183,20 +183,20 @@ func TestPipeEndsInSilence(t *testing.T) {
 }
 
 // TestPipeEndsTrickles: a server that says a byte now and then, or takes one, is found like one that hangs.
-func TestPipeEndsTrickles(t *testing.T) {
+func TestPipelineEndsTrickles(t *testing.T) {
 	trickle := func(t *testing.T, serve func(theirs net.Conn)) {
 		synctest.Test(t, func(t *testing.T) {
 			ours, theirs := net.Pipe()
 			var serves sync.WaitGroup
 			serves.Go(func() { serve(theirs) })
-			p := newPipe(ours)
+			p := newPipeline(ours)
 			serving(t, p)
 			begin := time.Now()
 			_, err := p.ask(resp.AppendPublish(nil, "c", make([]byte, 64<<10)), 1, time.Second)
 			if took := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || took > 2*time.Second {
 				t.Errorf("after %v: %v", took, err)
 			}
-			p.hangUp(errEnded)
+			p.closeWith(errEnded)
 			serves.Wait()
 		})
 	}

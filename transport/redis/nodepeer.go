@@ -3,25 +3,25 @@ package redis
 import "github.com/shardbus/shardbus/transport/redis/internal/resp"
 
 // link is what the publisher and the subscriber of one node do for each other. It outlives their connections.
-type link struct {
-	errands chan errand   // the subscriber's commands, to be sent on the publisher's connection
-	doubt   chan struct{} // capacity 1: the publisher has reason to doubt the subscriber's connection
+type nodePeer struct {
+	proxyCommands chan proxyCommand // the subscriber's commands, to be sent on the publisher's connection
+	probeRequests chan struct{}     // capacity 1: the publisher has reason to doubt the subscriber's connection
 }
 
 // errand is a command and where its outcome goes, which must not block.
-type errand struct {
+type proxyCommand struct {
 	command []byte
 	done    func(reply resp.Reply, err error)
 }
 
-func newLink() *link {
-	return &link{errands: make(chan errand, 1), doubt: make(chan struct{}, 1)}
+func newNodePeer() *nodePeer {
+	return &nodePeer{proxyCommands: make(chan proxyCommand, 1), probeRequests: make(chan struct{}, 1)}
 }
 
 // send hands an errand over, and reports false if the publisher is busy with another, or not there.
-func (k *link) send(e errand) bool {
+func (k *nodePeer) send(e proxyCommand) bool {
 	select {
-	case k.errands <- e:
+	case k.proxyCommands <- e:
 		return true
 	default:
 		return false
@@ -29,15 +29,15 @@ func (k *link) send(e errand) bool {
 }
 
 // raiseDoubt has the subscriber's connection probed at once.
-func (k *link) raiseDoubt() {
+func (k *nodePeer) requestProbe() {
 	select {
-	case k.doubt <- struct{}{}:
+	case k.probeRequests <- struct{}{}:
 	default:
 	}
 }
 
 // runErrand sends an errand's command under a deadline. An error says that the connection is of no use any more.
-func (w *writer) runErrand(e errand) error {
+func (w *writer) runProxyCommand(e proxyCommand) error {
 	replies, err := w.do(e.command, 1)
 	if err == nil {
 		e.done(replies[0], replies[0].Err())

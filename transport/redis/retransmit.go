@@ -21,7 +21,7 @@ const (
 )
 
 // windowLocked returns the window of a new stream; nil if its publisher cannot be asked.
-func (o *outbox) windowLocked(publisher string) *sendwindow.Window {
+func (o *sender) sendWindowLocked(publisher string) *sendwindow.Window {
 	if o.mu.memory == nil || !wire.IsParty(publisher) {
 		return nil
 	}
@@ -30,22 +30,22 @@ func (o *outbox) windowLocked(publisher string) *sendwindow.Window {
 			return nil
 		}
 		o.mu.publishers[publisher] = struct{}{}
-		if o.newPublisher != nil {
-			o.newPublisher()
+		if o.onNewPublisher != nil {
+			o.onNewPublisher()
 		}
 	}
 	return o.mu.memory.Window()
 }
 
 // publishers returns those that can be asked.
-func (o *outbox) publishers() []string {
+func (o *sender) publishers() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Sorted(maps.Keys(o.mu.publishers))
 }
 
 // forgetOld drops what is remembered for longer than it may be.
-func (o *outbox) forgetOld(now time.Time) {
+func (o *sender) expireWindows(now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.mu.memory != nil {
@@ -54,15 +54,15 @@ func (o *outbox) forgetOld(now time.Time) {
 }
 
 // here answers a Hello: what every publisher here says of its streams on the channels, in one answer each.
-func (o *outbox) here(now time.Time, h wire.Hello) []wire.Answer {
+func (o *sender) answerHello(now time.Time, h wire.Hello) []wire.Answer {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var answers []wire.Answer
 	for publisher := range o.mu.publishers {
 		a := wire.Answer{Publisher: publisher, N: h.N}
 		for _, channel := range h.Channels {
-			if s := o.mu.streams[streamKey{publisher: publisher, channel: channel}]; s != nil && s.assigned > 0 {
-				mark := s.told(now)
+			if s := o.mu.streams[queueKey{publisher: publisher, channel: channel}]; s != nil && s.assigned > 0 {
+				mark := s.watermark(now)
 				mark.Assigned = s.assigned
 				a.Streams = append(a.Streams, mark)
 			}
@@ -77,18 +77,18 @@ func (o *outbox) here(now time.Time, h wire.Hello) []wire.Answer {
 
 // answer answers questions to a publisher of ours, with events of up to limit bytes, or one, and tells how many numbers it
 // looked at. What is left out will be asked for again.
-func (o *outbox) answer(now time.Time, publisher string, ask wire.Ask, limit int) (answers []wire.Answer, looked int) {
+func (o *sender) retransmit(now time.Time, publisher string, ask wire.Ask, limit int) (answers []wire.Answer, looked int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	r := reply{limit: limit, numbers: answerNumbers}
+	r := answerBuilder{limit: limit, numbers: answerNumbers}
 	for _, m := range ask.Streams {
 		r.head = wire.Answer{Publisher: publisher, N: ask.N, Channel: m.Channel}
-		s := o.mu.streams[streamKey{publisher: publisher, channel: m.Channel}]
-		if s != nil && s.window == nil || s == nil && !o.concerns(m.Channel) {
+		s := o.mu.streams[queueKey{publisher: publisher, channel: m.Channel}]
+		if s != nil && s.window == nil || s == nil && !o.carries(m.Channel) {
 			continue
 		}
 		if s != nil && s.assigned > 0 {
-			told := s.told(now)
+			told := s.watermark(now)
 			r.head.Assigned, r.head.AgeMillis, r.head.Epoch, r.head.Uncertain = s.assigned, told.AgeMillis, told.Epoch, told.Uncertain
 		}
 		r.begin()
@@ -100,11 +100,11 @@ func (o *outbox) answer(now time.Time, publisher string, ask wire.Ask, limit int
 		}
 		r.flush()
 	}
-	return r.done, answerNumbers - max(r.numbers, 0)
+	return r.answers, answerNumbers - max(r.numbers, 0)
 }
 
 // reply is an answer in the making.
-type reply struct {
+type answerBuilder struct {
 	limit   int // bytes that may still be sent
 	numbers int // that may still be looked at
 
@@ -113,19 +113,19 @@ type reply struct {
 	size       int
 	sent       bool // an event was
 	full       bool // no other fits
-	done       []wire.Answer
+	answers    []wire.Answer
 }
 
-func (r *reply) begin() { r.next, r.void, r.open, r.size = r.head, nil, nil, 0 }
+func (r *answerBuilder) begin() { r.next, r.void, r.open, r.size = r.head, nil, nil, 0 }
 
-func (r *reply) flush() {
+func (r *answerBuilder) flush() {
 	r.next.Void, r.next.Open = r.void.String(), r.open.String()
-	r.done = append(r.done, r.next)
+	r.answers = append(r.answers, r.next)
 	r.begin()
 }
 
 // add answers for a run of a stream's numbers.
-func (r *reply) add(s *stream, piece seqset.Range) {
+func (r *answerBuilder) add(s *channelQueue, piece seqset.Range) {
 	low := s.window.Low()
 	if piece.From < low {
 		r.next.Gone = low - 1

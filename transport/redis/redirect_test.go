@@ -10,7 +10,7 @@ import (
 
 // detouring is an outbox with one slot, at a primary with a replica, and a stream that has events to send.
 type detouring struct {
-	*outbox
+	*sender
 	t   *testing.T
 	cfg Config
 	top *topology
@@ -26,7 +26,7 @@ func newDetouring(t *testing.T, owner, replica string) *detouring {
 	}
 	d := &detouring{t: t, cfg: cfg}
 	d.top = newTopology(&d.cfg, discovery{snapshot: d.view(owner, replica)}, nil)
-	d.outbox = newOutbox(&d.cfg, d.top)
+	d.sender = newSender(&d.cfg, d.top)
 	return d
 }
 
@@ -44,15 +44,15 @@ func (d *detouring) view(owner, replica string) *router.Snapshot {
 // moves makes another node the slot's owner.
 func (d *detouring) moves(owner, replica string) {
 	d.top.snapshot.Store(d.view(owner, replica))
-	d.rehome()
+	d.applyTopology()
 }
 
 // take publishes an event and takes it as a pipeline of the node where it should go.
 func (d *detouring) take(addr string) *batch {
 	d.t.Helper()
-	c := &call{items: make([]item, 1), results: make([]transport.Result, 1), open: 1, done: make(chan struct{}, 1)}
+	c := &publishCall{events: make([]pendingEvent, 1), results: make([]transport.Result, 1), unresolved: 1, done: make(chan struct{}, 1)}
 	d.n++
-	c.items[0] = item{
+	c.events[0] = pendingEvent{
 		env: &transport.Envelope{Topic: "c", Publisher: "p", ID: fmt.Sprint(d.n)}, call: c, route: route{channel: "c", slot: detouredSlot}, size: 1,
 	}
 	if _, _, space, err := d.push(c, 0); err != nil || space != nil {
@@ -64,7 +64,7 @@ func (d *detouring) take(addr string) *batch {
 func (d *detouring) takeAt(addr string) *batch {
 	d.t.Helper()
 	b := new(batch)
-	if d.outbox.take(d.lane(addr), b); len(b.items) == 0 {
+	if d.sender.take(d.nodeQueue(addr), b); len(b.events) == 0 {
 		d.t.Fatalf("there is nothing to send at %s", addr)
 	}
 	return b
@@ -73,11 +73,11 @@ func (d *detouring) takeAt(addr string) *batch {
 // moved settles a pipeline with a redirection.
 func (d *detouring) moved(addr string, b *batch, to string) (paused bool) {
 	d.t.Helper()
-	outcomes := make([]outcome, len(b.items))
+	outcomes := make([]outcome, len(b.events))
 	for i := range outcomes {
-		outcomes[i] = outcome{again: true, moved: true, to: to}
+		outcomes[i] = outcome{retry: true, moved: true, to: to}
 	}
-	_, paused = d.settle(d.lane(addr), b, outcomes, nil)
+	_, paused = d.applyOutcomes(d.nodeQueue(addr), b, outcomes, nil)
 	return paused
 }
 
@@ -85,7 +85,7 @@ func (d *detouring) at(want string) {
 	d.t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if home := d.homeLocked(detouredSlot).addr; home != want {
+	if home := d.targetLocked(detouredSlot).addr; home != want {
 		d.t.Fatalf("events go to %s, want %s", home, want)
 	}
 }
@@ -99,7 +99,7 @@ func TestDetour(t *testing.T) {
 		d.at("b:1")
 		d.moves("b:1", "rb:1")
 		d.at("b:1")
-		d.leave("b:1")
+		d.nodeFailed("b:1")
 		d.at("rb:1")
 	})
 	t.Run("behind the snapshot", func(t *testing.T) {
@@ -107,7 +107,7 @@ func TestDetour(t *testing.T) {
 		b := d.take("a:1")
 		d.moves("b:1", "rb:1")
 		d.moved("a:1", b, "b:1")
-		d.leave("b:1")
+		d.nodeFailed("b:1")
 		d.at("rb:1")
 	})
 	t.Run("far behind the snapshot", func(t *testing.T) {
@@ -123,7 +123,7 @@ func TestDetour(t *testing.T) {
 		d.moved("a:1", one, "b:1")
 		d.moves("b:1", "rb:1")
 		d.moved("a:1", two, "b:1")
-		d.leave("b:1")
+		d.nodeFailed("b:1")
 		d.at("rb:1")
 	})
 	t.Run("there and back", func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestDetour(t *testing.T) {
 		d.moved("a:1", d.take("a:1"), "b:1")
 		d.moved("b:1", d.takeAt("b:1"), "a:1")
 		d.at("a:1")
-		d.leave("a:1")
+		d.nodeFailed("a:1")
 		d.at("ra:1")
 	})
 	t.Run("to nobody", func(t *testing.T) {
@@ -146,15 +146,15 @@ func TestBounces(t *testing.T) {
 	d := newDetouring(t, "a:1", "ra:1")
 	b, at := d.take("a:1"), "a:1"
 	for range 2 {
-		for i := 1; i <= 2*fewBounces; i++ {
+		for i := 1; i <= 2*fewRedirects; i++ {
 			to := map[string]string{"a:1": "b:1", "b:1": "a:1"}[at]
-			if paused := d.moved(at, b, to); paused != (i > fewBounces) {
+			if paused := d.moved(at, b, to); paused != (i > fewRedirects) {
 				t.Errorf("after %d redirections in a row there is a pause: %v", i, paused)
 			}
 			at = to
 			b = d.takeAt(at)
 		}
-		if _, paused := d.settle(d.lane(at), b, make([]outcome, len(b.items)), nil); paused {
+		if _, paused := d.applyOutcomes(d.nodeQueue(at), b, make([]outcome, len(b.events)), nil); paused {
 			t.Error("there is a pause after an event that was accepted")
 		}
 		b = d.take(at)

@@ -9,7 +9,7 @@ import (
 )
 
 // letter is a control document on its way, or a command.
-type letter struct {
+type controlMessage struct {
 	channel string
 	doc     []byte
 	command []byte // in place of the two
@@ -21,48 +21,48 @@ type letter struct {
 
 // Bounds of what waits for one courier. What does not fit is asked for, or asked, again.
 const (
-	courierLetters = 4096
-	courierBytes   = 16 << 20
-	courierBatch   = 256 // letters of one pipeline
+	maxControlMessages = 4096
+	maxControlBytes    = 16 << 20
+	controlBatch       = 256 // letters of one pipeline
 )
 
 // errNoCourier is why a letter was not sent.
-var errNoCourier = errors.New("redis: the connection ended before it was sent")
+var errNotSent = errors.New("redis: the connection ended before it was sent")
 
 // courier sends letters on the connection of one primary's publisher, beside the events. It outlives the connection;
 // what waits does not.
-type courier struct {
+type controlSender struct {
 	mu sync.Mutex
 	// mu guards what follows.
 	up    bool // there is a connection
-	queue []letter
+	queue []controlMessage
 	bytes int
 
 	wake chan struct{} // capacity 1: the queue is not empty any more
 }
 
 // couriers are those of all primaries.
-type couriers struct {
+type controlSenders struct {
 	mu sync.Mutex
 	// mu guards byAddr.
-	byAddr map[string]*courier
+	byAddr map[string]*controlSender
 }
 
 // at returns the courier of a primary.
-func (c *couriers) at(addr string) *courier {
+func (c *controlSenders) at(addr string) *controlSender {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.byAddr == nil {
-		c.byAddr = make(map[string]*courier)
+		c.byAddr = make(map[string]*controlSender)
 	}
 	if c.byAddr[addr] == nil {
-		c.byAddr[addr] = &courier{wake: make(chan struct{}, 1)}
+		c.byAddr[addr] = &controlSender{wake: make(chan struct{}, 1)}
 	}
 	return c.byAddr[addr]
 }
 
 // anyUp reports whether anything can be sent to any node that counts.
-func (c *couriers) anyUp(counts func(addr string) bool) bool {
+func (c *controlSenders) anyUp(counts func(addr string) bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for addr, one := range c.byAddr {
@@ -74,7 +74,7 @@ func (c *couriers) anyUp(counts func(addr string) bool) bool {
 }
 
 // keep forgets the couriers that have no connection and are not wanted.
-func (c *couriers) keep(wanted func(addr string) bool) {
+func (c *controlSenders) retain(wanted func(addr string) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for addr, one := range c.byAddr {
@@ -84,17 +84,17 @@ func (c *couriers) keep(wanted func(addr string) bool) {
 	}
 }
 
-func (c *courier) isUp() bool {
+func (c *controlSender) isUp() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.up
 }
 
 // put queues a letter, and reports false if there is no connection or no room.
-func (c *courier) put(l letter) bool {
+func (c *controlSender) send(l controlMessage) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.up || len(c.queue) >= courierLetters || len(c.queue) > 0 && c.bytes+l.size() > courierBytes {
+	if !c.up || len(c.queue) >= maxControlMessages || len(c.queue) > 0 && c.bytes+l.size() > maxControlBytes {
 		return false
 	}
 	c.queue = append(c.queue, l)
@@ -103,7 +103,7 @@ func (c *courier) put(l letter) bool {
 	return true
 }
 
-func (c *courier) signal() {
+func (c *controlSender) signal() {
 	select {
 	case c.wake <- struct{}{}:
 	default:
@@ -111,11 +111,11 @@ func (c *courier) signal() {
 }
 
 // take returns what is sent next.
-func (c *courier) take() []letter {
+func (c *controlSender) take() []controlMessage {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n, bytes := 0, 0
-	for n < len(c.queue) && n < courierBatch && bytes < batchBytes {
+	for n < len(c.queue) && n < controlBatch && bytes < batchBytes {
 		bytes += c.queue[n].size()
 		n++
 	}
@@ -130,26 +130,26 @@ func (c *courier) take() []letter {
 }
 
 // open lets letters in.
-func (c *courier) open() {
+func (c *controlSender) open() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.up = true
 }
 
 // shut fails what waits.
-func (c *courier) shut() {
+func (c *controlSender) close() {
 	c.mu.Lock()
 	queue := c.queue
 	c.up, c.queue, c.bytes = false, nil, 0
 	c.mu.Unlock()
 	for _, l := range queue {
-		l.tell(resp.Reply{}, errNoCourier)
+		l.complete(resp.Reply{}, errNotSent)
 	}
 }
 
-func (l *letter) size() int { return len(l.doc) + len(l.command) }
+func (l *controlMessage) size() int { return len(l.doc) + len(l.command) }
 
-func (l *letter) tell(reply resp.Reply, err error) {
+func (l *controlMessage) complete(reply resp.Reply, err error) {
 	switch {
 	case l.answered != nil:
 		l.answered(reply, err)
@@ -159,33 +159,33 @@ func (l *letter) tell(reply resp.Reply, err error) {
 }
 
 // serveLetters sends the letters for a primary on the connection of w until ctx ends or the connection fails.
-func (w *writer) serveLetters(ctx context.Context, c *courier) error {
+func (w *writer) serveControl(ctx context.Context, c *controlSender) error {
 	c.open()
-	defer c.shut()
+	defer c.close()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-c.wake:
 		}
-		letters := c.take()
-		if len(letters) == 0 {
+		messages := c.take()
+		if len(messages) == 0 {
 			continue
 		}
 		var commands []byte
-		for _, l := range letters {
+		for _, l := range messages {
 			if l.command != nil {
 				commands = append(commands, l.command...)
 			} else {
 				commands = resp.AppendPublish(commands, l.channel, l.doc)
 			}
 		}
-		replies, lost := w.do(commands, len(letters))
-		for i, l := range letters {
+		replies, lost := w.do(commands, len(messages))
+		for i, l := range messages {
 			if i < len(replies) {
-				l.tell(replies[i], replies[i].Err())
+				l.complete(replies[i], replies[i].Err())
 			} else {
-				l.tell(resp.Reply{}, lost)
+				l.complete(resp.Reply{}, lost)
 			}
 		}
 		if lost != nil {

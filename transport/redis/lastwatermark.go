@@ -13,12 +13,12 @@ import (
 )
 
 // lastKept is for how long the last watermarks of a publisher that has ended are kept.
-const lastKept = 10 * time.Minute
+const lastWatermarkAge = 10 * time.Minute
 
 // appendLast appends commands that keep last watermarks where a subscriber finds them that was cut off meanwhile: each in a
 // key on its slot, for a while. It returns how many. Who may not write keys keeps none; subscribers say then that they do
 // not know how much is missing.
-func (w *writer) appendLast(commands []byte, marks []wire.Watermark) (all []byte, n int, err error) {
+func (w *writer) appendLastWatermarks(commands []byte, marks []wire.Watermark) (all []byte, n int, err error) {
 	if w.t.cfg.Repair.Off {
 		return commands, 0, nil
 	}
@@ -31,14 +31,14 @@ func (w *writer) appendLast(commands []byte, marks []wire.Watermark) (all []byte
 			return nil, 0, fmt.Errorf("redis: %w", err)
 		}
 		key := wire.LastKey(router.Slot(m.Streams[0].Channel), m.Publisher)
-		commands = resp.Append(commands, "SET", key, string(doc), "PX", strconv.FormatInt(lastKept.Milliseconds(), 10))
+		commands = resp.Append(commands, "SET", key, string(doc), "PX", strconv.FormatInt(lastWatermarkAge.Milliseconds(), 10))
 		n++
 	}
 	return commands, n, nil
 }
 
 // keptLast takes in what was answered to those commands.
-func (w *writer) keptLast(replies []resp.Reply) {
+func (w *writer) checkLastWatermarks(replies []resp.Reply) {
 	if err := firstFailure(replies, nil); err != nil {
 		w.t.log.Debug("redis: a last watermark is not kept", zap.String("addr", w.addr), zap.Error(err))
 	}
@@ -61,7 +61,7 @@ func (r *nackClient) seekLastAt(slot int, publisher string) {
 	if !known {
 		return
 	}
-	get := letter{command: resp.Append(nil, "GET", wire.LastKey(slot, publisher))}
+	get := controlMessage{command: resp.Append(nil, "GET", wire.LastKey(slot, publisher))}
 	get.answered = func(reply resp.Reply, err error) {
 		switch {
 		case err != nil:
@@ -70,7 +70,7 @@ func (r *nackClient) seekLastAt(slot int, publisher string) {
 			r.foundLast(publisher, reply.Text)
 		}
 	}
-	r.t.couriers.at(owner.Addr).put(get) // if there is no room: it is looked for again
+	r.t.controlSenders.at(owner.Addr).send(get) // if there is no room: it is looked for again
 }
 
 // foundLast takes in the last watermark of a publisher.

@@ -15,7 +15,7 @@ import (
 
 // TestPipeNoticesTheEnd: when nothing has been asked for a moment, what the server does is noticed at once; before that, when
 // the moment is over.
-func TestPipeNoticesTheEnd(t *testing.T) {
+func TestPipelineNoticesTheEnd(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		does func(peer net.Conn)
@@ -24,14 +24,14 @@ func TestPipeNoticesTheEnd(t *testing.T) {
 		{"it hangs up", func(peer net.Conn) { _ = peer.Close() }, io.EOF},
 		{"it says what was not asked", func(peer net.Conn) { _, _ = io.WriteString(peer, "-ERR too idle\r\n") }, errUnasked},
 	} {
-		for _, idle := range []time.Duration{0, lull / 2, lull, time.Hour} {
+		for _, idle := range []time.Duration{0, idleAfter / 2, idleAfter, time.Hour} {
 			t.Run(fmt.Sprint(c.name, " after ", idle), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					ours, theirs := net.Pipe()
 					defer theirs.Close()
-					p := newPipe(ours)
+					p := newPipeline(ours)
 					var told time.Time
-					p.broke = func(err error) {
+					p.onFailure = func(err error) {
 						if told.IsZero() {
 							told = time.Now()
 						}
@@ -45,7 +45,7 @@ func TestPipeNoticesTheEnd(t *testing.T) {
 					go c.does(theirs)
 					time.Sleep(time.Second)
 					synctest.Wait()
-					if took := told.Sub(began); told.IsZero() || took > lull || idle > lull && took != 0 {
+					if took := told.Sub(began); told.IsZero() || took > idleAfter || idle > idleAfter && took != 0 {
 						t.Errorf("noticed after %v", took)
 					}
 					commands, n := say("x")
@@ -60,8 +60,8 @@ func TestPipeNoticesTheEnd(t *testing.T) {
 
 // TestPipeDozesWithPatience: a server that hangs while nothing is asked is given as much time for what is asked then as
 // at any other moment.
-func TestPipeDozesWithPatience(t *testing.T) {
-	for _, idle := range []time.Duration{0, lull - 1, lull, lull + 1, time.Minute} {
+func TestPipelineDozesWithPatience(t *testing.T) {
+	for _, idle := range []time.Duration{0, idleAfter - 1, idleAfter, idleAfter + 1, time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
 			p := answering(t, func(string) (string, bool) { return "", false })
 			serving(t, p)
@@ -85,7 +85,7 @@ func TestPipeDozesWithPatience(t *testing.T) {
 
 // TestPipeWakesUp: whenever somebody asks, while somebody waits for the end or begins to, the answer is his own; and serve ends
 // when it is to, whatever it waits for.
-func TestPipeWakesUp(t *testing.T) {
+func TestPipelineWakesUp(t *testing.T) {
 	for seed := range uint64(30) {
 		synctest.Test(t, func(t *testing.T) {
 			p := answering(t, func(word string) (string, bool) {
@@ -103,20 +103,20 @@ func TestPipeWakesUp(t *testing.T) {
 				random := rand.New(rand.NewPCG(seed, uint64(i)))
 				asking.Go(func() {
 					for j := range 40 {
-						time.Sleep(lull*time.Duration(random.IntN(3)) + time.Duration(random.IntN(20))*time.Millisecond)
+						time.Sleep(idleAfter*time.Duration(random.IntN(3)) + time.Duration(random.IntN(20))*time.Millisecond)
 						hears(t, p, fmt.Sprint(i, "a", j), fmt.Sprint(i, "b", j))
 					}
 				})
 			}
 			asking.Wait()
-			time.Sleep(time.Duration(seed) * lull / 10)
+			time.Sleep(time.Duration(seed) * idleAfter / 10)
 			begin := time.Now()
-			p.dismiss()
+			p.stop()
 			<-ended
-			if took := time.Since(begin); took > linger {
+			if took := time.Since(begin); took > readLinger {
 				t.Errorf("it ended after %v", took)
 			}
-			p.hangUp(errEnded)
+			p.closeWith(errEnded)
 			all.Wait()
 		})
 	}

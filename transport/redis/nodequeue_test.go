@@ -22,19 +22,19 @@ func TestLaneStaysWithItsWriter(t *testing.T) {
 		return s
 	}
 	top := newTopology(&cfg, discovery{snapshot: owned("a:1")}, nil)
-	o := newOutbox(&cfg, top)
+	o := newSender(&cfg, top)
 	served, detach := o.attach("a:1")
 	for _, addr := range []string{"b:1", "a:1"} {
 		top.snapshot.Store(owned(addr))
-		o.rehome()
+		o.applyTopology()
 	}
-	if again := o.lane("a:1"); again != served {
+	if again := o.nodeQueue("a:1"); again != served {
 		t.Error("the lane is another one")
 	}
 	detach()
 	top.snapshot.Store(owned("b:1"))
-	o.rehome()
-	if again := o.lane("a:1"); again == served {
+	o.applyTopology()
+	if again := o.nodeQueue("a:1"); again == served {
 		t.Error("the lane was kept when nobody needed it")
 	}
 }
@@ -42,7 +42,7 @@ func TestLaneStaysWithItsWriter(t *testing.T) {
 // TestUntilMarkIsNeverOver: a timer is never started with nothing left, however late the watermark is.
 func TestUntilMarkIsNeverOver(t *testing.T) {
 	for _, at := range []time.Time{{}, time.Now().Add(-time.Hour), time.Now(), time.Now().Add(time.Hour)} {
-		if d := new(outbox).untilMark(&lane{markAt: at}); d <= 0 {
+		if d := new(sender).untilWatermark(&nodeQueue{watermarkAt: at}); d <= 0 {
 			t.Errorf("%v until %v", d, at)
 		}
 	}

@@ -21,7 +21,7 @@ import (
 
 // answering returns a pipe whose other end answers each command, of three words, with what answer says; it hangs up when
 // that says so, or when the test ends.
-func answering(t *testing.T, answer func(word string) (text string, hangUp bool)) *pipe {
+func answering(t *testing.T, answer func(word string) (text string, hangUp bool)) *pipeline {
 	t.Helper()
 	ours, theirs := net.Pipe()
 	var serving sync.WaitGroup
@@ -45,20 +45,20 @@ func answering(t *testing.T, answer func(word string) (text string, hangUp bool)
 			}
 		}
 	})
-	p := newPipe(ours)
+	p := newPipeline(ours)
 	t.Cleanup(func() {
-		p.hangUp(errEnded)
+		p.closeWith(errEnded)
 		serving.Wait()
 	})
 	return p
 }
 
 // serving serves a pipe until the test ends.
-func serving(t *testing.T, p *pipe) {
+func serving(t *testing.T, p *pipeline) {
 	var reader sync.WaitGroup
 	reader.Go(p.serve)
 	t.Cleanup(func() {
-		p.dismiss()
+		p.stop()
 		reader.Wait()
 	})
 }
@@ -71,7 +71,7 @@ func say(words ...string) (commands []byte, n int) {
 }
 
 // hears says words on a pipe whose other end repeats them, and checks that it does, in order.
-func hears(t *testing.T, p *pipe, words ...string) {
+func hears(t *testing.T, p *pipeline, words ...string) {
 	t.Helper()
 	commands, n := say(words...)
 	replies, err := p.ask(commands, n, time.Second)
@@ -85,7 +85,7 @@ func hears(t *testing.T, p *pipe, words ...string) {
 }
 
 // TestPipeAnswersInOrder: whoever reads, each flight gets the answers to its own commands, while others are aloft.
-func TestPipeAnswersInOrder(t *testing.T) {
+func TestPipelineAnswersInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := answering(t, func(word string) (string, bool) { return "+" + word + "\r\n", false })
 		serving(t, p)
@@ -98,7 +98,7 @@ func TestPipeAnswersInOrder(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if n := p.aloft.Load(); n != 0 {
+		if n := p.inFlight.Load(); n != 0 {
 			t.Errorf("%d are aloft", n)
 		}
 	})
@@ -106,7 +106,7 @@ func TestPipeAnswersInOrder(t *testing.T) {
 
 // TestPipeHasPatience: a server that says nothing ends the connection when the oldest flight's time is over, and all that
 // is aloft with it; what is asked afterwards fails at once. That nothing is asked ends nothing.
-func TestPipeHasPatience(t *testing.T) {
+func TestPipelineHasPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hung := false
 		p := answering(t, func(string) (string, bool) {
@@ -121,7 +121,7 @@ func TestPipeHasPatience(t *testing.T) {
 			if _, err := p.ask(commands, n, time.Second); err != nil {
 				t.Fatal(err)
 			}
-			p.wake() // as a caller does who does not read
+			p.wakeReader() // as a caller does who does not read
 			time.Sleep(time.Hour)
 		}
 		hung = true
@@ -147,7 +147,7 @@ func TestPipeHasPatience(t *testing.T) {
 }
 
 // TestPipeEnds: what is answered before the end counts, what is not has the end's reason.
-func TestPipeEnds(t *testing.T) {
+func TestPipelineEnds(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		last string // the answer to what is not answered
@@ -168,7 +168,7 @@ func TestPipeEnds(t *testing.T) {
 				})
 				serving(t, p)
 				told := make(chan error, 1)
-				p.broke = func(err error) { told <- err }
+				p.onFailure = func(err error) { told <- err }
 				is := func(err error) bool { // a net.Pipe whose other end has gone also refuses a deadline
 					return errors.Is(err, c.want) || c.end && errors.Is(err, io.ErrClosedPipe)
 				}
@@ -182,8 +182,8 @@ func TestPipeEnds(t *testing.T) {
 					_, err = p.ask(commands, n, time.Second)
 					time.Sleep(time.Millisecond)
 				}
-				if p.wake(); !is(p.broken()) {
-					t.Errorf("%v, want %v", p.broken(), c.want)
+				if p.wakeReader(); !is(p.failure()) {
+					t.Errorf("%v, want %v", p.failure(), c.want)
 				}
 				if err := <-told; !is(err) {
 					t.Errorf("told %v", err)
@@ -194,7 +194,7 @@ func TestPipeEnds(t *testing.T) {
 }
 
 // TestPipeNeverWaitsForTheKernel: what a peer does not read stays in out, and goes when one waits for it.
-func TestPipeNeverWaitsForTheKernel(t *testing.T) {
+func TestPipelineNeverWaitsForTheKernel(t *testing.T) {
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -209,13 +209,13 @@ func TestPipeNeverWaitsForTheKernel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer peer.Close()
-	p := newPipe(conn)
-	defer p.hangUp(errEnded)
+	p := newPipeline(conn)
+	defer p.closeWith(errEnded)
 	if p.raw == nil {
 		t.Skip("there is no writing without waiting here")
 	}
 	const much = 24 << 20
-	p.turn <- struct{}{}
+	p.writeToken <- struct{}{}
 	sent := bytes.Repeat([]byte("0123456789a"), much/11)
 	p.out = slices.Clone(sent)
 	if p.flush(time.Minute, false) || len(p.out) == 0 {
@@ -230,7 +230,7 @@ func TestPipeNeverWaitsForTheKernel(t *testing.T) {
 	if !p.flush(time.Minute, true) {
 		t.Error("not all was written by one who waits")
 	}
-	p.giveTurn()
+	p.releaseWriteToken()
 	reading.Wait()
 	if !bytes.Equal(got, sent) {
 		t.Fatalf("%d bytes arrived, of %d, or others", len(got), len(sent))
@@ -271,12 +271,12 @@ func TestKnock(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				p, kept, err := cfg.dialPipe(t.Context(), "h:1", "name")
+				p, kept, err := cfg.dialPipeline(t.Context(), "h:1", "name")
 				if !errors.Is(err, c.want) || kept != nil {
 					t.Errorf("%v, %v", kept, err)
 				}
 				if p != nil {
-					p.hangUp(errEnded)
+					p.closeWith(errEnded)
 				}
 			})
 		})

@@ -19,62 +19,62 @@ import (
 // behind each other cannot be under way at once.
 //
 // Who holds turn may write, who holds reading may read; both are channels and not locks because their holders do I/O.
-type pipe struct {
+type pipeline struct {
 	conn   net.Conn
 	raw    syscall.RawConn // nil: a write may block
 	socket syscall.RawConn // nil: nobody knows what the kernel has sent
 
 	quit chan struct{} // closed by dismiss
 
-	turn   chan struct{} // capacity 1: who has put something in may use out
-	given  func()        // not nil: called when the turn was given back, where somebody may have come for it in vain
-	out    []byte        // what is to be written yet
-	push   func(fd uintptr) bool
-	pushed int
-	failed error // of push
+	writeToken chan struct{} // capacity 1: who has put something in may use out
+	onRelease  func()        // not nil: called when the turn was given back, where somebody may have come for it in vain
+	out        []byte        // what is to be written yet
+	writeFn    func(fd uintptr) bool
+	wrote      int
+	writeErr   error // of push
 
 	reading  chan struct{} // capacity 1: who has put something in may use what follows
 	in       []byte
 	from, to int // of in, what was not looked at yet
-	current  flight
+	current  pipelineRequest
 	stall    stall     // of current
-	lookAt   time.Time // when something must have moved for it, or that is counted
-	heard    time.Time // when something was read last
+	checkAt  time.Time // when something must have moved for it, or that is counted
+	lastRead time.Time // when something was read last
 
-	written atomic.Uint64 // bytes, ever
-	aloft   atomic.Int64  // flights that have not landed
-	since   atomic.Int64  // since when nothing moved for current, in nanoseconds after born; 0: there is none
-	born    time.Time
-	served  atomic.Bool   // serve reads
-	wanted  atomic.Bool   // somebody launched something lately who does not read
-	unread  chan struct{} // capacity 1: there is something to read for serve
-	broke   func(error)   // not nil: serve calls it when the connection has failed
+	written      atomic.Uint64 // bytes, ever
+	inFlight     atomic.Int64  // flights that have not landed
+	lastProgress atomic.Int64  // since when nothing moved for current, in nanoseconds after born; 0: there is none
+	created      time.Time
+	served       atomic.Bool   // serve reads
+	readerWanted atomic.Bool   // somebody launched something lately who does not read
+	readable     chan struct{} // capacity 1: there is something to read for serve
+	onFailure    func(error)   // not nil: serve calls it when the connection has failed
 
 	mu sync.Mutex
 	// mu guards what follows.
-	flights   []flight // in order; replies to the one before, current, arrive
-	launched  uint64   // how many there ever were
-	err       error    // not nil: nothing can be sent any more
-	dozing    bool     // serve reads though nothing is aloft
-	dismissed bool
+	requests      []pipelineRequest // in order; replies to the one before, current, arrive
+	enqueuedCount uint64            // how many there ever were
+	err           error             // not nil: nothing can be sent any more
+	idling        bool              // serve reads though nothing is aloft
+	stopped       bool
 }
 
 // flight is a number of commands that go together.
-type flight struct {
-	cargo    cargo
-	due      int // replies
-	began    time.Time
-	patience time.Duration // for how long nothing may move
-	size     int           // of its commands, in bytes
-	end      uint64        // where they end in all that was ever written
+type pipelineRequest struct {
+	handler replyHandler
+	due     int // replies
+	began   time.Time
+	timeout time.Duration // for how long nothing may move
+	size    int           // of its commands, in bytes
+	end     uint64        // where they end in all that was ever written
 }
 
 // cargo is told what becomes of a flight, by whoever reads.
-type cargo interface {
+type replyHandler interface {
 	// reply is called for each reply, in order.
 	reply(r resp.Reply)
 	// landed is called once, after the last reply or when no more will come.
-	landed(err error)
+	completed(err error)
 }
 
 const (
@@ -82,14 +82,14 @@ const (
 	maxOut     = 512 << 10 // of a buffer that is kept
 )
 
-func newPipe(conn net.Conn) *pipe {
-	p := &pipe{
-		conn: conn, turn: make(chan struct{}, 1), reading: make(chan struct{}, 1), unread: make(chan struct{}, 1),
-		in: make([]byte, replyBytes), quit: make(chan struct{}), born: time.Now(),
+func newPipeline(conn net.Conn) *pipeline {
+	p := &pipeline{
+		conn: conn, writeToken: make(chan struct{}, 1), reading: make(chan struct{}, 1), readable: make(chan struct{}, 1),
+		in: make([]byte, replyBytes), quit: make(chan struct{}), created: time.Now(),
 	}
 	p.raw, p.socket = rawConn(conn), socketOf(conn)
-	p.push = func(fd uintptr) bool {
-		p.pushed, p.failed = writeSome(fd, p.out)
+	p.writeFn = func(fd uintptr) bool {
+		p.wrote, p.writeErr = writeSome(fd, p.out)
 		return true
 	}
 	return p
@@ -98,7 +98,7 @@ func newPipe(conn net.Conn) *pipe {
 // launch says that a cargo's commands were added to out behind what was there before, and get an answer to each. The
 // connection fails if nothing moves on it for a time while the cargo is the oldest that is aloft. When it has failed
 // already the commands are taken out again, and the cargo is told nothing. The caller has the turn.
-func (p *pipe) launch(c cargo, due int, patience time.Duration, before int) error {
+func (p *pipeline) enqueue(c replyHandler, due int, patience time.Duration, before int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err != nil {
@@ -106,34 +106,34 @@ func (p *pipe) launch(c cargo, due int, patience time.Duration, before int) erro
 		return p.err
 	}
 	now := time.Now()
-	p.aloft.Add(1)
-	p.launched++
-	f := flight{cargo: c, due: due, began: now, patience: patience, size: len(p.out) - before, end: p.written.Load() + uint64(len(p.out))}
-	p.flights = append(p.flights, f)
-	if p.dozing {
-		p.dozing = false
-		_ = p.conn.SetReadDeadline(now.Add(f.tick())) // fails only when the connection has, and who reads finds out
+	p.inFlight.Add(1)
+	p.enqueuedCount++
+	f := pipelineRequest{handler: c, due: due, began: now, timeout: patience, size: len(p.out) - before, end: p.written.Load() + uint64(len(p.out))}
+	p.requests = append(p.requests, f)
+	if p.idling {
+		p.idling = false
+		_ = p.conn.SetReadDeadline(now.Add(f.checkInterval())) // fails only when the connection has, and who reads finds out
 	}
 	return nil
 }
 
 // giveTurn ends the caller's turn.
-func (p *pipe) giveTurn() {
-	<-p.turn
-	if p.given != nil {
-		p.given()
+func (p *pipeline) releaseWriteToken() {
+	<-p.writeToken
+	if p.onRelease != nil {
+		p.onRelease()
 	}
 }
 
 // flush writes what is in out. Unless it may wait it writes as much as the kernel takes, and reports whether that was all.
 // It fails when nothing was taken for patience; then whoever reads is told. The caller has the turn.
-func (p *pipe) flush(patience time.Duration, mayWait bool) (all bool) {
+func (p *pipeline) flush(patience time.Duration, mayWait bool) (all bool) {
 	var err error
 	if p.raw != nil {
-		if err = p.raw.Write(p.push); err == nil {
-			p.written.Add(uint64(p.pushed))
-			p.dropOut(p.pushed)
-			err = p.failed
+		if err = p.raw.Write(p.writeFn); err == nil {
+			p.written.Add(uint64(p.wrote))
+			p.dropOut(p.wrote)
+			err = p.writeErr
 		}
 	}
 	if err == nil && len(p.out) > 0 && mayWait {
@@ -141,21 +141,21 @@ func (p *pipe) flush(patience time.Duration, mayWait bool) (all bool) {
 	}
 	if err != nil {
 		p.out = nil
-		p.hangUp(err)
+		p.closeWith(err)
 		return true
 	}
 	return len(p.out) == 0
 }
 
 // dropOut takes what was written off out.
-func (p *pipe) dropOut(n int) {
+func (p *pipeline) dropOut(n int) {
 	if p.out = p.out[:copy(p.out, p.out[n:])]; len(p.out) == 0 && cap(p.out) > maxOut {
 		p.out = nil
 	}
 }
 
 // hangUp ends the connection for a reason. Who reads, or will, finds out.
-func (p *pipe) hangUp(err error) {
+func (p *pipeline) closeWith(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err == nil {
@@ -170,12 +170,12 @@ func (p *pipe) hangUp(err error) {
 
 // read waits until something arrives, and hands replies to their cargoes. When none is aloft it waits for linger only. The
 // caller holds reading.
-func (p *pipe) read() {
+func (p *pipeline) read() {
 	var deadline time.Time
 	if p.next() {
-		deadline = p.lookAt
+		deadline = p.checkAt
 	} else {
-		deadline = time.Now().Add(linger)
+		deadline = time.Now().Add(readLinger)
 	}
 	p.makeRoom()
 	err := p.conn.SetReadDeadline(deadline)
@@ -183,27 +183,27 @@ func (p *pipe) read() {
 	if err == nil {
 		n, err = p.conn.Read(p.in[p.to:])
 	}
-	p.took(n, err)
+	p.consume(n, err)
 }
 
 // took takes in what was read behind what was not looked at yet.
-func (p *pipe) took(n int, err error) {
+func (p *pipeline) consume(n int, err error) {
 	if p.to += n; n > 0 {
-		p.heard = time.Now()
+		p.lastRead = time.Now()
 	}
 	replied, failure := p.parse()
 	if failure != nil {
 		err = failure
 	}
-	if n > 0 && p.stall.heard(replied, p.to-p.from) && p.current.cargo != nil {
-		p.lookAt = p.heard.Add(p.current.tick())
-		p.since.Store(max(1, int64(p.heard.Sub(p.born))))
+	if n > 0 && p.stall.received(replied, p.to-p.from) && p.current.handler != nil {
+		p.checkAt = p.lastRead.Add(p.current.checkInterval())
+		p.lastProgress.Store(max(1, int64(p.lastRead.Sub(p.created))))
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		if p.current.cargo == nil || n > 0 {
+		if p.current.handler == nil || n > 0 {
 			return // the deadline of what has landed since
 		}
-		err = p.look(time.Now())
+		err = p.checkStall(time.Now())
 	}
 	if err != nil {
 		p.fail(err)
@@ -212,10 +212,10 @@ func (p *pipe) took(n int, err error) {
 
 // linger is for how long serve waits for the next flight where it would be woken for the replies: to be woken twice costs
 // more than that a caller who would read itself has to be woken, for a while.
-const linger = 5 * time.Millisecond
+const readLinger = 5 * time.Millisecond
 
 // makeRoom makes room behind what was not looked at yet.
-func (p *pipe) makeRoom() {
+func (p *pipeline) makeRoom() {
 	if p.from > 0 {
 		p.from, p.to = 0, copy(p.in, p.in[p.from:p.to])
 	}
@@ -225,7 +225,7 @@ func (p *pipe) makeRoom() {
 }
 
 // parse hands over the replies that have arrived, and reports whether there were any.
-func (p *pipe) parse() (replied bool, err error) {
+func (p *pipeline) parse() (replied bool, err error) {
 	for p.from < p.to {
 		r, n, err := resp.Read(p.in[p.from:p.to])
 		if err != nil {
@@ -239,9 +239,9 @@ func (p *pipe) parse() (replied bool, err error) {
 		}
 		replied = true
 		p.from += n
-		p.current.cargo.reply(r)
+		p.current.handler.reply(r)
 		if p.current.due--; p.current.due == 0 {
-			p.land(nil)
+			p.complete(nil)
 		}
 	}
 	return replied, nil
@@ -251,66 +251,66 @@ func (p *pipe) parse() (replied bool, err error) {
 var errUnasked = errors.New("redis: the server answered what was not asked")
 
 // next makes the first flight that is aloft the current one, and reports whether there is any.
-func (p *pipe) next() bool {
-	if p.current.cargo != nil {
+func (p *pipeline) next() bool {
+	if p.current.handler != nil {
 		return true
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.flights) == 0 {
+	if len(p.requests) == 0 {
 		return false
 	}
-	p.current = p.flights[0]
+	p.current = p.requests[0]
 	p.stall.begin()
 	since := p.current.began
-	if p.heard.After(since) { // until then those before it were answered
-		since = p.heard
+	if p.lastRead.After(since) { // until then those before it were answered
+		since = p.lastRead
 	}
-	p.lookAt = since.Add(p.current.tick())
-	p.since.Store(max(1, int64(since.Sub(p.born))))
-	n := copy(p.flights, p.flights[1:])
-	p.flights[n] = flight{}
-	p.flights = p.flights[:n]
+	p.checkAt = since.Add(p.current.checkInterval())
+	p.lastProgress.Store(max(1, int64(since.Sub(p.created))))
+	n := copy(p.requests, p.requests[1:])
+	p.requests[n] = pipelineRequest{}
+	p.requests = p.requests[:n]
 	return true
 }
 
 // land ends the current flight.
-func (p *pipe) land(err error) {
-	c := p.current.cargo
-	p.current = flight{}
-	p.since.Store(0)
-	p.aloft.Add(-1)
-	c.landed(err)
+func (p *pipeline) complete(err error) {
+	c := p.current.handler
+	p.current = pipelineRequest{}
+	p.lastProgress.Store(0)
+	p.inFlight.Add(-1)
+	c.completed(err)
 }
 
 // fail ends the connection and all that is aloft.
-func (p *pipe) fail(err error) {
-	p.hangUp(err)
-	err = p.broken() // the first reason
+func (p *pipeline) fail(err error) {
+	p.closeWith(err)
+	err = p.failure() // the first reason
 	for p.next() {
-		p.land(err)
+		p.complete(err)
 	}
 }
 
 // wake has serve read, unless it does already. Who has launched something and does not read itself calls it.
-func (p *pipe) wake() {
-	if !p.wanted.Load() {
-		p.wanted.Store(true)
+func (p *pipeline) wakeReader() {
+	if !p.readerWanted.Load() {
+		p.readerWanted.Store(true)
 	}
-	p.wakeOnce()
+	p.wakeReaderOnce()
 }
 
-func (p *pipe) wakeOnce() {
+func (p *pipeline) wakeReaderOnce() {
 	if !p.served.Load() {
 		select {
-		case p.unread <- struct{}{}:
+		case p.readable <- struct{}{}:
 		default:
 		}
 	}
 }
 
 // broken returns why nothing can be sent any more; nil if it can.
-func (p *pipe) broken() error {
+func (p *pipeline) failure() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.err
@@ -318,14 +318,14 @@ func (p *pipe) broken() error {
 
 // readUntil reads, if nobody else does, until done has something, nothing is aloft, or it has read so many times. It
 // reports whether it received from done.
-func (p *pipe) readUntil(done <-chan struct{}, times int) (is bool) {
+func (p *pipeline) readUntil(done <-chan struct{}, times int) (is bool) {
 	select {
 	case p.reading <- struct{}{}:
 	default:
-		p.wakeOnce()
+		p.wakeReaderOnce()
 		return false
 	}
-	for ; times > 0 && p.aloft.Load() > 0; times-- {
+	for ; times > 0 && p.inFlight.Load() > 0; times-- {
 		p.read()
 		select {
 		case <-done:
@@ -336,8 +336,8 @@ func (p *pipe) readUntil(done <-chan struct{}, times int) (is bool) {
 		break
 	}
 	<-p.reading
-	if p.aloft.Load() > 0 {
-		p.wakeOnce()
+	if p.inFlight.Load() > 0 {
+		p.wakeReaderOnce()
 	}
 	return is
 }

@@ -7,96 +7,96 @@ import (
 
 // fewBounces is how many times in a row a stream may be sent to another node before it goes on in a moment only: nodes may
 // disagree for a while.
-const fewBounces = 3
+const fewRedirects = 3
 
 // detourInVain is how long a detour holds to a node that nobody is connected to. It is a new primary, which the next
 // snapshot has; or the slot was back before anybody asked, and there is no other snapshot.
-const detourInVain = 250 * time.Millisecond
+const redirectTimeout = 250 * time.Millisecond
 
 // detour is where a node said that a slot is.
-type detour struct {
+type redirect struct {
 	to    string
 	since time.Time
 }
 
 // homeLocked is the lane that a slot's streams belong to.
-func (o *outbox) homeLocked(slot int) *lane {
-	d, is := o.mu.detours[slot]
+func (o *sender) targetLocked(slot int) *nodeQueue {
+	d, is := o.mu.redirects[slot]
 	if !is {
 		d.to = o.topology.owner(slot)
 	}
-	return o.laneLocked(o.mu.refuges.at(d.to))
+	return o.nodeQueueLocked(o.mu.fallbacks.at(d.to))
 }
 
 // redirectLocked notes that the node of l said that a slot is elsewhere, until the next snapshot.
 //
 // Several pipelines are under way, so that it may say so still when the snapshot knows, or knows better. What it says then
 // must not count: it would hold for as long as nothing else changes.
-func (o *outbox) redirectLocked(l *lane, slot int, to string) {
+func (o *sender) noteRedirectLocked(l *nodeQueue, slot int, to string) {
 	switch {
-	case to == "" || o.homeLocked(slot) != l:
+	case to == "" || o.targetLocked(slot) != l:
 	case to == o.topology.owner(slot):
-		delete(o.mu.detours, slot)
+		delete(o.mu.redirects, slot)
 	default:
-		o.mu.detours[slot] = detour{to: to, since: time.Now()}
+		o.mu.redirects[slot] = redirect{to: to, since: time.Now()}
 	}
 }
 
 // endDetours ends those that led nowhere, and the rests of streams that were sent around in circles.
-func (o *outbox) endDetours(now time.Time) {
+func (o *sender) expireRedirects(now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for slot, d := range o.mu.detours {
-		if o.laneLocked(d.to).writers > 0 || now.Sub(d.since) < detourInVain {
+	for slot, d := range o.mu.redirects {
+		if o.nodeQueueLocked(d.to).writers > 0 || now.Sub(d.since) < redirectTimeout {
 			continue
 		}
-		delete(o.mu.detours, slot)
+		delete(o.mu.redirects, slot)
 		for _, s := range o.mu.bySlot[slot] {
-			o.goHomeLocked(s)
+			o.moveLocked(s)
 		}
 	}
-	for s := range o.mu.resting {
-		if !now.Before(s.rest) {
-			o.wakeLocked(s)
+	for s := range o.mu.paused {
+		if !now.Before(s.pausedUntil) {
+			o.resumeLocked(s)
 		}
 	}
 }
 
 // wakeLocked ends the rest of a stream.
-func (o *outbox) wakeLocked(s *stream) {
-	delete(o.mu.resting, s)
-	s.rest = time.Time{}
-	s.lane.enlist(s)
+func (o *sender) resumeLocked(s *channelQueue) {
+	delete(o.mu.paused, s)
+	s.pausedUntil = time.Time{}
+	s.node.schedule(s)
 }
 
 // endDetours ends those of all outboxes.
-func (t *Transport) endDetours(now time.Time) {
-	t.outbox.endDetours(now)
+func (t *Transport) expireRedirects(now time.Time) {
+	t.sender.expireRedirects(now)
 	for _, own := range t.dedicated {
-		own.outbox.endDetours(now)
+		own.sender.expireRedirects(now)
 	}
 }
 
 // bounces returns for how long a stream of which nothing is in flight any more is to be left alone because nodes send it
 // from one to the other and back, or to themselves: longer each time, so that nodes that never agree are not run hot.
-func (s *stream) bounces() time.Duration {
-	if !s.moved {
+func (s *channelQueue) redirectLoop() time.Duration {
+	if !s.redirected {
 		return 0
 	}
-	s.moved = false
-	s.bounced++
-	if s.bounced <= fewBounces {
+	s.redirected = false
+	s.redirects++
+	if s.redirects <= fewRedirects {
 		return 0
 	}
-	return min(stirEvery<<min(s.bounced-fewBounces-1, 16), longestRest)
+	return min(resendEvery<<min(s.redirects-fewRedirects-1, 16), maxRedirectPause)
 }
 
 // longestRest is for how long a stream is left alone at most. A new topology ends it.
-const longestRest = 250 * time.Millisecond
+const maxRedirectPause = 250 * time.Millisecond
 
 // wrongWay says what is wrong with a MOVED from the node at addr, in words for who cannot publish or subscribe. Empty: it
 // names another node of the topology, as it should.
-func (t *topology) wrongWay(err error, addr string) string {
+func (t *topology) misdirection(err error, addr string) string {
 	if classifyReply(err) != replyMoved {
 		return ""
 	}
@@ -115,7 +115,7 @@ func (t *topology) wrongWay(err error, addr string) string {
 
 // explainMoved adds to a MOVED from the node at addr what is wrong with it.
 func (t *topology) explainMoved(err error, addr string) error {
-	if wrong := t.wrongWay(err, addr); wrong != "" {
+	if wrong := t.misdirection(err, addr); wrong != "" {
 		return fmt.Errorf("%w: %s", err, wrong)
 	}
 	return err

@@ -27,19 +27,19 @@ const (
 // written behind the oldest flight does not count either: a server that hangs takes bytes for as long as its kernel has
 // room. stall is pure, and counts looks as pulse does, and for the same reason.
 type stall struct {
-	quiet   int    // looks in a row that found nothing
-	leaving bool   // at the last look not all of the flight had left
-	left    uint64 // up to where it had, when that counted last
-	partial int    // bytes of a reply that had arrived, when that counted last
+	idleChecks int    // looks in a row that found nothing
+	unsent     bool   // at the last look not all of the flight had left
+	sentTo     uint64 // up to where it had, when that counted last
+	partial    int    // bytes of a reply that had arrived, when that counted last
 }
 
 // heard takes in that something arrived: whether there was the end of a reply, and how many bytes there are of the next. It
 // reports whether that counts.
-func (s *stall) heard(ended bool, partial int) bool {
+func (s *stall) received(ended bool, partial int) bool {
 	if !ended && partial < s.partial+leastMoved {
 		return false
 	}
-	s.quiet, s.partial = 0, partial
+	s.idleChecks, s.partial = 0, partial
 	return true
 }
 
@@ -48,40 +48,42 @@ func (s *stall) begin() { *s = stall{} }
 
 // look takes in up to where bytes have left, of which the flight's end at end. extra is for how many looks it is given
 // time beside maxMissedLooks. It reports whether something moved, and whether the connection is dead.
-func (s *stall) look(left, end uint64, extra int) (moved, dead bool) {
+func (s *stall) check(left, end uint64, extra int) (moved, dead bool) {
 	left = min(left, end)
-	moved = s.leaving && left > s.left && (left >= s.left+leastMoved || left == end)
-	if s.quiet++; moved {
-		s.quiet = 0
+	moved = s.unsent && left > s.sentTo && (left >= s.sentTo+leastMoved || left == end)
+	if s.idleChecks++; moved {
+		s.idleChecks = 0
 	}
-	if moved || !s.leaving {
-		s.left = left
+	if moved || !s.unsent {
+		s.sentTo = left
 	}
-	s.leaving = left < end
-	return moved, s.quiet >= maxMissedLooks+extra
+	s.unsent = left < end
+	return moved, s.idleChecks >= maxMissedLooks+extra
 }
 
 // tick is how long a flight waits between two looks.
-func (f *flight) tick() time.Duration { return max(f.patience/maxMissedLooks, time.Microsecond) }
+func (f *pipelineRequest) checkInterval() time.Duration {
+	return max(f.timeout/maxMissedLooks, time.Microsecond)
+}
 
 // look is for when the reader has waited a tick in vain. It returns why the connection is dead; nil if it may live.
-func (p *pipe) look(now time.Time) error {
+func (p *pipeline) checkStall(now time.Time) error {
 	f := &p.current
-	p.lookAt = now.Add(f.tick())
+	p.checkAt = now.Add(f.checkInterval())
 	left, extra := p.written.Load(), 0
 	if unsent, seen := unsentBytes(p.socket); seen {
 		left -= min(left, unsent)
 	} else {
-		extra = int(float64(f.size) / (unseenRate * f.tick().Seconds()))
+		extra = int(float64(f.size) / (unseenRate * f.checkInterval().Seconds()))
 	}
-	moved, dead := p.stall.look(left, f.end, extra)
+	moved, dead := p.stall.check(left, f.end, extra)
 	if moved {
-		p.since.Store(max(1, int64(now.Sub(p.born))))
+		p.lastProgress.Store(max(1, int64(now.Sub(p.created))))
 	}
 	if !dead {
 		return nil
 	}
-	return fmt.Errorf("redis: nothing was sent and nothing was answered for %v: %w", f.patience, os.ErrDeadlineExceeded)
+	return fmt.Errorf("redis: nothing was sent and nothing was answered for %v: %w", f.timeout, os.ErrDeadlineExceeded)
 }
 
 // socketOf returns what tells of a connection's socket, within TLS too; nil if it has none.
@@ -101,7 +103,7 @@ func socketOf(conn net.Conn) syscall.RawConn {
 }
 
 // writeWaiting writes what is in out, for as long as the connection takes something now and then.
-func (p *pipe) writeWaiting(limit time.Duration) (err error) {
+func (p *pipeline) writeWaiting(limit time.Duration) (err error) {
 	done, counted, quiet := 0, 0, 0
 	_, secure := p.conn.(*tls.Conn)
 	for err == nil && done < len(p.out) && quiet < maxMissedLooks {

@@ -13,15 +13,15 @@ import (
 )
 
 // dialPipe returns a pipe to a node, logged in. ctx bounds the dialling; what to keep logged in is nil if nothing is.
-func (c *Config) dialPipe(ctx context.Context, addr, name string) (*pipe, *authConn, error) {
-	p, kept, err := c.knock(ctx, addr, name)
+func (c *Config) dialPipeline(ctx context.Context, addr, name string) (*pipeline, *authConn, error) {
+	p, kept, err := c.connectPipeline(ctx, addr, name)
 	if err != nil {
 		return nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
 	}
 	return p, kept, nil
 }
 
-func (c *Config) knock(ctx context.Context, addr, name string) (*pipe, *authConn, error) {
+func (c *Config) connectPipeline(ctx context.Context, addr, name string) (*pipeline, *authConn, error) {
 	who, err := c.credentialsFor(ctx, addr)
 	if err != nil {
 		return nil, nil, err
@@ -30,8 +30,8 @@ func (c *Config) knock(ctx context.Context, addr, name string) (*pipe, *authConn
 	if err != nil {
 		return nil, nil, err
 	}
-	p := newPipe(conn)
-	give := context.AfterFunc(ctx, func() { p.hangUp(context.Cause(ctx)) })
+	p := newPipeline(conn)
+	give := context.AfterFunc(ctx, func() { p.closeWith(context.Cause(ctx)) })
 	defer give()
 	var commands []byte
 	want := 1
@@ -47,7 +47,7 @@ func (c *Config) knock(ctx context.Context, addr, name string) (*pipe, *authConn
 		}
 	}
 	if err = who.withoutPassword(err); err != nil {
-		p.hangUp(err)
+		p.closeWith(err)
 		return nil, nil, err
 	}
 	if c.Credentials == nil {
@@ -65,30 +65,30 @@ func refusesName(err error) bool {
 }
 
 // question is commands whose replies somebody waits for.
-type question struct {
+type waitingHandler struct {
 	replies []resp.Reply
 	err     error
 	done    chan struct{} // capacity 1
 }
 
-func (q *question) reply(r resp.Reply) { q.replies = append(q.replies, r) }
+func (q *waitingHandler) reply(r resp.Reply) { q.replies = append(q.replies, r) }
 
-func (q *question) landed(err error) {
+func (q *waitingHandler) completed(err error) {
 	q.err = err
 	q.done <- struct{}{}
 }
 
 // ask sends commands, and returns the reply to each; or fewer, and why.
-func (p *pipe) ask(commands []byte, n int, patience time.Duration) ([]resp.Reply, error) {
-	q := &question{replies: make([]resp.Reply, 0, n), done: make(chan struct{}, 1)}
-	p.turn <- struct{}{}
+func (p *pipeline) ask(commands []byte, n int, patience time.Duration) ([]resp.Reply, error) {
+	q := &waitingHandler{replies: make([]resp.Reply, 0, n), done: make(chan struct{}, 1)}
+	p.writeToken <- struct{}{}
 	before := len(p.out)
 	p.out = append(p.out, commands...)
-	err := p.launch(q, n, patience, before)
+	err := p.enqueue(q, n, patience, before)
 	if err == nil {
 		p.flush(patience, true)
 	}
-	p.giveTurn()
+	p.releaseWriteToken()
 	if err != nil {
 		return nil, err
 	}

@@ -12,15 +12,15 @@ import (
 const (
 	// fewFlights is how many pipelines of events are under way before one waits for a reply to those before: what queues
 	// up meanwhile goes together, which is worth more than the wait.
-	fewFlights = 16
+	fewBatches = 16
 	// fullFlight is how many events go without that wait.
-	fullFlight = 64
+	fullBatch = 64
 	// pumpRounds is how many pipelines one writes who has something else to do.
-	pumpRounds = 2
+	writeRounds = 2
 )
 
 // load is a batch under way.
-type load struct {
+type writerBatch struct {
 	w        *writer
 	batch    batch
 	outcomes []outcome
@@ -31,125 +31,125 @@ type load struct {
 
 // pump writes what is ready, unless somebody else is writing or it had better wait. Who reads anyway is not woken for it.
 // A caller who may wait does so if the kernel does not take it all at once; else the writer's goroutine does.
-func (w *writer) pump(mayWait, reads bool) {
-	for range pumpRounds {
-		if !w.may() {
+func (w *writer) tryWrite(mayWait, reads bool) {
+	for range writeRounds {
+		if !w.shouldWrite() {
 			return
 		}
 		select {
-		case w.pipe.turn <- struct{}{}:
+		case w.pipeline.writeToken <- struct{}{}:
 		default:
 			return // who has it looks once more
 		}
 		w.write(mayWait, reads)
-		<-w.pipe.turn
+		<-w.pipeline.writeToken
 	}
-	if w.may() {
-		w.lane.signal()
+	if w.shouldWrite() {
+		w.queue.signal()
 	}
 }
 
 // may reports whether there is something to write that shall not wait. Who has made it so asks, and who had the turn.
-func (w *writer) may() bool {
-	return w.lane.listed.Load() > 0 && !w.ended.Load() && !w.paused.Load() &&
-		(w.flights.Load() < fewFlights || w.lane.waiting.Load() >= fullFlight)
+func (w *writer) shouldWrite() bool {
+	return w.queue.readyCount.Load() > 0 && !w.ended.Load() && !w.paused.Load() &&
+		(w.inFlight.Load() < fewBatches || w.queue.waitingCount.Load() >= fullBatch)
 }
 
 // drive writes whatever is to be written. Only the writer's goroutine may: it waits.
-func (w *writer) drive() {
-	w.pipe.turn <- struct{}{}
-	if len(w.pipe.out) > 0 {
-		limit, _ := w.t.outbox.patience(w.addr)
-		w.pipe.flush(limit, true)
+func (w *writer) writeBlocking() {
+	w.pipeline.writeToken <- struct{}{}
+	if len(w.pipeline.out) > 0 {
+		limit, _ := w.t.sender.replyTimeout(w.addr)
+		w.pipeline.flush(limit, true)
 	}
-	<-w.pipe.turn
-	w.pump(true, false)
+	<-w.pipeline.writeToken
+	w.tryWrite(true, false)
 }
 
 // write sends a batch of what is ready. The caller has the turn.
 func (w *writer) write(mayWait, reads bool) {
-	p := w.pipe
+	p := w.pipeline
 	if w.ended.Load() {
 		return
 	}
 	if !mayWait && (len(p.out) > 0 || p.raw == nil) {
-		w.lane.signal()
+		w.queue.signal()
 		return
 	}
-	b := w.loads.Get().(*load) //nolint:forcetypeassert // see New
-	w.t.outbox.take(w.lane, &b.batch)
-	if len(b.batch.items) == 0 {
-		w.loads.Put(b)
+	b := w.batches.Get().(*writerBatch) //nolint:forcetypeassert // see New
+	w.t.sender.take(w.queue, &b.batch)
+	if len(b.batch.events) == 0 {
+		w.batches.Put(b)
 		return
 	}
-	limit, _ := w.t.outbox.patience(w.addr)
+	limit, _ := w.t.sender.replyTimeout(w.addr)
 	before := len(p.out)
-	for _, it := range b.batch.items {
-		if it.doc == nil || it.given != "" {
-			it.doc, it.seqAt = it.encode(it.doc[:0], it.env, it.given)
+	for _, it := range b.batch.events {
+		if it.doc == nil || it.abandonedText != "" {
+			it.doc, it.seqAt = it.encode(it.doc[:0], it.env, it.abandonedText)
 		}
 		if it.seqAt >= 0 {
 			wire.PutSequence(it.doc, it.seqAt, it.seq)
 		}
-		p.out = resp.AppendPublish(p.out, it.stream.channel, it.doc)
+		p.out = resp.AppendPublish(p.out, it.queue.channel, it.doc)
 	}
-	w.flights.Add(1)
+	w.inFlight.Add(1)
 	// From here on the batch is the reader's.
-	if err := p.launch(b, len(b.batch.items), limit, before); err != nil {
+	if err := p.enqueue(b, len(b.batch.events), limit, before); err != nil {
 		b.end(err, false)
 		return
 	}
 	if !p.flush(limit, mayWait) {
-		w.lane.signal() // its goroutine goes on
+		w.queue.signal() // its goroutine goes on
 	}
 	if !reads {
-		p.wake()
+		p.wakeReader()
 	}
 }
 
 // reply takes in what became of the next item.
-func (b *load) reply(r resp.Reply) {
+func (b *writerBatch) reply(r resp.Reply) {
 	out := outcome{receivers: int(r.N)}
 	if err := r.Err(); err != nil {
-		out = b.judged(err, b.batch.items[len(b.outcomes)])
+		out = b.outcomeOf(err, b.batch.events[len(b.outcomes)])
 	}
 	b.outcomes = append(b.outcomes, out)
 }
 
-func (b *load) judged(err error, it *item) (out outcome) {
+func (b *writerBatch) outcomeOf(err error, it *pendingEvent) (out outcome) {
 	switch classifyReply(err) {
 	case replyOK:
 	case replyMoved:
-		out.again, out.moved = true, true
+		out.retry, out.moved = true, true
 		out.to, _ = movedTarget(err, b.w.addr)
 		b.failure = err
 	case replyRetryable:
-		out.again, b.refused = true, true
+		out.retry, b.refused = true, true
 		b.failure = err
 	case connBroken:
-		out.again, out.unknown = true, true
+		out.retry, out.unknown = true, true
 		b.failure, b.lost = err, true
 	case replyDenied:
 		out.err = fmt.Errorf("redis: publish to topic %q, channel %q at %s: %w",
-			it.env.Topic, it.stream.channel, b.w.addr, b.w.t.cfg.explainChannel(err, it.stream.channel))
+			it.env.Topic, it.queue.channel, b.w.addr, b.w.t.cfg.explainChannel(err, it.queue.channel))
 	}
 	return out
 }
 
 // landed settles the batch.
-func (b *load) landed(err error) { b.end(err, true) }
+func (b *writerBatch) completed(err error) { b.end(err, true) }
 
 // end settles the batch, whose items without an outcome were written or not, and writes what waited for that.
-func (b *load) end(err error, written bool) {
+func (b *writerBatch) end(err error, written bool) {
 	w := b.w
 	if err != nil {
 		b.failure, b.lost = err, true
-		for len(b.outcomes) < len(b.batch.items) {
-			b.outcomes = append(b.outcomes, outcome{again: true, unknown: written})
+		for len(b.outcomes) < len(b.batch.events) {
+			b.outcomes = append(b.outcomes, outcome{retry: true, unknown: written})
 		}
 	}
 	if b.lost || b.refused { // before the events are anybody's again
-		w.t.outbox.leave(w.addr)
+		w.t.sender.nodeFailed(w.addr)
 	}
 	failure := b.failure
 	if failure != nil {
@@ -164,26 +164,26 @@ func (b *load) end(err error, written bool) {
 		w.t.log.Debug("redis: publishing is refused for now", zap.String("addr", w.addr), zap.Error(failure))
 		w.pause(w.refused.NextBackOff())
 	}
-	deserted, stirred := w.t.outbox.settle(w.lane, &b.batch, b.outcomes, failure)
+	deserted, stirred := w.t.sender.applyOutcomes(w.queue, &b.batch, b.outcomes, failure)
 	if deserted {
 		// The subscribers have left, or the slot has and this node does not know, or their connections are dead.
 		w.t.topology.hint()
-		w.link.raiseDoubt()
+		w.peer.requestProbe()
 	}
 	switch {
 	case b.lost || b.refused:
 	case stirred:
-		w.pause(stirEvery)
+		w.pause(resendEvery)
 	default:
 		w.refused.Reset()
 	}
 	clear(b.outcomes)
 	b.outcomes, b.failure, b.lost, b.refused = b.outcomes[:0], nil, false, false
-	clear(b.batch.items)
-	clear(b.batch.streams)
-	w.loads.Put(b)
-	w.flights.Add(-1)
-	w.pump(false, true)
+	clear(b.batch.events)
+	clear(b.batch.queues)
+	w.batches.Put(b)
+	w.inFlight.Add(-1)
+	w.tryWrite(false, true)
 }
 
 // pause has nothing taken from the lane for a while.

@@ -12,7 +12,7 @@ import (
 
 // proofEvery is how often a node that is doubted is asked whether it accepts events, and how often a connection is looked at
 // that has waited for an answer.
-const proofEvery = 50 * time.Millisecond
+const healthcheckEvery = 50 * time.Millisecond
 
 // pingAfter is for how long nothing may have been sent on a connection before its node is asked whether it lives. That of a
 // replica is of no use until the primary fails, and then it shall not turn out that it has been dead for long.
@@ -20,13 +20,13 @@ const pingAfter = time.Second
 
 // patience is how long a pipeline may take at a node: less if there is another to go to. alone says that there is none now,
 // and may be soon.
-func (o *outbox) patience(addr string) (limit time.Duration, alone bool) {
+func (o *sender) replyTimeout(addr string) (limit time.Duration, alone bool) {
 	if !o.cfg.Standby || o.cfg.StandbyAfter >= o.cfg.CommandTimeout {
 		return o.cfg.CommandTimeout, false
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if s := o.mu.refuges.byNode[addr]; s != nil && s.Elsewhere(addr) {
+	if s := o.mu.fallbacks.byNode[addr]; s != nil && s.Elsewhere(addr) {
 		return o.cfg.StandbyAfter, false
 	}
 	return o.cfg.CommandTimeout, true
@@ -36,25 +36,25 @@ func (o *outbox) patience(addr string) (limit time.Duration, alone bool) {
 var errElsewhere = errors.New("redis: no answer within Config.StandbyAfter, and there is another node to publish at")
 
 // standBy looks after a connection until ctx ends.
-func (w *writer) standBy(ctx context.Context) error {
-	tick := time.NewTicker(proofEvery)
+func (w *writer) healthcheck(ctx context.Context) error {
+	tick := time.NewTicker(healthcheckEvery)
 	defer tick.Stop()
-	q := &proof{w: w, idle: make(chan struct{}, 1)}
-	launched, since := w.pipe.launches(), time.Now()
+	q := &healthProbe{w: w, idle: make(chan struct{}, 1)}
+	launched, since := w.pipeline.enqueued(), time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		w.lookAbout()
+		w.checkStuck()
 		now := time.Now()
-		if n := w.pipe.launches(); n != launched {
+		if n := w.pipeline.enqueued(); n != launched {
 			launched, since = n, now
 		}
 		switch {
-		case w.t.outbox.doubts(w.addr):
-			q.send(w.proves())
+		case w.t.sender.needsProbe(w.addr):
+			q.send(w.probeCommand())
 		case now.Sub(since) >= pingAfter:
 			q.send(ping, false)
 		}
@@ -64,24 +64,24 @@ func (w *writer) standBy(ctx context.Context) error {
 // lookAbout is for a pipeline that began when there was no other node to go to. Right after a fail-over a primary may have
 // no replicas yet that we know of, or none that is known to be well: they are looked for, and when one is found the connection
 // ends as soon as the pipeline has taken Config.StandbyAfter.
-func (w *writer) lookAbout() {
-	since, aloft := w.pipe.unmoved()
+func (w *writer) checkStuck() {
+	since, aloft := w.pipeline.stalledSince()
 	waits := time.Since(since)
 	if !aloft || waits < w.t.cfg.StandbyAfter/2 {
 		return
 	}
-	switch limit, alone := w.t.outbox.patience(w.addr); {
+	switch limit, alone := w.t.sender.replyTimeout(w.addr); {
 	case alone:
 		w.t.topology.suspect()
 	case waits >= limit:
-		w.pipe.hangUp(errElsewhere)
+		w.pipeline.closeWith(errElsewhere)
 	}
 }
 
 var ping = resp.Append(nil, "PING")
 
 // proof finds out whether a node that is doubted accepts events, by one that nobody hears; or whether it lives.
-type proof struct {
+type healthProbe struct {
 	w       *writer
 	idle    chan struct{} // capacity 1: holds something while one is under way
 	accepts bool          // the one under way is an event
@@ -89,8 +89,8 @@ type proof struct {
 }
 
 // proves returns the event.
-func (w *writer) proves() (command []byte, is bool) {
-	channel, ok := w.t.topology.proofChannel(w.addr)
+func (w *writer) probeCommand() (command []byte, is bool) {
+	channel, ok := w.t.topology.healthProbeChannel(w.addr)
 	if !ok {
 		return nil, false
 	}
@@ -98,7 +98,7 @@ func (w *writer) proves() (command []byte, is bool) {
 }
 
 // send sends one, unless one is under way or somebody else is writing.
-func (q *proof) send(command []byte, accepts bool) {
+func (q *healthProbe) send(command []byte, accepts bool) {
 	w := q.w
 	if len(command) == 0 {
 		return
@@ -109,29 +109,29 @@ func (q *proof) send(command []byte, accepts bool) {
 		return
 	}
 	select {
-	case w.pipe.turn <- struct{}{}:
+	case w.pipeline.writeToken <- struct{}{}:
 	default:
 		<-q.idle
 		return
 	}
-	defer w.pipe.giveTurn() // and the writer's goroutine writes what the kernel does not take at once
+	defer w.pipeline.releaseWriteToken() // and the writer's goroutine writes what the kernel does not take at once
 	q.accepts = accepts
-	limit, _ := w.t.outbox.patience(w.addr)
-	before := len(w.pipe.out)
-	w.pipe.out = append(w.pipe.out, command...)
-	if w.pipe.launch(q, 1, limit, before) != nil { // whoever reads tells why
+	limit, _ := w.t.sender.replyTimeout(w.addr)
+	before := len(w.pipeline.out)
+	w.pipeline.out = append(w.pipeline.out, command...)
+	if w.pipeline.enqueue(q, 1, limit, before) != nil { // whoever reads tells why
 		<-q.idle
 		return
 	}
-	w.pipe.flush(limit, false)
-	w.pipe.wake()
+	w.pipeline.flush(limit, false)
+	w.pipeline.wakeReader()
 }
 
 // reply makes it a cargo.
-func (q *proof) reply(r resp.Reply) { q.answer = r.Err() }
+func (q *healthProbe) reply(r resp.Reply) { q.answer = r.Err() }
 
 // landed makes it a cargo.
-func (q *proof) landed(err error) {
+func (q *healthProbe) completed(err error) {
 	w, answer := q.w, q.answer
 	q.answer = nil
 	if err == nil && classifyReply(answer) == connBroken {
@@ -145,7 +145,7 @@ func (q *proof) landed(err error) {
 	switch verdict := classifyReply(answer); {
 	case !q.accepts:
 	case verdict == replyOK || verdict == replyDenied: // an ACL has its say where the events are
-		w.t.outbox.accepts(w.addr)
+		w.t.sender.nodeAccepts(w.addr)
 	case verdict == replyMoved:
 		w.t.topology.suspect()
 	}
@@ -153,7 +153,7 @@ func (q *proof) landed(err error) {
 }
 
 // proofChannel is a channel of a node's shard that nobody listens on.
-func (t *topology) proofChannel(addr string) (channel string, ok bool) {
+func (t *topology) healthProbeChannel(addr string) (channel string, ok bool) {
 	snapshot := t.snapshot.Load()
 	i, known := snapshot.NodeShard(addr)
 	if !known {
