@@ -276,3 +276,10 @@ func (b *Bus) others(topic string) map[string]int {
 	}
 	return counts
 }
+
+// defects says what does not add up.
+func (l *faultTransport) defects() []string {
+	l.broker.mu.Lock()
+	defer l.broker.mu.Unlock()
+	return l.checker.wrong
+}

@@ -68,10 +68,3 @@ func (k *seqChecker) forget(topic string) {
 		}
 	}
 }
-
-// defects says what does not add up.
-func (l *faultTransport) defects() []string {
-	l.broker.mu.Lock()
-	defer l.broker.mu.Unlock()
-	return l.checker.wrong
-}

@@ -2,6 +2,7 @@ package fakecluster
 
 import (
 	"bufio"
+	"bytes"
 	"net"
 	"strings"
 	"time"
@@ -252,7 +253,7 @@ func (cl *client) run(args []string) afterReply {
 // execute carries out a command that no fault touched.
 func (cl *client) execute(args []string, asking bool) {
 	c := cl.cluster
-	cmd := commands[cl.name]
+	cmd := c.commands[cl.name]
 	switch {
 	case cmd == nil || cmd.refuse != nil && cmd.refuse(args):
 		cl.unmodelled(args)
@@ -312,4 +313,19 @@ func (cl *client) backend(args []string) {
 	cl.peer.Resp3 = cl.reply.resp3
 	cl.cluster.dispatch.Dispatch(cl.peer, args)
 	cl.flush()
+}
+
+func (cl *client) wrongNumber() {
+	cl.fail("ERR wrong number of arguments for '%s' command", strings.ToLower(cl.name))
+}
+
+// failed reports whether the reply is an error.
+func (cl *client) failed() bool { return bytes.HasPrefix(cl.reply.buf, []byte{'-'}) }
+
+// kindLocked is the client's type as CLIENT KILL TYPE has it.
+func (cl *client) kindLocked() string {
+	if len(cl.shard)+len(cl.normal) > 0 {
+		return "pubsub"
+	}
+	return "normal"
 }

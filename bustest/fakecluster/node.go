@@ -188,3 +188,28 @@ func (cl *client) pass() bool {
 		return true
 	}
 }
+
+// failedLocked reports whether the nodes agree that n has failed.
+func (c *Cluster) failedLocked(n *Node) bool {
+	return !n.availableLocked() && time.Since(n.since) >= c.cfg.NodeTimeout
+}
+
+// downLocked reports whether node n says cluster_state:fail.
+func (n *Node) downLocked() bool {
+	c := n.cluster
+	if n.isolated {
+		return c.failedLocked(n)
+	}
+	for i := range n.view.shards {
+		if p := n.view.shards[i].primary; p != n && len(n.view.ranges[i]) > 0 && c.failedLocked(p) {
+			return true
+		}
+	}
+	return n.view.holes
+}
+
+func (cl *client) hasScript(sum string) bool {
+	cl.cluster.mu.Lock()
+	defer cl.cluster.mu.Unlock()
+	return cl.node.scripts[strings.ToLower(sum)]
+}

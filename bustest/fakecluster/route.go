@@ -113,9 +113,3 @@ func (c *Cluster) atTarget(p place, keys, args []string) (problem string) {
 	}
 	return ""
 }
-
-func (c *Cluster) hasMoved(m *Migration, key string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return m.moved[key]
-}

@@ -1,7 +1,6 @@
 package fakecluster
 
 import (
-	"bytes"
 	"crypto/sha1"
 	"encoding/hex"
 	"strings"
@@ -26,22 +25,6 @@ func (cl *client) eval(args []string) {
 	if !bySum && !cl.failed() {
 		cl.keepScript(args[1])
 	}
-}
-
-// failed reports whether the reply is an error.
-func (cl *client) failed() bool { return bytes.HasPrefix(cl.reply.buf, []byte{'-'}) }
-
-func (cl *client) hasScript(sum string) bool {
-	cl.cluster.mu.Lock()
-	defer cl.cluster.mu.Unlock()
-	return cl.node.scripts[strings.ToLower(sum)]
-}
-
-func (cl *client) keepScript(script string) {
-	sum := sha1.Sum([]byte(script))
-	cl.cluster.mu.Lock()
-	defer cl.cluster.mu.Unlock()
-	cl.node.scripts[hex.EncodeToString(sum[:])] = true
 }
 
 // scriptCommand answers SCRIPT LOAD, EXISTS and FLUSH, for this node.
@@ -87,7 +70,7 @@ func (c *Cluster) beforeBackend(peer *server.Peer, name string, rest ...string) 
 	}
 	caller := c.caller
 	args := append([]string{name}, rest...)
-	cmd := commands[name]
+	cmd := c.commands[name]
 	if caller == nil || cmd == nil || cmd.refuse != nil && cmd.refuse(args) {
 		c.unknown.report(c.t, name, args)
 		peer.WriteError("ERR fakecluster does not model this command: " + name)
@@ -172,4 +155,11 @@ func (cl *client) xlen(args []string) {
 		return
 	}
 	cl.backend(args)
+}
+
+func (cl *client) keepScript(script string) {
+	sum := sha1.Sum([]byte(script))
+	cl.cluster.mu.Lock()
+	defer cl.cluster.mu.Unlock()
+	cl.node.scripts[hex.EncodeToString(sum[:])] = true
 }

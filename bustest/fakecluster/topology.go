@@ -7,26 +7,6 @@ import (
 	"github.com/shardbus/shardbus/router"
 )
 
-// publishLocked settles v and makes it what the majority believes. Nodes that are cut off learn of it when they come back.
-func (c *Cluster) publishLocked(v *view) {
-	c.view = v.derive()
-	for _, n := range c.nodes {
-		if n.availableLocked() {
-			n.adoptLocked(v)
-		}
-	}
-}
-
-// adoptLocked makes v what the node believes, and drops the channels that went away with it.
-func (n *Node) adoptLocked(v *view) {
-	before := n.view
-	if before == v {
-		return
-	}
-	n.view = v
-	n.dropChannelsLocked(func(slot int) bool { return drops(n.cluster.version, n, slot, before, v) })
-}
-
 // Kill ends a node as kill -9 does: its connections are closed, with what was not written yet, and it refuses new ones.
 // The others go on naming it until a replica is promoted; a primary stays one until then. Keys are not lost, because
 // the nodes share them.
@@ -280,31 +260,4 @@ func (c *Cluster) KillClients(n *Node, kind string) int {
 		}
 	}
 	return count
-}
-
-// kindLocked is the client's type as CLIENT KILL TYPE has it.
-func (cl *client) kindLocked() string {
-	if len(cl.shard)+len(cl.normal) > 0 {
-		return "pubsub"
-	}
-	return "normal"
-}
-
-// failedLocked reports whether the nodes agree that n has failed.
-func (c *Cluster) failedLocked(n *Node) bool {
-	return !n.availableLocked() && time.Since(n.since) >= c.cfg.NodeTimeout
-}
-
-// downLocked reports whether node n says cluster_state:fail.
-func (n *Node) downLocked() bool {
-	c := n.cluster
-	if n.isolated {
-		return c.failedLocked(n)
-	}
-	for i := range n.view.shards {
-		if p := n.view.shards[i].primary; p != n && len(n.view.ranges[i]) > 0 && c.failedLocked(p) {
-			return true
-		}
-	}
-	return n.view.holes
 }
