@@ -124,8 +124,9 @@ func (nothing) Gap(transport.Gap)           {}
 // openOurChannels returns when the transport has its connections, and one channel.
 func openOurChannels(m mode) func(ctx context.Context, c *redistest.Cluster) (subscribing, error) {
 	return func(ctx context.Context, c *redistest.Cluster) (subscribing, error) {
-		cfg := redis.Config{Addrs: c.Addrs(), ProbeInterval: -1} // whose channel may or may not be there when it is counted
-		m.set(&cfg)
+		cfg := m.config
+		cfg.Addrs = c.Addrs()
+		cfg.ProbeInterval = -1 // a probe's channel may or may not be there when they are counted
 		tr, stop, err := servedWith(ctx, cfg, nothing{})
 		if err != nil {
 			return nil, err

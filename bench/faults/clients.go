@@ -7,10 +7,26 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/internal/faultlab"
+	"github.com/shardbus/shardbus/internal/faultlab/busdriver"
+	"github.com/shardbus/shardbus/transport/redis"
 )
 
 // publishTimeout bounds every other Publish of shardbus, so that faults make errors and not only waiting.
 const publishTimeout = 150 * time.Millisecond
+
+// mode is a way to configure shardbus.
+type mode struct {
+	name     string
+	complete bool // nothing accepted may be missing
+	config   redis.Config
+}
+
+// modes is all of them. A client of its own comes of each.
+var modes = []mode{
+	{name: "shardbus", complete: true},
+	{name: "standby", complete: true, config: redis.Config{Standby: true}},
+	{name: "repair-off", config: redis.Config{Repair: redis.Repair{Off: true}}},
+}
 
 // entry is a client and how it takes part.
 type entry struct {
@@ -28,7 +44,7 @@ func field() []entry {
 		}
 		all = append(all, entry{
 			Client: faultlab.Client{Name: m.name, Numbered: true, Complete: m.complete, Channel: channel, PublishTimeout: publishTimeout},
-			driver: shardbusDriver(m),
+			driver: busdriver.New(m.config),
 		})
 	}
 	for name, driver := range map[string]faultlab.Driver{"rueidis": rueidisDriver, "go-redis": goredisDriver} {
