@@ -42,8 +42,9 @@ func (o options) report(s *faultlab.Lab, c conditions, windows []faultlab.Window
 		}
 		lines = append(lines, line{conditions: c, Totals: &v, Name: t.Name})
 		say("%s: %d accepted, %d failed; %d received (%d of them failed), %d missing: %d lost and %d uncertain, %d silent; "+
-			"%d void, %d orphaned, %d over-reported, %d of the wrong kind, %d twice, %d out of order; %d outside faults; reasons %v",
-			t.Name, v.Accepted, v.Failed, v.Received, v.Late, v.Missing, v.Lost, v.Uncertain, v.Silent, v.Void, v.Orphaned, v.OverReported, v.WrongKind, v.Duplicates, v.Disorder, v.Elsewhere(windows), history.Reasons())
+			"%d void, %d orphaned, %d over-reported, %d of the wrong kind, %d twice, %d out of order; %d outside faults; %d gaps without a length; reasons %v",
+			t.Name, v.Accepted, v.Failed, v.Received, v.Late, v.Missing, v.Lost, v.Uncertain, v.Silent, v.Void, v.Orphaned, v.OverReported, v.WrongKind, v.Duplicates, v.Disorder, v.Elsewhere(windows),
+			v.Unmeasured, history.Reasons())
 		if t.Restarted() > 0 {
 			say("%s: it was silent for so long that it was started afresh, %d times", t.Name, t.Restarted())
 		}

@@ -12,13 +12,14 @@ type Result struct {
 	Received int // different events that arrived
 	Late     int // of these, events whose Publish had returned an error
 
-	Missing   int // accepted, of a publisher that was not killed, and did not arrive
-	Lost      int // of these, told of as lost
-	Uncertain int // as uncertain
-	Silent    int // of these, told of not at all
-	Orphaned  int // accepted, of a publisher that was killed, did not arrive, and not told of: nobody can know
-	Void      int // failed with a number, of a publisher that was not killed, and declared void
-	Unsettled int // failed with a number, of a publisher that was not killed, that neither arrived nor were told of
+	Missing    int // accepted, of a publisher that was not killed, and did not arrive
+	Lost       int // of these, told of as lost
+	Uncertain  int // as uncertain
+	Silent     int // of these, told of not at all
+	Orphaned   int // accepted, of a publisher that was killed, did not arrive, and not told of: nobody can know
+	Void       int // failed with a number, of a publisher that was not killed, and declared void
+	Unmeasured int // gaps without a length: nobody knows how many events are missing, or whether any is
+	Unsettled  int // failed with a number, of a publisher that was not killed, that neither arrived nor were told of
 
 	OverReported int // numbers in gaps that arrived, are in another gap, or were never assigned
 	WrongKind    int // failed and told of as lost, or accepted and told of as uncertain
@@ -59,6 +60,8 @@ type checker struct {
 	fates      map[key][]fate          // by N-1
 	bySeq      map[key]map[uint64]int  // a number: N-1
 	alien      map[key]map[uint64]*Gap // numbers in gaps that the history does not have
+	open       map[key]*Gap            // the gap without a length that begins first
+	maybeVoid  int                     // numbers that are void, or in a gap without a length: nobody can tell
 }
 
 // Check compares what was published with what arrived and what was told.
@@ -69,14 +72,15 @@ func (b *History) Check() Result {
 	}
 	for i := range b.subscribers {
 		a := checker{History: b, Result: &v, subscriber: &b.subscribers[i], fates: make(map[key][]fate),
-			bySeq: make(map[key]map[uint64]int), alien: make(map[key]map[uint64]*Gap)}
+			bySeq: make(map[key]map[uint64]int), alien: make(map[key]map[uint64]*Gap), open: make(map[key]*Gap)}
 		a.index()
 		a.arrivals()
 		a.gaps()
 		void := a.Void
 		a.settle()
-		if void = a.Void - void; b.client.Complete && !b.anyKilled() && void != a.subscriber.voided {
-			v.broken("%s: %d numbers are void, and it says %d", a.subscriber.name, void, a.subscriber.voided)
+		void = a.Void - void
+		if n := a.subscriber.voided; b.client.Complete && !b.anyKilled() && (n < void || n > void+a.maybeVoid) {
+			v.broken("%s: %d numbers are void, and it says %d", a.subscriber.name, void, n)
 		}
 	}
 	if b.client.Numbered {
@@ -190,8 +194,12 @@ func (a *checker) gaps() {
 			continue // events without a number: ballast
 		}
 		p, known := byID[g.Publisher]
-		if known && g.Count == 0 && a.publishers[p].killed {
-			continue // nobody knows how many
+		if known && g.unmeasured() && g.Topic >= 0 && g.Topic < len(a.publishers[p].topics) {
+			a.Unmeasured++
+			if k := (key{p, g.Topic}); a.open[k] == nil || g.From < a.open[k].From {
+				a.open[k] = g
+			}
+			continue
 		}
 		if !known || g.Count != g.To-g.From+1 || g.To < g.From || g.Topic < 0 || g.Topic >= len(a.publishers[p].topics) || g.Count > 1<<24 {
 			a.OverReported += int(min(g.Count, 1<<24))
@@ -253,6 +261,10 @@ func (a *checker) one(k key, n int, pub publication, f fate) {
 	if f.arrived {
 		a.Received++
 	}
+	if open := a.open[k]; open != nil && f.gap == nil && !f.arrived && pub.seq >= open.From {
+		a.uncovered(k, pub, open)
+		return
+	}
 	if f.gap != nil && pub.outcome != 0 && f.gap.Uncertain != (pub.outcome == failed) && !killed {
 		a.WrongKind++
 		a.broken("%s: %+v is in %+v", a.subscriber.name, pub, *f.gap)
@@ -292,6 +304,25 @@ func (a *checker) one(k key, n int, pub publication, f fate) {
 			a.Unsettled++
 			a.broken("%s: number %d of publisher %d on topic %d failed and is nowhere", a.subscriber.name, pub.seq, k.publisher, k.topic)
 		}
+	case received:
+	}
+}
+
+// uncovered counts an event that may be in a gap without a length, and did not arrive.
+func (a *checker) uncovered(k key, pub publication, open *Gap) {
+	switch pub.outcome {
+	case accepted:
+		a.Accepted++
+		if a.publishers[k.publisher].killed {
+			a.Orphaned++
+			return
+		}
+		a.Missing++
+		a.Uncertain++
+		a.losses = append(a.losses, loss{topic: k.topic, began: pub.began, gap: open})
+	case failed:
+		a.Failed++
+		a.maybeVoid++
 	case received:
 	}
 }

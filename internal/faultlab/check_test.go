@@ -33,7 +33,41 @@ func (b *History) arrives(n uint32) {
 	s.arrivals = append(s.arrivals, record{Event: Event{N: n}, outcome: received, at: int64(100 + len(s.arrivals))})
 }
 
-func TestAuditOfHonestBooks(t *testing.T) {
+// open replaces the gaps by one without a length.
+func (b *History) open(from uint64, uncertain bool) {
+	b.subscribers[0].gaps = []Gap{{Publisher: "p", From: from, Uncertain: uncertain, Reason: "publisher gone"}}
+}
+
+// TestCheckOfGapsWithoutLength: what is missing behind such a gap was told of, as uncertain; what arrived behind it is right.
+func TestCheckOfGapsWithoutLength(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		b := honest()
+		b.publishers[0].killed = killed
+		b.open(2, true)
+		missing := 1
+		if killed {
+			missing = 0
+		}
+		v := b.Check()
+		if len(v.Broken) > 0 || v.Unmeasured != 1 || v.Missing != missing || v.Uncertain != missing || v.Orphaned != 1-missing || v.Received != 3 || v.Failed != 1 {
+			t.Errorf("killed %t: %+v", killed, v)
+		}
+	}
+	b := honest() // nothing is missing but what failed, which is void or is not: nobody can tell
+	b.client.Complete = true
+	b.subscribers[0].arrivals = nil
+	for _, n := range []uint32{1, 2, 3, 5} {
+		b.arrives(n)
+	}
+	for b.subscribers[0].voided = range 2 {
+		b.open(4, true)
+		if v := b.Check(); len(v.Broken) > 0 || v.Void != 0 || v.Missing != 0 {
+			t.Errorf("%d said to be void: %+v", b.subscribers[0].voided, v)
+		}
+	}
+}
+
+func TestCheckOfAnHonestHistory(t *testing.T) {
 	v := honest().Check()
 	if len(v.Broken) > 0 || v.Accepted != 4 || v.Failed != 1 || v.Received != 3 || v.Missing != 1 || v.Lost != 1 || v.Silent != 0 {
 		t.Errorf("%+v", v)
@@ -58,6 +92,22 @@ func TestCheckFinds(t *testing.T) {
 			b.subscribers[0].gaps = append(b.subscribers[0].gaps, Gap{Publisher: "q", From: 1, To: 1, Count: 1})
 		}, "odd"},
 		{"a count that is not the length", func(b *History) { b.subscribers[0].gaps[0].Count = 2 }, "odd"},
+		{"a length of none", func(b *History) { b.subscribers[0].gaps[0].Count = 0 }, "odd"},
+		{"no length, and surely lost", func(b *History) { b.open(2, false) }, "odd"},
+		{"no length, of a publisher that never was", func(b *History) {
+			b.open(2, true)
+			b.subscribers[0].gaps[0].Publisher = "q"
+		}, "odd"},
+		{"missing before a gap without a length", func(b *History) { b.open(3, true) }, "lost silently"},
+		{"missing in a gap without a length, where nothing may be", func(b *History) {
+			b.client.Complete = true
+			b.open(2, true)
+		}, "none may be"},
+		{"more void than can be", func(b *History) {
+			b.client.Complete = true
+			b.subscribers[0].voided = 2
+			b.open(3, true)
+		}, "0 numbers are void, and it says 2"},
 		{"a loss called uncertain", func(b *History) { b.subscribers[0].gaps[0].Uncertain = true }, "of the wrong kind"},
 		{"a failure called a loss", func(b *History) { b.subscribers[0].gaps[1].Uncertain = false }, "of the wrong kind"},
 		{"twice", func(b *History) { b.arrives(5) }, "arrived twice"},
@@ -82,9 +132,9 @@ func TestCheckFinds(t *testing.T) {
 	}
 }
 
-// TestAuditOfTheKilled: what a publisher that was killed had not written down is nobody's fault, and what it did not say
+// TestCheckOfTheKilled: what a publisher that was killed had not written down is nobody's fault, and what it did not say
 // any more cannot be known.
-func TestAuditOfTheKilled(t *testing.T) {
+func TestCheckOfTheKilled(t *testing.T) {
 	b := honest()
 	b.publishers[0].killed = true
 	b.arrives(6)

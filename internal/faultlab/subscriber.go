@@ -14,11 +14,14 @@ type Gap struct {
 	Topic     int
 	Publisher string // as [Sender.ID]
 	From, To  uint64 // both included; 0: events without a number
-	Count     uint64
-	Uncertain bool // Redis may not have accepted it; else it did
+	Count     uint64 // 0, with a To of 0: it has no length, see transport.Gap.Measured
+	Uncertain bool   // Redis may not have accepted it; else it did
 	Reason    string
 	At        int64 // when it was reported, in nanoseconds since 1970
 }
+
+// unmeasured reports whether it has no length: events may be missing from number From on, and nobody knows how many.
+func (g Gap) unmeasured() bool { return g.Count == 0 && g.From != 0 && g.To == 0 && g.Uncertain }
 
 // Recorder takes down what a subscribing process is told. Its methods may be called concurrently; those of one topic in
 // the order of its handler's calls.

@@ -63,7 +63,7 @@ func TestFaults(t *testing.T) {
 		if v.Accepted == 0 || v.Received == 0 || client.Name == reporting && v.Missing == 0 {
 			t.Errorf("%s: the faults prove nothing", client.Name)
 		}
-		t.Logf("%s: %d accepted, %d failed; %d received, %d void, %d lost, %d uncertain; by reason %v; %d outside the faults",
-			client.Name, v.Accepted, v.Failed, v.Received, v.Void, v.Lost, v.Uncertain, history.Reasons(), v.Elsewhere(windows))
+		t.Logf("%s: %d accepted, %d failed; %d received, %d void, %d lost, %d uncertain; by reason %v; %d outside the faults, %d gaps without a length",
+			client.Name, v.Accepted, v.Failed, v.Received, v.Void, v.Lost, v.Uncertain, history.Reasons(), v.Elsewhere(windows), v.Unmeasured)
 	}
 }
