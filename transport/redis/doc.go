@@ -22,32 +22,32 @@
 //	reauther    keeps the open connections logged in                                          (credentials, reauth)
 //	health      knows what is connected, and warns of primaries that stay away                 (health)
 //	shards      keeps two children running for each primary                                   (shards)
-//	  writer    publishes what has queued up for the shard, as pipelines                      (outbox, stream, lane, detour, writer, load)
-//	    pipe    its connection, on which many pipelines are under way                          (pipe, pipe_serve, pipe_dial, internal/resp)
+//	  writer    publishes what is queued for the node, as pipelines                           (sender, channelqueue, nodequeue, batch, redirect, writer, writer_batch)
+//	    pipeline  its connection, on which many pipelines are in flight                       (internal/pipeline, pipeline_dial)
 //	  reader    one connection for all channels of the shard                                  (reader, receive_buffer, session, confirmed)
 //	    probe   proves that the connection hears its node, and warns when it is behind        (heartbeat, probe, lag_warning)
 //	    keepalive asks a server that says nothing whether it lives                             (keepalive)
-//	  link      what the writer and the reader of a shard do for each other                   (link)
-//	  courier   sends control documents beside the events, on the writer's connection        (courier)
+//	  nodePeer  what the writer and the reader of a node do for each other                    (nodepeer)
+//	  controlSender  sends control messages beside the events, on the writer's connection     (controlsender)
 //	guard       stands between rueidis and a server, and has said HELLO before                (handshake, guard, pendingreplies, internal/resp)
 //	subscriptions  what shall be subscribed, and where it is                                   (subscriptions, slots, channel)
 //	  queue     Subscribe calls line up for it, and wait until their channels have come       (subscribe, subscribe_queue, subscribe_call)
 //	replicas    with Config.Standby, the same channels at the replicas                          (replica_subs)
-//	refuges     and where a shard's events are published while its primary is of no use         (refuges, standing, internal/fallback)
+//	fallbacks   and where a shard's events are published while its primary is of no use         (fallbacks, healthcheck, internal/fallback)
 //	dedicated   topics with connections of their own: each a transport within the transport     (dedicated)
 //	ticker      asks for what is missing, and gives up what has been for too long             (repair_ticker)
-//	repair      asks publishers and answers subscribers, over channels of its own             (nack, nack_answer, baseline, answers, control_channels)
+//	repair      asks publishers and answers subscribers, over channels of its own             (nack, nack_answer, baseline, retransmit, control_channels)
 //
 // What decides about repair is pure: internal/sendwindow is what a publisher remembers, internal/track what a subscriber
 // misses, whom it asks when, and what waits, internal/ratelimit how often.
 //
-// [outbox] and [subscriptions] outlive the children, so that a child that fails loses nothing but its connection. A failing
+// [sender] and [subscriptions] outlive the children, so that a child that fails loses nothing but its connection. A failing
 // child is restarted without limit and without touching any other.
 //
 // A caller of Publish writes its events itself, and what others have queued, if nobody else is writing: it never waits for
 // the kernel, since what that does not take at once is left to the writer's goroutine. The replies are read by a goroutine
-// of the pipe's; a caller whose context has no end, and who is alone, reads them itself. Up to 16 pipelines are under way;
-// beyond that events queue up until a reply comes, or there are 64 of them. While nothing is under way the goroutine reads all
+// of the pipeline's; a caller whose context has no end, and who is alone, reads them itself. Up to 16 pipelines are in flight;
+// beyond that events queue up until a reply comes, or there are 64 of them. While nothing is in flight the goroutine reads all
 // the same, from a moment on, so that a connection that ends is made again before it is missed. Where a connection's writes may block (TLS,
 // Config.Dial) only a caller whose context has no end writes, under CommandTimeout.
 //
@@ -63,8 +63,8 @@
 //
 // # Locks
 //
-// subscriptions.mu, which is taken by its lock method only, before channel.mu. outbox.mu, receiveBuffer.mu, repairTicker.mu, baselines.mu, nackClient.mu, couriers.mu before courier.mu,
-// pipe.mu are taken last, and alone. session.mu comes before all. No lock is held during I/O; the pipe's turn and reading are,
-// and are channels.
+// subscriptions.mu, which is taken by its lock method only, before channel.mu. sender.mu, receiveBuffer.mu, repairTicker.mu, baselines.mu, nackClient.mu, controlSenders.mu before controlSender.mu,
+// pipeline.Conn.mu are taken last, and alone. session.mu comes before all. No lock is held during I/O; the pipeline's write token and
+// read token are, and are channels.
 // The sink is called under channel.mu, which is what keeps a channel's events in order.
 package redis

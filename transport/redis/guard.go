@@ -134,7 +134,7 @@ func (g *replyGuard) check(p []byte) (n int, err error) {
 			err = g.received(g.in.Message())
 		}
 		switch {
-		case errors.Is(err, errUnasked):
+		case errors.Is(err, resp.ErrUnasked):
 			return whole, err
 		case err != nil:
 			return whole, fmt.Errorf("redis: what the server sends is not Redis' protocol: %w", err)

@@ -150,7 +150,7 @@ func roundTrip(conn net.Conn, commands []byte, want int) (replies [][]byte, err 
 		}
 	}
 	if at < len(buf) {
-		return nil, errUnasked
+		return nil, resp.ErrUnasked
 	}
 	return replies, nil
 }

@@ -40,7 +40,7 @@ func (w *writer) healthcheck(ctx context.Context) error {
 	tick := time.NewTicker(healthcheckEvery)
 	defer tick.Stop()
 	q := &healthProbe{w: w, idle: make(chan struct{}, 1)}
-	launched, since := w.pipeline.enqueued(), time.Now()
+	launched, since := w.pipeline.Enqueued(), time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -49,7 +49,7 @@ func (w *writer) healthcheck(ctx context.Context) error {
 		}
 		w.checkStuck()
 		now := time.Now()
-		if n := w.pipeline.enqueued(); n != launched {
+		if n := w.pipeline.Enqueued(); n != launched {
 			launched, since = n, now
 		}
 		switch {
@@ -65,7 +65,7 @@ func (w *writer) healthcheck(ctx context.Context) error {
 // no replicas yet that we know of, or none that is known to be well: they are looked for, and when one is found the connection
 // ends as soon as the pipeline has taken Config.StandbyAfter.
 func (w *writer) checkStuck() {
-	since, aloft := w.pipeline.stalledSince()
+	since, aloft := w.pipeline.StalledSince()
 	waits := time.Since(since)
 	if !aloft || waits < w.t.cfg.StandbyAfter/2 {
 		return
@@ -74,7 +74,7 @@ func (w *writer) checkStuck() {
 	case alone:
 		w.t.topology.suspect()
 	case waits >= limit:
-		w.pipeline.closeWith(errElsewhere)
+		w.pipeline.CloseWith(errElsewhere)
 	}
 }
 
@@ -108,30 +108,28 @@ func (q *healthProbe) send(command []byte, accepts bool) {
 	default:
 		return
 	}
-	select {
-	case w.pipeline.writeToken <- struct{}{}:
-	default:
+	if !w.pipeline.TryAcquire() {
 		<-q.idle
 		return
 	}
-	defer w.pipeline.releaseWriteToken() // and the writer's goroutine writes what the kernel does not take at once
+	defer w.pipeline.ReleaseAndNotify() // and the writer's goroutine writes what the kernel does not take at once
 	q.accepts = accepts
 	limit, _ := w.t.sender.replyTimeout(w.addr)
-	before := len(w.pipeline.out)
-	w.pipeline.out = append(w.pipeline.out, command...)
-	if w.pipeline.enqueue(q, 1, limit, before) != nil { // whoever reads tells why
+	before := len(w.pipeline.Out)
+	w.pipeline.Out = append(w.pipeline.Out, command...)
+	if w.pipeline.Enqueue(q, 1, limit, before) != nil { // whoever reads tells why
 		<-q.idle
 		return
 	}
-	w.pipeline.flush(limit, false)
-	w.pipeline.wakeReader()
+	w.pipeline.Flush(limit, false)
+	w.pipeline.WakeReader()
 }
 
 // reply makes it a cargo.
-func (q *healthProbe) reply(r resp.Reply) { q.answer = r.Err() }
+func (q *healthProbe) Reply(r resp.Reply) { q.answer = r.Err() }
 
 // landed makes it a cargo.
-func (q *healthProbe) completed(err error) {
+func (q *healthProbe) Completed(err error) {
 	w, answer := q.w, q.answer
 	q.answer = nil
 	if err == nil && classifyReply(answer) == connBroken {

@@ -70,14 +70,14 @@ func (c *Config) askSharded(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
-	defer p.closeWith(errEnded)
-	give := context.AfterFunc(ctx, func() { p.closeWith(context.Cause(ctx)) })
+	defer p.CloseWith(errEnded)
+	give := context.AfterFunc(ctx, func() { p.CloseWith(context.Cause(ctx)) })
 	defer give()
 	var commands []byte
 	for _, command := range sharded {
 		commands = resp.Append(commands, command)
 	}
-	replies, err := p.ask(commands, len(sharded), c.CommandTimeout)
+	replies, err := p.Do(commands, len(sharded), c.CommandTimeout)
 	if err != nil {
 		return fmt.Errorf("redis: ask %s for sharded Pub/Sub: %w", addr, c.explain(err))
 	}

@@ -79,7 +79,7 @@ func (d *pendingReplies) received(m *resp.Message) error {
 	switch {
 	case m.Type == '>' && unsubscribing(m.Head()):
 		if d.skip > 0 {
-			return fmt.Errorf("%w: the end of a subscription among the confirmations of others", errUnasked)
+			return fmt.Errorf("%w: the end of a subscription among the confirmations of others", resp.ErrUnasked)
 		}
 		return nil // it says so unasked, too, when a slot moves
 	case m.Type == '>' && subscribing(m.Head()):
@@ -90,15 +90,15 @@ func (d *pendingReplies) received(m *resp.Message) error {
 			d.skip = max(0, next.channels-1)
 			d.pop()
 		default:
-			return fmt.Errorf("%w: a subscription was confirmed", errUnasked)
+			return fmt.Errorf("%w: a subscription was confirmed", resp.ErrUnasked)
 		}
 		return nil
 	case m.Type == '>':
 		return nil
 	case !is:
-		return fmt.Errorf("%w: %q", errUnasked, m.Head())
+		return fmt.Errorf("%w: %q", resp.ErrUnasked, m.Head())
 	}
-	wrong := fmt.Errorf("%w: %q in answer to a subscription", errUnasked, m.Head())
+	wrong := fmt.Errorf("%w: %q in answer to a subscription", resp.ErrUnasked, m.Head())
 	switch next.kind {
 	case replySubscribed:
 		if m.Type != '-' || string(m.Head()) == "QUEUED" {

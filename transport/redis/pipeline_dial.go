@@ -4,16 +4,15 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"net"
 	"strings"
-	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/pipeline"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
 // dialPipe returns a pipe to a node, logged in. ctx bounds the dialling; what to keep logged in is nil if nothing is.
-func (c *Config) dialPipeline(ctx context.Context, addr, name string) (*pipeline, *authConn, error) {
+func (c *Config) dialPipeline(ctx context.Context, addr, name string) (*pipeline.Conn, *authConn, error) {
 	p, kept, err := c.connectPipeline(ctx, addr, name)
 	if err != nil {
 		return nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
@@ -21,7 +20,7 @@ func (c *Config) dialPipeline(ctx context.Context, addr, name string) (*pipeline
 	return p, kept, nil
 }
 
-func (c *Config) connectPipeline(ctx context.Context, addr, name string) (*pipeline, *authConn, error) {
+func (c *Config) connectPipeline(ctx context.Context, addr, name string) (*pipeline.Conn, *authConn, error) {
 	who, err := c.credentialsFor(ctx, addr)
 	if err != nil {
 		return nil, nil, err
@@ -30,8 +29,8 @@ func (c *Config) connectPipeline(ctx context.Context, addr, name string) (*pipel
 	if err != nil {
 		return nil, nil, err
 	}
-	p := newPipeline(conn)
-	give := context.AfterFunc(ctx, func() { p.closeWith(context.Cause(ctx)) })
+	p := pipeline.New(conn)
+	give := context.AfterFunc(ctx, func() { p.CloseWith(context.Cause(ctx)) })
 	defer give()
 	var commands []byte
 	want := 1
@@ -40,14 +39,14 @@ func (c *Config) connectPipeline(ctx context.Context, addr, name string) (*pipel
 		want++
 	}
 	commands = resp.Append(commands, "CLIENT", "SETNAME", name)
-	replies, err := p.ask(commands, want, c.CommandTimeout)
+	replies, err := p.Do(commands, want, c.CommandTimeout)
 	for i := 0; i < len(replies) && err == nil; i++ {
 		if err = replies[i].Err(); err != nil && i == want-1 && refusesName(err) {
 			err = nil
 		}
 	}
 	if err = who.withoutPassword(err); err != nil {
-		p.closeWith(err)
+		p.CloseWith(err)
 		return nil, nil, err
 	}
 	if c.Credentials == nil {
@@ -62,38 +61,4 @@ func (c *Config) connectPipeline(ctx context.Context, addr, name string) (*pipel
 func refusesName(err error) bool {
 	text, _ := replyText(err)
 	return strings.HasPrefix(text, "NOPERM") || strings.HasPrefix(text, "ERR unknown")
-}
-
-// question is commands whose replies somebody waits for.
-type waitingHandler struct {
-	replies []resp.Reply
-	err     error
-	done    chan struct{} // capacity 1
-}
-
-func (q *waitingHandler) reply(r resp.Reply) { q.replies = append(q.replies, r) }
-
-func (q *waitingHandler) completed(err error) {
-	q.err = err
-	q.done <- struct{}{}
-}
-
-// ask sends commands, and returns the reply to each; or fewer, and why.
-func (p *pipeline) ask(commands []byte, n int, patience time.Duration) ([]resp.Reply, error) {
-	q := &waitingHandler{replies: make([]resp.Reply, 0, n), done: make(chan struct{}, 1)}
-	p.writeToken <- struct{}{}
-	before := len(p.out)
-	p.out = append(p.out, commands...)
-	err := p.enqueue(q, n, patience, before)
-	if err == nil {
-		p.flush(patience, true)
-	}
-	p.releaseWriteToken()
-	if err != nil {
-		return nil, err
-	}
-	if !p.readUntil(q.done, math.MaxInt) {
-		<-q.done
-	}
-	return q.replies, q.err
 }

@@ -92,7 +92,7 @@ func (t *Transport) write(ctx context.Context, w *writer, c *publishCall, queued
 	}
 	reads := queued && ctx.Done() == nil && t.cfg.PublishTimeout >= (callerReads+1)*t.cfg.CommandTimeout
 	w.tryWrite(reads, reads)
-	return reads && w.pipeline.readUntil(c.done, callerReads)
+	return reads && w.pipeline.ReadUntil(c.done, callerReads)
 }
 
 // route checks an envelope and returns where it goes.

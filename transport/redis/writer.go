@@ -10,6 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/pipeline"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 	"go.uber.org/zap"
@@ -23,7 +24,7 @@ type writer struct {
 	addr     string
 	peer     *nodePeer
 	queue    *nodeQueue
-	pipeline *pipeline
+	pipeline *pipeline.Conn
 	stop     func(error) // ends it
 	role     *roleQuery  // nil: somebody else says whether the server is the primary
 
@@ -52,10 +53,10 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *nodePeer, u
 	}
 	if kept != nil {
 		defer kept.trackWith(func(_ context.Context, words ...string) error {
-			return firstFailure(p.ask(resp.Append(nil, append([]string{"AUTH"}, words...)...), 1, t.cfg.CommandTimeout))
+			return firstFailure(p.Do(resp.Append(nil, append([]string{"AUTH"}, words...)...), 1, t.cfg.CommandTimeout))
 		})()
 	}
-	defer p.closeWith(errEnded)
+	defer p.CloseWith(errEnded)
 	l, detach := t.sender.attach(addr)
 	defer detach()
 	t.sender.watermarksSoon(l)
@@ -70,14 +71,14 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *nodePeer, u
 	w.stop = func(err error) {
 		t.sender.nodeFailed(addr)
 		cancel(err)
-		p.closeWith(err)
+		p.CloseWith(err)
 	}
-	p.onFailure = func(err error) {
+	p.OnFailure = func(err error) {
 		t.topology.suspect()
 		w.stop(fmt.Errorf("redis: publish at %s: %w", addr, err))
 	}
 	var all, reader sync.WaitGroup
-	reader.Go(p.serve)
+	reader.Go(p.Serve)
 	t.sender.setWriter(l, w)
 	up()
 	l.signal() // what an earlier incarnation left
@@ -96,7 +97,7 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *nodePeer, u
 	}
 	all.Wait()
 	w.stopTaking()
-	p.stop()
+	p.Stop()
 	reader.Wait() // what was written gets its answers
 	if ctx.Err() == nil {
 		return context.Cause(running)
@@ -109,11 +110,11 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *nodePeer, u
 
 // writerRole asks over a new connection whether the server is the primary, where nobody else says so, and returns what asks
 // again. An error says why the connection is not to be used; it is closed.
-func (t *Transport) writerRole(ctx context.Context, addr string, p *pipeline) (*roleQuery, error) {
+func (t *Transport) writerRole(ctx context.Context, addr string, p *pipeline.Conn) (*roleQuery, error) {
 	if !t.topology.isStandalone() {
 		return nil, nil
 	}
-	asker := roleQueryOver(func(command []byte) ([]resp.Reply, error) { return p.ask(command, 1, t.cfg.CommandTimeout) })
+	asker := roleQueryOver(func(command []byte) ([]resp.Reply, error) { return p.Do(command, 1, t.cfg.CommandTimeout) })
 	role, err := asker.identify(ctx)
 	if err != nil {
 		err = fmt.Errorf("redis: role of %s: %w", addr, t.cfg.explain(err))
@@ -121,7 +122,7 @@ func (t *Transport) writerRole(ctx context.Context, addr string, p *pipeline) (*
 		err = role.err(addr)
 	}
 	if err != nil {
-		p.closeWith(err)
+		p.CloseWith(err)
 		return nil, err
 	}
 	return asker, nil
@@ -141,7 +142,7 @@ func (w *writer) checkRole(ctx context.Context) error {
 }
 
 // dialWriter connects a writer. With Config.Standby nobody waits for it longer than for a pipeline, while it goes on.
-func (t *Transport) dialWriter(ctx context.Context, addr string) (*pipeline, *authConn, error) {
+func (t *Transport) dialWriter(ctx context.Context, addr string) (*pipeline.Conn, *authConn, error) {
 	if t.cfg.Standby {
 		defer time.AfterFunc(t.cfg.StandbyAfter, func() { t.sender.nodeFailed(addr) }).Stop()
 	}
@@ -149,22 +150,22 @@ func (t *Transport) dialWriter(ctx context.Context, addr string) (*pipeline, *au
 }
 
 // newWriter returns one that nobody has written with yet.
-func newWriter(t *Transport, l *nodeQueue, k *nodePeer, p *pipeline) *writer {
+func newWriter(t *Transport, l *nodeQueue, k *nodePeer, p *pipeline.Conn) *writer {
 	w := &writer{t: t, addr: l.addr, peer: k, queue: l, pipeline: p, pauses: make(chan time.Duration, 1)}
 	w.refused = backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(10*time.Millisecond), backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(0),
 	)
 	w.batches.New = func() any { return &writerBatch{w: w} }
-	p.onRelease = l.signal
+	p.OnRelease = l.signal
 	return w
 }
 
 // end has nobody take anything from the lane for this writer any more.
 func (w *writer) stopTaking() {
 	w.t.sender.clearWriter(w.queue, w)
-	w.pipeline.writeToken <- struct{}{}
+	w.pipeline.Acquire()
 	w.ended.Store(true)
-	w.pipeline.releaseWriteToken()
+	w.pipeline.ReleaseAndNotify()
 }
 
 // enlistWriter makes a writer the one of its lane, until dismissed.
@@ -236,7 +237,7 @@ func (w *writer) runAside(ctx context.Context) error {
 // do sends n commands beside the events and returns what was answered to each, or why the connection is of no use.
 func (w *writer) do(commands []byte, n int) ([]resp.Reply, error) {
 	limit, _ := w.t.sender.replyTimeout(w.addr)
-	replies, err := w.pipeline.ask(commands, n, limit)
+	replies, err := w.pipeline.Do(commands, n, limit)
 	for i := 0; i < len(replies) && err == nil; i++ {
 		if failure := replies[i].Err(); classifyReply(failure) == connBroken {
 			err = failure

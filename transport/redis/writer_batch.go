@@ -36,13 +36,11 @@ func (w *writer) tryWrite(mayWait, reads bool) {
 		if !w.shouldWrite() {
 			return
 		}
-		select {
-		case w.pipeline.writeToken <- struct{}{}:
-		default:
+		if !w.pipeline.TryAcquire() {
 			return // who has it looks once more
 		}
 		w.write(mayWait, reads)
-		<-w.pipeline.writeToken
+		w.pipeline.Release()
 	}
 	if w.shouldWrite() {
 		w.queue.signal()
@@ -57,12 +55,12 @@ func (w *writer) shouldWrite() bool {
 
 // drive writes whatever is to be written. Only the writer's goroutine may: it waits.
 func (w *writer) writeBlocking() {
-	w.pipeline.writeToken <- struct{}{}
-	if len(w.pipeline.out) > 0 {
+	w.pipeline.Acquire()
+	if len(w.pipeline.Out) > 0 {
 		limit, _ := w.t.sender.replyTimeout(w.addr)
-		w.pipeline.flush(limit, true)
+		w.pipeline.Flush(limit, true)
 	}
-	<-w.pipeline.writeToken
+	w.pipeline.Release()
 	w.tryWrite(true, false)
 }
 
@@ -72,7 +70,7 @@ func (w *writer) write(mayWait, reads bool) {
 	if w.ended.Load() {
 		return
 	}
-	if !mayWait && (len(p.out) > 0 || p.raw == nil) {
+	if !mayWait && (len(p.Out) > 0 || p.MayBlock()) {
 		w.queue.signal()
 		return
 	}
@@ -83,7 +81,7 @@ func (w *writer) write(mayWait, reads bool) {
 		return
 	}
 	limit, _ := w.t.sender.replyTimeout(w.addr)
-	before := len(p.out)
+	before := len(p.Out)
 	for _, it := range b.batch.events {
 		if it.doc == nil || it.abandonedText != "" {
 			it.doc, it.seqAt = it.encode(it.doc[:0], it.env, it.abandonedText)
@@ -91,24 +89,24 @@ func (w *writer) write(mayWait, reads bool) {
 		if it.seqAt >= 0 {
 			wire.PutSequence(it.doc, it.seqAt, it.seq)
 		}
-		p.out = resp.AppendPublish(p.out, it.queue.channel, it.doc)
+		p.Out = resp.AppendPublish(p.Out, it.queue.channel, it.doc)
 	}
 	w.inFlight.Add(1)
 	// From here on the batch is the reader's.
-	if err := p.enqueue(b, len(b.batch.events), limit, before); err != nil {
+	if err := p.Enqueue(b, len(b.batch.events), limit, before); err != nil {
 		b.end(err, false)
 		return
 	}
-	if !p.flush(limit, mayWait) {
+	if !p.Flush(limit, mayWait) {
 		w.queue.signal() // its goroutine goes on
 	}
 	if !reads {
-		p.wakeReader()
+		p.WakeReader()
 	}
 }
 
 // reply takes in what became of the next item.
-func (b *writerBatch) reply(r resp.Reply) {
+func (b *writerBatch) Reply(r resp.Reply) {
 	out := outcome{receivers: int(r.N)}
 	if err := r.Err(); err != nil {
 		out = b.outcomeOf(err, b.batch.events[len(b.outcomes)])
@@ -137,7 +135,7 @@ func (b *writerBatch) outcomeOf(err error, it *pendingEvent) (out outcome) {
 }
 
 // landed settles the batch.
-func (b *writerBatch) completed(err error) { b.end(err, true) }
+func (b *writerBatch) Completed(err error) { b.end(err, true) }
 
 // end settles the batch, whose items without an outcome were written or not, and writes what waited for that.
 func (b *writerBatch) end(err error, written bool) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/pipeline"
 )
 
 // mute is a server that takes in everything and answers when it is told to.
@@ -70,13 +71,13 @@ func TestFewPipelines(t *testing.T) {
 		server := &mute{conn: theirs}
 		var all sync.WaitGroup
 		all.Go(func() { _, _ = io.Copy(server, theirs) })
-		p := newPipeline(ours)
+		p := pipeline.New(ours)
 		l, detach := tr.sender.attach("a:1")
 		defer detach()
 		w := newWriter(tr, l, newNodePeer(), p)
 		w.stop = func(err error) { t.Errorf("the writer was stopped: %v", err) }
 		tr.sender.setWriter(l, w)
-		all.Go(p.serve)
+		all.Go(p.Serve)
 		all.Go(func() {
 			if err := w.run(t.Context()); err != nil {
 				t.Error(err)
@@ -134,8 +135,8 @@ func TestFewPipelines(t *testing.T) {
 		}
 
 		w.stopTaking()
-		p.stop()
-		p.closeWith(errEnded)
+		p.Stop()
+		p.CloseWith(errEnded)
 		theirs.Close()
 		t.Cleanup(all.Wait)
 	})

@@ -9,6 +9,9 @@ import (
 	"strconv"
 )
 
+// ErrUnasked is why a connection ends on which the server says more than it was asked.
+var ErrUnasked = errors.New("redis: the server answered what was not asked")
+
 // Kind is what a reply is.
 type Kind uint8
 

@@ -1,8 +1,9 @@
-package redis
+package pipeline
 
 import (
 	"errors"
 	"fmt"
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -13,25 +14,25 @@ import (
 	"time"
 )
 
-// TestPipeNoticesTheEnd: when nothing has been asked for a moment, what the server does is noticed at once; before that, when
+// TestNoticesTheEnd: when nothing has been asked for a moment, what the server does is noticed at once; before that, when
 // the moment is over.
-func TestPipelineNoticesTheEnd(t *testing.T) {
+func TestNoticesTheEnd(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		does func(peer net.Conn)
 		want error
 	}{
-		{"it hangs up", func(peer net.Conn) { _ = peer.Close() }, io.EOF},
-		{"it says what was not asked", func(peer net.Conn) { _, _ = io.WriteString(peer, "-ERR too idle\r\n") }, errUnasked},
+		{"it closes the connection", func(peer net.Conn) { _ = peer.Close() }, io.EOF},
+		{"it says what was not asked", func(peer net.Conn) { _, _ = io.WriteString(peer, "-ERR too idle\r\n") }, resp.ErrUnasked},
 	} {
 		for _, idle := range []time.Duration{0, idleAfter / 2, idleAfter, time.Hour} {
 			t.Run(fmt.Sprint(c.name, " after ", idle), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					ours, theirs := net.Pipe()
 					defer theirs.Close()
-					p := newPipeline(ours)
+					p := New(ours)
 					var told time.Time
-					p.onFailure = func(err error) {
+					p.OnFailure = func(err error) {
 						if told.IsZero() {
 							told = time.Now()
 						}
@@ -49,7 +50,7 @@ func TestPipelineNoticesTheEnd(t *testing.T) {
 						t.Errorf("noticed after %v", took)
 					}
 					commands, n := say("x")
-					if _, err := p.ask(commands, n, time.Second); err == nil {
+					if _, err := p.Do(commands, n, time.Second); err == nil {
 						t.Error("something was asked")
 					}
 				})
@@ -58,9 +59,9 @@ func TestPipelineNoticesTheEnd(t *testing.T) {
 	}
 }
 
-// TestPipeDozesWithPatience: a server that hangs while nothing is asked is given as much time for what is asked then as
+// TestTimesOutAfterIdle: a server that hangs while nothing is asked is given as much time for what is asked then as
 // at any other moment.
-func TestPipelineDozesWithPatience(t *testing.T) {
+func TestTimesOutAfterIdle(t *testing.T) {
 	for _, idle := range []time.Duration{0, idleAfter - 1, idleAfter, idleAfter + 1, time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
 			p := answering(t, func(string) (string, bool) { return "", false })
@@ -72,7 +73,7 @@ func TestPipelineDozesWithPatience(t *testing.T) {
 					time.Sleep(time.Duration(i) * time.Millisecond)
 					commands, n := say("x")
 					begin, want := time.Now(), 300*time.Millisecond-time.Duration(i)*time.Millisecond
-					_, err := p.ask(commands, n, 300*time.Millisecond)
+					_, err := p.Do(commands, n, 300*time.Millisecond)
 					if took := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || took != want {
 						t.Errorf("idle for %v, asked then: %v after %v, want after %v", idle, err, took, want)
 					}
@@ -83,9 +84,9 @@ func TestPipelineDozesWithPatience(t *testing.T) {
 	}
 }
 
-// TestPipeWakesUp: whenever somebody asks, while somebody waits for the end or begins to, the answer is his own; and serve ends
+// TestAnswersWhileIdle: whenever somebody asks, while somebody waits for the end or begins to, the answer is his own; and Serve ends
 // when it is to, whatever it waits for.
-func TestPipelineWakesUp(t *testing.T) {
+func TestAnswersWhileIdle(t *testing.T) {
 	for seed := range uint64(30) {
 		synctest.Test(t, func(t *testing.T) {
 			p := answering(t, func(word string) (string, bool) {
@@ -95,7 +96,7 @@ func TestPipelineWakesUp(t *testing.T) {
 			ended := make(chan struct{})
 			var all sync.WaitGroup
 			all.Go(func() {
-				p.serve()
+				p.Serve()
 				close(ended)
 			})
 			var asking sync.WaitGroup
@@ -111,12 +112,12 @@ func TestPipelineWakesUp(t *testing.T) {
 			asking.Wait()
 			time.Sleep(time.Duration(seed) * idleAfter / 10)
 			begin := time.Now()
-			p.stop()
+			p.Stop()
 			<-ended
 			if took := time.Since(begin); took > readLinger {
 				t.Errorf("it ended after %v", took)
 			}
-			p.closeWith(errEnded)
+			p.CloseWith(errTestEnded)
 			all.Wait()
 		})
 	}

@@ -1,4 +1,4 @@
-package redis
+package pipeline
 
 import (
 	"bufio"
@@ -15,15 +15,15 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestStallJudgesSilence: a connection is dead after as many looks in a row as patience without anything moving, never
-// while something arrives or the oldest flight goes out, and it does not matter what goes out behind that.
+// TestStallJudgesSilence: a connection is dead after maxStalledChecks checks in a row without anything moving, never
+// while something arrives or the oldest request goes out, and it does not matter what goes out behind that.
 func TestStallJudgesSilence(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const end = 20 * leastMoved
 		var s stall
 		s.begin()
 		left := rapid.Uint64Range(0, end).Draw(t, "left")
-		known, silent := false, 0 // whether there was a look; looks in a row that found nothing
+		known, silent := false, 0 // whether there was a check; checks in a row that found nothing
 		before, partial, counted := uint64(0), 0, 0
 		for range 60 {
 			switch rapid.IntRange(0, 12).Draw(t, "reply") {
@@ -55,8 +55,8 @@ func TestStallJudgesSilence(t *testing.T) {
 				known, before = true, at
 			}
 			moved, dead := s.check(left, end, 0)
-			if moved != moves || dead != (silent >= maxMissedLooks) {
-				t.Fatalf("moved %v, dead %v, after %d silent looks, at %d", moved, dead, silent, left)
+			if moved != moves || dead != (silent >= maxStalledChecks) {
+				t.Fatalf("moved %v, dead %v, after %d silent checks, at %d", moved, dead, silent, left)
 			}
 			if dead {
 				return
@@ -66,7 +66,7 @@ func TestStallJudgesSilence(t *testing.T) {
 }
 
 // slowPeer reads what arrives at a rate until it has so many bytes, and answers each command unless it hangs.
-func slowPeer(t *testing.T, rate int, answer bool) (p *pipeline) {
+func slowPeer(t *testing.T, rate int, answer bool) (p *Conn) {
 	t.Helper()
 	ours, theirs := net.Pipe()
 	var serving sync.WaitGroup
@@ -87,9 +87,9 @@ func slowPeer(t *testing.T, rate int, answer bool) (p *pipeline) {
 			}
 		}
 	})
-	p = newPipeline(ours)
+	p = New(ours)
 	t.Cleanup(func() {
-		p.closeWith(errEnded)
+		p.CloseWith(errTestEnded)
 		serving.Wait()
 	})
 	return p
@@ -129,9 +129,9 @@ func readCommand(r *bufio.Reader, words [][]byte) error {
 	return nil
 }
 
-// TestPipeTakesItsTime: on a slow link a flight lasts for as long as it takes, many times its patience; and those behind it
+// TestTakesItsTime: on a slow link a request lasts for as long as it takes, many times its timeout; and those behind it
 // are not late for that.
-func TestPipelineTakesItsTime(t *testing.T) {
+func TestTakesItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := slowPeer(t, 100<<10, true)
 		serving(t, p)
@@ -140,7 +140,7 @@ func TestPipelineTakesItsTime(t *testing.T) {
 		var all sync.WaitGroup
 		for range 3 {
 			all.Go(func() {
-				if _, err := p.ask(large, 1, time.Second); err != nil {
+				if _, err := p.Do(large, 1, time.Second); err != nil {
 					t.Errorf("after %v: %v", time.Since(begin), err)
 				}
 			})
@@ -149,7 +149,7 @@ func TestPipelineTakesItsTime(t *testing.T) {
 			all.Go(func() {
 				time.Sleep(time.Duration(i) * time.Second)
 				small, n := say("x")
-				if _, err := p.ask(small, n, time.Second); err != nil {
+				if _, err := p.Do(small, n, time.Second); err != nil {
 					t.Errorf("after %v: %v", time.Since(begin), err)
 				}
 			})
@@ -161,9 +161,9 @@ func TestPipelineTakesItsTime(t *testing.T) {
 	})
 }
 
-// TestPipeEndsInSilence: a server that has taken all and answers nothing is found after the patience, however much is
+// TestEndsInSilence: a server that has taken all and answers nothing is found after the timeout, however much is
 // written behind, which its kernel takes.
-func TestPipelineEndsInSilence(t *testing.T) {
+func TestEndsInSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := slowPeer(t, 10<<20, false)
 		serving(t, p)
@@ -172,7 +172,7 @@ func TestPipelineEndsInSilence(t *testing.T) {
 		for i := range 50 {
 			all.Go(func() {
 				time.Sleep(time.Duration(i) * 50 * time.Millisecond)
-				_, err := p.ask(resp.AppendPublish(nil, "c", make([]byte, 64<<10)), 1, time.Second)
+				_, err := p.Do(resp.AppendPublish(nil, "c", make([]byte, 64<<10)), 1, time.Second)
 				if took := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || i < 20 && took > 3*time.Second/2 {
 					t.Errorf("%d after %v: %v", i, took, err)
 				}
@@ -182,21 +182,21 @@ func TestPipelineEndsInSilence(t *testing.T) {
 	})
 }
 
-// TestPipeEndsTrickles: a server that says a byte now and then, or takes one, is found like one that hangs.
-func TestPipelineEndsTrickles(t *testing.T) {
+// TestEndsTrickles: a server that says a byte now and then, or takes one, is found like one that hangs.
+func TestEndsTrickles(t *testing.T) {
 	trickle := func(t *testing.T, serve func(theirs net.Conn)) {
 		synctest.Test(t, func(t *testing.T) {
 			ours, theirs := net.Pipe()
 			var serves sync.WaitGroup
 			serves.Go(func() { serve(theirs) })
-			p := newPipeline(ours)
+			p := New(ours)
 			serving(t, p)
 			begin := time.Now()
-			_, err := p.ask(resp.AppendPublish(nil, "c", make([]byte, 64<<10)), 1, time.Second)
+			_, err := p.Do(resp.AppendPublish(nil, "c", make([]byte, 64<<10)), 1, time.Second)
 			if took := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || took > 2*time.Second {
 				t.Errorf("after %v: %v", took, err)
 			}
-			p.closeWith(errEnded)
+			p.CloseWith(errTestEnded)
 			serves.Wait()
 		})
 	}
