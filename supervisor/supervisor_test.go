@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -170,76 +169,6 @@ func TestEscalationIsOneFailureAbove(t *testing.T) {
 	})
 }
 
-// What a nested supervisor had to abandon is named by the outermost, and is not
-// overlapped when the nested one is restarted.
-func TestAbandonedBelow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
-		var live, most atomic.Int32
-		var failing atomic.Bool
-		failing.Store(true)
-		inner := mustNew(t, Spec{Name: "inner"},
-			Child{Name: "stuck", Grace: time.Second, Serve: func(context.Context) error {
-				most.Store(max(most.Load(), live.Add(1)))
-				defer live.Add(-1)
-				<-release
-				return nil
-			}},
-			Child{Name: "bad", Serve: func(ctx context.Context) error {
-				if failing.CompareAndSwap(true, false) {
-					return ErrEscalate
-				}
-				return idle(ctx)
-			}},
-		)
-		outer := mustNew(t, Spec{Name: "outer"}, inner.Child(Permanent))
-		end := begin(outer)
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		stuck, _ := outer.Tree().Find("inner", "stuck")
-		bad, _ := outer.Tree().Find("inner", "bad")
-		if stuck.State != StateAbandoned || bad.State != StateRunning || bad.Incarnation != 2 {
-			t.Errorf("unexpected:\n%v", outer.Tree())
-		}
-		err := end()
-		var abandoned *AbandonedError
-		if !errors.As(err, &abandoned) || len(abandoned.Paths) != 1 || abandoned.Paths[0] != "inner/stuck" {
-			t.Errorf("Serve: %v", err)
-		}
-		close(release)
-		synctest.Wait()
-		if most.Load() != 1 {
-			t.Errorf("%d incarnations at once", most.Load())
-		}
-	})
-}
-
-func TestRemoveOfAbandoned(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
-		stuck := Child{Name: "stuck", Serve: func(context.Context) error { <-release; return nil }}
-		s := mustNew(t, Spec{Name: "s"}, stuck)
-		end := begin(s)
-		synctest.Wait()
-		began := time.Now()
-		var abandoned *AbandonedError
-		if err := s.Remove(t.Context(), "stuck"); !errors.As(err, &abandoned) || time.Since(began) != DefaultGrace {
-			t.Errorf("Remove: %v after %v", err, time.Since(began))
-		}
-		if err := s.Add(stuck); !errors.Is(err, ErrDuplicate) {
-			t.Errorf("Add beside the abandoned one: %v", err)
-		}
-		close(release)
-		synctest.Wait()
-		if err := s.Add(stuck); err != nil {
-			t.Errorf("Add once the name is free: %v", err)
-		}
-		if err := end(); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 func TestRemoveByItselfAndWithoutTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s *Supervisor
@@ -379,52 +308,4 @@ func TestEverythingAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
-}
-
-func TestRandThatMisbehaves(t *testing.T) {
-	for name, rand := range map[string]func() float64{
-		"panics":   func() float64 { panic("dice") },
-		"too high": func() float64 { return 7 },
-		"negative": func() float64 { return -1 },
-		"goexit":   func() float64 { runtime.Goexit(); return 0 },
-	} {
-		if got := (&luck{rand: rand}).draw(); got != 0.5 {
-			t.Errorf("%s: %v", name, got)
-		}
-	}
-}
-
-// A Rand that ends its goroutine, or calls the supervisor, keeps neither a child's end
-// from being noted nor anybody else waiting.
-func TestRandThatGoesExitsHarmsNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		starts := 0
-		var s *Supervisor
-		s, err := New(Spec{Name: "s", Rand: func() float64 {
-			s.Tree()
-			runtime.Goexit()
-			return 0
-		}}, Child{Name: "c", Serve: func(ctx context.Context) error {
-			if starts++; starts < 3 {
-				return errors.New("again")
-			}
-			<-ctx.Done()
-			return nil
-		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		if err := s.Serve(ctx); err != nil || starts != 3 {
-			t.Errorf("%v after %d starts", err, starts)
-		}
-		p, err := NewPassive(Spec{Name: "p", Rand: func() float64 { runtime.Goexit(); return 0 }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := p.Failed(time.Now(), "w", errors.New("again")); !d.Restart {
-			t.Errorf("%+v", d)
-		}
-	})
 }

@@ -8,13 +8,27 @@ import (
 )
 
 // maxLines is how long a file may be: one concept is shorter.
-const maxLines = 500
+const maxLines = 400
 
 // longFiles may be longer, up to the number given, with the reason.
 var longFiles = map[string]struct {
 	lines  int
 	reason string
-}{}
+}{
+	"bus/bus.go":                       {409, pendingSplit},
+	"bus/debug_test.go":                {401, pendingSplit},
+	"bus/group_test.go":                {439, pendingSplit},
+	"bus/intake.go":                    {499, pendingSplit},
+	"bus/ledger_test.go":               {461, pendingSplit},
+	"bus/lot.go":                       {499, pendingSplit},
+	"bus/subscription.go":              {485, pendingSplit},
+	"transport/redis/baseline.go":      {432, pendingSplit},
+	"transport/redis/sender.go":        {415, pendingSplit},
+	"transport/redis/subscriptions.go": {410, pendingSplit},
+}
+
+// pendingSplit is the reason of files that are still to be split. Their numbers may only become smaller.
+const pendingSplit = "to be split"
 
 func TestFilesAreShort(t *testing.T) { check(t, filesAreShort) }
 

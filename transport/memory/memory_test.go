@@ -6,94 +6,11 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/memory"
 )
-
-// inbox is a sink that keeps what it gets.
-type inbox struct {
-	mu     sync.Mutex
-	got    []*transport.Envelope
-	gaps   []transport.Gap
-	closed bool
-	t      testing.TB
-}
-
-func (in *inbox) Deliver(env *transport.Envelope) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.closed {
-		in.t.Error("Deliver after Serve returned")
-	}
-	in.got = append(in.got, env)
-}
-
-func (in *inbox) Gap(g transport.Gap) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.closed {
-		in.t.Error("Gap after Serve returned")
-	}
-	in.gaps = append(in.gaps, g)
-}
-
-// take returns what came since the last take.
-func (in *inbox) take() []*transport.Envelope {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	defer func() { in.got = nil }()
-	return in.got
-}
-
-// ids are what envelopes are recognised by.
-func ids(envs []*transport.Envelope) string {
-	var all []string
-	for _, e := range envs {
-		all = append(all, e.ID)
-	}
-	return fmt.Sprint(all)
-}
-
-// serve runs tr until stop, which waits for its end.
-func serve(t testing.TB, tr *memory.Transport) (in *inbox, stop func()) {
-	t.Helper()
-	in = &inbox{t: t}
-	halt := serveAs(t, tr, in)
-	return in, func() {
-		halt()
-		in.mu.Lock()
-		defer in.mu.Unlock()
-		in.closed = true
-	}
-}
-
-func subscribe(t testing.TB, tr *memory.Transport, topics ...transport.Topic) {
-	t.Helper()
-	for _, topic := range topics {
-		if err := tr.Subscribe(context.Background(), topic); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func publish(t testing.TB, tr *memory.Transport, envs ...*transport.Envelope) []transport.Result {
-	t.Helper()
-	results := make([]transport.Result, len(envs))
-	tr.Publish(context.Background(), envs, results)
-	for _, r := range results {
-		if r.Err != nil {
-			t.Error(r.Err)
-		}
-	}
-	return results
-}
-
-func env(topic, id string) *transport.Envelope {
-	return &transport.Envelope{Topic: topic, ID: id, Publisher: "p"}
-}
 
 var topicN = transport.Topic{Name: "n"}
 
@@ -286,95 +203,6 @@ func TestUnsubscribeBesidePublishers(t *testing.T) {
 	wg.Wait()
 }
 
-// A second Serve beside the first is an error, and the first goes on.
-func TestServeTwice(t *testing.T) {
-	tr := memory.NewBroker().Connect()
-	in, stop := serve(t, tr)
-	subscribe(t, tr, topicN)
-	if err := tr.Serve(t.Context(), &inbox{t: t}); err == nil {
-		t.Error("two at once")
-	}
-	publish(t, tr, env("n", "1"))
-	if got := ids(in.take()); got != "[1]" {
-		t.Errorf("%v", got)
-	}
-	stop()
-	publish(t, tr, env("n", "2")) // nobody is there
-	if got := in.take(); got != nil {
-		t.Errorf("%v", ids(got))
-	}
-}
-
-// What was subscribed is live again after a restart, with a gap of what was
-// published meanwhile, and what was unsubscribed meanwhile is not.
-func TestServeAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tr := memory.NewBroker().Connect()
-		_, stop := serve(t, tr)
-		subscribe(t, tr, topicN, transport.Topic{Name: "m", Partitions: 3}, transport.Topic{Name: "gone"})
-		for round := range uint64(3) {
-			stop()
-			if err := tr.Unsubscribe(t.Context(), transport.Topic{Name: "gone"}); err != nil {
-				t.Fatal(err)
-			}
-			if r := publish(t, tr, env("n", "lost"), env("n", "lost"), env("gone", "lost"), &transport.Envelope{Topic: "n"}); r[0].Receivers != 0 {
-				t.Errorf("while nobody serves: %+v", r)
-			}
-			var in *inbox
-			in, stop = serve(t, tr)
-			synctest.Wait()
-			publish(t, tr, env("n", "1"), &transport.Envelope{Topic: "m", Partitions: 3, Partition: 2, ID: "2"}, env("gone", "3"))
-			if got := ids(in.take()); got != "[1 2]" {
-				t.Errorf("after a restart: %v", got)
-			}
-			want := fmt.Sprintf("[n: 1 events lost (disconnected) n: events %d to %d of publisher p lost (disconnected)]", 3*round+1, 3*round+2)
-			if got := fmt.Sprint(in.gaps); got != want {
-				t.Errorf("after a restart: gaps %v, want %v", got, want)
-			}
-		}
-		stop()
-	})
-}
-
-// Subscribe waits for Serve, as long as its context lasts.
-func TestSubscribeWaitsForServe(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tr := memory.NewBroker().Connect()
-		cause := errors.New("had enough")
-		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, cause)
-		defer cancel()
-		if err := tr.Subscribe(ctx, topicN); !errors.Is(err, cause) {
-			t.Errorf("%v", err)
-		}
-		got := make(chan error)
-		go func() { got <- tr.Subscribe(context.Background(), topicN) }()
-		time.Sleep(time.Hour)
-		in, stop := serve(t, tr)
-		if err := <-got; err != nil {
-			t.Error(err)
-		}
-		publish(t, tr, env("n", "1"))
-		if got := ids(in.take()); got != "[1]" {
-			t.Errorf("%v", got)
-		}
-		stop()
-		// The Subscribe that failed left nothing behind, and the end of Serve
-		// has later ones wait again.
-		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if err := tr.Subscribe(ctx, transport.Topic{Name: "m"}); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%v", err)
-		}
-		in, stop = serve(t, tr)
-		synctest.Wait()
-		publish(t, tr, env("m", "2"))
-		if got := in.take(); got != nil {
-			t.Errorf("a failed Subscribe is live: %v", ids(got))
-		}
-		stop()
-	})
-}
-
 // Publish needs no Serve; a context that has ended fails what was not yet
 // accepted, with its cause.
 func TestPublishContext(t *testing.T) {
@@ -391,43 +219,6 @@ func TestPublishContext(t *testing.T) {
 		}
 	}
 	tr.Publish(ctx, nil, nil)
-}
-
-// When Serve has returned its sink is left alone, whatever publishers and
-// subscribers do at that moment.
-func TestSinkIsLeftAloneAfterServe(t *testing.T) {
-	broker := memory.NewBroker()
-	tr, pub := broker.Connect(), broker.Connect()
-	var wg sync.WaitGroup
-	stopAll := make(chan struct{})
-	running := func(f func()) {
-		wg.Go(func() {
-			for {
-				select {
-				case <-stopAll:
-					return
-				default:
-					f()
-				}
-			}
-		})
-	}
-	running(func() { publish(t, pub, env("n", ""), env("m", "")) })
-	running(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-		defer cancel()
-		for _, topic := range []transport.Topic{topicN, {Name: "m"}} {
-			if err := tr.Subscribe(ctx, topic); err == nil {
-				tr.Unsubscribe(ctx, topic)
-			}
-		}
-	})
-	for range 300 {
-		_, stop := serve(t, tr) // inbox.Deliver fails the test once closed
-		stop()
-	}
-	close(stopAll)
-	wg.Wait()
 }
 
 // TestNextBus: a bus leaves no subscription behind for the next one on its
