@@ -8,8 +8,8 @@ import (
 	"github.com/shardbus/shardbus/bus"
 )
 
-// ErrDuplicate is why [Dedup] discarded an event: one with the same ID, or the
-// same key, was handled before.
+// ErrDuplicate is why [Dedup] discarded an event: one with the same ID, or the same key, was
+// handled before.
 var ErrDuplicate = errors.New("duplicate event")
 
 const (
@@ -17,45 +17,41 @@ const (
 	defaultDedupWait = 100 * time.Millisecond
 )
 
-// DedupConfig configures [Dedup]. The zero value remembers the last 10,000
-// message IDs, however old.
+// DedupConfig configures [Dedup]. The zero value remembers the last 10,000 message IDs, however
+// old.
 type DedupConfig struct {
-	// Size is how many handled events are remembered; the oldest is forgotten
-	// first. 0 or negative is the default, 10,000. Memory is taken as it is
-	// needed: about 200 bytes an event, and its ID or key.
+	// Size is how many handled events are remembered; the oldest is forgotten first. 0 or negative
+	// is the default, 10,000. Memory is taken as it is needed: about 200 bytes an event, and its ID
+	// or key.
 	Size int
 
-	// TTL is how long a handled event is remembered. 0, the default, or
-	// negative is until Size others came after it.
+	// TTL is how long a handled event is remembered. 0, the default, or negative: until Size others
+	// came after it.
 	TTL time.Duration
 
-	// Key gives what repetitions have in common, for example the number of an
-	// order; an event with an empty key passes unchecked. nil, the default, is
-	// the [bus.MessageID], which of a foreign event is its ID and source, and events
-	// without one pass. What is [bus.Delivery.Malformed] passes, whatever its
-	// key: it is to become a dead letter. It is called on the lane's
-	// goroutines, from several at once, and must not panic. The string is kept:
-	// clone it if it is a part of something large.
+	// Key returns what repetitions have in common, for example the number of an order. An event
+	// with an empty key passes unchecked. nil, the default, is the [bus.MessageID], which for a
+	// foreign event is its ID and source; events without one pass. A [bus.Delivery.Malformed]
+	// delivery passes, whatever its key, since it is to become a dead letter. Key is called on the
+	// lane's goroutines, from several at once, and must not panic. The string is kept: clone it if
+	// it is part of something large.
 	Key func(d *bus.Delivery) string
 
-	// Wait is how long a repetition is set aside before it asks again whether
-	// the first was handled. 0 or negative is the default, 100 ms.
+	// Wait is how long a repetition is snoozed before it asks again whether the first was handled.
+	// 0 or negative is the default, 100 ms.
 	Wait time.Duration
 }
 
-// Dedup hands on each event once: a repetition of one that was handled is
-// [bus.Discard] of ErrDuplicate. It makes at-least-once delivery, or a publisher
-// that tries again under one [bus.ID], take effect once, as far as its window
-// reaches: it is in memory, bounded by Size and TTL, and each subscription has
-// its own, made when the subscription is.
+// Dedup passes each event on once: a repetition of one that was handled is [bus.Discard] of
+// ErrDuplicate. With it, at-least-once delivery, or a publisher that tries again under one
+// [bus.ID], takes effect once, as far as its memory reaches. The memory is bounded by Size and TTL,
+// and each subscription has its own, made when the subscription is.
 //
-// An event is remembered when everything further in returned nil, so nothing
-// further out should make an error of that. While the first is still being
-// handled, on another lane, or waits for an attempt that further in was granted
-// by [bus.RetryAfter], a repetition is a [bus.Snooze]: it is discarded if the
-// first succeeds, and handled if the first is given up. If the first does not
-// come back for its attempt when that is due, a repetition takes its place.
-// Never do two with one key run at once.
+// An event is remembered when everything further in returned nil, so nothing further out should
+// turn that into an error. While the first is still being handled, on another lane, or waits for an
+// attempt that [bus.RetryAfter] granted further in, a repetition is a [bus.Snooze]: it is discarded
+// if the first succeeds, and handled if the first is given up. If the first does not come back for
+// its attempt when that is due, a repetition takes its place. Two with one key never run at once.
 func Dedup(cfg DedupConfig) bus.Middleware {
 	if cfg.Size <= 0 {
 		cfg.Size = defaultDedupSize
@@ -89,6 +85,6 @@ func Dedup(cfg DedupConfig) bus.Middleware {
 	}
 }
 
-// errUnwound stands for the result of a handler that did not return: the stack
-// is being unwound by a panic or runtime.Goexit.
+// errUnwound stands for the result of a handler that did not return, because a panic or
+// runtime.Goexit unwinds the stack.
 var errUnwound = errors.New("handler did not return")

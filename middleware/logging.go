@@ -20,38 +20,35 @@ const (
 
 // LoggingConfig configures [Logging]. The zero value logs failures.
 type LoggingConfig struct {
-	// Period is how long repetitions of a failure are only counted before a
-	// summary says how many there were. 0 or negative is the default, 10 s.
+	// Period is how long repetitions of a failure are only counted before a summary tells their
+	// number. 0 or negative is the default, 10 s.
 	Period time.Duration
 
-	// MaxErrors is how many different failures of one Period are told apart;
-	// those beyond it share one summary. 0 or negative is the default, 100.
+	// MaxErrors is how many different failures of one Period are told apart; those beyond it share
+	// one summary. 0 or negative is the default, 100.
 	MaxErrors int
 
-	// Successes logs each event that was handled too, at debug level. Default
-	// false.
+	// Successes logs each handled event too, at debug level. Default false.
 	Successes bool
 }
 
-// Logging logs failed attempts, without letting a failure that repeats itself
-// flood the log. The first of a kind is logged whole, as "handler failed": topic,
-// subscription, message ID, key, attempt, error, what comes next, and the stack
-// of a panic, the user's frames of it. Those that follow within Period are counted, and at its end one
-// "handler failed again" says how many there were, and names the last. With the
-// next failure a new period begins. A discard is "event discarded", a snooze
-// "event snoozed". The end of the subscription ends a period
-// early, so that no count is lost.
+// Logging logs failed attempts. A failure that repeats itself does not flood the log. The first of
+// a kind is logged in full, as "handler failed": topic, subscription, message ID, key, attempt,
+// error, what comes next, and for a panic the user's frames of its stack. Those that follow within
+// Period are counted. At its end one "handler failed again" tells how many there were, and names
+// the last. The next failure begins a new period. A discard is "event discarded", a snooze "event
+// snoozed". The end of the subscription ends a period early, so that no count is lost. docs/logs.md
+// lists the fields.
 //
-// Failures are of one kind when subscription, verdict and the text of the cause
-// are the same; of a long text the first 256 bytes count.
+// Failures are of one kind when subscription, verdict and the text of the cause are the same; of a
+// long text the first 256 bytes count.
 //
-// The level is what the verdict deserves: a retry is a warning, a dead letter
-// an error, a discard info, a snooze debug. A plain error is an error too:
-// nothing further in decided, and what stands further out may yet. A nil logger
-// logs nothing.
+// The verdict decides the level: a retry is a warning, a dead letter an error, a discard info, a
+// snooze debug. A plain error is an error too: nothing further in decided, and middleware further
+// out may still do so. A nil logger logs nothing.
 //
-// Each subscription counts on its own. Between failures nothing of Logging runs;
-// a timer fires at the end of a period that had any.
+// Each subscription counts on its own. Between failures nothing of Logging runs; a timer fires at
+// the end of a period that had any.
 func Logging(logger *zap.Logger, cfg LoggingConfig) bus.Middleware {
 	if logger == nil {
 		return func(next bus.Handler) bus.Handler { return next }
@@ -116,7 +113,7 @@ func classify(err error) failureClass {
 	return j
 }
 
-// describe is the fields that say which event it was, and which attempt.
+// describe returns the fields that identify the event and the attempt.
 func describe(d *bus.Delivery) []zap.Field {
 	fields := make([]zap.Field, 0, 9)
 	fields = append(fields, zap.String("topic", d.Topic()), zap.String("subscription", d.Subscription()))
@@ -129,8 +126,8 @@ func describe(d *bus.Delivery) []zap.Field {
 	return append(fields, zap.Int("attempt", d.Attempt()))
 }
 
-// keyOf is d's key. It calls the topic's Key function, whose panic must not take
-// the place of the failure that is being logged.
+// keyOf is d's key. It calls the topic's Key function, whose panic must not replace the failure
+// that is being logged.
 func keyOf(d *bus.Delivery) (key string) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -142,7 +139,7 @@ func keyOf(d *bus.Delivery) (key string) {
 
 var noStack = zap.LevelEnablerFunc(func(zapcore.Level) bool { return false })
 
-// describeFailure is the fields of a failure that is logged whole.
+// describeFailure returns the fields of a failure that is logged in full.
 func describeFailure(d *bus.Delivery, err error, j failureClass) []zap.Field {
 	fields := append(describe(d), zap.String("next", j.next))
 	if j.after > 0 {

@@ -11,29 +11,27 @@ import (
 	"github.com/shardbus/shardbus/internal/inspect"
 )
 
-// ErrTimeout is in the error of an attempt that ran out of the time [Timeout]
-// gave it, together with context.DeadlineExceeded.
+// ErrTimeout is in the error of an attempt that exceeded its [Timeout], together with
+// context.DeadlineExceeded.
 var ErrTimeout = errors.New("handler timed out")
 
-// Timeout gives each attempt d to finish. It is cooperative: at the deadline the
-// handler's context ends, with a cause that is ErrTimeout, and Timeout goes on
-// waiting for the handler to return; only the handler knows how to stop. d of 0
-// or less is no deadline.
+// Timeout gives each attempt d to finish. It is cooperative: at the deadline the handler's context
+// ends, with a cause that is ErrTimeout, and Timeout goes on waiting for the handler to return;
+// only the handler knows how to stop. d of 0 or less is no deadline.
 //
-// When the handler then returns the context's error, or an error that wraps it,
-// Timeout's says which subscription timed out after how long, and is ErrTimeout
-// and context.DeadlineExceeded for errors.Is. Any other result is the
-// handler's own, and counts: it may have finished late, or noticed another failure. The
-// error of a deadline that stands further out, or that the handler set itself,
-// is no timeout either.
+// When the handler then returns the context's error, or an error that wraps it, Timeout's error
+// says which subscription timed out after how long; errors.Is finds ErrTimeout and
+// context.DeadlineExceeded in it. Any other result is the handler's own, and counts: it may have
+// finished late, or noticed another failure. The error of a deadline further out, or one that the
+// handler set itself, is no timeout either.
 //
-// A handler that ignores its context runs on. When it returns in the end, that is said if it
-// took a tenth of d, and 100 ms, or more: in Timeout's error, for how long; in the text of
-// the handler's own error, which is wrapped and no ErrTimeout; and where it returns nil, as
-// a warning in the log of the bus, one for a batch. While it runs, [bus.Config].SlowHandler tells.
+// A handler that ignores its context runs on. If it returns a tenth of d, and 100 ms, or more after
+// the deadline, that is reported: in Timeout's error, with how long it took; in the text of the
+// handler's own error, which is wrapped and no ErrTimeout; and if it returns nil, as a warning in
+// the log of the bus, one for a batch. While it runs, [bus.Config].SlowHandler reports it.
 //
-// A batch has one deadline for all its events, which begins with the first of them that
-// enters it: either all of them have timed out, or none.
+// A batch has one deadline for all its events, which begins with the first of them that enters it:
+// either all of them have timed out, or none.
 //
 // It costs a context and a timer for each attempt, or for each batch.
 func Timeout(d time.Duration) bus.Middleware {
@@ -57,8 +55,8 @@ func Timeout(d time.Duration) bus.Middleware {
 	}
 }
 
-// batchDeadline is the context that the first event of a batch gave the others, whose
-// chains of middleware run inside its own.
+// batchDeadline is the context that the first event of a batch gave the others, whose chains of
+// middleware run inside its own.
 type batchDeadline struct {
 	context.Context
 	cause *timeoutCause
@@ -72,9 +70,9 @@ func (b *batchDeadline) Value(key any) any {
 	return b.Context.Value(key)
 }
 
-// begunFor is the context of the deadline that c has begun for the batch, or nil.
-// Several deadlines at one moment would not do: their timers fire one after another,
-// and a handler that returns in between has timed out for some events only.
+// begunFor is the context of the deadline that c has begun for the batch, or nil. Several deadlines
+// at one moment would not do: their timers fire one after another, and a handler that returns in
+// between has timed out for some events only.
 func (c *timeoutCause) begunFor(ctx context.Context, batch any) context.Context {
 	if batch == nil {
 		return nil
@@ -86,8 +84,7 @@ func (c *timeoutCause) begunFor(ctx context.Context, batch any) context.Context 
 	return begun
 }
 
-// timeoutCause is the cause of one Timeout's deadlines: by its address they are
-// told from others.
+// timeoutCause is the cause of one Timeout's deadlines: by its address they are told from others.
 type timeoutCause struct{ after time.Duration }
 
 func (c *timeoutCause) Error() string { return fmt.Sprintf("%v after %v", ErrTimeout, c.after) }
@@ -96,8 +93,8 @@ func (c *timeoutCause) Is(target error) bool {
 	return target == ErrTimeout || target == context.DeadlineExceeded
 }
 
-// explain says what timed out, if err is because of that, and else that the handler ignored
-// the deadline, if it did; first is whether d began it.
+// explain says what timed out, if err is because of that; otherwise that the handler ignored the
+// deadline, if it did. first reports whether d began it.
 func (c *timeoutCause) explain(ctx context.Context, d *bus.Delivery, err error, first bool) error {
 	if ctx.Err() == nil {
 		return err
@@ -132,7 +129,7 @@ func (c *timeoutCause) explain(ctx context.Context, d *bus.Delivery, err error, 
 // promptEnough is how late a handler that obeys may come back on a busy machine.
 const promptEnough = 100 * time.Millisecond
 
-// late is for how long a handler ignored the deadline of ctx; 0 if it did not.
+// late is how long a handler ignored the deadline of ctx; 0 if it did not.
 func (c *timeoutCause) late(ctx context.Context) time.Duration {
 	deadline, _ := ctx.Deadline()
 	if over := time.Since(deadline); over >= max(c.after/10, promptEnough) {

@@ -5,23 +5,22 @@ import (
 	"time"
 )
 
-// Gap is a stretch of one publisher's events on one topic and partition that a
-// subscriber will not get.
+// Gap is a run of one publisher's events on one topic and partition that a subscriber will not get.
 type Gap struct {
 	Topic     string
 	Partition int
-	// Publisher is the incarnation whose events are missing; empty when the
-	// events carried no sequence.
+	// Publisher is the incarnation whose events are missing; empty when the events carried no
+	// sequence.
 	Publisher string
-	// Epoch orders the incarnations of one publisher, where their names do
-	// not tell them apart: when its numbers began, in milliseconds since 1970
-	// by its clock. 0 when it never said.
+	// Epoch orders the incarnations of one publisher if their names do not: it is when the
+	// publisher's numbers began, in milliseconds since 1970 by its clock. 0 when the publisher
+	// never said.
 	Epoch uint64
-	// From and To are the first and last missing sequence number, both
-	// included. Both are 0 when the events carried none.
+	// From and To are the first and last missing sequence number, both included. Both are 0 when
+	// the events carried none.
 	From, To uint64
-	// Count is how many events are missing; 0 when nobody knows: events may be
-	// missing from number From on, and To is 0. See Measured.
+	// Count is how many events are missing. 0 means that nobody knows: events may be missing from
+	// number From on, and To is 0. See Measured.
 	Count uint64
 	// Since is when the first of them was noticed.
 	Since  time.Time
@@ -35,8 +34,8 @@ type GapKind uint8
 const (
 	// Lost events were accepted by the broker and are gone.
 	Lost GapKind = iota
-	// Uncertain events may never have been accepted: their Publish returned an
-	// error, or nobody can tell.
+	// Uncertain events may never have been accepted: their Publish returned an error, or nobody can
+	// tell.
 	Uncertain
 )
 
@@ -44,7 +43,7 @@ const (
 type GapReason uint8
 
 const (
-	// Unknown: nothing told why.
+	// Unknown: the reason is not known.
 	Unknown GapReason = iota
 	// Overflow: the subscription's inbox was full, see bus.Config.InboxBytes.
 	Overflow
@@ -54,17 +53,15 @@ const (
 	FailOver
 	// Migration: the channel moved to another part of the broker.
 	Migration
-	// WindowExceeded: the publisher lives and was asked, and remembers the
-	// events no more.
+	// WindowExceeded: the publisher lives and was asked, but no longer remembers the events.
 	WindowExceeded
-	// PublisherGone: the publisher did not answer in time when it was asked:
-	// it has ended, or cannot be reached.
+	// PublisherGone: the publisher did not answer in time. It has ended, or cannot be reached.
 	PublisherGone
-	// Forgotten: there were more publishers than are remembered, so that what one
-	// sends now may be missed, or come twice.
+	// Forgotten: there were more publishers than are remembered. What one sends now may be missed,
+	// or come twice.
 	Forgotten
-	// Ended: the subscription ended, by its Drain or by the Shutdown or Close of
-	// its bus, while events that its own bus had published were on their way.
+	// Ended: the subscription ended, by its Drain or by the Shutdown or Close of its bus, while
+	// events that its own bus had published were in flight.
 	Ended
 )
 
@@ -109,14 +106,13 @@ func (g Gap) String() string {
 	return fmt.Sprintf("%s: events %d to %d of publisher %s %s (%s)", where, g.From, g.To, g.Publisher, g.Kind, g.Reason)
 }
 
-// Measured tells whether it is known how many events are missing. Where it is not,
-// none may be: a publisher has ended while its events could not arrive, and nobody
-// knows what its last one was. Then the Gap is Uncertain. Without a Publisher it
-// stands for several.
+// Measured reports whether it is known how many events are missing. If not, perhaps none are: a
+// publisher ended while its events could not arrive, and nobody knows what its last one was. Such a
+// Gap is Uncertain. Without a Publisher it stands for several.
 func (g Gap) Measured() bool { return g.Count > 0 }
 
-// Extends tells whether next is the stretch right behind g, for the same
-// reason, so that the two are better told as one.
+// Extends reports whether next is the run right after g, for the same reason, so that the two can
+// be told as one.
 func (g Gap) Extends(next Gap) bool {
 	return g.Measured() && next.Measured() && g.Topic == next.Topic && g.Partition == next.Partition && g.Publisher == next.Publisher && g.Epoch == next.Epoch &&
 		g.Kind == next.Kind && g.Reason == next.Reason &&

@@ -6,31 +6,32 @@ import (
 	"time"
 )
 
-// HealthReporter is a transport that can say what of it does not work. bus.Bus.Health asks it.
+// HealthReporter is a transport that can say which of its parts do not work. bus.Bus.Health asks
+// it.
 type HealthReporter interface {
-	// Health says how the transport is at this moment. It does no I/O and waits for nobody.
-	// Nothing is down when whatever is published goes to the broker at once, and all that is
-	// subscribed to is live.
+	// Health is the state of the transport at this moment. It does no I/O and does not wait.
+	// Nothing is down when every published event goes to the broker at once, and every subscription
+	// is live.
 	Health() Health
 }
 
-// Health is how a transport is at one moment.
+// Health is the state of a transport at one moment.
 type Health struct {
 	// Down is what does not work; nil if all does.
 	Down []Part
-	// Degraded is what does not work and is not needed while all else does, such as a replica that
-	// stands by for a primary; nil if there is nothing. A fault is felt more meanwhile, and that is
-	// all: who is degraded is ready.
+	// Degraded is what does not work and is not needed while all else does, such as a standby
+	// replica of a primary; nil if there is nothing. A degraded transport is ready: the next fault
+	// would only be felt for longer.
 	Degraded []Part
 }
 
 // Part is a part of a transport that does not work.
 type Part struct {
-	// Name says which, for example "shard 10.0.0.5:6379".
+	// Name identifies it, for example "shard 10.0.0.5:6379".
 	Name string
 	// Since is when that was noticed; zero if it is not known.
 	Since time.Time
-	// Err is why, or what is missing; never nil.
+	// Err is the reason, or what is missing; never nil.
 	Err error
 }
 

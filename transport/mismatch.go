@@ -5,31 +5,31 @@ import (
 	"strings"
 )
 
-// Mismatch tells that another process knows a topic otherwise than this one. Where it
-// has other partitions, nothing that the one publishes reaches the other. Where its
-// events have another type, they arrive, and can't be what the other takes them for.
+// Mismatch says that another process knows a topic otherwise than this one. If it has other
+// partitions, no event of one reaches the other. If its events have another type, they arrive, but
+// are not what the other process takes them for.
 type Mismatch struct {
-	// Peer is the other process: the incarnation of its bus if it publishes, and a name
-	// that the transport gave it if it subscribes.
+	// Peer is the other process: the incarnation of its bus if it publishes, or a name that the
+	// transport gave it if it subscribes.
 	Peer string
-	// Subscribes says that the peer subscribes to the topic, and this bus publishes
-	// on it. Else it is the other way round.
+	// Subscribes means that the peer subscribes to the topic and this bus publishes on it.
+	// Otherwise it is the other way round.
 	Subscribes bool
-	// Here is the topic as this process knows it, and There as the peer does. Both
-	// have the same name.
+	// Here is the topic as this process knows it, and There as the peer knows it. Both have the
+	// same name.
 	Here, There Topic
 }
 
-// MismatchSink is a [Sink] that is told where processes disagree.
+// MismatchSink is a [Sink] that is told when processes disagree.
 type MismatchSink interface {
 	Sink
-	// Mismatch tells of a peer that knows a topic otherwise. A transport that can tell
-	// does so as soon as it learns of it, on both sides, and may repeat itself. What
-	// holds for the methods of a Sink holds for it.
+	// Mismatch tells of a peer that knows a topic otherwise. A transport that can tell does so as
+	// soon as it learns of it, on both sides, and may repeat itself. The rules for the methods of a
+	// Sink apply.
 	Mismatch(m Mismatch)
 }
 
-// String says who it is, and what differs.
+// String names the peer and what differs.
 func (m Mismatch) String() string {
 	role := "publisher"
 	if m.Subscribes {
@@ -38,9 +38,9 @@ func (m Mismatch) String() string {
 	return fmt.Sprintf("%s: at %s %s %s", m.Here.Name, role, m.Peer, m.Here.Differs(m.There))
 }
 
-// Differs says in what other, a topic of the same name, is not t, as "it has 8
-// partitions, not 4"; "" if in nothing. What is unknown of either is not compared, nor
-// are the parameters of a media type.
+// Differs says how other, a topic of the same name, differs from t, as in "it has 8 partitions, not
+// 4"; "" if it does not. What is unknown of either is not compared, nor are the parameters of a
+// media type.
 func (t Topic) Differs(other Topic) string {
 	var what []string
 	if t.Partitions != other.Partitions {

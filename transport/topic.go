@@ -18,20 +18,20 @@ const (
 type Topic struct {
 	// Name is 1 to MaxName bytes of [A-Za-z0-9._:-].
 	Name string
-	// Partitions is how many it has, 1 to MaxPartitions, numbered from 0; 0 if
-	// it is not partitioned.
+	// Partitions is how many it has, 1 to MaxPartitions, numbered from 0; 0 if it is not
+	// partitioned.
 	Partitions int
 
-	// ContentType is the media type of its payloads, and TypeName the name of the
-	// type of its events, as its bus knows them; empty when that is unknown. Nothing
-	// is decided by them: they are for [Mismatch].
+	// ContentType is the media type of its payloads, and TypeName the name of the type of its
+	// events, as its bus knows them; empty when unknown. They are only for [Mismatch] and decide
+	// nothing.
 	ContentType string
 	TypeName    string
 }
 
-// Validate reports what is wrong with the topic, as an error that wraps
-// [ErrInvalidTopic] and names it. Buses hand over valid topics only; a transport
-// refuses others all the same, so that a fault shows where it was made.
+// Validate returns an error that wraps [ErrInvalidTopic] and names the topic, if it is invalid.
+// Buses pass valid topics only. A transport checks them all the same, so that a mistake shows where
+// it was made.
 func (t Topic) Validate() error {
 	switch n := len(t.Name); {
 	case n == 0:
@@ -48,8 +48,8 @@ func (t Topic) Validate() error {
 	return nil
 }
 
-// Holds reports whether partition is one of the topic's: 0 if it is not
-// partitioned. The error wraps [ErrInvalidTopic].
+// Holds returns an error that wraps [ErrInvalidTopic] if partition is not one of the topic's. A
+// topic that is not partitioned has partition 0.
 func (t Topic) Holds(partition int) error {
 	if n := max(1, t.Partitions); partition < 0 || partition >= n {
 		return fmt.Errorf("%w: %q has no partition %d of %d", ErrInvalidTopic, t.Name, partition, n)

@@ -34,7 +34,7 @@ var deliveryCases = []Case{
 	},
 	{
 		Name: "deliver-slow-sink", run: testDeliverSlowSink, needs: []need{ephemeral},
-		Rule: "A Deliver that takes its time delays what follows; nothing is lost for it without a Gap.",
+		Rule: "A slow Deliver delays what follows; nothing is lost because of it without a Gap.",
 	},
 	{
 		Name: "deliver-no-false-gap", run: testDeliverNoFalseGap, needs: []need{ephemeral},

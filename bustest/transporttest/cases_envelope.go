@@ -31,19 +31,19 @@ var envelopeCases = []Case{
 	},
 	{
 		Name: "envelope-foreign", run: testEnvelopeForeign, needs: []need{ephemeral},
-		Rule: "Publisher is empty when a foreign client published a bare payload; Seq 0 is unsequenced, as those of a foreign client are.",
+		Rule: "Publisher is empty when a foreign client published a bare payload; Seq 0 means unsequenced, as the events of a foreign client are.",
 	},
 	{
 		Name: "envelope-sequence", run: testEnvelopeSequence, needs: []need{ephemeral},
-		Rule: "Seq numbers the publisher's events on this topic and partition from 1 without holes. The transport assigns it as it writes, whatever it was.",
+		Rule: "Seq numbers the publisher's events on this topic and partition from 1 without holes. The transport assigns it as it writes, and ignores what it was.",
 	},
 	{
 		Name: "envelope-malformed", run: testEnvelopeMalformed, needs: []need{ephemeral, garble},
-		Rule: "A message that can't be read is handed over too, as one that is Malformed: Payload is the whole message, and why wraps ErrMalformed; nil for every event.",
+		Rule: "A message that can't be read is passed on too, as one that is Malformed: Payload is the whole message, and Malformed wraps ErrMalformed; it is nil for every event.",
 	},
 	{
 		Name: "envelope-kept", run: testEnvelopeKept, needs: []need{ephemeral},
-		Rule: "Deliver hands over an envelope, which nobody may change any more.",
+		Rule: "Deliver passes on an envelope, which nobody may change any more.",
 	},
 }
 

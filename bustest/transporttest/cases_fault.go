@@ -10,7 +10,7 @@ import (
 var faultCases = []Case{
 	{
 		Name: "fault-gap", run: testFaultGap, needs: []need{ephemeral, sever},
-		Rule: "Everything accepted arrives once or is reported in one Gap, of every publisher that was heard of and lives. Lost events were accepted by the broker and are gone.",
+		Rule: "Everything accepted arrives once or is reported in one Gap, if its publisher was heard of and lives. Lost events were accepted by the broker and are gone.",
 	},
 	{
 		Name: "fault-gap-fields", run: testFaultGapFields, needs: []need{ephemeral, sever},
@@ -18,11 +18,11 @@ var faultCases = []Case{
 	},
 	{
 		Name: "fault-tail", run: testFaultTail, needs: []need{ephemeral, sever},
-		Rule: "Everything accepted arrives once or is reported in one Gap, also what nothing follows.",
+		Rule: "Everything accepted arrives once or is reported in one Gap, also an event that no other follows.",
 	},
 	{
 		Name: "fault-uncertain", run: testFaultUncertain, needs: []need{ephemeral, sever},
-		Rule: "Uncertain events may never have been accepted: their Publish returned an error, or nobody can tell. What was never accepted may be told of by neither Deliver nor Gap.",
+		Rule: "Uncertain events may never have been accepted: their Publish returned an error, or nobody can tell. Perhaps neither Deliver nor Gap reports what was never accepted.",
 	},
 	{
 		Name: "fault-contexts", run: testFaultContexts, needs: []need{ephemeral, sever},

@@ -9,11 +9,11 @@ import (
 var healthCases = []Case{
 	{
 		Name: "health", run: testHealth, needs: []need{ephemeral, health},
-		Rule: "Nothing is down when whatever is published goes to the broker at once, and all that is subscribed to is live. While no Serve runs something is.",
+		Rule: "Nothing is down when every published event goes to the broker at once, and every subscription is live. While no Serve runs something is down.",
 	},
 	{
 		Name: "health-cut-off", run: testHealthCutOff, needs: []need{ephemeral, health, sever},
-		Rule: "Health says what does not work, whatever state the broker is in, and waits for nobody: Name says which part, Err why. It is well again by itself.",
+		Rule: "Health says what does not work, whatever state the broker is in, and does not wait: Name says which part, Err why. It recovers by itself.",
 	},
 }
 

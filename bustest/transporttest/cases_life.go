@@ -15,11 +15,11 @@ var lifeCases = []Case{
 	},
 	{
 		Name: "claim-release-forgets", run: testReleaseForgets, needs: []need{ephemeral, claim},
-		Rule: "Release: what was subscribed is forgotten.",
+		Rule: "Release forgets subscriptions.",
 	},
 	{
 		Name: "close", run: testClose, needs: []need{ephemeral, closing},
-		Rule: "Close ends the transport for good, a Serve that runs included, and waits for that. Serve then returns an error that wraps ErrClosed. Closing again does nothing.",
+		Rule: "Close ends the transport for good, a running Serve included, and waits for that. Serve then returns an error that wraps ErrClosed. Closing again does nothing.",
 	},
 	{
 		Name: "close-fails-all", run: testCloseFailsAll, needs: []need{ephemeral, closing},

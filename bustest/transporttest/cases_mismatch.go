@@ -13,7 +13,7 @@ var mismatchCases = []Case{
 	},
 	{
 		Name: "mismatch-none", run: testMismatchNone, needs: []need{ephemeral, mismatch},
-		Rule: "What is unknown of a topic is not compared, and peers that agree are not told of.",
+		Rule: "What is unknown of a topic is not compared, and peers that agree are not reported.",
 	},
 }
 

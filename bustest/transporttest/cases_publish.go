@@ -34,7 +34,7 @@ var publishCases = []Case{
 	},
 	{
 		Name: "publish-cancelled", run: testPublishCancelled, needs: []need{ephemeral},
-		Rule: "Publish returns when each was accepted or has failed; what fails for its context may still arrive, once.",
+		Rule: "Publish returns when each was accepted or has failed; an event that fails because of its context may still arrive, once.",
 	},
 	{
 		Name: "publish-before-serve", run: testPublishBeforeServe, needs: []need{ephemeral},
@@ -42,11 +42,11 @@ var publishCases = []Case{
 	},
 	{
 		Name: "publish-receivers", run: testPublishReceivers, needs: []need{ephemeral},
-		Rule: "Receivers is how many subscribers the broker handed it to, or -1 where the transport can't tell.",
+		Rule: "Receivers is how many subscribers the broker passed it to, or -1 if the transport can't tell.",
 	},
 	{
 		Name: "publish-number", run: testPublishNumber, needs: []need{ephemeral},
-		Rule: "Seq is the number with which the envelope arrives, where it was accepted; 0 where it has none.",
+		Rule: "Seq is the number with which the envelope arrives, if it was accepted; 0 if it has none.",
 	},
 }
 

@@ -35,7 +35,7 @@ var subscribeCases = []Case{
 	},
 	{
 		Name: "unsubscribe-unknown", run: testUnsubscribeUnknown, needs: []need{ephemeral},
-		Rule: "Unsubscribe needs no Serve. Unsubscribing from what is not subscribed does nothing.",
+		Rule: "Unsubscribe needs no Serve. Unsubscribing from a topic that is not subscribed does nothing.",
 	},
 	{
 		Name: "subscribe-again", run: testSubscribeAgain, needs: []need{ephemeral},

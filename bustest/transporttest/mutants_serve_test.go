@@ -46,7 +46,7 @@ var serveMutants = []mutant{
 		},
 	},
 	{
-		name: "hands over when Serve has returned", meant: "serve-spares-sink",
+		name: "delivers when Serve has returned", meant: "serve-spares-sink",
 		deliver: func(_ *reference, env *transport.Envelope, next deliverFunc) {
 			time.AfterFunc(3*time.Millisecond, func() { next(env) })
 		},

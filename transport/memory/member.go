@@ -8,17 +8,16 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// member is a transport that is subscribed to a channel. The channel's lock
-// guards it.
+// member is a transport that is subscribed to a channel. The channel's lock guards it.
 type member struct {
 	*Transport
-	// missed is what was published while nothing reached it, by publisher: one stretch
-	// each, since the numbers of a channel have no holes. Nil: nothing.
+	// missed is what was published while nothing reached it, by publisher: one range each, since
+	// the numbers of a channel have no holes. Nil: nothing.
 	missed map[string]*transport.Gap
 }
 
-// deliver hands env to the bus, behind the gaps it has not heard of yet. Where
-// nothing reaches that, it notes that env was missed, and returns false.
+// deliver passes env to the bus, after the gaps that the bus has not heard of yet. If nothing
+// reaches the bus, it notes that env was missed, and returns false.
 func (m *member) deliver(env *transport.Envelope) bool {
 	m.gate.RLock()
 	defer m.gate.RUnlock()
@@ -47,7 +46,7 @@ func (m *member) miss(env *transport.Envelope) {
 	g.Count++
 }
 
-// tell reports what was missed. Who calls it holds the gate of a member that hears.
+// tell reports what was missed. The caller holds the gate of a member that hears.
 func (m *member) tell() {
 	if m.missed == nil {
 		return
@@ -58,7 +57,7 @@ func (m *member) tell() {
 	m.missed = nil
 }
 
-// hearsLocked tells whether what arrives reaches the bus. Who calls it holds the gate.
+// hearsLocked reports whether what arrives reaches the bus. The caller holds the gate.
 func (t *Transport) hearsLocked() bool { return t.gate.sink != nil && t.cable.Load() == nil }
 
 // confessLocked reports what t has missed, if anybody hears it.

@@ -1,13 +1,12 @@
-// Package memory is a transport within one process: several buses that share a
-// [Broker] exchange encoded events, as they would through a server.
+// Package memory is a transport within one process: several buses that share a [Broker] exchange
+// encoded events, as they would through a server.
 //
-// It keeps nothing: an event reaches the buses that are subscribed when it is
-// published. Delivery runs on the publisher's goroutine and is synchronous:
-// when Publish returns, the event is in the subscribers' inboxes. Nothing is
-// lost, but for what is published between two Serves of a subscribed transport, or
-// while a test has it [Transport.Sever]ed: gaps tell of it. Buses that know a topic
-// otherwise, with other partitions or of another type, are told as soon as the one
-// subscribes and the other publishes.
+// It keeps nothing: an event reaches the buses that are subscribed when it is published. Delivery
+// runs on the publisher's goroutine and is synchronous: when Publish returns, the event is in the
+// subscribers' inboxes. Nothing is lost but what is published between two Serves of a subscribed
+// transport, or while a test has it [Transport.Sever]ed; gaps report that. Buses that know a topic
+// otherwise, with other partitions or of another type, are told as soon as one subscribes and the
+// other publishes.
 package memory
 
 import (
@@ -20,8 +19,8 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// Broker connects the transports made by Connect. Safe for concurrent use. It
-// has no goroutine and needs no Close.
+// Broker connects the transports made by Connect. Safe for concurrent use. It has no goroutine and
+// needs no Close.
 type Broker struct {
 	mu       sync.RWMutex
 	channels map[address]*channel // guarded by mu
@@ -29,8 +28,8 @@ type Broker struct {
 	views    views
 }
 
-// address is one partition of a topic. As on a server, a topic of other partitions has
-// others.
+// address is one partition of a topic. As on a server, a topic with other partitions has other
+// addresses.
 type address struct {
 	topic                 string
 	partitions, partition int
@@ -78,23 +77,23 @@ func (b *Broker) channel(a address) *channel {
 type Transport struct {
 	broker *Broker
 	name   string
-	// gate is held for reading by whoever delivers, and for writing to change the
-	// sink: once Serve has taken that away, no Deliver is under way. Taken inside
-	// a channel's lock, and under it nothing else.
+	// gate is held for reading by a goroutine that delivers, and for writing to change the sink:
+	// once Serve has cleared that, no Deliver is running. It is taken inside a channel's lock, and
+	// under it nothing else.
 	gate struct {
 		sync.RWMutex
 		sink transport.Sink // not nil while Serve runs
 	}
-	// cable is not nil while the transport is severed. It is changed under gate, so
-	// that who delivers finds it as it is.
+	// cable is not nil while the transport is severed. It is changed under gate, so that a delivery
+	// sees one state.
 	cable atomic.Pointer[cable]
 	mu    struct {
 		sync.Mutex
 		up    chan struct{} // closed while Serve runs
 		taken bool
 	}
-	// links is held while topics are joined and left, so that the channels' members
-	// are what it lists. Taken before a channel's lock.
+	// links is held while topics are joined and left, so that the channels' members are what it
+	// lists. Taken before a channel's lock.
 	links struct {
 		sync.Mutex
 		topics map[string]transport.Topic
@@ -106,7 +105,7 @@ var (
 	_ transport.Claimer   = (*Transport)(nil)
 )
 
-// Claim takes the transport for a bus; a second one is told to Connect.
+// Claim takes the transport for a bus; a second bus is told to Connect.
 func (t *Transport) Claim() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -117,7 +116,7 @@ func (t *Transport) Claim() error {
 	return nil
 }
 
-// Release lets another bus have it, which finds nothing subscribed.
+// Release lets another bus have it; that bus finds nothing subscribed.
 func (t *Transport) Release() {
 	t.links.Lock()
 	for _, topic := range t.links.topics {
@@ -136,8 +135,8 @@ func (t *Transport) Capabilities() transport.Capabilities {
 	return transport.Capabilities{Name: "memory"}
 }
 
-// Serve connects the transport to sink until ctx ends. A transport serves one
-// bus at a time: a second Serve meanwhile is an error.
+// Serve connects the transport to sink until ctx ends. A transport serves one bus at a time: a
+// second Serve meanwhile is an error.
 func (t *Transport) Serve(ctx context.Context, sink transport.Sink) error {
 	t.gate.Lock()
 	busy := t.gate.sink != nil
@@ -190,9 +189,9 @@ func (t *Transport) serving(ctx context.Context) error {
 	}
 }
 
-// Publish delivers each envelope to every subscribed bus before it returns. It
-// does not need Serve. It fails what names no topic or partition, and all that
-// is left when ctx has ended.
+// Publish delivers each envelope to every subscribed bus before it returns. It does not need Serve.
+// An envelope with an invalid topic or partition fails, and so do all that are left when ctx has
+// ended.
 func (t *Transport) Publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
 	for i, env := range envs {
 		if err := t.connected(ctx); err != nil {
@@ -207,9 +206,8 @@ func (t *Transport) Publish(ctx context.Context, envs []*transport.Envelope, res
 	}
 }
 
-// deliver numbers env and hands it to the members of its channel. The channel's
-// lock is held meanwhile, so that order of numbers is order of delivery;
-// Deliver never blocks.
+// deliver numbers env and hands it to the members of its channel. The channel's lock is held
+// meanwhile, so that order of numbers is order of delivery; Deliver never blocks.
 func (b *Broker) deliver(env *transport.Envelope) (receivers int, seq uint64, err error) {
 	c, err := b.channelOf(env)
 	if err != nil {
@@ -230,8 +228,7 @@ func (b *Broker) deliver(env *transport.Envelope) (receivers int, seq uint64, er
 	return receivers, env.Seq, nil
 }
 
-// channelOf finds or makes an envelope's channel. Only the name of a new one
-// is looked at.
+// channelOf finds or makes an envelope's channel. Only the name of a new one is looked at.
 func (b *Broker) channelOf(env *transport.Envelope) (*channel, error) {
 	a := address{env.Topic, env.Partitions, env.Partition}
 	b.mu.RLock()
@@ -275,8 +272,7 @@ func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic) error 
 	return nil
 }
 
-// Unsubscribe ends delivery: when it returns, no event of the topic is under
-// way to the sink.
+// Unsubscribe ends delivery: when it returns, no event of the topic is on its way to the sink.
 func (t *Transport) Unsubscribe(_ context.Context, topic transport.Topic) error {
 	t.links.Lock()
 	defer t.links.Unlock()

@@ -11,14 +11,14 @@ type cable struct {
 	mended chan struct{} // closed when none is left
 }
 
-// Sever cuts the transport off from its broker, as a broken network would, until
-// mend is called; it is for tests. Meanwhile Publish and Subscribe wait, as long as
-// their contexts allow, and nothing that others publish reaches the bus: mend tells of
-// that by gaps before it returns, Lost and Disconnected, and by then all that was
-// subscribed is live again. A Publish that has begun before may still be accepted.
+// Sever cuts the transport off from its broker, as a broken network would, until mend is called; it
+// is for tests. Meanwhile Publish and Subscribe wait, as long as their contexts allow, and nothing
+// that others publish reaches the bus. Before mend returns it reports that in gaps, Lost and
+// Disconnected, and by then every subscription is live again. A Publish that began before may still
+// be accepted.
 //
-// Severed more than once, it is cut off until each mend was called. To call one again
-// does nothing.
+// A transport that was severed more than once is cut off until each mend was called. To call one
+// again does nothing.
 func (t *Transport) Sever() (mend func()) {
 	t.gate.Lock()
 	c := &cable{cuts: 1, mended: make(chan struct{})}
