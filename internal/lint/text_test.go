@@ -22,8 +22,6 @@ var longFiles = map[string]struct {
 	"bus/ledger_test.go":               {461, pendingSplit},
 	"bus/lot.go":                       {499, pendingSplit},
 	"bus/subscription.go":              {485, pendingSplit},
-	"transport/redis/baseline.go":      {432, pendingSplit},
-	"transport/redis/sender.go":        {415, pendingSplit},
 	"transport/redis/subscriptions.go": {410, pendingSplit},
 }
 

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/shardbus/shardbus/transport/redis/internal/track"
+	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 	"go.uber.org/zap"
 )
@@ -141,7 +141,7 @@ func (r *nackClient) sendBaselines(now time.Time) (again bool) {
 		}
 		hello.Topics = r.views.of(hello.Channels)
 		doc, err := wire.AppendHello(nil, hello)
-		if err == nil && c.send(controlMessage{channel: wire.HelloChannel(p.slot), doc: doc, sent: func(listeners int, err error) {
+		if err == nil && c.Send(control.Message{Channel: wire.HelloChannel(p.slot), Doc: doc, Sent: func(listeners int, err error) {
 			r.views.onSent(err)
 			if g.onSent(time.Now(), n, listeners, err) {
 				r.signal()
@@ -152,7 +152,7 @@ func (r *nackClient) sendBaselines(now time.Time) (again bool) {
 		if err != nil {
 			r.t.log.Warn("redis: baseline request not sent", zap.Error(err))
 		}
-		g.onSent(now, n, 0, errNotSent)
+		g.onSent(now, n, 0, control.ErrNotSent)
 		return true
 	}
 	return false
@@ -371,62 +371,4 @@ func takeWaiters(channels []*channel) (over *channelWaiter) {
 		}
 	}
 	return over
-}
-
-// onBaseline takes in where a publisher stands.
-func (r *nackClient) onBaseline(now time.Time, a wire.Answer) {
-	one, channels := r.baselines.match(a)
-	if one == nil {
-		return // nobody asked, or it took too long
-	}
-	for i, m := range a.Streams {
-		if ch := channels[i]; ch != nil {
-			ch.watermark(now, a.Publisher, track.Mark{
-				Last: m.Last, Age: time.Duration(m.AgeMillis) * time.Millisecond, Asked: one.sent, Uncertain: m.Uncertain,
-				Epoch: m.Epoch, Assigned: m.Assigned,
-			})
-		}
-	}
-	if a.Done {
-		r.baselines.answered(a.N, one)
-	}
-}
-
-// awaits reports whether a question waits for answers.
-func (g *baselines) awaits(n uint64) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.open[n] != nil
-}
-
-// match returns the question that an answer is to, and the channels that its streams are of.
-func (g *baselines) match(a wire.Answer) (one *baselineRequest, channels []*channel) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if one = g.open[a.N]; one == nil || len(a.Streams) == 0 {
-		return one, nil
-	}
-	if one.byName == nil {
-		one.byName = make(map[string]*channel, len(one.channels))
-		for _, ch := range one.channels {
-			one.byName[ch.name] = ch
-		}
-	}
-	channels = make([]*channel, len(a.Streams))
-	for i, m := range a.Streams {
-		channels[i] = one.byName[m.Channel]
-	}
-	return one, channels
-}
-
-// answered notes that a process has said all.
-func (g *baselines) answered(n uint64, one *baselineRequest) {
-	g.mu.Lock()
-	var over *channelWaiter
-	if g.open[n] == one {
-		one.got++
-		over = g.completeLocked(n)
-	}
-	g.mu.Unlock()
-	releaseWaiters(over)
 }

@@ -80,7 +80,7 @@ func (ch *channel) start(now time.Time) {
 	case ch.kind != eventChannel:
 	case ch.tracker == nil:
 		ch.tracker = track.New(&ch.transport().tracking, now, ch)
-		ch.transport().sender.positions(ch.name, int(ch.slot), func(publisher string, settled, assigned uint64) {
+		ch.transport().sender.Positions(ch.name, int(ch.slot), func(publisher string, settled, assigned uint64) {
 			ch.tracker.Begin(now, publisher, assigned+1, settled+1)
 		})
 	default:

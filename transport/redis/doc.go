@@ -27,8 +27,8 @@
 //	  reader    one connection for all channels of the shard                                  (reader, receive_buffer, session, confirmed)
 //	    probe   proves that the connection hears its node, and warns when it is behind        (heartbeat, probe, lag_warning)
 //	    keepalive asks a server that says nothing whether it lives                             (keepalive)
-//	  nodePeer  what the writer and the reader of a node do for each other                    (nodepeer)
-//	  controlSender  sends control messages beside the events, on the writer's connection     (controlsender)
+//	  peer      what the writer and the reader of a node do for each other                    (internal/control)
+//	  control   sends control messages beside the events, on the writer's connection          (internal/control, writer_control)
 //	guard       stands between rueidis and a server, and has said HELLO before                (handshake, guard, pendingreplies, internal/resp)
 //	subscriptions  what shall be subscribed, and where it is                                   (subscriptions, slots, channel)
 //	  queue     Subscribe calls line up for it, and wait until their channels have come       (subscribe, subscribe_queue, subscribe_call)
@@ -36,7 +36,7 @@
 //	fallbacks   and where a shard's events are published while its primary is of no use         (fallbacks, healthcheck, internal/fallback)
 //	dedicated   topics with connections of their own: each a transport within the transport     (dedicated)
 //	ticker      asks for what is missing, and gives up what has been for too long             (repair_ticker)
-//	repair      asks publishers and answers subscribers, over channels of its own             (nack, nack_answer, baseline, retransmit, control_channels)
+//	repair      asks publishers and answers subscribers, over channels of its own             (nack, nack_answer, baseline, baseline_answer, retransmit, control_channels)
 //
 // What decides about repair is pure: internal/sendwindow is what a publisher remembers, internal/track what a subscriber
 // misses, whom it asks when, and what waits, internal/ratelimit how often.
@@ -63,7 +63,7 @@
 //
 // # Locks
 //
-// subscriptions.mu, which is taken by its lock method only, before channel.mu. sender.mu, receiveBuffer.mu, repairTicker.mu, baselines.mu, nackClient.mu, controlSenders.mu before controlSender.mu,
+// subscriptions.mu, which is taken by its lock method only, before channel.mu. sender.mu, receiveBuffer.mu, repairTicker.mu, baselines.mu, nackClient.mu, control.Queues.mu before control.Queue.mu,
 // pipeline.Conn.mu are taken last, and alone. session.mu comes before all. No lock is held during I/O; the pipeline's write token and
 // read token are, and are channels.
 // The sink is called under channel.mu, which is what keeps a channel's events in order.

@@ -105,7 +105,7 @@ func (o *sender) moveAllLocked(now time.Time, addr string) {
 }
 
 // leave says that a node did not accept an event, or may not have.
-func (o *sender) nodeFailed(addr string) {
+func (o *sender) NodeFailed(addr string) {
 	o.reportNode(addr, func(now time.Time, s *fallback.Shard) { s.Failed(now, addr) })
 }
 

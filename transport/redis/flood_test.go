@@ -31,8 +31,8 @@ func TestAskersAreLimited(t *testing.T) {
 		s.window.Put(now, seq, append(append([]byte(`{"x":"`), make([]byte, size)...), `"}`...))
 	}
 	tr.sender.mu.Unlock()
-	post := tr.controlSenders.at("a:1")
-	post.open()
+	post := tr.controlSenders.At("a:1")
+	post.Open()
 	from, ch := &session{t: tr, addr: "a:1"}, &channel{kind: nackChannel, slot: 0, control: &controlState{publisher: "p"}}
 	ask := func(subscriber, numbers string) (bytes int) {
 		text, err := wire.AppendAsk(nil, wire.Ask{Subscriber: subscriber, N: 1, Streams: []wire.Missing{{Channel: "c", Numbers: numbers}}})
@@ -42,12 +42,12 @@ func TestAskersAreLimited(t *testing.T) {
 		if err := tr.nacks.onNack(now, from, ch, string(text)); err != nil {
 			t.Fatal(err)
 		}
-		for messages := post.take(); len(messages) > 0; messages = post.take() {
+		for messages := post.Take(); len(messages) > 0; messages = post.Take() {
 			for _, l := range messages {
-				if l.channel != wire.InboxChannel(0, subscriber) {
-					t.Fatalf("an answer to %s goes to %s", subscriber, l.channel)
+				if l.Channel != wire.InboxChannel(0, subscriber) {
+					t.Fatalf("an answer to %s goes to %s", subscriber, l.Channel)
 				}
-				bytes += len(l.doc)
+				bytes += len(l.Doc)
 			}
 		}
 		return bytes

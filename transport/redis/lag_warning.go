@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"go.uber.org/zap"
 )
@@ -30,7 +31,7 @@ func (b *lagWarning) due(now time.Time) bool {
 
 // late is called because a probe is late while other events arrive: the server has more for us than we read. It has the
 // publisher's connection ask how much, since an answer on this one would come behind it all.
-func (b *lagWarning) late(now time.Time, waiting time.Duration, k *nodePeer) {
+func (b *lagWarning) late(now time.Time, waiting time.Duration, k *control.Peer) {
 	if !b.due(now) {
 		return
 	}
@@ -43,9 +44,9 @@ func (b *lagWarning) late(now time.Time, waiting time.Duration, k *nodePeer) {
 		warn("unknown")
 		return
 	}
-	asked := k.send(proxyCommand{
-		command: resp.Append(nil, "CLIENT", "LIST", "ID", strconv.FormatInt(id, 10)),
-		done: func(reply resp.Reply, err error) {
+	asked := k.Send(control.Command{
+		Command: resp.Append(nil, "CLIENT", "LIST", "ID", strconv.FormatInt(id, 10)),
+		Done: func(reply resp.Reply, err error) {
 			if err != nil { // most likely an ACL's
 				warn("unknown: " + err.Error())
 				return

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
@@ -61,8 +62,8 @@ func (r *nackClient) seekLastAt(slot int, publisher string) {
 	if !known {
 		return
 	}
-	get := controlMessage{command: resp.Append(nil, "GET", wire.LastKey(slot, publisher))}
-	get.answered = func(reply resp.Reply, err error) {
+	get := control.Message{Command: resp.Append(nil, "GET", wire.LastKey(slot, publisher))}
+	get.Answered = func(reply resp.Reply, err error) {
 		switch {
 		case err != nil:
 			r.t.log.Debug("redis: last watermark not read", zap.String("publisher", publisher), zap.Error(err))
@@ -70,7 +71,7 @@ func (r *nackClient) seekLastAt(slot int, publisher string) {
 			r.foundLast(publisher, reply.Text)
 		}
 	}
-	r.t.controlSenders.at(owner.Addr).send(get) // if there is no room: it is looked for again
+	r.t.controlSenders.At(owner.Addr).Send(get) // if there is no room: it is looked for again
 }
 
 // foundLast takes in the last watermark of a publisher.

@@ -159,8 +159,8 @@ func TestQuestionsAreChargedUnread(t *testing.T) {
 func TestListenersKeepAShare(t *testing.T) {
 	l := listen(t)
 	now := time.Unix(1e6, 0)
-	r, c := l.tr.nacks, l.tr.controlSenders.at("a:1")
-	c.open()
+	r, c := l.tr.nacks, l.tr.controlSenders.At("a:1")
+	c.Open()
 	l.tr.sender.mu.Lock()
 	l.tr.sender.mu.publishers["p"] = struct{}{}
 	l.tr.sender.mu.Unlock()
@@ -173,12 +173,12 @@ func TestListenersKeepAShare(t *testing.T) {
 		if err := r.onBaselineRequest(now, l.feed, hellos, string(doc)); err != nil {
 			t.Fatal(err)
 		}
-		messages, listeners := c.take(), int64(0)
+		messages, listeners := c.Take(), int64(0)
 		if subscriber == "friend" {
 			listeners = 1
 		}
 		for _, one := range messages {
-			one.complete(resp.Reply{N: listeners}, nil)
+			one.Complete(resp.Reply{N: listeners}, nil)
 		}
 		return len(messages) > 0
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 	"go.uber.org/zap"
 )
@@ -234,7 +235,7 @@ func (r *nackClient) recheckTopics() {
 		return
 	}
 	r.recheck.Store(n)
-	c.send(controlMessage{channel: wire.HelloChannel(p.slot), doc: doc, sent: func(_ int, err error) { r.views.onSent(err) }})
+	c.Send(control.Message{Channel: wire.HelloChannel(p.slot), Doc: doc, Sent: func(_ int, err error) { r.views.onSent(err) }})
 }
 
 // onBaselineRequest answers a Hello: where our publishers stand on its channels, and which of its topics they know otherwise. To one
@@ -252,7 +253,7 @@ func (r *nackClient) onBaselineRequest(now time.Time, f *session, ch *channel, m
 	}
 	byPublisher, found := r.views.answers(hello)
 	r.t.reportMismatches(found)
-	answers := r.t.sender.answerHello(now, hello)
+	answers := r.t.sender.AnswerHello(now, hello)
 	for i := range answers {
 		answers[i].Topics = byPublisher[answers[i].Publisher]
 	}

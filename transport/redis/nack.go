@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/ratelimit"
 	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
@@ -119,7 +120,7 @@ func (r *nackClient) setControlChannels(now time.Time) {
 		subscriber = r.id
 	}
 	snapshot := r.t.topology.snapshot.Load()
-	r.t.subscriptions.setControlChannels(now, controlChannels(snapshot, subscriber, r.t.sender.publishers()), controlGrace)
+	r.t.subscriptions.setControlChannels(now, controlChannels(snapshot, subscriber, r.t.sender.Publishers()), controlGrace)
 }
 
 // serve asks publishers for baselines, and keeps the control channels right until ctx ends.
@@ -146,8 +147,8 @@ func (r *nackClient) serve(ctx context.Context) error {
 		case <-remind.C:
 		case now := <-sweep.C:
 			r.setControlChannels(now)
-			r.t.sender.expireWindows(now)
-			r.t.controlSenders.retain(func(addr string) bool {
+			r.t.sender.ExpireWindows(now)
+			r.t.controlSenders.Retain(func(addr string) bool {
 				_, known := r.t.topology.snapshot.Load().NodeShard(addr)
 				return known
 			})
@@ -193,7 +194,7 @@ func (r *nackClient) onControl(now time.Time, f *session, ch *channel, message s
 }
 
 // replyPath returns where to ask: the nodes on which our inbox is confirmed and that can be sent to have it in turn.
-func (r *nackClient) replyPath() (p replyPath, c *controlSender, found bool) {
+func (r *nackClient) replyPath() (p replyPath, c *control.Queue, found bool) {
 	posts, _ := r.t.subscriptions.replyPaths()
 	r.mu.Lock()
 	r.turn++
@@ -202,7 +203,7 @@ func (r *nackClient) replyPath() (p replyPath, c *controlSender, found bool) {
 	slices.SortFunc(posts, func(a, b replyPath) int { return a.slot - b.slot })
 	for i := range posts {
 		p = posts[(turn+i)%len(posts)]
-		if c = r.t.controlSenders.at(p.addr); c.isUp() {
+		if c = r.t.controlSenders.At(p.addr); c.IsUp() {
 			return p, c, true
 		}
 	}
@@ -268,7 +269,7 @@ func (r *nackClient) send(now time.Time, publisher string, n uint64, all []missi
 	}
 	p, c, found := r.replyPath()
 	if !found {
-		if r.t.controlSenders.anyUp(r.t.topology.isPrimary) { // the server can be written to, and does not let us have an inbox
+		if r.t.controlSenders.AnyUp(r.t.topology.isPrimary) { // the server can be written to, and does not let us have an inbox
 			tell(true)
 		}
 		return
@@ -282,7 +283,7 @@ func (r *nackClient) send(now time.Time, publisher string, n uint64, all []missi
 		r.t.log.Warn("redis: negative acknowledgement not sent", zap.Error(err))
 		return
 	}
-	c.send(controlMessage{channel: wire.AskChannel(p.slot, publisher), doc: doc, sent: func(listeners int, err error) {
+	c.Send(control.Message{Channel: wire.AskChannel(p.slot, publisher), Doc: doc, Sent: func(listeners int, err error) {
 		if err != nil {
 			return
 		}

@@ -3,6 +3,7 @@ package redis
 import (
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
@@ -19,7 +20,7 @@ func (r *nackClient) onNack(now time.Time, f *session, ch *channel, message stri
 	if left <= 0 {
 		return nil
 	}
-	answers, looked := r.t.sender.retransmit(now, ch.control.publisher, ask, min(left, answerAtOnce))
+	answers, looked := r.t.sender.Retransmit(now, ch.control.publisher, ask, min(left, answerAtOnce))
 	return r.reply(now, f, ch, ask.Subscriber, answers, looked)
 }
 
@@ -52,7 +53,7 @@ func (r *nackClient) mayAnswer(now time.Time, subscriber string, channels int) i
 
 // reply sends answers to a subscriber's inbox, for which so many numbers were looked at.
 func (r *nackClient) reply(now time.Time, f *session, ch *channel, subscriber string, answers []wire.Answer, looked int) error {
-	inbox, c := wire.InboxChannel(int(ch.slot), subscriber), r.t.controlSenders.at(f.addr)
+	inbox, c := wire.InboxChannel(int(ch.slot), subscriber), r.t.controlSenders.At(f.addr)
 	sum := looked * lookCost
 	for _, a := range answers {
 		doc, err := wire.AppendAnswer(nil, a)
@@ -60,7 +61,7 @@ func (r *nackClient) reply(now time.Time, f *session, ch *channel, subscriber st
 			return err
 		}
 		sum += len(doc)
-		if !c.send(controlMessage{channel: inbox, doc: doc, sent: func(listeners int, err error) {
+		if !c.Send(control.Message{Channel: inbox, Doc: doc, Sent: func(listeners int, err error) {
 			if err == nil && listeners > 0 {
 				r.listens(subscriber)
 			}

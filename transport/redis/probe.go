@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/rueidis"
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 	"go.uber.org/zap"
@@ -55,7 +56,7 @@ type probe struct {
 	addr string
 	echo *heartbeatEcho
 	conn rueidis.DedicatedClient
-	peer *nodePeer
+	peer *control.Peer
 
 	heartbeat heartbeat
 	slot      int
@@ -72,7 +73,7 @@ type probeReply struct {
 	err       error
 }
 
-func newProbe(t *Transport, f *session, conn rueidis.DedicatedClient, k *nodePeer) *probe {
+func newProbe(t *Transport, f *session, conn rueidis.DedicatedClient, k *control.Peer) *probe {
 	return &probe{
 		t: t, addr: f.addr, echo: &f.echo, conn: conn, peer: k, slot: -1,
 		heartbeat: heartbeat{timeout: t.cfg.ProbeTimeout},
@@ -180,9 +181,9 @@ func anySlot(ranges []router.SlotRange) int {
 func (p *probe) send() {
 	number := p.heartbeat.number
 	channel, text := wire.ProbeChannel(p.slot, p.echo.suffix), strconv.FormatUint(number, 10)
-	given := p.peer.send(proxyCommand{
-		command: resp.AppendPublish(nil, channel, []byte(text)),
-		done: func(reply resp.Reply, err error) {
+	given := p.peer.Send(control.Command{
+		Command: resp.AppendPublish(nil, channel, []byte(text)),
+		Done: func(reply resp.Reply, err error) {
 			select {
 			case p.reply <- probeReply{number: number, receivers: int(reply.N), err: err}:
 			default: // a later probe was reported, and nobody has looked

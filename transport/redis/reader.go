@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"go.uber.org/zap"
 )
 
@@ -23,7 +24,7 @@ var errConnectionLost = errors.New("the connection was lost")
 
 // serveReader keeps one connection to the primary at addr, and on it the subscriptions that are wanted there,
 // until ctx ends or the connection fails. It calls up when it is connected.
-func (t *Transport) serveReader(ctx context.Context, addr string, k *nodePeer, up func()) error {
+func (t *Transport) serveReader(ctx context.Context, addr string, k *control.Peer, up func()) error {
 	conn, socket, closeConn, err := t.cfg.dialDedicated(ctx, addr, nameReader)
 	if err != nil {
 		t.subscriptions.unreachable(addr, err)
@@ -78,7 +79,7 @@ func (t *Transport) serveReader(ctx context.Context, addr string, k *nodePeer, u
 		t.topology.suspect()
 	}
 	if errors.Is(err, errNotReceiving) || errors.Is(err, errNoReceivers) {
-		t.sender.nodeFailed(addr)
+		t.sender.NodeFailed(addr)
 	}
 	return err
 }
@@ -132,7 +133,7 @@ func (r *reader) serve(ctx context.Context, lost <-chan error) error {
 			if delay > 0 {
 				again.Reset(delay)
 			}
-		case <-r.probe.peer.probeRequests:
+		case <-r.probe.peer.ProbeRequests:
 			r.probe.hurry()
 		case <-r.probe.timer.C:
 			if err := r.probe.check(ctx); err != nil {

@@ -99,7 +99,7 @@ func TestDetour(t *testing.T) {
 		d.at("b:1")
 		d.moves("b:1", "rb:1")
 		d.at("b:1")
-		d.nodeFailed("b:1")
+		d.NodeFailed("b:1")
 		d.at("rb:1")
 	})
 	t.Run("behind the snapshot", func(t *testing.T) {
@@ -107,7 +107,7 @@ func TestDetour(t *testing.T) {
 		b := d.take("a:1")
 		d.moves("b:1", "rb:1")
 		d.moved("a:1", b, "b:1")
-		d.nodeFailed("b:1")
+		d.NodeFailed("b:1")
 		d.at("rb:1")
 	})
 	t.Run("far behind the snapshot", func(t *testing.T) {
@@ -123,7 +123,7 @@ func TestDetour(t *testing.T) {
 		d.moved("a:1", one, "b:1")
 		d.moves("b:1", "rb:1")
 		d.moved("a:1", two, "b:1")
-		d.nodeFailed("b:1")
+		d.NodeFailed("b:1")
 		d.at("rb:1")
 	})
 	t.Run("there and back", func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestDetour(t *testing.T) {
 		d.moved("a:1", d.take("a:1"), "b:1")
 		d.moved("b:1", d.takeAt("b:1"), "a:1")
 		d.at("a:1")
-		d.nodeFailed("a:1")
+		d.NodeFailed("a:1")
 		d.at("ra:1")
 	})
 	t.Run("to nobody", func(t *testing.T) {

@@ -38,14 +38,14 @@ func (o *sender) sendWindowLocked(publisher string) *sendwindow.Window {
 }
 
 // publishers returns those that can be asked.
-func (o *sender) publishers() []string {
+func (o *sender) Publishers() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Sorted(maps.Keys(o.mu.publishers))
 }
 
 // forgetOld drops what is remembered for longer than it may be.
-func (o *sender) expireWindows(now time.Time) {
+func (o *sender) ExpireWindows(now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.mu.memory != nil {
@@ -54,7 +54,7 @@ func (o *sender) expireWindows(now time.Time) {
 }
 
 // here answers a Hello: what every publisher here says of its streams on the channels, in one answer each.
-func (o *sender) answerHello(now time.Time, h wire.Hello) []wire.Answer {
+func (o *sender) AnswerHello(now time.Time, h wire.Hello) []wire.Answer {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var answers []wire.Answer
@@ -77,7 +77,7 @@ func (o *sender) answerHello(now time.Time, h wire.Hello) []wire.Answer {
 
 // answer answers questions to a publisher of ours, with events of up to limit bytes, or one, and tells how many numbers it
 // looked at. What is left out will be asked for again.
-func (o *sender) retransmit(now time.Time, publisher string, ask wire.Ask, limit int) (answers []wire.Answer, looked int) {
+func (o *sender) Retransmit(now time.Time, publisher string, ask wire.Ask, limit int) (answers []wire.Answer, looked int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	r := answerBuilder{limit: limit, numbers: answerNumbers}

@@ -2,11 +2,11 @@ package redis
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/sendwindow"
 )
 
@@ -41,6 +41,8 @@ type sender struct {
 		err        error      // not nil: nothing is taken in
 	}
 }
+
+var _ control.Answerer = (*sender)(nil)
 
 func newSender(cfg *Config, t *topology) *sender {
 	o := &sender{cfg: cfg, topology: t}
@@ -111,7 +113,7 @@ func (o *sender) channelQueueLocked(key queueKey, slot int, env *transport.Envel
 
 // positions calls each with the publishers here that are known on a channel: up to which number all is settled, and the last
 // that was assigned.
-func (o *sender) positions(channel string, slot int, each func(publisher string, settled, assigned uint64)) {
+func (o *sender) Positions(channel string, slot int, each func(publisher string, settled, assigned uint64)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, s := range o.mu.bySlot[slot] {
@@ -359,57 +361,4 @@ func (o *sender) finishLocked(it *pendingEvent, out outcome) (ended *publishCall
 		return c
 	}
 	return nil
-}
-
-// forget drops the streams of which nothing is on its way: after close, and without writers, all of them.
-func (o *sender) forget() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for key, s := range o.mu.streams {
-		if len(s.pending) > 0 || s.inFlight > 0 {
-			continue
-		}
-		s.node.remove(s)
-		if s.window != nil {
-			s.window.Drop()
-			delete(o.mu.publishers, s.publisher)
-			o.views.retires(s.publisher)
-		}
-		delete(o.mu.streams, key)
-		o.mu.bySlot[s.slot] = slices.DeleteFunc(o.mu.bySlot[s.slot], func(other *channelQueue) bool { return other == s })
-		if len(o.mu.bySlot[s.slot]) == 0 {
-			delete(o.mu.bySlot, s.slot)
-		}
-	}
-}
-
-// open lets events in.
-func (o *sender) open() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.mu.err = nil
-}
-
-// close fails everything that is queued, and what comes until open, with err. What is in flight is settled by its
-// writer, and not sent again.
-func (o *sender) close(err error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.mu.err = err
-	for _, s := range o.mu.streams {
-		s.pending = slices.DeleteFunc(s.pending, func(it *pendingEvent) bool {
-			if it.inFlight {
-				return false
-			}
-			s.node.release(it)
-			if c := o.finishLocked(it, outcome{err: err}); c != nil {
-				c.done <- struct{}{}
-			}
-			return true
-		})
-		s.updateResolved()
-	}
-	for _, l := range o.mu.nodes {
-		l.makeRoom()
-	}
 }

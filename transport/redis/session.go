@@ -172,7 +172,7 @@ func (f *session) subscribed(now time.Time, all []pushEvent) {
 	})
 	f.t.nacks.sendBaselinesNow(now)
 	if hello {
-		f.t.sender.hastenWatermarks()
+		f.t.sender.HastenWatermarks()
 	}
 	f.echo.channels.Store(int64(len(f.channels)))
 }

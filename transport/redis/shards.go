@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/supervisor"
+	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"go.uber.org/zap"
 )
 
@@ -121,7 +122,7 @@ func childName(addr string) string { return "shard " + addr }
 
 // shard returns the child for a primary: a supervisor of its writer and its reader, which fail independently.
 func (t *Transport) shard(addr string) (supervisor.Child, error) {
-	k := newNodePeer()
+	k := control.NewPeer()
 	tree, err := supervisor.New(
 		supervisor.Spec{Name: childName(addr), MaxRestarts: supervisor.Unlimited, Backoff: restartBackoff, OnEvent: t.onEvent},
 		supervisor.Child{Name: "publisher", Serve: func(ctx context.Context) error {

@@ -12,6 +12,7 @@ import (
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/supervisor"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
 	"go.uber.org/zap"
 )
@@ -26,7 +27,7 @@ type Transport struct {
 	subscriptions  *subscriptions
 	ticker         *repairTicker
 	nacks          *nackClient // nil: nothing is repaired
-	controlSenders controlSenders
+	controlSenders control.Queues
 	tracking       track.Config
 	routes         routes
 	health         *health

@@ -17,7 +17,7 @@ const (
 
 // failed notes why a node cannot be reached.
 func (o *sender) connectFailed(addr string, err error) {
-	o.nodeFailed(addr)
+	o.NodeFailed(addr)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.nodeQueueLocked(addr).lastErr = err
@@ -38,7 +38,7 @@ func (o *sender) watermarksSoon(l *nodeQueue) {
 
 // markAll has the watermarks of all streams told soon: what hears the questions of subscribers was away, so somebody may
 // have asked in vain where the streams stand.
-func (o *sender) hastenWatermarks() {
+func (o *sender) HastenWatermarks() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()

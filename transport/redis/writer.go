@@ -10,6 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/pipeline"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
@@ -22,7 +23,7 @@ import (
 type writer struct {
 	t        *Transport
 	addr     string
-	peer     *nodePeer
+	peer     *control.Peer
 	queue    *nodeQueue
 	pipeline *pipeline.Conn
 	stop     func(error) // ends it
@@ -40,7 +41,7 @@ type writer struct {
 var errEnded = errors.New("redis: the connection is not needed any more")
 
 // serveWriter publishes what the lane of addr holds until ctx ends or the connection fails. It calls up when it is connected.
-func (t *Transport) serveWriter(ctx context.Context, addr string, k *nodePeer, up func()) error {
+func (t *Transport) serveWriter(ctx context.Context, addr string, k *control.Peer, up func()) error {
 	p, kept, err := t.dialWriter(ctx, addr)
 	var role *roleQuery
 	if err == nil {
@@ -60,7 +61,7 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *nodePeer, u
 	l, detach := t.sender.attach(addr)
 	defer detach()
 	t.sender.watermarksSoon(l)
-	k.requestProbe()
+	k.RequestProbe()
 
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -69,7 +70,7 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *nodePeer, u
 		role.do = roleQueryOver(func(command []byte) ([]resp.Reply, error) { return w.do(command, 1) }).do
 	}
 	w.stop = func(err error) {
-		t.sender.nodeFailed(addr)
+		t.sender.NodeFailed(addr)
 		cancel(err)
 		p.CloseWith(err)
 	}
@@ -83,7 +84,7 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *nodePeer, u
 	up()
 	l.signal() // what an earlier incarnation left
 	tasks := []func(context.Context) error{
-		w.run, w.runAside, func(ctx context.Context) error { return w.serveControl(ctx, t.controlSenders.at(addr)) },
+		w.run, w.runAside, func(ctx context.Context) error { return w.serveControl(ctx, t.controlSenders.At(addr)) },
 	}
 	if t.cfg.Standby {
 		tasks = append(tasks, w.healthcheck)
@@ -144,13 +145,13 @@ func (w *writer) checkRole(ctx context.Context) error {
 // dialWriter connects a writer. With Config.Standby nobody waits for it longer than for a pipeline, while it goes on.
 func (t *Transport) dialWriter(ctx context.Context, addr string) (*pipeline.Conn, *authConn, error) {
 	if t.cfg.Standby {
-		defer time.AfterFunc(t.cfg.StandbyAfter, func() { t.sender.nodeFailed(addr) }).Stop()
+		defer time.AfterFunc(t.cfg.StandbyAfter, func() { t.sender.NodeFailed(addr) }).Stop()
 	}
 	return t.cfg.dialPipeline(ctx, addr, nameWriter)
 }
 
 // newWriter returns one that nobody has written with yet.
-func newWriter(t *Transport, l *nodeQueue, k *nodePeer, p *pipeline.Conn) *writer {
+func newWriter(t *Transport, l *nodeQueue, k *control.Peer, p *pipeline.Conn) *writer {
 	w := &writer{t: t, addr: l.addr, peer: k, queue: l, pipeline: p, pauses: make(chan time.Duration, 1)}
 	w.refused = backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(10*time.Millisecond), backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(0),
@@ -222,7 +223,7 @@ func (w *writer) runAside(ctx context.Context) error {
 				return err
 			}
 			role.Reset(untilRole())
-		case e := <-w.peer.proxyCommands:
+		case e := <-w.peer.Commands:
 			if err := w.runProxyCommand(e); err != nil {
 				return err
 			}

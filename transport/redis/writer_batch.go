@@ -147,7 +147,7 @@ func (b *writerBatch) end(err error, written bool) {
 		}
 	}
 	if b.lost || b.refused { // before the events are anybody's again
-		w.t.sender.nodeFailed(w.addr)
+		w.t.sender.NodeFailed(w.addr)
 	}
 	failure := b.failure
 	if failure != nil {
@@ -166,7 +166,7 @@ func (b *writerBatch) end(err error, written bool) {
 	if deserted {
 		// The subscribers have left, or the slot has and this node does not know, or their connections are dead.
 		w.t.topology.hint()
-		w.peer.requestProbe()
+		w.peer.RequestProbe()
 	}
 	switch {
 	case b.lost || b.refused:

@@ -13,6 +13,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/pipeline"
 )
 
@@ -74,7 +75,7 @@ func TestFewPipelines(t *testing.T) {
 		p := pipeline.New(ours)
 		l, detach := tr.sender.attach("a:1")
 		defer detach()
-		w := newWriter(tr, l, newNodePeer(), p)
+		w := newWriter(tr, l, control.NewPeer(), p)
 		w.stop = func(err error) { t.Errorf("the writer was stopped: %v", err) }
 		tr.sender.setWriter(l, w)
 		all.Go(p.Serve)

@@ -1,0 +1,56 @@
+package redis
+
+import "slices"
+
+// forget drops the streams of which nothing is on its way: after close, and without writers, all of them.
+func (o *sender) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for key, s := range o.mu.streams {
+		if len(s.pending) > 0 || s.inFlight > 0 {
+			continue
+		}
+		s.node.remove(s)
+		if s.window != nil {
+			s.window.Drop()
+			delete(o.mu.publishers, s.publisher)
+			o.views.retires(s.publisher)
+		}
+		delete(o.mu.streams, key)
+		o.mu.bySlot[s.slot] = slices.DeleteFunc(o.mu.bySlot[s.slot], func(other *channelQueue) bool { return other == s })
+		if len(o.mu.bySlot[s.slot]) == 0 {
+			delete(o.mu.bySlot, s.slot)
+		}
+	}
+}
+
+// open lets events in.
+func (o *sender) open() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.mu.err = nil
+}
+
+// close fails everything that is queued, and what comes until open, with err. What is in flight is settled by its
+// writer, and not sent again.
+func (o *sender) close(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.mu.err = err
+	for _, s := range o.mu.streams {
+		s.pending = slices.DeleteFunc(s.pending, func(it *pendingEvent) bool {
+			if it.inFlight {
+				return false
+			}
+			s.node.release(it)
+			if c := o.finishLocked(it, outcome{err: err}); c != nil {
+				c.done <- struct{}{}
+			}
+			return true
+		})
+		s.updateResolved()
+	}
+	for _, l := range o.mu.nodes {
+		l.makeRoom()
+	}
+}
