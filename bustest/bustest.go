@@ -1,20 +1,19 @@
-// Package bustest is a bus for unit tests of handlers, of middleware and of what
-// publishes. Such tests need neither a server nor a sleep.
+// Package bustest is a bus for unit tests of handlers, of middleware and of code that publishes.
+// Such tests need neither a server nor a sleep.
 //
-// [New] makes a bus that lives as long as its test. Its events make the round
-// trip through their codec, as they would through a server, and are recorded:
-// [RequirePublished], [Handled], [DeadLettered] and their like look at them typed,
-// [WaitIdle], [WaitHandled] and [WaitPublished] wait for them. When the test is
-// over the bus is closed, and the test fails if anything of it is left running, if
-// a ledger does not balance, if there is a dead letter that the test did not look at,
-// or if middleware or a handler used an event as it must not.
+// [New] makes a bus that lives as long as its test. Its events make the round trip through their
+// codec, as they would through a server, and are recorded. [RequirePublished], [Handled],
+// [DeadLettered] and their variants look at them typed; [WaitIdle], [WaitHandled] and
+// [WaitPublished] wait for them. When the test is over the bus is closed. The test fails if
+// anything of the bus is left running, if a ledger does not balance, if there is a dead letter that
+// the test did not look at, or if middleware or a handler misused an event.
 //
-// [Bus.DropNext], [Bus.Disconnect], [Sever] and others do to a bus what brokers and
-// networks do. [Call] runs one event through a handler and its middleware,
-// [Delivery] makes what a middleware sees.
+// [Bus.DropNext], [Bus.Disconnect], [Sever] and others do to a bus what brokers and networks do.
+// [Call] runs one event through a handler and its middleware. [Delivery] makes a delivery for a
+// middleware.
 //
-// All of it works inside a testing/synctest bubble, where retries, back-off and
-// delays take no time.
+// All of it works inside a testing/synctest bubble, where retries, back-off and delays take no
+// time.
 package bustest
 
 import (
@@ -29,8 +28,8 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// Bus is a bus under test. Hand the *bus.Bus in it to the code that is tested. All
-// methods are safe for concurrent use.
+// Bus is a bus under test. Give the *bus.Bus in it to the code under test. All methods are safe for
+// concurrent use.
 type Bus struct {
 	*bus.Bus
 	t         testing.TB
@@ -52,17 +51,17 @@ type Bus struct {
 	}
 }
 
-// New makes a bus on a memory broker of its own, or on that of [SharedWith], which
-// logs to t. The test's clean-up closes it and then fails the test
+// New makes a bus on a memory broker of its own, or on that of [SharedWith]. The bus logs to t. The
+// test's clean-up closes it and then fails the test
 //
-//   - if goroutines of the bus are left: handlers that did not end with their
-//     context, shown with their stacks, see [AllowGoroutines];
-//   - if a ledger does not balance: a subscription's, or the numbers of what arrived
-//     and what gaps tell, see [AllowUnbalanced];
+//   - if goroutines of the bus are left: handlers that did not end with their context, shown with
+//     their stacks, see [AllowGoroutines];
+//   - if a ledger does not balance: a subscription's, or the numbers of arrived events and of gaps,
+//     see [AllowUnbalanced];
 //   - if a dead letter is left that no function of this package has returned, see
 //     [AllowDeadLetters];
-//   - if middleware or a handler misused what it was given, as bus.Config.Debug says,
-//     which is on: see [AllowMisuse], [WithoutDebug].
+//   - if middleware or a handler misused an event, as bus.Config.Debug says, which is on: see
+//     [AllowMisuse], [WithoutDebug].
 func New(t testing.TB, opts ...Option) *Bus {
 	t.Helper()
 	b := &Bus{t: t}
@@ -125,16 +124,16 @@ func (b watcher) Misused(topic, subscription, what string) {
 	b.mu.misuses = append(b.mu.misuses, topic+"/"+subscription+": "+what)
 }
 
-// Subscriptions lists the bus's subscriptions, those that have ended included, in
-// the order of Subscribe.
+// Subscriptions lists the bus's subscriptions, those that have ended included, in the order of
+// Subscribe.
 func (b *Bus) Subscriptions() []*bus.Subscription {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.mu.subs)
 }
 
-// Subscription returns the newest subscription of that name, for tests of code that
-// keeps its subscriptions to itself. It fails the test at once if there is none.
+// Subscription returns the newest subscription of that name, for tests of code that does not show
+// its subscriptions. It fails the test at once if there is none.
 func (b *Bus) Subscription(topic, name string) *bus.Subscription {
 	b.t.Helper()
 	for _, s := range slices.Backward(b.Subscriptions()) {

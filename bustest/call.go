@@ -31,14 +31,14 @@ func Use(middleware ...bus.Middleware) CallOption {
 	return UseWith(func(*zap.Logger) []bus.Middleware { return middleware })
 }
 
-// UseWith puts middleware around the handler that logs to the logger given: the
-// Outcome has the lines.
+// UseWith puts middleware around the handler that logs to the given logger. The Outcome has the
+// lines.
 func UseWith(f func(*zap.Logger) []bus.Middleware) CallOption {
 	return func(c *call) { c.use = append(c.use, f) }
 }
 
-// OnTopic gives the event its topic, of the event's type, with key and codec.
-// Default: a topic named "call".
+// OnTopic gives the event its topic, of the event's type, with key and codec. Default: a topic
+// named "call".
 func OnTopic[T any](topic bus.TopicConfig[T]) CallOption { return func(c *call) { c.topic = topic } }
 
 // Subscribed subscribes the handler with options: lanes, budgets, middleware.
@@ -51,20 +51,20 @@ func PublishedWith(opts ...bus.PublishOption) CallOption {
 	return func(c *call) { c.publish = append(c.publish, opts...) }
 }
 
-// Within bounds the call, retries included; beyond it the test fails. Default as
-// for [WaitTimeout].
+// Within bounds the call, retries included; after that the test fails. Default as for
+// [WaitTimeout].
 func Within(d time.Duration) CallOption { return func(c *call) { c.waitTimeout = d } }
 
 // Outcome is what became of an event.
 type Outcome struct {
-	// Action is 0 where the event was acknowledged, ActionDeadLetter or ActionDiscard
-	// where it was given up.
+	// Action is 0 if the event was acknowledged, ActionDeadLetter or ActionDiscard if it was given
+	// up.
 	Action bus.Action
 	// Err is why it was given up; nil if it was acknowledged.
 	Err error
-	// Attempts are all there were, in order. There is at least one.
+	// Attempts are all attempts, in order. There is at least one.
 	Attempts []Attempt
-	// Letter is the dead letter; nil if it is none.
+	// Letter is the dead letter; nil if the event is none.
 	Letter *bus.Letter
 	// Logs is what the bus, and middleware of UseWith, logged.
 	Logs []observer.LoggedEntry
@@ -74,24 +74,23 @@ type Outcome struct {
 
 // Attempt is one run of the chain.
 type Attempt struct {
-	// Number is what Delivery.Attempt said: a snooze counts none.
+	// Number is what Delivery.Attempt returned: a snooze does not count.
 	Number int
-	// Err is what the outermost middleware returned, a verdict mostly. nil
-	// acknowledged the event.
+	// Err is what the outermost middleware returned, mostly a verdict. nil acknowledged the event.
 	Err error
 	// Began is when it began, and Took how long it ran.
 	Began time.Time
 	Took  time.Duration
 }
 
-// Verdict is the verdict on the attempt, and whether there was one: an error
-// without is a dead letter, nil an acknowledgement.
+// Verdict returns the verdict on the attempt, and whether there was one. An error without a verdict
+// is a dead letter, nil an acknowledgement.
 func (a Attempt) Verdict() (*bus.Verdict, bool) { return bus.VerdictOf(a.Err) }
 
-// Handled tells whether the event was acknowledged.
+// Handled reports whether the event was acknowledged.
 func (o Outcome) Handled() bool { return o.Action == 0 }
 
-// String tells the outcome in a line, and each attempt in one more.
+// String shows the outcome in one line, and each attempt in one more.
 func (o Outcome) String() string {
 	var text strings.Builder
 	if o.Handled() {
@@ -105,10 +104,9 @@ func (o Outcome) String() string {
 	return text.String()
 }
 
-// Call publishes one event on a bus of its own and runs it through the real chain:
-// encoded and decoded, the middleware, the handler, and each further attempt that a
-// verdict asks for, at its time. It returns when the event is settled. In a
-// synctest bubble back-off takes no time.
+// Call publishes one event on a bus of its own and runs it through the real chain: encoded and
+// decoded, the middleware, the handler, and each further attempt that a verdict asks for, at its
+// time. It returns when the outcome is final. In a synctest bubble back-off takes no time.
 func Call[T any](t testing.TB, h func(ctx context.Context, event T) error, event T, opts ...CallOption) Outcome {
 	t.Helper()
 	c := call{topic: bus.TopicConfig[T]{Name: "call"}}

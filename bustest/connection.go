@@ -6,10 +6,10 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// Disconnect takes the bus's connection to the broker away until Reconnect. Its
-// Publish fails with ErrDisconnected, its Subscribe waits, and what others publish
-// does not reach it: each such event lies in a Gap{Lost, Disconnected} that its
-// subscriptions are told of at Reconnect. What was in their mailboxes is handled.
+// Disconnect takes the bus's connection to the broker away until Reconnect. Its Publish fails with
+// ErrDisconnected, its Subscribe waits, and events of others do not reach it: each such event is in
+// a Gap{Lost, Disconnected} that its subscriptions get at Reconnect. Events in their mailboxes are
+// handled.
 func (b *Bus) Disconnect() {
 	l := b.transport
 	l.broker.mu.Lock()
@@ -21,8 +21,8 @@ func (b *Bus) Disconnect() {
 	}
 }
 
-// Reconnect gives the connection back, with all subscriptions. It tells of the gaps
-// before it returns.
+// Reconnect gives the connection back, with all subscriptions. It reports the gaps before it
+// returns.
 func (b *Bus) Reconnect() {
 	l := b.transport
 	l.broker.mu.Lock()
@@ -35,9 +35,9 @@ func (b *Bus) Reconnect() {
 	l.tellMissed()
 }
 
-// Sever cuts two buses that share a broker off from each other until Heal: what one
-// publishes does not reach the other, though Publish returns nil, and lies in a
-// Gap{Lost, Disconnected} that subscriptions are told of at Heal. Others hear both.
+// Sever cuts two buses that share a broker off from each other until Heal. What one publishes does
+// not reach the other, though Publish returns nil: it is in a Gap{Lost, Disconnected} that
+// subscriptions get at Heal. Other buses hear both.
 func Sever(a, b *Bus) {
 	a.t.Helper()
 	switch {
@@ -53,7 +53,7 @@ func Sever(a, b *Bus) {
 	b.transport.severLocked(a.ID())
 }
 
-// Heal ends Sever, and tells of the gaps before it returns.
+// Heal ends Sever, and reports the gaps before it returns.
 func Heal(a, b *Bus) {
 	h := a.transport.broker
 	h.mu.Lock()
@@ -64,11 +64,11 @@ func Heal(a, b *Bus) {
 	b.transport.tellMissed()
 }
 
-// Crash ends the bus as the end of its process would: from one moment to the next
-// nothing of it gets out and nothing gets in; nobody is told. What was held back by
-// faults is lost without a Gap, since nobody knows of it. Its handlers' contexts
-// end, and what was accepted and not settled is abandoned. It waits for handlers as
-// Close does. Start its successor with New and [SharedWith].
+// Crash ends the bus as the end of its process would: at once nothing of it gets out and nothing
+// gets in, and the others learn nothing. Events held back by faults are lost without a Gap, since
+// nobody knows of them. Its handlers' contexts end, and events that were accepted and not settled
+// are abandoned. It waits for handlers as Close does. Start its successor with New and
+// [SharedWith].
 func (b *Bus) Crash() {
 	b.transport.cut()
 	// Its error says that handlers run on, which the clean-up will see for itself.

@@ -16,9 +16,9 @@ type Letter[T any] struct {
 	Payload []byte
 }
 
-// DeadLettered returns the dead letters of a subscription of b, of any with an
-// empty name, that all matches hold for, the oldest first. The test's clean-up does
-// not complain about what this returns, here and below.
+// DeadLettered returns the dead letters of a subscription of b, or of any with an empty name, for
+// which all matches hold, the oldest first. The test's clean-up accepts what this function returns;
+// the same holds for the functions below.
 func DeadLettered[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], subscription string, matches ...Match[T]) []Letter[T] {
 	t.Helper()
 	q := newQuery(topic, matches)
@@ -32,9 +32,8 @@ func DeadLettered[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], subscri
 	return found
 }
 
-// RequireDeadLettered returns the first dead letter of a subscription of b, of any
-// with an empty name, that all matches hold for, and fails the test at once if there
-// is none.
+// RequireDeadLettered returns the first dead letter of a subscription of b, or of any with an empty
+// name, for which all matches hold. It fails the test at once if there is none.
 func RequireDeadLettered[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], subscription string, matches ...Match[T]) Letter[T] {
 	t.Helper()
 	for _, l := range letters(b, topic, subscription) {
@@ -48,9 +47,9 @@ func RequireDeadLettered[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], 
 	return Letter[T]{}
 }
 
-// WaitDeadLettered waits for a dead letter as RequireDeadLettered looks for, and
-// fails the test if that takes longer than [WaitTimeout]. When it returns, the event
-// may still count as running: [WaitIdle] has it settled.
+// WaitDeadLettered waits for a dead letter as RequireDeadLettered does, and fails the test if that
+// takes longer than [WaitTimeout]. When it returns, the event may still count as running; after
+// [WaitIdle] it does not.
 func WaitDeadLettered[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], subscription string, matches ...Match[T]) Letter[T] {
 	t.Helper()
 	var found Letter[T]

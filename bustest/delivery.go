@@ -9,11 +9,10 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// Delivery builds what a middleware sees of an event that came off a broker: still
-// encoded, with ID, key, time, publisher and content type. bus.Attempt, bus.To,
-// bus.ID and bus.Header change it. bus.NewDelivery builds one for an event handed
-// over in-process, which never was encoded. What the codec can't encode fails the
-// test at once.
+// Delivery builds a delivery as a middleware sees it for an event off a broker: still encoded, with
+// ID, key, time, publisher and content type. bus.Attempt, bus.To, bus.ID and bus.Header change it.
+// bus.NewDelivery builds one for an event that was delivered in process and never encoded. An event
+// that the codec can't encode fails the test at once.
 func Delivery[T any](t testing.TB, topic bus.TopicConfig[T], event T, opts ...bus.DeliveryOption) *bus.Delivery {
 	t.Helper()
 	c := topic.Codec

@@ -6,19 +6,17 @@ import (
 	"github.com/shardbus/shardbus/bus"
 )
 
-// Handled returns the events that a subscription of b, any with an empty name, has
-// acknowledged and all matches hold for, in the order in which it began to. The
-// attempt of each is the one that succeeded. An event that can't be decoded fails the test
-// at once.
+// Handled returns the events that a subscription of b, or any with an empty name, has acknowledged
+// and for which all matches hold, in the order in which their handling began. The attempt of each
+// is the one that succeeded. An event that can't be decoded fails the test at once.
 func Handled[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], subscription string, matches ...Match[T]) []bus.Message[T] {
 	t.Helper()
 	return newQuery(topic, matches).filter(handled(t, b, topic, subscription))
 }
 
-// RequireHandled returns the first event that a subscription of b, any with an
-// empty name, has acknowledged and all matches hold for, and fails the test at once
-// if there is none. What its handler is still busy with is not there: [WaitIdle]
-// or [WaitHandled] first.
+// RequireHandled returns the first event that a subscription of b, or any with an empty name, has
+// acknowledged and for which all matches hold. It fails the test at once if there is none. An event
+// whose handler still runs is not there: call [WaitIdle] or [WaitHandled] first.
 func RequireHandled[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], subscription string, matches ...Match[T]) bus.Message[T] {
 	t.Helper()
 	q, msgs := newQuery(topic, matches), handled(t, b, topic, subscription)

@@ -8,9 +8,9 @@ import (
 	"github.com/shardbus/shardbus/codec"
 )
 
-// Match tells whether a message is the one that is looked for. [Value], [Where],
-// [WhereMessage], [Key], [ID] and [Header] make one; several given together must
-// all hold, and the zero Match always does.
+// Match decides whether a message is the one that is looked for. [Value], [Where], [WhereMessage],
+// [Key], [ID] and [Header] make one. Several given together must all hold; the zero Match always
+// does.
 type Match[T any] struct {
 	text string // what is looked for
 	bind func(cfg bus.TopicConfig[T]) check[T]
@@ -23,9 +23,8 @@ type check[T any] struct {
 	differs func(m bus.Message[T]) []string
 }
 
-// Value matches events that are deeply equal to v, or to what v becomes on the
-// round trip through the topic's codec: a time that loses its monotonic clock is
-// still the same.
+// Value matches events that are deeply equal to v, or to what v becomes on the round trip through
+// the topic's codec: a time that loses its monotonic clock is still the same.
 func Value[T any](v T) Match[T] {
 	return Match[T]{text: "value " + oneLine(v), bind: func(cfg bus.TopicConfig[T]) check[T] {
 		want := v

@@ -22,13 +22,13 @@ type options struct {
 	maxPayload  int  // 0 is the default, less none
 }
 
-// Config gives the bus a configuration, for middleware of the bus, a logger,
-// bounds. Its Transport must be nil. Without a Logger the bus logs to the test;
-// without a Grace it is that of [WaitTimeout]; Debug is on, see [WithoutDebug].
+// Config sets the configuration of the bus: middleware, a logger, bounds. Its Transport must be
+// nil. Without a Logger the bus logs to the test; without a Grace it has that of [WaitTimeout];
+// Debug is on, see [WithoutDebug].
 func Config(cfg bus.Config) Option { return func(o *options) { o.config = cfg } }
 
-// SharedWith puts the bus on the broker of another, as two processes share a
-// server: each receives what the other publishes.
+// SharedWith puts the bus on the broker of another, as two processes share a server: each receives
+// what the other publishes.
 func SharedWith(other *Bus) Option {
 	return func(o *options) {
 		if o.alone = other == nil; !o.alone {
@@ -37,32 +37,32 @@ func SharedWith(other *Bus) Option {
 	}
 }
 
-// WaitTimeout is how long functions of this package that wait do so before they fail
-// the test. Default 10 s, and in a synctest bubble, where it costs nothing, 1 h.
+// WaitTimeout is how long functions of this package wait before they fail the test. Default 10 s,
+// and in a synctest bubble, where it costs nothing, 1 h.
 func WaitTimeout(d time.Duration) Option { return func(o *options) { o.waitTimeout = d } }
 
 // AllowDeadLetters accepts dead letters that the test does not look at.
 func AllowDeadLetters() Option { return func(o *options) { o.letters = true } }
 
-// AllowGoroutines accepts handlers that run on after the end of the test, and
-// other failures of Close. In a bubble, they keep the bubble from ending.
+// AllowGoroutines accepts handlers that run on after the end of the test, and other failures of
+// Close. In a bubble, they keep the bubble from ending.
 func AllowGoroutines() Option { return func(o *options) { o.goroutines = true } }
 
-// AllowUnbalanced accepts ledgers that don't balance. Only a defect of a
-// transport or of the engine makes one; this is to go on in spite of it.
+// AllowUnbalanced accepts ledgers that don't balance. Only a defect of a transport or of the engine
+// causes that; the option lets a test go on in spite of it.
 func AllowUnbalanced() Option { return func(o *options) { o.unbalanced = true } }
 
-// AllowMisuse accepts what bus.Config.Debug reports: middleware that calls next twice, a
-// Delivery that is used too late. The log has the reports nevertheless.
+// AllowMisuse accepts what bus.Config.Debug reports: middleware that calls next twice, a Delivery
+// that is used too late. The log has the reports nevertheless.
 func AllowMisuse() Option { return func(o *options) { o.misuse = true } }
 
-// WithoutDebug leaves bus.Config.Debug off: nobody looks at how middleware and handlers
-// use what they are given. It is for tests that measure, or whose events are large.
+// WithoutDebug leaves bus.Config.Debug off: misuse of events is not looked for. It is for tests
+// that measure, or whose events are large.
 func WithoutDebug() Option { return func(o *options) { o.unchecked = true } }
 
-// MaxPayload is the largest payload that the bus publishes, in bytes: the Publish of a
-// larger one fails with transport.ErrTooLarge, as on Redis. Default 1 MiB, which is
-// that of transport/redis; there it is Config.MaxPayload. Less than 1 is no limit.
+// MaxPayload is the largest payload that the bus publishes, in bytes: Publish of a larger one fails
+// with transport.ErrTooLarge, as on Redis. Default 1 MiB, as in transport/redis, where it is
+// Config.MaxPayload. Less than 1 is no limit.
 func MaxPayload(n int) Option {
 	return func(o *options) {
 		if o.maxPayload = n; n < 1 {

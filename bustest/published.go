@@ -7,18 +7,16 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// Published returns everything that b published on the topic so far and all
-// matches hold for, in order, decoded by the topic's codec. What its Publish
-// refused is not there; what faults did to it later changes nothing. An event that
-// can't be decoded fails the test at once.
+// Published returns everything that b has published on the topic so far and for which all matches
+// hold, in order, decoded by the topic's codec. What its Publish refused is not there; later faults
+// change nothing. An event that can't be decoded fails the test at once.
 func Published[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) []bus.Message[T] {
 	t.Helper()
 	return newQuery(topic, matches).filter(published(t, b, topic))
 }
 
-// RequirePublished returns the first message that b published on the topic and all
-// matches hold for, any message with none, and fails the test at once if there is
-// no such message.
+// RequirePublished returns the first message that b published on the topic and for which all
+// matches hold; without matches, any message. It fails the test at once if there is none.
 func RequirePublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) bus.Message[T] {
 	t.Helper()
 	q, msgs := newQuery(topic, matches), published(t, b, topic)
@@ -30,8 +28,8 @@ func RequirePublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], mat
 	return found[0]
 }
 
-// RequirePublishedOnce is RequirePublished, and fails the test at once, too, if
-// there is more than one such message.
+// RequirePublishedOnce is RequirePublished; it also fails the test at once if there is more than
+// one such message.
 func RequirePublishedOnce[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) bus.Message[T] {
 	t.Helper()
 	q, msgs := newQuery(topic, matches), published(t, b, topic)
@@ -46,9 +44,9 @@ func RequirePublishedOnce[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T],
 	return bus.Message[T]{}
 }
 
-// RequireNotPublished fails the test at once if b published a message on the topic
-// for which all matches hold; with no matches, if it published any. It says nothing
-// about what is still to come: [WaitIdle] first.
+// RequireNotPublished fails the test at once if b published a message on the topic for which all
+// matches hold; without matches, if it published any. It says nothing about later messages: call
+// [WaitIdle] first.
 func RequireNotPublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) {
 	t.Helper()
 	q, msgs := newQuery(topic, matches), published(t, b, topic)
@@ -60,9 +58,8 @@ func RequireNotPublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], 
 	}
 }
 
-// WaitPublished waits until b has published a message on the topic for which all
-// matches hold, and returns the first. It fails the test if that takes longer than
-// [WaitTimeout].
+// WaitPublished waits until b has published a message on the topic for which all matches hold, and
+// returns the first. It fails the test if that takes longer than [WaitTimeout].
 func WaitPublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) bus.Message[T] {
 	t.Helper()
 	q := newQuery(topic, matches)
@@ -106,7 +103,8 @@ func decodeAll[T any](t testing.TB, topic bus.TopicConfig[T], envs []*transport.
 	return msgs
 }
 
-// numbered is env as it arrives. The broker may be numbering env itself right now: a fault can hold it back.
+// numbered is env as it arrives. The broker may be numbering env itself right now: a fault can hold
+// it back.
 func numbered(env *transport.Envelope) *transport.Envelope {
 	return &transport.Envelope{
 		Topic: env.Topic, Partitions: env.Partitions, Partition: env.Partition, Publisher: env.Publisher, ID: env.ID, Seq: 1,

@@ -12,15 +12,15 @@ import (
 	"github.com/shardbus/shardbus/internal/inspect"
 )
 
-// Waits look again when something told them to, and else this often at first and
-// ever more rarely: a lane that is never idle tells nothing.
+// Waits look again when something told them to, and else this often at first and ever more rarely:
+// a lane that is never idle tells nothing.
 const (
 	firstPoll = time.Millisecond
 	lastPoll  = time.Second
 )
 
-// defaultWaitTimeout is longer in a bubble, where waiting costs nothing and retries
-// may be hours away. The clock of a bubble begins with the year 2000.
+// defaultWaitTimeout is longer in a bubble, where waiting costs nothing and retries may be hours
+// away. The clock of a bubble begins with the year 2000.
 func defaultWaitTimeout() time.Duration {
 	if time.Now().Year() < 2010 {
 		return time.Hour
@@ -33,8 +33,7 @@ type source interface {
 	Changed() (changed <-chan struct{}, release func())
 }
 
-// await waits until cond is true, and returns false if that takes longer than
-// waitTimeout.
+// await waits until cond is true, and returns false if that takes longer than waitTimeout.
 func await(waitTimeout time.Duration, sources []source, cond func() bool) bool {
 	start := time.Now()
 	for {
@@ -62,9 +61,9 @@ func await(waitTimeout time.Duration, sources []source, cond func() bool) bool {
 	}
 }
 
-// WaitHandled waits until sub has handled n events or more, counted from its
-// beginning, and fails the test with sub's ledger if that takes longer than
-// [WaitTimeout] or sub ends before. When it returns, sub.Stats() counts them.
+// WaitHandled waits until sub has handled n events or more, counted from its beginning, and fails
+// the test with sub's ledger if that takes longer than [WaitTimeout] or sub ends before. When it
+// returns, sub.Stats() counts them.
 func WaitHandled(t testing.TB, sub *bus.Subscription, n int) {
 	t.Helper()
 	if sub == nil {
@@ -93,15 +92,14 @@ func WaitHandled(t testing.TB, sub *bus.Subscription, n int) {
 	}
 }
 
-// WaitIdle waits until nothing is left to do on b and on the buses that share its
-// broker: no event is queued, is being handled, or waits for another attempt or
-// behind one of its key, and none is held back by a fault ([Bus.Delay],
-// [Bus.Reorder]). What was published before the call is settled when it returns.
+// WaitIdle waits until nothing is left to do on b and on the buses that share its broker: no event
+// is queued, is being handled, waits for another attempt or behind one of its key, or is held back
+// by a fault ([Bus.Delay], [Bus.Reorder]). When it returns, events published before the call are
+// settled.
 //
-// It fails the test, and says what is pending where, if that takes longer than
-// [WaitTimeout]: a handler that does not return, a subscription that is paused, a
-// retry far away. Actors that are idle don't count, nor do goroutines that are none
-// of the bus's.
+// It fails the test, and says what is pending where, if that takes longer than [WaitTimeout]:
+// because of a handler that does not return, a paused subscription, or a retry far away. Idle
+// actors don't count, nor do goroutines that are not the bus's.
 func WaitIdle(t testing.TB, b *Bus) {
 	t.Helper()
 	h := b.transport.broker
@@ -120,8 +118,8 @@ func WaitIdle(t testing.TB, b *Bus) {
 	t.Fatalf("bustest: not idle after %v:%s", b.waitTimeout(), pending)
 }
 
-// describePending says what keeps buses from being idle: why events wait for another
-// attempt, and where handlers are.
+// describePending says what keeps buses from being idle: why events wait for another attempt, and
+// where handlers are.
 func describePending(buses []*Bus) string {
 	var text strings.Builder
 	for i, b := range buses {

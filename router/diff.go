@@ -7,8 +7,8 @@ type SlotMove struct {
 	Slots SlotRange
 	From  Node // the zero Node: nobody owned them
 	To    Node // the zero Node: nobody owns them now
-	// SameShard means that the slots stayed in their shard, which has another primary: a fail-over. Else they went to
-	// another shard, appeared or vanished.
+	// SameShard means that the slots stayed in their shard, which has another primary: a fail-over.
+	// Else they went to another shard, appeared or vanished.
 	SameShard bool
 }
 
@@ -19,9 +19,9 @@ type ShardMove struct {
 	To   Node // the primary of the shard it is in, now; the node itself if it is that
 }
 
-// Changes is what differs between two snapshots. Each list is sorted and nil when there is nothing to say, so equal
-// pairs of snapshots give equal changes. A node counts as the same in both when its address is, unless both
-// snapshots know its ID and the IDs differ: then one was removed and another added.
+// Changes is what differs between two snapshots. Each list is sorted, and nil when it is empty, so
+// equal pairs of snapshots give equal changes. A node counts as the same in both if its address is,
+// unless both snapshots know its ID and the IDs differ: then one was removed and another added.
 type Changes struct {
 	Slots    []SlotMove  // in ascending order; neighbours of the same From and To are one
 	Added    []Node      // by address
@@ -37,11 +37,11 @@ func (c Changes) Empty() bool {
 		len(c.Promoted) == 0 && len(c.Demoted) == 0 && len(c.Moved) == 0
 }
 
-// Diff returns what changed from before to after; either may be nil. Diff(x, x) is empty; and who applies Slots to the
-// owners of before has those of after, address for address. It looks at each slot: call it when a view arrives, not
-// for an event.
+// Diff returns what changed from before to after; either may be nil. Diff(x, x) is empty. If you
+// apply Slots to the owners of before, you get those of after, address for address. It looks at
+// each slot: call it when a view arrives, not for an event.
 //
-// Which shard of after continues which of before is nowhere written down, so it is inferred; see lineage.
+// No snapshot says which shard of after continues which of before, so Diff infers it; see lineage.
 func Diff(before, after *Snapshot) Changes {
 	if before == after {
 		return Changes{}
@@ -76,7 +76,8 @@ func Diff(before, after *Snapshot) Changes {
 			c.Removed = append(c.Removed, then.node)
 		}
 	}
-	// Maps were walked: sorting is what makes the order deterministic. An address occurs once in each list.
+	// Maps were walked: sorting is what makes the order deterministic. An address occurs once in
+	// each list.
 	for _, nodes := range [][]Node{c.Added, c.Removed, c.Promoted, c.Demoted} {
 		slices.SortFunc(nodes, compareNodes)
 	}

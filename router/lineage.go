@@ -9,11 +9,11 @@ import (
 // noShard stands for the index of a shard where there is none.
 const noShard = -1
 
-// lineage returns, for each shard of after, the index of the shard of before that it continues, or noShard. No two continue
-// the same one.
+// lineage returns, for each shard of after, the index of the shard of before that it continues, or
+// noShard. No two continue the same one.
 //
-// A shard has no name of its own, and everything about it can change: its primary (fail-over), its slots (migration),
-// its replicas (they wander). So the evidence is weighed, the strongest first:
+// A shard has no name of its own, and everything about it can change: its primary (fail-over), its
+// slots (migration), its replicas (they wander). So the evidence is weighed, the strongest first:
 //
 //  1. the same primary, and slots in common: untouched, or slots went in or out;
 //  2. slots in common, most first: a fail-over. It comes after 1, or a shard that takes over all the slots of a larger
@@ -48,7 +48,7 @@ func lineage(before, after *Snapshot) []int {
 	return m.origin
 }
 
-// matching pairs shards one to one; who comes first wins.
+// matching pairs shards one to one; the first pair wins.
 type matching struct {
 	origin []int
 	taken  []bool
@@ -87,8 +87,8 @@ func commonSlots(before, after *Snapshot) []commonCount {
 	return common
 }
 
-// ownerRuns yields the longest ranges of slots that have one owner in before and one in after, in ascending order. Together
-// they are all slots.
+// ownerRuns yields the longest ranges of slots that have one owner in before and one in after, in
+// ascending order. Together they are all slots.
 func ownerRuns(before, after *Snapshot) iter.Seq2[SlotRange, shardPair] {
 	return func(yield func(SlotRange, shardPair) bool) {
 		from, current := 0, ownersOf(before, after, 0)

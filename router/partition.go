@@ -1,8 +1,9 @@
 package router
 
-// Partition returns the partition, 0 to n-1, of a key among n. One partition or fewer is always 0. Any string is a
-// key, the empty one and bytes that are not UTF-8 included; the empty key has a partition like any other, so who
-// wants unkeyed events spread chooses a partition without asking here. It does not allocate.
+// Partition returns the partition, 0 to n-1, of a key among n. One partition or fewer is always 0.
+// Any string is a key, the empty one and bytes that are not UTF-8 included; the empty key has a
+// partition like any other, so spread unkeyed events over partitions by other means. It does not
+// allocate.
 //
 // The function is frozen, and the same in every language:
 //
@@ -13,20 +14,22 @@ package router
 //	h =  h ^ h>>16
 //	partition = h * n >> 32                     // the product has 46 bits for n up to MaxPartitions
 //
-// All but the last line is arithmetic on unsigned 32-bit numbers. Why this one: 32 bits are what JavaScript
-// (Math.imul) and the Lua in Redis can do without a big-number library, and a bias of n in 2^32 is far below what can
-// be measured. FNV-1a alone leaves the high bits of short keys poorly mixed; the finaliser spreads each input bit
-// over all of them. Multiply-shift takes the high bits without the division and, unlike mod, keeps order: when n
-// doubles, partition p splits into 2p and 2p+1 and no key goes anywhere else. It shares nothing with CRC16, so a
-// key's partition says nothing about the slot of a name.
+// All but the last line is arithmetic on unsigned 32-bit numbers. Why this one: 32 bits are what
+// JavaScript (Math.imul) and the Lua in Redis can do without a big-number library, and a bias of n
+// in 2^32 is far below what can be measured. FNV-1a alone leaves the high bits of short keys poorly
+// mixed; the finaliser spreads each input bit over all of them. Multiply-shift takes the high bits
+// without the division and, unlike mod, keeps order: when n doubles, partition p splits into 2p and
+// 2p+1 and no key goes anywhere else. It shares nothing with CRC16, so a key's partition says
+// nothing about the slot of a name.
 //
-// Because keys of one partition have nearly equal high bits, Partition cannot spread them again: spread the keys
-// inside a partition (over lanes, say) by another hash.
+// Because keys of one partition have nearly equal high bits, Partition cannot spread them again:
+// spread the keys inside a partition (over lanes, say) by another hash.
 //
-// It is no defence against keys chosen to collide: who chooses keys freely can fill one partition.
+// It is no defence against keys chosen to collide: a client that chooses keys freely can fill one
+// partition.
 //
-// Sources: Fowler, Noll and Vo (draft-eastlake-fnv); Appleby, MurmurHash3, fmix32; Lemire, "Fast Random Integer
-// Generation in an Interval" (2019).
+// Sources: Fowler, Noll and Vo (draft-eastlake-fnv); Appleby, MurmurHash3, fmix32; Lemire, "Fast
+// Random Integer Generation in an Interval" (2019).
 func Partition(key string, n int) int {
 	if n <= 1 {
 		return 0

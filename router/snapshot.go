@@ -11,14 +11,15 @@ import (
 // ErrInvalidTopology is wrapped by what [NewSnapshot] returns.
 var ErrInvalidTopology = errors.New("router: invalid topology")
 
-// Node is a Redis server. It is comparable; the zero Node is nobody.
+// Node is a Redis server. It is comparable; the zero Node stands for no server.
 type Node struct {
 	Addr string // host:port as dialled; what tells nodes apart within a snapshot
 	ID   string // the cluster's node ID; "" if not known
 }
 
-// same reports whether two sightings are of one node: an address, and no ID that says otherwise. A node that was
-// replaced by another at its address is not the same, though a view that knows no IDs cannot see it.
+// same reports whether two sightings are of one node: an address, and no ID that says otherwise. A
+// node that was replaced by another at its address is not the same, though a view that knows no IDs
+// cannot see it.
 func (n Node) same(m Node) bool {
 	return n.Addr == m.Addr && (n.ID == m.ID || n.ID == "" || m.ID == "")
 }
@@ -41,8 +42,8 @@ func (r SlotRange) String() string {
 	return strconv.Itoa(r.From) + "-" + strconv.Itoa(r.To)
 }
 
-// Shard is a primary with its replicas and the slots they serve. A shard may have no slots: a primary that joined and
-// owns nothing yet.
+// Shard is a primary with its replicas and the slots they serve. A shard may have no slots: a
+// primary that joined and owns nothing yet.
 type Shard struct {
 	Primary  Node
 	Replicas []Node
@@ -56,24 +57,26 @@ func (s Shard) clone() Shard {
 	return s
 }
 
-// Snapshot is one view of the cluster. It is immutable and safe to use concurrently: what it returns is copied. Hold
-// it behind an atomic pointer. A nil *Snapshot is the empty cluster.
+// Snapshot is one view of the cluster. It is immutable and safe to use concurrently: what it
+// returns is copied. Hold it behind an atomic pointer. A nil *Snapshot is the empty cluster.
 //
-// Shards have indices, 0 to Len()-1, which mean something within this snapshot only. Two snapshots of one topology
-// are equal whatever the order of what they were built from: shards are sorted by their first slot (those without
-// slots last, by the address of the primary), replicas by address, slot ranges are sorted and joined.
+// Shards have indices, 0 to Len()-1, which mean something within this snapshot only. Two snapshots
+// of one topology are equal whatever the order of what they were built from: shards are sorted by
+// their first slot (those without slots last, by the address of the primary), replicas by address,
+// slot ranges are sorted and joined.
 type Snapshot struct {
 	shards  []Shard
 	nodes   map[string]int // address → index of its shard
 	covered int
-	// owners has, for each slot, the index of its shard plus 1; 0 is nobody. It fits: no more than Slots shards own
-	// slots, and they come first.
+	// owners has, for each slot, the index of its shard plus 1; 0 is nobody. It fits: no more than
+	// Slots shards own slots, and they come first.
 	owners [Slots]uint16
 }
 
-// NewSnapshot builds a view from shards in any order. It copies them. Slots that nobody owns are no error; see
-// [Snapshot.Covered]. It fails, wrapping [ErrInvalidTopology], when a node has no address, an address occurs twice, a
-// range is out of bounds or upside down, or a slot has two owners.
+// NewSnapshot builds a view from shards in any order. It copies them. Slots that nobody owns are no
+// error; see [Snapshot.Covered]. It fails, wrapping [ErrInvalidTopology], when a node has no
+// address, an address occurs twice, a range is out of bounds or upside down, or a slot has two
+// owners.
 func NewSnapshot(shards []Shard) (*Snapshot, error) {
 	s := &Snapshot{
 		shards: make([]Shard, len(shards)),
@@ -175,8 +178,8 @@ func (s *Snapshot) addSlots(i int, shard Shard) error {
 	return nil
 }
 
-// Of returns the index of the shard that owns a slot. ok is false if nobody does, or there is no such slot. It takes
-// constant time and does not allocate.
+// Of returns the index of the shard that owns a slot. ok is false if nobody does, or there is no
+// such slot. It takes constant time and does not allocate.
 func (s *Snapshot) Of(slot int) (shard int, ok bool) {
 	if s == nil || slot < 0 || slot >= Slots {
 		return 0, false
@@ -185,8 +188,8 @@ func (s *Snapshot) Of(slot int) (shard int, ok bool) {
 	return max(0, owner-1), owner != 0
 }
 
-// Primary returns the primary that owns a slot; ok is as in [Snapshot.Of]. It takes constant time and does not
-// allocate.
+// Primary returns the primary that owns a slot; ok is as in [Snapshot.Of]. It takes constant time
+// and does not allocate.
 func (s *Snapshot) Primary(slot int) (node Node, ok bool) {
 	i, ok := s.Of(slot)
 	if !ok {
@@ -220,8 +223,8 @@ func (s *Snapshot) Shards() []Shard {
 	return shards
 }
 
-// NodeShard returns the index of the shard a node belongs to, as primary or replica. ok is false if the address is not
-// known. It does not allocate.
+// NodeShard returns the index of the shard a node belongs to, as primary or replica. ok is false if
+// the address is not known. It does not allocate.
 func (s *Snapshot) NodeShard(addr string) (shard int, ok bool) {
 	if s == nil {
 		return 0, false
@@ -238,7 +241,8 @@ func (s *Snapshot) Covered() int {
 	return s.covered
 }
 
-// Holes returns the ranges of slots that nobody owns, in ascending order; nil when the cluster is whole.
+// Holes returns the ranges of slots that nobody owns, in ascending order; nil when the cluster is
+// whole.
 func (s *Snapshot) Holes() []SlotRange {
 	var holes []SlotRange
 	for slot := 0; slot < Slots; slot++ {

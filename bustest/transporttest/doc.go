@@ -1,5 +1,5 @@
-// Package transporttest checks a transport against the contract in package
-// transport: what a bus relies on, a case for each rule.
+// Package transporttest checks a transport against the contract in package transport: what a bus
+// relies on, a case for each rule.
 //
 // Authors of transports call it through bustest.TestTransport:
 //
@@ -11,10 +11,9 @@
 //		bustest.TestTransport(t, newBroker, bustest.TransportFeatures{Ephemeral: true, Partitions: 64})
 //	}
 //
-// A failure tells the sentence of the contract that was broken, what it leads one
-// to expect, and what happened. A case that needs a feature which [Features] does
-// not claim is not run, and the test's output lists it with the feature. A feature
-// that is there and not claimed is a failure.
+// A failure shows the sentence of the contract that was broken, what was expected, and what
+// happened. A case that needs a feature which [Features] does not claim is not run, and the test's
+// output lists it with the feature. A feature that is there and not claimed is a failure.
 //
 // docs/conformance.md lists the cases, and says how to write a transport.
 package transporttest
