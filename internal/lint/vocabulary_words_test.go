@@ -84,23 +84,16 @@ var renamed = map[string]map[string]string{
 
 // pendingWords are meaningless words that are still to be replaced, by directory.
 var pendingWords = map[string][]string{
-	"bus":  {"attendant", "chore", "crew", "laggard", "lot", "manned", "rouse", "scout", "stranger", "strangers", "troupe", "troupes"},
-	"docs": {"crew", "detour", "lot", "refuge", "scout", "stranger"},
-	"transport/redis": {"aloft", "courier", "couriers", "detour", "detours", "doze", "dozes", "dozing", "errand", "errands", "evacuate",
-		"knock", "lull", "refuge", "refuges", "rehome", "stranger", "strangers"},
+	"bus":             {"attendant", "chore", "crew", "laggard", "lot", "manned", "rouse", "scout", "stranger", "strangers", "troupe", "troupes"},
+	"docs":            {"crew"},
+	"transport/redis": {"aloft", "courier", "couriers", "detour", "detours", "errand", "errands", "refuge", "refuges", "rehome", "stranger", "strangers"},
 }
 
 // pending are names of renamed that are still to be replaced.
 var pending = map[string][]string{
-	"bus": {"account", "allReach", "attendant", "awaiting", "chore", "company", "crew", "cut", "duties", "edge", "engage", "enterLog",
-		"extend", "goWork", "gone", "handover", "holders", "ident", "intake", "judge", "judgment", "laggard", "lossy", "lot", "manned",
-		"member", "moves", "park", "parkedKey", "parking", "pick", "poke", "producer", "publishLane", "publishLog", "publishPlain",
-		"put", "quiet", "ran", "rouse", "runner", "strangers", "sweep", "takers", "tally", "tidy", "trouble", "troupe", "turn"},
+	"bus":              {"account", "allReach", "attendant", "awaiting", "chore", "company", "crew", "cut", "duties", "edge", "engage", "enterLog", "extend", "goWork", "gone", "handover", "holders", "ident", "intake", "judge", "judgment", "laggard", "lossy", "lot", "manned", "member", "moves", "park", "parkedKey", "parking", "pick", "poke", "producer", "publishLane", "publishLog", "publishPlain", "put", "quiet", "ran", "rouse", "runner", "strangers", "sweep", "takers", "tally", "tidy", "trouble", "troupe", "turn"},
 	"internal/mailbox": {"Ahead", "Alone", "Log", "Put", "Rejoin", "Rest", "Seal", "Settle", "Soil", "Turn", "keeps", "wipes"},
-	"transport/redis": {"aloft", "answers", "ask", "asked", "asker", "await", "away", "bounces", "broken", "call", "clock", "courier",
-		"detour", "doubt", "doze", "drive", "errand", "feed", "flight", "giveUp", "given", "hangUp", "home", "item", "knock", "land",
-		"lane", "launch", "letter", "link", "lull", "marks", "may", "mute", "outbox", "pipe", "pump", "refuges", "rehome", "repairs",
-		"silence", "standing", "tell", "turn"},
+	"transport/redis":  {"answers", "ask", "asked", "asker", "await", "away", "call", "clock", "feed", "giveUp", "home", "mute", "repairs", "silence", "standing", "tell", "turn"},
 }
 
 // pendingMeaning stands for types of one name that are still to be told apart.
@@ -109,7 +102,5 @@ const pendingMeaning = "to be told apart"
 // sameMeaning are the types that the bus and the Redis transport both have under one name, with what it means in both.
 var sameMeaning = map[string]string{
 	"batch":   pendingMeaning,
-	"lane":    pendingMeaning,
-	"link":    pendingMeaning,
 	"outcome": pendingMeaning,
 }
