@@ -133,6 +133,48 @@ func TestImportDirections(t *testing.T) {
 	}
 }
 
+// redisLayers are who may import whom of the packages under transport/redis/internal. Those
+// that are not listed are pure: all may import them, and they import none that is listed.
+var redisLayers = map[string][]string{
+	"conn": nil,
+}
+
+// redisMayImport says what is wrong with package from importing package to; "" is nothing.
+// Both are names under transport/redis/internal.
+func redisMayImport(from, to string) string {
+	if _, listed := redisLayers[to]; !listed || slices.Contains(redisLayers[from], to) {
+		return ""
+	}
+	return "redisLayers does not let it"
+}
+
+func TestRedisLayers(t *testing.T) {
+	const below = "transport/redis/internal/"
+	for _, p := range packages(t) {
+		from, ok := p.ours()
+		if from, ok = strings.CutPrefix(from, below); !ok {
+			continue
+		}
+		for _, imported := range p.Imports {
+			to, _ := ours(imported)
+			if to, ok := strings.CutPrefix(to, below); ok {
+				if wrong := redisMayImport(from, to); wrong != "" {
+					t.Errorf("%s imports %s: %s", from, to, wrong)
+				}
+			}
+		}
+	}
+}
+
+func TestRedisLayersFinds(t *testing.T) {
+	if redisMayImport("wire", "conn") == "" {
+		t.Error("a pure package may import conn")
+	}
+	if wrong := redisMayImport("conn", "resp"); wrong != "" {
+		t.Errorf("conn may not import resp: %s", wrong)
+	}
+}
+
 func TestImportDirectionsFinds(t *testing.T) {
 	for _, c := range []struct {
 		from, to string

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 	"go.uber.org/zap"
@@ -245,7 +246,7 @@ func (g *baselines) arrivedLocked(one *baselineRequest) {
 // unsentLocked has what could not be sent wait for another question. What a server refuses is not tried for ever: no
 // permission is no fault that passes.
 func (g *baselines) unsentLocked(now time.Time, n uint64, one *baselineRequest, err error) {
-	_, refused := replyText(err)
+	_, refused := conn.ReplyText(err)
 	for _, ch := range one.channels {
 		if c := ch.baseline; c != nil && c.question == n {
 			c.question, c.tries = 0, one.tries-1

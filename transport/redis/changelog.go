@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"go.uber.org/zap"
 )
 
@@ -45,12 +46,12 @@ func (n *changeLog) due() (time.Duration, bool) {
 	if latest := n.first.Add(logAtLatest); latest.Before(at) {
 		at = latest
 	}
-	return max(promptly, time.Until(at)), true
+	return max(conn.Promptly, time.Until(at)), true
 }
 
 // logChange logs what changed, if that has settled, or if it is the last chance.
 func (t *topology) logChange(last bool) {
-	if wait, due := t.changeLog.due(); !due || wait > promptly && !last {
+	if wait, due := t.changeLog.due(); !due || wait > conn.Promptly && !last {
 		return
 	}
 	n := t.changeLog

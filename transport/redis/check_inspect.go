@@ -13,6 +13,7 @@ import (
 	"github.com/redis/rueidis"
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
@@ -30,8 +31,8 @@ type nodeFacts struct {
 	addr string
 	err  error // why it cannot be looked at; nil: it answers
 
-	hello   serverHello // what it said to HELLO
-	missing []string    // commands of sharded Pub/Sub that it does not know
+	hello   conn.ServerHello // what it said to HELLO
+	missing []string         // commands of sharded Pub/Sub that it does not know
 
 	info      map[string]string
 	config    map[string]string // of CONFIG GET
@@ -159,8 +160,8 @@ func forEach[T any](all []T, f func(T)) {
 
 // askSentinels looks at the sentinels, and returns the addresses of the servers that they know of.
 func (s *inspection) askSentinels(ctx context.Context) []string {
-	reach := s.cfg.sentinels()
-	for _, addr := range reach.Addrs {
+	reach := s.cfg.sentinels
+	for _, addr := range s.cfg.Sentinel.Addrs {
 		s.sentinels = append(s.sentinels, &sentinelFacts{addr: addr})
 	}
 	forEach(s.sentinels, func(f *sentinelFacts) { f.inspect(ctx, reach, s.cfg.Sentinel.Primary) })
@@ -178,82 +179,63 @@ func (s *inspection) askSentinels(ctx context.Context) []string {
 }
 
 // inspect asks one sentinel.
-func (f *sentinelFacts) inspect(ctx context.Context, reach *Config, primary string) {
-	conn, err := reach.dial(ctx, f.addr, nameOpen)
+func (f *sentinelFacts) inspect(ctx context.Context, reach *conn.Settings, primary string) {
+	client, err := reach.Dial(ctx, f.addr, conn.NameOpen)
 	if err != nil {
 		f.err = err
 		return
 	}
-	defer conn.Close()
+	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, 2*reach.CommandTimeout)
 	defer cancel()
-	if f.view, err = askSentinel(ctx, conn, f.addr, primary); err != nil {
-		f.err = reach.explain(err)
+	if f.view, err = askSentinel(ctx, client, f.addr, primary); err != nil {
+		f.err = reach.Explain(err)
 		return
 	}
-	err = conn.Do(ctx, conn.B().Arbitrary("SENTINEL", "CKQUORUM").Args(primary).Build()).Error()
-	if _, replied := rueidis.IsRedisErr(err); err == nil || replied && classifyReply(err) == replyDenied && !strings.HasPrefix(err.Error(), "NOPERM") {
+	err = client.Do(ctx, client.B().Arbitrary("SENTINEL", "CKQUORUM").Args(primary).Build()).Error()
+	if _, replied := rueidis.IsRedisErr(err); err == nil || replied && conn.Classify(err) == conn.ReplyDenied && !strings.HasPrefix(err.Error(), "NOPERM") {
 		f.quorum, f.asked = err, true
 	}
 }
 
 // inspect asks one server everything.
 func (c *Config) inspect(ctx context.Context, n *nodeFacts, channels []string) {
-	conn, socket, closeConn, err := c.dialDedicated(ctx, n.addr, nameOpen)
+	client, socket, closeConn, err := c.servers.DialDedicated(ctx, n.addr, conn.NameOpen)
 	if err != nil {
 		n.err = err
 		return
 	}
 	defer closeConn()
-	n.hello = socket.hello
+	n.hello = socket.Hello
 	ctx, cancel := context.WithTimeout(ctx, 2*c.CommandTimeout)
 	defer cancel()
-	text, err := textOf(conn.Do(ctx, conn.B().Info().Build()))
+	text, err := conn.TextOf(client.Do(ctx, client.B().Info().Build()))
 	if n.noteHidden("info", err); err != nil && len(n.hidden) == 0 {
-		n.err = fmt.Errorf("redis: INFO on %s: %w", n.addr, c.explainChannel(err, ""))
+		n.err = fmt.Errorf("redis: INFO on %s: %w", n.addr, c.servers.ExplainChannel(err, ""))
 		return
 	}
-	n.info = fields(text)
+	n.info = conn.InfoFields(text)
 	if err != nil {
-		n.info = n.hello.info()
+		n.info = n.hello.Info()
 	}
 	if isSentinel(n.info, n.hello) {
 		n.err = fmt.Errorf("redis: %s is a Sentinel: name it in Config.Sentinel.Addrs", n.addr)
 		return
 	}
 	if n.info["role"] == "" {
-		role, _ := roleQueryOn(conn).again(ctx) // if the connection fails, so does what follows
-		n.info["role"] = role.name()
-		n.info["master_host"], n.info["master_port"], _ = net.SplitHostPort(role.primary) // none is as good
+		role, _ := conn.NewRoleQuery(client).Again(ctx) // if the connection fails, so does what follows
+		n.info["role"] = role.Name()
+		n.info["master_host"], n.info["master_port"], _ = net.SplitHostPort(role.Primary) // none is as good
 	}
-	n.config, n.configErr = conn.Do(ctx, conn.B().ConfigGet().Parameter(inspectedSettings...).Build()).AsStrMap()
-	n.lookAtClock(ctx, conn)
+	n.config, n.configErr = client.Do(ctx, client.B().ConfigGet().Parameter(inspectedSettings...).Build()).AsStrMap()
+	n.lookAtClock(ctx, client)
 	if n.info["cluster_enabled"] == "1" {
-		n.lookAtCluster(ctx, conn)
+		n.lookAtCluster(ctx, client)
 	}
 	if c.Sentinel.used() {
-		n.noteDenied("role", "", conn.Do(ctx, conn.B().Role().Build()).Error())
+		n.noteDenied("role", "", client.Do(ctx, client.B().Role().Build()).Error())
 	}
-	c.lookAtPermissions(ctx, n, conn, channels)
-}
-
-// info is what HELLO tells of what INFO would.
-func (h serverHello) info() map[string]string {
-	return map[string]string{
-		"redis_version": h.version, "redis_mode": h.mode,
-		"cluster_enabled": map[bool]string{true: "1", false: "0"}[h.mode == "cluster"],
-	}
-}
-
-// fields reads the lines "name:value" of INFO and its likes.
-func fields(text string) map[string]string {
-	found := make(map[string]string)
-	for line := range strings.Lines(text) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			found[name] = value
-		}
-	}
-	return found
+	c.lookAtPermissions(ctx, n, client, channels)
 }
 
 // lookAtClock compares clocks, by the quickest of a few replies.
@@ -275,15 +257,15 @@ func (n *nodeFacts) lookAtClock(ctx context.Context, conn rueidis.CoreClient) {
 }
 
 // lookAtCluster asks a node for its view of the cluster.
-func (n *nodeFacts) lookAtCluster(ctx context.Context, conn rueidis.CoreClient) {
-	text, err := textOf(conn.Do(ctx, conn.B().ClusterInfo().Build()))
+func (n *nodeFacts) lookAtCluster(ctx context.Context, client rueidis.CoreClient) {
+	text, err := conn.TextOf(client.Do(ctx, client.B().ClusterInfo().Build()))
 	if err == nil {
-		n.state = fields(text)
+		n.state = conn.InfoFields(text)
 	}
 	n.noteHidden("cluster|info", err)
-	n.nodesText, err = textOf(conn.Do(ctx, conn.B().ClusterNodes().Build()))
+	n.nodesText, err = conn.TextOf(client.Do(ctx, client.B().ClusterNodes().Build()))
 	n.noteDenied("cluster|nodes", "", err)
-	view, err := askView(ctx, conn, n.addr, false)
+	view, err := askView(ctx, client, n.addr, false)
 	n.noteDenied("cluster|slots", "", err)
 	if err == nil {
 		n.view = &view

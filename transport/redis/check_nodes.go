@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
 // inspectedSettings are the settings that rules look at.
@@ -44,7 +46,7 @@ func ruleReachable(_ *inspection, n *nodeFacts) []Finding {
 		return nil
 	}
 	remedy := "start it, open its port to us, or take it out of the addresses and the cluster"
-	if isAuthError(n.err) || errors.Is(n.err, ErrTooOld) {
+	if conn.IsAuthError(n.err) || errors.Is(n.err, ErrTooOld) {
 		remedy = "see the problem"
 	}
 	return oneFinding(Error, n.addr, "reach", fmt.Sprintf("it cannot be looked at: %v", n.err),
@@ -67,7 +69,7 @@ func ruleRole(s *inspection, n *nodeFacts) []Finding {
 	}
 	return oneFinding(Warning, n.addr, "role", "it does not say whether it is a primary: neither INFO, nor ROLE, nor HELLO tells",
 		"if it is a replica, or becomes one, what is published there reaches nobody at its primary, without a word",
-		fmt.Sprintf("ACL SETUSER %s +info, or +role", s.cfg.user()))
+		fmt.Sprintf("ACL SETUSER %s +info, or +role", s.cfg.servers.User()))
 }
 
 // droppingVersion is the first that makes subscribers subscribe anew whenever a slot changes hands.
@@ -84,7 +86,7 @@ func ruleVersion(_ *inspection, n *nodeFacts) []Finding {
 }
 
 func ruleProtocol(s *inspection, n *nodeFacts) []Finding {
-	if n.err != nil || n.hello.resp3 {
+	if n.err != nil || n.hello.Resp3 {
 		return nil
 	}
 	means := "it works; what arrives on subscriptions is told from answers by its form"
@@ -105,7 +107,7 @@ func ruleSettings(_ *inspection, n *nodeFacts) []Finding {
 
 func rulePermissions(s *inspection, n *nodeFacts) (findings []Finding) {
 	for _, d := range n.denied {
-		rule := aclRule(d.err.Error(), d.channel)
+		rule := conn.AclRule(d.err.Error(), d.channel)
 		switch {
 		case d.channel == "":
 			rule = "+" + d.command
@@ -123,8 +125,8 @@ func rulePermissions(s *inspection, n *nodeFacts) (findings []Finding) {
 		case strings.HasPrefix(d.command, "cluster") || d.command == "role":
 			means = "it is not known who owns what"
 		}
-		findings = append(findings, oneFinding(Error, n.addr, "permissions", fmt.Sprintf("user %q may not %s: %v", s.cfg.user(), what, d.err), means,
-			fmt.Sprintf("on this server, and on every other, as users are not replicated: ACL SETUSER %s %s", s.cfg.user(), rule))...)
+		findings = append(findings, oneFinding(Error, n.addr, "permissions", fmt.Sprintf("user %q may not %s: %v", s.cfg.servers.User(), what, d.err), means,
+			fmt.Sprintf("on this server, and on every other, as users are not replicated: ACL SETUSER %s %s", s.cfg.servers.User(), rule))...)
 	}
 	if len(n.unknown) > 0 {
 		findings = append(findings, oneFinding(Note, n.addr, "permissions", "whether the topics may be published to was not looked at",
@@ -148,8 +150,8 @@ func ruleKeys(s *inspection, n *nodeFacts) []Finding {
 			means, access = "if it subscribes: how many events it missed of a publisher that ended while it was cut off is not told. Who only publishes needs no GET", "%R~"
 		}
 	}
-	return oneFinding(Note, n.addr, "keys", fmt.Sprintf("user %q may not %s the keys {*}:shardbus:*:last", s.cfg.user(), strings.ToUpper(strings.Join(n.keysDenied, " or "))), means,
-		fmt.Sprintf("optional, on every server: ACL SETUSER %s +%s %s{*}:shardbus:*", s.cfg.user(), strings.Join(n.keysDenied, " +"), access))
+	return oneFinding(Note, n.addr, "keys", fmt.Sprintf("user %q may not %s the keys {*}:shardbus:*:last", s.cfg.servers.User(), strings.ToUpper(strings.Join(n.keysDenied, " or "))), means,
+		fmt.Sprintf("optional, on every server: ACL SETUSER %s +%s %s{*}:shardbus:*", s.cfg.servers.User(), strings.Join(n.keysDenied, " +"), access))
 }
 
 func ruleHidden(s *inspection, n *nodeFacts) (findings []Finding) {
@@ -168,8 +170,8 @@ func ruleHidden(s *inspection, n *nodeFacts) (findings []Finding) {
 			means = "its clock was not looked at"
 		}
 		findings = append(findings, oneFinding(severity, n.addr, "permissions",
-			fmt.Sprintf("user %q may not %s", s.cfg.user(), strings.ToUpper(strings.ReplaceAll(command, "|", " "))), means,
-			fmt.Sprintf("ACL SETUSER %s +%s", s.cfg.user(), command))...)
+			fmt.Sprintf("user %q may not %s", s.cfg.servers.User(), strings.ToUpper(strings.ReplaceAll(command, "|", " "))), means,
+			fmt.Sprintf("ACL SETUSER %s +%s", s.cfg.servers.User(), command))...)
 	}
 	return findings
 }

@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
 // healthy is a server about which there is nothing to say.
 func healthy(addr string) *nodeFacts {
 	return &nodeFacts{
-		addr: addr, hello: serverHello{resp3: true},
+		addr: addr, hello: conn.ServerHello{Resp3: true},
 		info: map[string]string{"redis_version": "7.0.15", "role": "master", "used_memory": "1000", "connected_clients": "3"},
 		config: map[string]string{
 			"client-output-buffer-limit": "normal 0 0 0 slave 1 1 1 pubsub 33554432 8388608 60",
@@ -26,7 +27,7 @@ func healthy(addr string) *nodeFacts {
 
 // whole is a survey of a healthy cluster of 3 shards with a replica each.
 func whole() *inspection {
-	s := &inspection{cfg: &Config{Addrs: []string{"10.0.0.1:1"}, MaxPayload: 1 << 20, PublishTimeout: 15 * time.Second}}
+	s := &inspection{cfg: &Config{servers: new(conn.Settings), Addrs: []string{"10.0.0.1:1"}, MaxPayload: 1 << 20, PublishTimeout: 15 * time.Second}}
 	third := router.Slots / 3
 	for i := 1; i <= 6; i++ {
 		n := healthy(node(i).Addr)
@@ -74,7 +75,7 @@ func TestCheckRules(t *testing.T) {
 		}, Note, "", "Valkey 7.0.15:[10.0.0.1:6379]"},
 		{"an old Valkey", func(s *inspection) { s.nodes[0].info["valkey_version"] = "6.9.9" }, Error, node(1).Addr, "6.9.9"},
 		{"no sharded Pub/Sub", func(s *inspection) { s.nodes[0].missing = sharded }, Error, node(1).Addr, "it does not know SPUBLISH nor SSUBSCRIBE"},
-		{"RESP2", func(s *inspection) { s.nodes[0].hello = serverHello{} }, Note, node(1).Addr, "it speaks RESP2 only"},
+		{"RESP2", func(s *inspection) { s.nodes[0].hello = conn.ServerHello{} }, Note, node(1).Addr, "it speaks RESP2 only"},
 		{"payloads do not count", func(s *inspection) { s.nodes[0].copyAvoidance("1", "16384", "65536", "7") }, Warning, node(1).Addr, "min-string-size-avoid-copy-reply is 16384: payloads from there on"},
 		{"with threads", func(s *inspection) { s.nodes[0].copyAvoidance("2", "0", "65536", "7") }, Warning, node(1).Addr, "min-string-size-avoid-copy-reply-threaded is 65536 and io-threads 2"},
 		{"with many threads", func(s *inspection) { s.nodes[0].copyAvoidance("7", "0", "0", "7") }, Warning, node(1).Addr, "min-io-threads-avoid-copy-reply is 7 and io-threads 7: no payload"},
@@ -168,7 +169,7 @@ func TestCheckRoles(t *testing.T) {
 		{"a server that does not say", []string{""}, Warning, []string{"it does not say whether it is a primary"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := &inspection{cfg: &Config{MaxPayload: 1 << 20}}
+			s := &inspection{cfg: &Config{servers: new(conn.Settings), MaxPayload: 1 << 20}}
 			for i, role := range c.roles {
 				n := healthy(node(i + 1).Addr)
 				n.info["role"], n.info["master_host"], n.info["master_port"], n.info["master_link_status"] = role, "10.0.0.9", "6379", "up"
@@ -203,7 +204,7 @@ func TestCheckHidden(t *testing.T) {
 // TestCheckSentinelRules: likewise, of sentinels.
 func TestCheckSentinelRules(t *testing.T) {
 	healthySentinels := func() *inspection {
-		s := &inspection{cfg: &Config{MaxPayload: 1 << 20, Sentinel: Sentinel{Addrs: []string{"s"}, Primary: "main"}}, nodes: []*nodeFacts{healthy("p:1"), healthy("r:1")}}
+		s := &inspection{cfg: &Config{servers: new(conn.Settings), MaxPayload: 1 << 20, Sentinel: Sentinel{Addrs: []string{"s"}, Primary: "main"}}, nodes: []*nodeFacts{healthy("p:1"), healthy("r:1")}}
 		for _, id := range []string{"a", "b", "c"} {
 			s.sentinels = append(s.sentinels, &sentinelFacts{addr: id + ":1", asked: true, view: sentinelView{
 				id: id, primary: "p:1", epoch: 3, replicas: []string{"r:1"}, others: map[string]string{"a": "a:1", "b": "b:1", "c": "c:1"},
@@ -265,7 +266,7 @@ func TestCheckSentinelRules(t *testing.T) {
 
 // TestCheckSentinelsThatTellLittle: of one that may not be asked everything nothing is made up.
 func TestCheckSentinelsThatTellLittle(t *testing.T) {
-	s := &inspection{cfg: &Config{MaxPayload: 1 << 20, Sentinel: Sentinel{Addrs: []string{"s"}, Primary: "main"}}, nodes: []*nodeFacts{healthy("p:1"), healthy("r:1")}}
+	s := &inspection{cfg: &Config{servers: new(conn.Settings), MaxPayload: 1 << 20, Sentinel: Sentinel{Addrs: []string{"s"}, Primary: "main"}}, nodes: []*nodeFacts{healthy("p:1"), healthy("r:1")}}
 	for _, id := range []string{"a", "b", "c"} {
 		s.sentinels = append(s.sentinels, &sentinelFacts{addr: id + ":1", view: sentinelView{
 			id: id, primary: "p:1", epoch: 3, replicas: []string{"r:1"}, complete: true, others: map[string]string{"a": "a:1", "b": "b:1", "c": "c:1"},

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
 // enoughSentinels is how few can lose one and still agree.
@@ -19,7 +21,7 @@ func ruleSentinels(s *inspection) (findings []Finding) {
 	for _, f := range s.sentinels {
 		if f.err != nil {
 			severity := Warning
-			if isAuthError(f.err) || errors.Is(f.err, ErrNoPrimary) {
+			if conn.IsAuthError(f.err) || errors.Is(f.err, ErrNoPrimary) {
 				severity = Error
 			}
 			findings = append(findings, oneFinding(severity, f.addr, "sentinel", fmt.Sprintf("it cannot be asked: %v", f.err),

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"go.uber.org/zap"
 )
 
@@ -42,7 +43,7 @@ func (w *clusterWatcher) ask(ctx context.Context, answers chan<- func()) {
 
 func (w *clusterWatcher) askOne(ctx context.Context, a *poller[nodeView]) (nodeView, error) {
 	if a.conn == nil {
-		client, err := w.cfg.dial(ctx, a.addr, nameTopology)
+		client, err := w.cfg.servers.Dial(ctx, a.addr, conn.NameTopology)
 		if err != nil {
 			return nodeView{}, err
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
 // clusterNode is one line of CLUSTER NODES: what a node believes of another, or of itself.
@@ -126,7 +127,7 @@ func addressing(claims []slotOwner, members []clusterNode, reached string) func(
 			if port, err := strconv.ParseUint(m.port, 10, 16); err != nil || port == 0 {
 				return "", false
 			}
-			return completeAddr(net.JoinHostPort(host(m), m.port), reached)
+			return conn.CompleteAddr(net.JoinHostPort(host(m), m.port), reached)
 		}
 		both := 0
 		fits := !slices.ContainsFunc(members, func(m clusterNode) bool {

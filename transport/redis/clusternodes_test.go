@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
 // TestParseMembers: lines of CLUSTER NODES of Redis 7.0 and 8, and of Valkey 9.
@@ -117,7 +118,7 @@ func FuzzMembers(f *testing.F) {
 		addReplicas(claims, members, "h:1")
 		seen := []string{primary}
 		for _, r := range claims[0].replicas {
-			if host, ok := completeAddr(r.Addr, ""); !ok || host != r.Addr || slices.Contains(seen, r.Addr) {
+			if host, ok := conn.CompleteAddr(r.Addr, ""); !ok || host != r.Addr || slices.Contains(seen, r.Addr) {
 				t.Errorf("%q among %q", r.Addr, seen)
 			}
 			seen = append(seen, r.Addr)

@@ -16,6 +16,7 @@ import (
 	"github.com/shardbus/shardbus/internal/usercode"
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"go.uber.org/zap"
 )
 
@@ -119,8 +120,8 @@ type Config struct {
 	// Repair configures how lost events are healed. The zero value is right for most.
 	Repair Repair
 
-	calls    *usercode.Calls // of Dial, Credentials and what TLS calls, those that never returned
-	reauther *reauther       // of the transport; nil: connections are too short-lived to be kept logged in
+	servers   *conn.Settings // how the servers are reached; resolved makes it
+	sentinels *conn.Settings // likewise; nil: there are none
 }
 
 // resolved returns the config with its defaults, or what is wrong with it.
@@ -155,7 +156,6 @@ func (c Config) resolved() (Config, error) {
 		return c, fmt.Errorf("redis: Config.Sentinel is set: %w", errStandbyNowhere)
 	}
 	c.Logger = logguard.Wrap(c.Logger)
-	c.calls = new(usercode.Calls)
 	for _, n := range []struct {
 		name          string
 		value         *int
@@ -200,15 +200,36 @@ func (c Config) resolved() (Config, error) {
 			return c, fmt.Errorf("redis: Config.%s is %v, want %v or more", d.name, *d.value, d.lowest)
 		}
 	}
+	c.connect()
 	return c, nil
+}
+
+// connect makes the settings of connections out of what the config says.
+func (c *Config) connect() {
+	c.servers = &conn.Settings{
+		Username: c.Username, Password: c.Password, Credentials: loginsOf(c.Credentials), TLS: c.TLS, DialFunc: c.Dial,
+		CommandTimeout: c.CommandTimeout, EventBytes: max(c.ReceiveBytes, c.MaxPayload/3*4), Logger: c.Logger, Calls: new(usercode.Calls),
+	}
+	if c.Sentinel.used() {
+		s := *c.servers
+		s.Username, s.Password, s.Credentials, s.TLS = c.Sentinel.Username, c.Sentinel.Password, loginsOf(c.Sentinel.Credentials), c.Sentinel.TLS
+		c.sentinels = &s
+	}
+}
+
+// loginsOf returns what asks a function of a config for credentials; nil if there is none.
+func loginsOf(ask func(ctx context.Context, addr string) (Credentials, error)) func(ctx context.Context, addr string) (conn.Login, error) {
+	if ask == nil {
+		return nil
+	}
+	return func(ctx context.Context, addr string) (conn.Login, error) {
+		c, err := ask(ctx, addr)
+		return conn.Login(c), err
+	}
 }
 
 // never is an interval that does not pass.
 const never = time.Duration(math.MaxInt64)
-
-// promptly is how long a timer takes that is to fire at once. One of zero fires within the select that looks at it; where
-// two goroutines of a synctest bubble do so at the same moment, the race detector crashes (go1.26: they share its state).
-const promptly = time.Nanosecond
 
 const (
 	defaultPort         = "6379"

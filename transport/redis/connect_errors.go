@@ -3,16 +3,18 @@ package redis
 import (
 	"context"
 	"time"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
 // onConnectFailed is what a child does that could not connect. A server that refuses who we are is left alone for a while, and
 // says nothing about the topology.
 func (t *Transport) onConnectFailed(ctx context.Context, err error) {
-	if !isAuthError(err) {
+	if !conn.IsAuthError(err) {
 		t.topology.suspect()
 		return
 	}
-	cool := time.NewTimer(refusedDelay())
+	cool := time.NewTimer(conn.RefusedDelay())
 	defer cool.Stop()
 	select {
 	case <-ctx.Done():
@@ -33,7 +35,7 @@ func (r *subscriptions) unreachable(addr string, err error) {
 	r.lock()
 	defer r.mu.Unlock()
 	r.mu.connectErrors[addr] = err
-	if !isAuthError(err) {
+	if !conn.IsAuthError(err) {
 		return
 	}
 	for slot := range r.mu.outOfSync[addr].all() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
@@ -132,19 +133,19 @@ func (q *healthProbe) Reply(r resp.Reply) { q.answer = r.Err() }
 func (q *healthProbe) Completed(err error) {
 	w, answer := q.w, q.answer
 	q.answer = nil
-	if err == nil && classifyReply(answer) == connBroken {
+	if err == nil && conn.Classify(answer) == conn.ConnBroken {
 		err = answer
 	}
 	if err != nil {
 		w.t.topology.suspect()
-		w.stop(fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(err)))
+		w.stop(fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.servers.Explain(err)))
 		return // no other is sent here
 	}
-	switch verdict := classifyReply(answer); {
+	switch verdict := conn.Classify(answer); {
 	case !q.accepts:
-	case verdict == replyOK || verdict == replyDenied: // an ACL has its say where the events are
+	case verdict == conn.ReplyOK || verdict == conn.ReplyDenied: // an ACL has its say where the events are
 		w.t.sender.nodeAccepts(w.addr)
-	case verdict == replyMoved:
+	case verdict == conn.ReplyMoved:
 		w.t.topology.suspect()
 	}
 	<-q.idle

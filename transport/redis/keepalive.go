@@ -3,11 +3,10 @@ package redis
 import (
 	"context"
 	"fmt"
-	"net"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
 const (
@@ -17,26 +16,6 @@ const (
 	// comes behind them. A server that is silent is noticed much sooner.
 	subscribeTimeout = 30 * time.Second
 )
-
-// socket is a connection that counts what arrives.
-type socket struct {
-	net.Conn
-	hello serverHello
-	reads atomic.Uint64
-	dry   atomic.Pointer[func()] // not nil: called before it is read, when all that was read before is dealt with
-}
-
-// Read is net.Conn's.
-func (s *socket) Read(p []byte) (int, error) {
-	if dry := s.dry.Load(); dry != nil {
-		(*dry)()
-	}
-	n, err := s.Conn.Read(p)
-	if n > 0 {
-		s.reads.Add(1)
-	}
-	return n, err
-}
 
 // keepalive decides when a connection counts as dead because nothing arrives, though the server was asked. It is pure. It
 // counts looks as heartbeat does, and for the same reason. The pings of rueidis would not do: they are sent also while events
@@ -63,7 +42,7 @@ func (s *keepalive) look(reads uint64) (ask, dead bool, wait time.Duration) {
 }
 
 // watchKeepalive closes the socket when the server is silent, and returns why; or nil when ctx ends.
-func watchKeepalive(ctx context.Context, s *socket, conn rueidis.DedicatedClient, timeout time.Duration) error {
+func watchKeepalive(ctx context.Context, s *conn.Socket, conn rueidis.DedicatedClient, timeout time.Duration) error {
 	state := keepalive{timeout: timeout}
 	answered := make(chan struct{}, 1)
 	answered <- struct{}{} // none is on its way
@@ -76,7 +55,7 @@ func watchKeepalive(ctx context.Context, s *socket, conn rueidis.DedicatedClient
 			return nil
 		case <-timer.C:
 		}
-		ask, dead, wait := state.look(s.reads.Load())
+		ask, dead, wait := state.look(s.ReadCount.Load())
 		if dead {
 			err := fmt.Errorf("nothing arrived for %v, nor an answer to a ping", timeout)
 			_ = s.Close() // also ends what waits for an answer

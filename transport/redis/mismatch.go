@@ -7,6 +7,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 	"go.uber.org/zap"
@@ -125,7 +126,7 @@ func (v *topicViews) onSent(err error) {
 	if err == nil {
 		return
 	}
-	if _, refused := replyText(err); !refused {
+	if _, refused := conn.ReplyText(err); !refused {
 		return
 	}
 	v.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/ratelimit"
 	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
@@ -131,7 +132,7 @@ func (r *nackClient) serve(ctx context.Context) error {
 	}
 	sweep := time.NewTicker(controlGrace)
 	defer sweep.Stop()
-	again := time.NewTimer(promptly)
+	again := time.NewTimer(conn.Promptly)
 	defer again.Stop()
 	remind := time.NewTimer(recheckFirst)
 	defer remind.Stop()
@@ -161,14 +162,14 @@ func (r *nackClient) serve(ctx context.Context) error {
 			r.recheckTopics()
 		}
 		if !next.IsZero() {
-			remind.Reset(max(promptly, time.Until(next)))
+			remind.Reset(max(conn.Promptly, time.Until(next)))
 		}
 		retry := r.sendBaselines(time.Now())
 		switch alarm := r.baselines.setTimer(); {
 		case retry:
 			again.Reset(baselineRetry)
 		case !alarm.IsZero():
-			again.Reset(max(promptly, time.Until(alarm)))
+			again.Reset(max(conn.Promptly, time.Until(alarm)))
 		}
 	}
 }

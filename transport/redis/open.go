@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/rueidis"
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
 // oldest is the first version of Redis with sharded Pub/Sub.
@@ -72,10 +73,10 @@ func (c *Config) askServers(ctx context.Context) (discovery, error) {
 		if ended := ctx.Err(); ended != nil {
 			return discovery{}, fmt.Errorf("redis: open: %w: %w", ended, err)
 		}
-		if errors.Is(err, ErrTooOld) || errors.Is(err, ErrUnsupported) || isAuthError(err) {
+		if errors.Is(err, ErrTooOld) || errors.Is(err, ErrUnsupported) || conn.IsAuthError(err) {
 			return discovery{}, err
 		}
-		replicas = replicas || errors.Is(err, errReplica)
+		replicas = replicas || errors.Is(err, conn.ErrReplica)
 		failures = append(failures, err)
 	}
 	if replicas {
@@ -99,7 +100,7 @@ func (c *Config) find(ctx context.Context, ask func(context.Context) (discovery,
 		switch {
 		case err == nil:
 			return found, nil
-		case isAuthError(err) || errors.Is(err, ErrTooOld) || errors.Is(err, ErrUnsupported) || errors.Is(err, ErrUnreachable) || ctx.Err() != nil:
+		case conn.IsAuthError(err) || errors.Is(err, ErrTooOld) || errors.Is(err, ErrUnsupported) || errors.Is(err, ErrUnreachable) || ctx.Err() != nil:
 			return discovery{}, err
 		case !errors.Is(err, ErrNoPrimary):
 			return discovery{}, fmt.Errorf("%w: %w", ErrUnreachable, err)
@@ -124,7 +125,7 @@ func (c *Config) askPrimary(ctx context.Context) (discovery, error) {
 		return discovery{}, err
 	}
 	found, err := discover(ctx, c, primary.addr)
-	if errors.Is(err, errReplica) {
+	if errors.Is(err, conn.ErrReplica) {
 		return discovery{}, fmt.Errorf("%w: %w", ErrNoPrimary, err) // since a moment ago
 	}
 	if err != nil {
@@ -142,7 +143,7 @@ func (c *Config) askPrimary(ctx context.Context) (discovery, error) {
 func discover(ctx context.Context, cfg *Config, addr string) (discovery, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*cfg.CommandTimeout)
 	defer cancel()
-	client, err := cfg.dial(ctx, addr, nameOpen)
+	client, err := cfg.servers.Dial(ctx, addr, conn.NameOpen)
 	if err != nil {
 		return discovery{}, err
 	}
@@ -155,11 +156,11 @@ func discover(ctx context.Context, cfg *Config, addr string) (discovery, error) 
 		return discovery{}, err
 	}
 	if !server.cluster {
-		return discovery{}, server.role.err(addr)
+		return discovery{}, server.role.Err(addr)
 	}
 	view, err := askView(ctx, client, addr, false)
 	if err != nil {
-		return discovery{}, fmt.Errorf("redis: topology from %s: %w", addr, cfg.explain(err))
+		return discovery{}, fmt.Errorf("redis: topology from %s: %w", addr, cfg.servers.Explain(err))
 	}
 	snapshot, err := mergeViews([]nodeView{view})
 	if err != nil {
@@ -180,22 +181,6 @@ func checkVersion(addr, version string) error {
 	return nil
 }
 
-// field returns the value of "name:value" in the lines of INFO; empty when there is none.
-func field(info, name string) string {
-	for line := range strings.Lines(info) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
-			return value
-		}
-	}
-	return ""
-}
-
-// textOf returns a text reply. With RESP3 some come as verbatim strings, whose kind rueidis leaves in front.
-func textOf(reply rueidis.RedisResult) (string, error) {
-	text, err := reply.ToString()
-	return strings.TrimPrefix(text, "txt:"), err
-}
-
 // askView asks one node for its view of the cluster. Both commands are one pipeline, so they tell of one moment.
 // health has it asked too whether it is cut off.
 func askView(ctx context.Context, client rueidis.CoreClient, addr string, health bool) (nodeView, error) {
@@ -213,15 +198,15 @@ func askView(ctx context.Context, client rueidis.CoreClient, addr string, health
 		return nodeView{}, err
 	}
 	// Without epochs (a server that has only CLUSTER SLOTS) all views weigh the same.
-	if nodes, err := textOf(replies[1]); err == nil {
+	if nodes, err := conn.TextOf(replies[1]); err == nil {
 		members := parseClusterNodes(nodes)
 		addEpochs(claims, members)
 		addReplicas(claims, members, addr)
 	}
 	view := nodeView{addr: addr, owners: claims}
 	if health {
-		if info, err := textOf(replies[2]); err == nil {
-			view.failing = field(info, "cluster_state") == "fail"
+		if info, err := conn.TextOf(replies[2]); err == nil {
+			view.failing = conn.InfoField(info, "cluster_state") == "fail"
 		}
 	}
 	return view, nil

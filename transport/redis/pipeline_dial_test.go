@@ -47,7 +47,7 @@ func TestPipelineLogsIn(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				p, kept, err := cfg.dialPipeline(t.Context(), "h:1", "name")
+				p, kept, err := dialPipeline(t.Context(), cfg.servers, "h:1", "name")
 				if !errors.Is(err, c.want) || kept != nil {
 					t.Errorf("%v, %v", kept, err)
 				}

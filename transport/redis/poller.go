@@ -2,10 +2,10 @@ package redis
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
 	"github.com/redis/rueidis"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
 // poller is a server that is asked again and again, with a connection of its own, so that one that hangs delays no
@@ -37,8 +37,8 @@ func (a *poller[V]) finish(now time.Time, view V, err error) {
 		return
 	}
 	a.answeredAt = time.Time{}
-	if isAuthError(err) {
-		a.notBefore = now.Add(refusedDelay())
+	if conn.IsAuthError(err) {
+		a.notBefore = now.Add(conn.RefusedDelay())
 	}
 }
 
@@ -62,7 +62,3 @@ func deliverAnswer(ctx context.Context, answers chan<- func(), take func()) {
 	case <-ctx.Done():
 	}
 }
-
-// refusedDelay is how long a server is left alone that refused who we are: trying again at once would not help, and
-// would fill its log.
-func refusedDelay() time.Duration { return retryRefused + rand.N(retryRefused/4) }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/rueidis"
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
@@ -95,7 +96,7 @@ func (p *probe) hurry() {
 		return
 	}
 	p.heartbeat.hurry()
-	p.timer.Reset(promptly)
+	p.timer.Reset(conn.Promptly)
 }
 
 // check does what is due. An error says that the connection is dead.
@@ -140,13 +141,13 @@ func (p *probe) subscribe(ctx context.Context) error {
 		p.lag.client = id
 	}
 	err := replies[0].Error()
-	switch classifyReply(err) {
-	case replyOK:
-	case replyMoved, replyRetryable:
+	switch conn.Classify(err) {
+	case conn.ReplyOK:
+	case conn.ReplyMoved, conn.ReplyRetryable:
 		p.t.topology.suspect()
-	case connBroken:
-		return p.t.cfg.explain(err)
-	case replyDenied:
+	case conn.ConnBroken:
+		return p.t.cfg.servers.Explain(err)
+	case conn.ReplyDenied:
 		p.disable(err)
 	}
 	return nil
@@ -198,16 +199,16 @@ func (p *probe) send() {
 // onReply takes in what became of a probe.
 func (p *probe) onReply(reply probeReply) {
 	now := time.Now()
-	switch classifyReply(reply.err) {
-	case replyOK:
+	switch conn.Classify(reply.err) {
+	case conn.ReplyOK:
 		p.heartbeat.accepted(now, reply.number, reply.receivers)
-	case replyDenied:
+	case conn.ReplyDenied:
 		p.disable(reply.err)
 		return
-	case replyMoved: // the slot's channels are elsewhere now; the connection is reported it too
+	case conn.ReplyMoved: // the slot's channels are elsewhere now; the connection is reported it too
 		p.echo.on.Store(false)
 		p.heartbeat.failed(reply.number)
-	case replyRetryable, connBroken:
+	case conn.ReplyRetryable, conn.ConnBroken:
 		p.heartbeat.failed(reply.number)
 	}
 	p.timer.Reset(p.heartbeat.wait(now))
@@ -218,5 +219,5 @@ func (p *probe) disable(err error) {
 	p.off = true
 	p.timer.Stop()
 	p.t.log.Warn("redis: probes are refused, so a connection that hears nothing does not show",
-		zap.String("addr", p.addr), zap.Error(p.t.cfg.explainChannel(err, "{*}:shardbus:*")))
+		zap.String("addr", p.addr), zap.Error(p.t.cfg.servers.ExplainChannel(err, "{*}:shardbus:*")))
 }

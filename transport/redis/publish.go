@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
@@ -62,7 +63,7 @@ func (t *Transport) enqueue(ctx context.Context, c *publishCall) error {
 	if t.write(ctx, w, c, err == nil && space == nil) {
 		return nil
 	}
-	timer := c.timer(max(promptly, t.cfg.PublishTimeout-time.Since(begin)))
+	timer := c.timer(max(conn.Promptly, t.cfg.PublishTimeout-time.Since(begin)))
 	defer timer.Stop()
 	for err == nil && space != nil {
 		select {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"go.uber.org/zap"
 )
@@ -25,7 +26,7 @@ var errConnectionLost = errors.New("the connection was lost")
 // serveReader keeps one connection to the primary at addr, and on it the subscriptions that are wanted there,
 // until ctx ends or the connection fails. It calls up when it is connected.
 func (t *Transport) serveReader(ctx context.Context, addr string, k *control.Peer, up func()) error {
-	conn, socket, closeConn, err := t.cfg.dialDedicated(ctx, addr, nameReader)
+	conn, socket, closeConn, err := t.cfg.servers.DialDedicated(ctx, addr, conn.NameReader)
 	if err != nil {
 		t.subscriptions.unreachable(addr, err)
 		t.onConnectFailed(ctx, err)
@@ -43,8 +44,7 @@ func (t *Transport) serveReader(ctx context.Context, addr string, k *control.Pee
 	closed := make(chan struct{})
 	var consumer sync.WaitGroup
 	consumer.Go(func() { f.consume(closed) })
-	dry := f.onIdle
-	socket.dry.Store(&dry)
+	socket.OnDrained(f.onIdle)
 	lost := conn.SetPubSubHooks(f.buffer.hooks())
 	t.subscriptions.sessionUp(f)
 	up()
@@ -56,7 +56,7 @@ func (t *Transport) serveReader(ctx context.Context, addr string, k *control.Pee
 	var stray error
 	if role != nil {
 		watcher.Go(func() {
-			if stray = t.topology.watchRole(watched, addr, role, socket.hello.resp3); stray != nil {
+			if stray = t.topology.watchRole(watched, addr, role, socket.Hello.Resp3); stray != nil {
 				_ = socket.Close() // which ends serve
 			}
 		})
@@ -86,18 +86,18 @@ func (t *Transport) serveReader(ctx context.Context, addr string, k *control.Pee
 
 // roleOf asks over a subscriber's connection whether its server is the primary, where nobody else says so, and returns what
 // asks again; nil if nobody need. An error says why the connection is not to be used.
-func (t *Transport) roleOf(ctx context.Context, addr string, conn rueidis.CoreClient) (*roleQuery, error) {
+func (t *Transport) roleOf(ctx context.Context, addr string, client rueidis.CoreClient) (*conn.RoleQuery, error) {
 	if !t.topology.isStandalone() {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.cfg.CommandTimeout)
 	defer cancel()
-	asker := roleQueryOn(conn)
-	role, err := asker.identify(ctx)
+	asker := conn.NewRoleQuery(client)
+	role, err := asker.Identify(ctx)
 	if err == nil {
-		return asker, role.err(addr)
+		return asker, role.Err(addr)
 	}
-	return nil, fmt.Errorf("redis: role of %s: %w", addr, t.cfg.explain(err))
+	return nil, fmt.Errorf("redis: role of %s: %w", addr, t.cfg.servers.Explain(err))
 }
 
 // reader is one incarnation.
@@ -194,13 +194,13 @@ func (r *reader) send(ctx context.Context, orders []command) (refused []command,
 	inVain := false
 	for i, reply := range r.conn.DoMulti(ctx, commands...) {
 		o, err := orders[i], reply.Error()
-		switch classifyReply(err) {
-		case replyOK:
-		case connBroken:
-			return nil, 0, fmt.Errorf("redis: subscribe at %s: %w", r.session.addr, r.t.cfg.explain(err))
-		case replyMoved:
+		switch conn.Classify(err) {
+		case conn.ReplyOK:
+		case conn.ConnBroken:
+			return nil, 0, fmt.Errorf("redis: subscribe at %s: %w", r.session.addr, r.t.cfg.servers.Explain(err))
+		case conn.ReplyMoved:
 			r.t.topology.suspect()
-			to, _ := movedTarget(err, r.session.addr)
+			to, _ := conn.MovedTarget(err, r.session.addr)
 			if o.unsubscribe || !r.t.subscriptions.redirected(r.session, o.slot, o.channels, to) {
 				r.retry(o, nil)
 				inVain = true
@@ -208,18 +208,18 @@ func (r *reader) send(ctx context.Context, orders []command) (refused []command,
 			if r.t.topology.misdirection(err, r.session.addr) != "" {
 				r.t.subscriptions.noteError(r.session.addr, fmt.Errorf("redis: subscribe at %s: %w", r.session.addr, r.t.topology.explainMoved(err, r.session.addr)))
 			}
-		case replyRetryable:
+		case conn.ReplyRetryable:
 			r.t.topology.suspect()
 			r.retry(o, nil)
 			delay = max(delay, 2*retryMoved)
-		case replyDenied:
+		case conn.ReplyDenied:
 			if len(o.channels) > 1 {
 				for _, name := range o.channels {
 					refused = append(refused, command{slot: o.slot, channels: []string{name}, unsubscribe: o.unsubscribe})
 				}
 				continue
 			}
-			err = fmt.Errorf("redis: channel %q at %s: %w", o.channels[0], r.session.addr, r.t.cfg.explainChannel(err, o.channels[0]))
+			err = fmt.Errorf("redis: channel %q at %s: %w", o.channels[0], r.session.addr, r.t.cfg.servers.ExplainChannel(err, o.channels[0]))
 			r.warnRefused(o.channels[0], err)
 			r.retry(o, err)
 			delay = max(delay, retryRefused)

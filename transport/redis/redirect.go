@@ -3,6 +3,8 @@ package redis
 import (
 	"fmt"
 	"time"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
 // fewBounces is how many times in a row a stream may be sent to another node before it goes on in a moment only: nodes may
@@ -97,10 +99,10 @@ const maxRedirectPause = 250 * time.Millisecond
 // wrongWay says what is wrong with a MOVED from the node at addr, in words for who cannot publish or subscribe. Empty: it
 // names another node of the topology, as it should.
 func (t *topology) misdirection(err error, addr string) string {
-	if classifyReply(err) != replyMoved {
+	if conn.Classify(err) != conn.ReplyMoved {
 		return ""
 	}
-	to, ok := movedTarget(err, addr)
+	to, ok := conn.MovedTarget(err, addr)
 	if !ok {
 		return "it names no address to go to: see CLUSTER SLOTS there"
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
 const (
@@ -43,7 +45,7 @@ func (c *repairTicker) watch(ch *channel) {
 func (c *repairTicker) serve(ctx context.Context) error {
 	sweep := time.NewTicker(trackerSweep)
 	defer sweep.Stop()
-	tick := time.NewTimer(promptly)
+	tick := time.NewTimer(conn.Promptly)
 	defer tick.Stop()
 	for {
 		select {

@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/redis/rueidis"
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
 // sentinelView is what one sentinel says.
@@ -174,4 +176,12 @@ func isPrimary(ctx context.Context, conn rueidis.CoreClient) error {
 		return fmt.Errorf("%w, but a %s", errNoRole, role)
 	}
 	return nil
+}
+
+// hostPort joins what a sentinel says of an address; empty if it says nothing of use.
+func hostPort(host, port string) string {
+	if host == "" || host == conn.UnknownHost || port == "" || port == "0" {
+		return ""
+	}
+	return net.JoinHostPort(host, port)
 }

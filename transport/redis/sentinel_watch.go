@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"go.uber.org/zap"
 )
 
@@ -16,7 +17,7 @@ import (
 // tells of a change, and believes whom they name when it says itself that it is one.
 type sentinelWatcher struct {
 	*topology
-	sentinels *Config // the sentinels
+	sentinels *conn.Settings
 	nodes     map[string]*poller[sentinelView]
 
 	verifying bool
@@ -26,7 +27,7 @@ type sentinelWatcher struct {
 
 func newSentinelWatcher(t *topology) *sentinelWatcher {
 	return &sentinelWatcher{
-		topology: t, sentinels: t.cfg.sentinels(),
+		topology: t, sentinels: t.cfg.sentinels,
 		nodes: make(map[string]*poller[sentinelView]), refused: make(map[string]time.Time),
 	}
 }
@@ -45,24 +46,24 @@ func (t notifyingConn) Close() { t.close() }
 
 // subscribeChanges connects to a sentinel and has it tell of changes.
 func (w *sentinelWatcher) subscribeChanges(ctx context.Context, addr string) (rueidis.CoreClient, error) {
-	conn, _, closeConn, err := w.sentinels.dialDedicated(ctx, addr, nameTopology)
+	client, _, closeConn, err := w.sentinels.DialDedicated(ctx, addr, conn.NameTopology)
 	if err != nil {
 		return nil, err
 	}
 	// The channel closes with the connection, which the next question finds out.
-	_ = conn.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: func(rueidis.PubSubMessage) { w.suspect() }})
+	_ = client.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: func(rueidis.PubSubMessage) { w.suspect() }})
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.CommandTimeout)
 	defer cancel()
-	if err := conn.Do(ctx, conn.B().Subscribe().Channel(sentinelEvents...).Build()).Error(); err != nil {
-		if classifyReply(err) != replyDenied {
+	if err := client.Do(ctx, client.B().Subscribe().Channel(sentinelEvents...).Build()).Error(); err != nil {
+		if conn.Classify(err) != conn.ReplyDenied {
 			closeConn()
-			return nil, fmt.Errorf("redis: sentinel %s: %w", addr, w.sentinels.explain(err))
+			return nil, fmt.Errorf("redis: sentinel %s: %w", addr, w.sentinels.Explain(err))
 		}
 		// It is asked every second all the same.
 		w.log.Warn("redis: a sentinel does not let us subscribe, so that fail-overs are noticed up to a second later",
 			zap.String("addr", addr), zap.Strings("channels", sentinelEvents), zap.Error(err))
 	}
-	return notifyingConn{DedicatedClient: conn, close: closeConn}, nil
+	return notifyingConn{DedicatedClient: client, close: closeConn}, nil
 }
 
 func (w *sentinelWatcher) ask(ctx context.Context, answers chan<- func()) {
@@ -92,7 +93,7 @@ func (w *sentinelWatcher) askOne(ctx context.Context, a *poller[sentinelView]) (
 	defer cancel()
 	view, err := askSentinel(ctx, a.conn, a.addr, w.cfg.Sentinel.Primary)
 	if err != nil {
-		return view, fmt.Errorf("redis: sentinel %s: %w", a.addr, w.sentinels.explain(err))
+		return view, fmt.Errorf("redis: sentinel %s: %w", a.addr, w.sentinels.Explain(err))
 	}
 	return view, nil
 }
@@ -167,7 +168,7 @@ func (w *sentinelWatcher) take(ctx context.Context, answers chan<- func(), a *po
 // candidates before.
 func (w *sentinelWatcher) verify(ctx context.Context, list []sentinelPrimary) (found int, errs []error) {
 	for i, c := range list {
-		err := w.cfg.verify(ctx, c.addr)
+		err := verifyPrimary(ctx, w.cfg.servers, c.addr)
 		if err == nil {
 			return i, errs
 		}
@@ -176,9 +177,9 @@ func (w *sentinelWatcher) verify(ctx context.Context, list []sentinelPrimary) (f
 	return -1, errs
 }
 
-// verify asks the server at addr whether it is a primary.
-func (c *Config) verify(ctx context.Context, addr string) error {
-	conn, err := c.dial(ctx, addr, nameTopology)
+// verifyPrimary asks the server at addr whether it is a primary.
+func verifyPrimary(ctx context.Context, c *conn.Settings, addr string) error {
+	conn, err := c.Dial(ctx, addr, conn.NameTopology)
 	if err != nil {
 		return err
 	}
@@ -186,7 +187,7 @@ func (c *Config) verify(ctx context.Context, addr string) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	if err := isPrimary(ctx, conn); err != nil {
-		return fmt.Errorf("redis: ROLE on %s: %w", addr, c.explain(err))
+		return fmt.Errorf("redis: ROLE on %s: %w", addr, c.Explain(err))
 	}
 	return nil
 }
@@ -197,8 +198,8 @@ func (w *sentinelWatcher) verified(list []sentinelPrimary, found int, errs []err
 	for i, err := range errs {
 		w.log.Debug("redis: the sentinels' primary is not to be believed yet", zap.String("addr", list[i].addr), zap.Error(err))
 		switch {
-		case isAuthError(err):
-			w.refused[list[i].addr] = time.Now().Add(refusedDelay())
+		case conn.IsAuthError(err):
+			w.refused[list[i].addr] = time.Now().Add(conn.RefusedDelay())
 			w.log.Warn("redis: the new primary refuses us", zap.String("addr", list[i].addr), zap.Error(err))
 		case errors.Is(err, context.Canceled):
 		default:
@@ -234,14 +235,14 @@ func (w *sentinelWatcher) close() {
 // askSentinels asks all sentinels once, and returns the topology with the primary that they name. It waits for all of
 // them, so that one that was cut off is not the only one heard; one that hangs costs CommandTimeout.
 func (c *Config) askSentinels(ctx context.Context) (sentinelPrimary, error) {
-	reach := c.sentinels()
+	reach := c.sentinels
 	var mu sync.Mutex
 	var views []sentinelView
 	var errs []error
 	var running sync.WaitGroup
-	for _, addr := range reach.Addrs {
+	for _, addr := range c.Sentinel.Addrs {
 		running.Go(func() {
-			view, err := reach.askSentinelOnce(ctx, addr, c.Sentinel.Primary)
+			view, err := askSentinelOnce(ctx, reach, addr, c.Sentinel.Primary)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -257,7 +258,7 @@ func (c *Config) askSentinels(ctx context.Context) (sentinelPrimary, error) {
 	}
 	errs = nil
 	for _, found := range candidates(views, sentinelPrimary{}) {
-		err := c.verify(ctx, found.addr)
+		err := verifyPrimary(ctx, c.servers, found.addr)
 		if err == nil {
 			return found, nil
 		}
@@ -267,8 +268,8 @@ func (c *Config) askSentinels(ctx context.Context) (sentinelPrimary, error) {
 }
 
 // askSentinelOnce asks a sentinel on a connection of its own.
-func (c *Config) askSentinelOnce(ctx context.Context, addr, primary string) (sentinelView, error) {
-	conn, err := c.dial(ctx, addr, nameOpen)
+func askSentinelOnce(ctx context.Context, c *conn.Settings, addr, primary string) (sentinelView, error) {
+	conn, err := c.Dial(ctx, addr, conn.NameOpen)
 	if err != nil {
 		return sentinelView{}, err
 	}
@@ -277,7 +278,7 @@ func (c *Config) askSentinelOnce(ctx context.Context, addr, primary string) (sen
 	defer cancel()
 	view, err := askSentinel(ctx, conn, addr, primary)
 	if err != nil {
-		return view, fmt.Errorf("redis: sentinel %s: %w", addr, c.explain(err))
+		return view, fmt.Errorf("redis: sentinel %s: %w", addr, c.Explain(err))
 	}
 	return view, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/rueidis"
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
 // slotOwner is one line of a node's view: who serves a range of slots, as of which configuration epoch.
@@ -88,7 +89,7 @@ func parseNode(word rueidis.RedisMessage, reached string) (router.Node, bool) {
 	if err != nil && !parts[0].IsNil() {
 		return router.Node{}, false
 	}
-	if host == unknownHost {
+	if host == conn.UnknownHost {
 		if host = announcedIP(parts[3:]); host == "" {
 			return router.Node{}, false
 		}
@@ -97,7 +98,7 @@ func parseNode(word rueidis.RedisMessage, reached string) (router.Node, bool) {
 	if err != nil || port <= 0 || port > 65535 {
 		return router.Node{}, false
 	}
-	addr, ok := completeAddr(net.JoinHostPort(host, strconv.FormatInt(port, 10)), reached)
+	addr, ok := conn.CompleteAddr(net.JoinHostPort(host, strconv.FormatInt(port, 10)), reached)
 	if !ok {
 		return router.Node{}, false
 	}
@@ -107,9 +108,6 @@ func parseNode(word rueidis.RedisMessage, reached string) (router.Node, bool) {
 	}
 	return router.Node{Addr: addr, ID: id}, true
 }
-
-// unknownHost is the endpoint of a node whose hostname is wanted and not known.
-const unknownHost = "?"
 
 // announcedIP finds the IP in a node's metadata: a list of keys and values, or a map.
 func announcedIP(metadata []rueidis.RedisMessage) string {

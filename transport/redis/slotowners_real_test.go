@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/shardbus/shardbus/internal/redistest"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
 // TestEpochsOfRealNodes: every node's claim has its epoch in every view, that of the node which CLUSTER NODES lists first
@@ -15,7 +16,7 @@ func TestEpochsOfRealNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, addr := range c.Addrs() {
-		client, err := cfg.dial(t.Context(), addr, nameOpen)
+		client, err := cfg.servers.Dial(t.Context(), addr, conn.NameOpen)
 		if err != nil {
 			t.Fatal(err)
 		}

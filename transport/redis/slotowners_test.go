@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"pgregory.net/rapid"
 )
@@ -87,7 +88,7 @@ func TestEndpoint(t *testing.T) {
 		{"[::1]:7000", "h:1", "[::1]:7000"},
 		{"nonsense", "h:1", ""},
 	} {
-		if got, _ := completeAddr(c.to, c.reached); got != c.want {
+		if got, _ := conn.CompleteAddr(c.to, c.reached); got != c.want {
 			t.Errorf("endpoint(%q, %q) = %q, want %q", c.to, c.reached, got, c.want)
 		}
 	}
@@ -109,7 +110,7 @@ func TestRedirection(t *testing.T) {
 		{"", ""},
 		{"ASK 5 10.0.0.1:7000", ""},
 	} {
-		if got, _ := parseMoved(c.text, "here:1"); got != c.want {
+		if got, _ := conn.ParseMoved(c.text, "here:1"); got != c.want {
 			t.Errorf("%q: %q, want %q", c.text, got, c.want)
 		}
 	}
@@ -121,10 +122,10 @@ func TestServesPubSub(t *testing.T) {
 		"MISCONF Redis is configured to save RDB snapshots": true, "MASTERDOWN Link with MASTER is down": true,
 		"LOADING Redis is loading the dataset in memory": false, "NOAUTH Authentication required.": false, "NOPERM User x": false, "BUSY": false,
 	} {
-		if got := servesPubSub(fmt.Errorf("%w", resp.Error(text))); got {
+		if got := conn.ServesPubSub(fmt.Errorf("%w", resp.Error(text))); got {
 			t.Errorf("%q, wrapped: %v", text, got) // only what came off the connection counts
 		}
-		if got := servesPubSub(resp.Error(text)); got != want {
+		if got := conn.ServesPubSub(resp.Error(text)); got != want {
 			t.Errorf("%q: %v", text, got)
 		}
 	}

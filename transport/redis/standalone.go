@@ -6,15 +6,16 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
 // standaloneServer is what is known of one of the addresses of Config.Addrs where there is neither a cluster nor a sentinel. All
 // lead to one primary, or to replicas of it that may become it.
 type standaloneServer struct {
 	addr        string
-	role        serverRole // as it said last
-	answers     bool       // it answered when it was asked last
-	silentSince time.Time  // since when it does not; zero: it has never been asked, or answers
+	role        conn.ServerRole // as it said last
+	answers     bool            // it answered when it was asked last
+	silentSince time.Time       // since when it does not; zero: it has never been asked, or answers
 }
 
 // standaloneSilence is how long an address must not answer until another is used whose server says that it is the primary: that
@@ -27,14 +28,14 @@ func chooseStandalone(held string, servers []standaloneServer, now time.Time) st
 	i := slices.IndexFunc(servers, func(s standaloneServer) bool { return s.addr == held })
 	if i >= 0 {
 		switch s := servers[i]; {
-		case s.answers && !s.role.replica:
+		case s.answers && !s.role.Replica:
 			return held
 		case !s.answers && (s.silentSince.IsZero() || now.Sub(s.silentSince) < standaloneSilence):
 			return held
 		}
 	}
 	for _, s := range servers {
-		if s.answers && s.role.known && !s.role.replica {
+		if s.answers && s.role.Known && !s.role.Replica {
 			return s.addr
 		}
 	}

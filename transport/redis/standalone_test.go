@@ -8,13 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"pgregory.net/rapid"
 )
 
 func TestChooseLone(t *testing.T) {
 	now := time.Now()
-	primary, replica := serverRole{known: true}, serverRole{known: true, replica: true}
+	primary, replica := conn.ServerRole{Known: true}, conn.ServerRole{Known: true, Replica: true}
 	long, just := now.Add(-standaloneSilence), now.Add(-standaloneSilence/2)
 	for _, c := range []struct {
 		name    string
@@ -46,8 +47,8 @@ func TestChooseLoneStays(t *testing.T) {
 		var servers []standaloneServer
 		for _, addr := range addrs {
 			s := standaloneServer{addr: addr, answers: rapid.Bool().Draw(t, "answer")}
-			s.role.known = rapid.Bool().Draw(t, "known")
-			s.role.replica = s.role.known && rapid.Bool().Draw(t, "replica")
+			s.role.Known = rapid.Bool().Draw(t, "known")
+			s.role.Replica = s.role.Known && rapid.Bool().Draw(t, "replica")
 			if !s.answers {
 				s.silentSince = now.Add(-rapid.SampledFrom([]time.Duration{0, time.Second, time.Minute}).Draw(t, "silent"))
 			}
@@ -57,7 +58,7 @@ func TestChooseLoneStays(t *testing.T) {
 		got := chooseStandalone(held, servers, now)
 		was := servers[slices.Index(addrs, held)]
 		is := servers[slices.Index(addrs, got)]
-		if got != held && (was.answers && !was.role.replica || !is.answers || !is.role.known || is.role.replica) {
+		if got != held && (was.answers && !was.role.Replica || !is.answers || !is.role.Known || is.role.Replica) {
 			t.Fatalf("%s for %s of %+v", got, held, servers)
 		}
 		if again := chooseStandalone(got, servers, now); again != got {
@@ -139,35 +140,35 @@ func TestRoleAsker(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		answers map[string][]string // by command; what is not there is refused
-		want    serverRole
+		want    conn.ServerRole
 		asked   []string // by again
 	}{
-		{"all", map[string][]string{"INFO": info, "HELLO": hello}, serverRole{known: true, replica: true, primary: "h:1", runID: "77"}, []string{"HELLO"}},
-		{"no INFO", map[string][]string{"HELLO": hello}, serverRole{known: true, replica: true}, []string{"HELLO"}},
-		{"ROLE", map[string][]string{"ROLE": {"slave", "::1", "2", "connected", "7"}}, serverRole{known: true, replica: true, primary: "[::1]:2"}, []string{"ROLE"}},
-		{"a primary", map[string][]string{"ROLE": {"master", "0", ""}}, serverRole{known: true}, []string{"ROLE"}},
-		{"HELLO of a proxy", map[string][]string{"HELLO": {"server", "proxy"}, "INFO": info}, serverRole{known: true, replica: true, primary: "h:1", runID: "77"}, []string{"HELLO", "ROLE", "INFO"}},
-		{"nothing", nil, serverRole{}, nil},
+		{"all", map[string][]string{"INFO": info, "HELLO": hello}, conn.ServerRole{Known: true, Replica: true, Primary: "h:1", RunID: "77"}, []string{"HELLO"}},
+		{"no INFO", map[string][]string{"HELLO": hello}, conn.ServerRole{Known: true, Replica: true}, []string{"HELLO"}},
+		{"ROLE", map[string][]string{"ROLE": {"slave", "::1", "2", "connected", "7"}}, conn.ServerRole{Known: true, Replica: true, Primary: "[::1]:2"}, []string{"ROLE"}},
+		{"a primary", map[string][]string{"ROLE": {"master", "0", ""}}, conn.ServerRole{Known: true}, []string{"ROLE"}},
+		{"HELLO of a proxy", map[string][]string{"HELLO": {"server", "proxy"}, "INFO": info}, conn.ServerRole{Known: true, Replica: true, Primary: "h:1", RunID: "77"}, []string{"HELLO", "ROLE", "INFO"}},
+		{"nothing", nil, conn.ServerRole{}, nil},
 	} {
 		var asked []string
-		r := &roleQuery{do: func(_ context.Context, words ...string) ([]string, error) {
+		r := &conn.RoleQuery{Do: func(_ context.Context, words ...string) ([]string, error) {
 			asked = append(asked, words[0])
 			if reply, ok := c.answers[words[0]]; ok {
 				return reply, nil
 			}
 			return nil, no
 		}}
-		if got, err := r.identify(t.Context()); got != c.want || err != nil {
+		if got, err := r.Identify(t.Context()); got != c.want || err != nil {
 			t.Errorf("%s: %+v, %v", c.name, got, err)
 		}
 		asked = nil
-		if got, err := r.again(t.Context()); got.known != c.want.known || got.replica != c.want.replica || got.runID != c.want.runID || err != nil || !slices.Equal(asked, c.asked) {
+		if got, err := r.Again(t.Context()); got.Known != c.want.Known || got.Replica != c.want.Replica || got.RunID != c.want.RunID || err != nil || !slices.Equal(asked, c.asked) {
 			t.Errorf("%s again: %+v, %v, asked %q", c.name, got, err, asked)
 		}
 	}
 	lost := errors.New("lost")
-	r := &roleQuery{do: func(context.Context, ...string) ([]string, error) { return nil, lost }}
-	if _, err := r.identify(t.Context()); !errors.Is(err, lost) {
+	r := &conn.RoleQuery{Do: func(context.Context, ...string) ([]string, error) { return nil, lost }}
+	if _, err := r.Identify(t.Context()); !errors.Is(err, lost) {
 		t.Error(err)
 	}
 }

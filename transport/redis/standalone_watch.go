@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"go.uber.org/zap"
 )
 
@@ -25,7 +26,7 @@ var errOtherServer = errors.New("the address leads to another server now")
 // connection that is open proves nothing: its server may be a replica since, and the name may lead to another.
 type standaloneWatcher struct {
 	*topology
-	nodes        map[string]*poller[serverRole]
+	nodes        map[string]*poller[conn.ServerRole]
 	silent       map[string]time.Time // since when an address does not answer
 	identity     addressIdentity      // of the address in use
 	roles        addressRoles         // likewise
@@ -41,9 +42,9 @@ type standaloneState struct {
 }
 
 func newStandaloneWatcher(t *topology) *standaloneWatcher {
-	w := &standaloneWatcher{topology: t, nodes: make(map[string]*poller[serverRole]), silent: make(map[string]time.Time)}
+	w := &standaloneWatcher{topology: t, nodes: make(map[string]*poller[conn.ServerRole]), silent: make(map[string]time.Time)}
 	for _, addr := range t.cfg.Addrs {
-		w.nodes[addr] = &poller[serverRole]{addr: addr}
+		w.nodes[addr] = &poller[conn.ServerRole]{addr: addr}
 	}
 	return w
 }
@@ -52,7 +53,7 @@ func newStandaloneWatcher(t *topology) *standaloneWatcher {
 type roleConn struct {
 	rueidis.CoreClient
 	close      func()
-	role       *roleQuery
+	role       *conn.RoleQuery
 	since      time.Time // it was made
 	identified bool      // its server was asked
 }
@@ -74,31 +75,31 @@ func (w *standaloneWatcher) ask(ctx context.Context, answers chan<- func()) {
 	}
 }
 
-func (w *standaloneWatcher) askOne(ctx context.Context, a *poller[serverRole]) (serverRole, error) {
+func (w *standaloneWatcher) askOne(ctx context.Context, a *poller[conn.ServerRole]) (conn.ServerRole, error) {
 	if c, open := a.conn.(*roleConn); open {
-		if age := time.Since(c.since); age > resolveEvery || a.view.replica && age > resolveAgain {
+		if age := time.Since(c.since); age > resolveEvery || a.view.Replica && age > resolveAgain {
 			a.closeConn()
 		}
 	}
 	if a.conn == nil {
-		client, err := w.cfg.dial(ctx, a.addr, nameTopology)
+		client, err := w.cfg.servers.Dial(ctx, a.addr, conn.NameTopology)
 		if err != nil {
-			return serverRole{}, err
+			return conn.ServerRole{}, err
 		}
-		a.conn = &roleConn{CoreClient: client, close: client.Close, role: roleQueryOn(client), since: time.Now()}
+		a.conn = &roleConn{CoreClient: client, close: client.Close, role: conn.NewRoleQuery(client), since: time.Now()}
 	}
 	c := a.conn.(*roleConn)
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	if c.identified {
-		return c.role.again(ctx)
+		return c.role.Again(ctx)
 	}
 	c.identified = true
-	return c.role.identify(ctx)
+	return c.role.Identify(ctx)
 }
 
 // take takes in what a server says of itself.
-func (w *standaloneWatcher) take(a *poller[serverRole], role serverRole, err error) {
+func (w *standaloneWatcher) take(a *poller[conn.ServerRole], role conn.ServerRole, err error) {
 	now := time.Now()
 	a.finish(now, role, err)
 	if err == nil {
@@ -141,7 +142,7 @@ func (w *standaloneWatcher) publish(now time.Time) {
 	case n == nil || !n.fresh(now):
 		w.standalone.Store(nil)
 		return
-	case !n.view.known:
+	case !n.view.Known:
 		w.standalone.Store(nil)
 		if !w.warnedNoRole {
 			w.warnedNoRole = true
@@ -149,21 +150,21 @@ func (w *standaloneWatcher) publish(now time.Time) {
 				zap.String("addr", held))
 		}
 		return
-	case n.view.replica:
+	case n.view.Replica:
 		w.suspect() // it is asked often until that is over
 		became, turns := w.roles.observe(now, true)
 		if became {
-			w.log.Warn("redis: the server is a replica: it is left, and looked for elsewhere", zap.String("addr", held), zap.String("primary_addr", n.view.primary))
+			w.log.Warn("redis: the server is a replica: it is left, and looked for elsewhere", zap.String("addr", held), zap.String("primary_addr", n.view.Primary))
 		}
 		if turns {
 			w.log.Warn("redis: the address leads to the primary and to replicas in turn: each new connection is tried until it is one to the primary; name that alone",
-				zap.String("addr", held), zap.String("primary_addr", n.view.primary))
+				zap.String("addr", held), zap.String("primary_addr", n.view.Primary))
 		}
-		w.standalone.Store(&standaloneState{addr: held, run: n.view.runID, replica: true})
+		w.standalone.Store(&standaloneState{addr: held, run: n.view.RunID, replica: true})
 		return
 	}
 	w.roles.observe(now, false)
-	moved, several := w.identity.observe(now, n.view.runID)
+	moved, several := w.identity.observe(now, n.view.RunID)
 	if moved {
 		w.log.Warn("redis: the address leads to another primary now", zap.String("addr", held))
 	}
@@ -184,17 +185,17 @@ func (w *standaloneWatcher) close() {
 func (t *topology) isStandalone() bool { return !t.cluster && !t.cfg.Sentinel.used() }
 
 // checkServer returns why a connection to a server is to be left, by what is known of its address; nil if it is not.
-func (t *topology) checkServer(addr string, role serverRole) error {
-	if err := role.err(addr); err != nil {
+func (t *topology) checkServer(addr string, role conn.ServerRole) error {
+	if err := role.Err(addr); err != nil {
 		return err
 	}
 	l := t.standalone.Load()
 	switch {
-	case l == nil || l.addr != addr || l.run == "" || role.runID == "":
+	case l == nil || l.addr != addr || l.run == "" || role.RunID == "":
 		return nil
-	case l.replica && l.run == role.runID:
-		return serverRole{replica: true}.err(addr)
-	case !l.replica && l.run != role.runID:
+	case l.replica && l.run == role.RunID:
+		return conn.ServerRole{Replica: true}.Err(addr)
+	case !l.replica && l.run != role.RunID:
 		return fmt.Errorf("redis: %s: %w", addr, errOtherServer)
 	}
 	return nil
@@ -205,7 +206,7 @@ func untilRole() time.Duration { return roleEvery*3/4 + rand.N(roleEvery/2) }
 
 // watchRole asks over a subscriber's connection, or looks at what is known of its server where it may not, until ctx ends.
 // It returns why the connection is to be left.
-func (t *topology) watchRole(ctx context.Context, addr string, r *roleQuery, mayAsk bool) error {
+func (t *topology) watchRole(ctx context.Context, addr string, r *conn.RoleQuery, mayAsk bool) error {
 	timer := time.NewTimer(untilRole())
 	defer timer.Stop()
 	for {
@@ -214,10 +215,10 @@ func (t *topology) watchRole(ctx context.Context, addr string, r *roleQuery, may
 			return nil
 		case <-timer.C:
 		}
-		role := serverRole{runID: r.runID}
+		role := conn.ServerRole{RunID: r.RunID}
 		if mayAsk {
 			asking, cancel := context.WithTimeout(ctx, subscribeTimeout)
-			said, err := r.again(asking)
+			said, err := r.Again(asking)
 			cancel()
 			if err == nil {
 				role = said

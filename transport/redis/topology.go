@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"go.uber.org/zap"
 )
 
@@ -17,6 +18,7 @@ const (
 	hintEvery   = 250 * time.Millisecond // a hint so soon after the last is dropped
 	askedAtOnce = 8                      // nodes asked in one round, so that large clusters are not flooded
 	viewExpires = 5 * time.Second        // a view that was not renewed counts no more
+	noChange    = time.Hour              // a timer that nothing is due for
 	askTimeout  = 500 * time.Millisecond // for one node's answer
 )
 
@@ -97,10 +99,10 @@ func (t *topology) serve(ctx context.Context) error {
 	answers := make(chan func())
 	defer w.close()
 	defer cancel()
-	timer := time.NewTimer(promptly)
+	timer := time.NewTimer(conn.Promptly)
 	defer timer.Stop()
 	defer t.logChange(true)
-	settled := time.NewTimer(idle)
+	settled := time.NewTimer(noChange)
 	defer settled.Stop()
 	var suspectUntil, hinted time.Time
 	for {

@@ -12,6 +12,7 @@ import (
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/supervisor"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
 	"go.uber.org/zap"
@@ -54,7 +55,10 @@ var _ transport.Transport = (*Transport)(nil)
 
 func newTransport(cfg Config, found discovery) *Transport {
 	t := &Transport{cfg: cfg, log: cfg.Logger, closed: make(chan struct{})}
-	t.cfg.reauther = newReauther()
+	t.cfg.servers.Reauther = conn.NewReauther()
+	if t.cfg.sentinels != nil {
+		t.cfg.sentinels.Reauther = t.cfg.servers.Reauther
+	}
 	t.topology = newTopology(&t.cfg, found, t.topologyChanged)
 	t.topology.onNodeState, t.topology.onPoll = t.nodeSays, t.expireRedirects
 	t.build()
@@ -153,7 +157,7 @@ func (t *Transport) begin(sink transport.Sink) (*supervisor.Supervisor, error) {
 		{Name: "topology", Serve: t.topology.serve},
 		{Name: "clock", Serve: t.ticker.serve},
 		{Name: "repair", Serve: t.nacks.serve},
-		{Name: "logins", Serve: t.cfg.reauther.serve},
+		{Name: "logins", Serve: t.cfg.servers.Reauther.Serve},
 		{Name: "shards", Serve: s.serve},
 		{Name: "health", Serve: t.serveHealth},
 	}

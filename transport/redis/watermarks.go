@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
@@ -57,7 +58,7 @@ func (o *sender) untilWatermark(l *nodeQueue) time.Duration {
 	if l.watermarkAt.IsZero() {
 		return idle
 	}
-	return max(promptly, time.Until(l.watermarkAt))
+	return max(conn.Promptly, time.Until(l.watermarkAt))
 }
 
 // dueMarks returns the watermarks of the lane that are due, one for each slot and publisher; with final, those of all

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/pipeline"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
@@ -26,8 +27,8 @@ type writer struct {
 	peer     *control.Peer
 	queue    *nodeQueue
 	pipeline *pipeline.Conn
-	stop     func(error) // ends it
-	role     *roleQuery  // nil: somebody else says whether the server is the primary
+	stop     func(error)     // ends it
+	role     *conn.RoleQuery // nil: somebody else says whether the server is the primary
 
 	ended    atomic.Bool // nothing more is to be taken from the lane
 	paused   atomic.Bool // nothing is to be taken for a moment
@@ -43,7 +44,7 @@ var errEnded = errors.New("redis: the connection is not needed any more")
 // serveWriter publishes what the lane of addr holds until ctx ends or the connection fails. It calls up when it is connected.
 func (t *Transport) serveWriter(ctx context.Context, addr string, k *control.Peer, up func()) error {
 	p, kept, err := t.dialWriter(ctx, addr)
-	var role *roleQuery
+	var role *conn.RoleQuery
 	if err == nil {
 		role, err = t.writerRole(ctx, addr, p)
 	}
@@ -53,7 +54,7 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *control.Pee
 		return err
 	}
 	if kept != nil {
-		defer kept.trackWith(func(_ context.Context, words ...string) error {
+		defer kept.TrackWith(func(_ context.Context, words ...string) error {
 			return firstFailure(p.Do(resp.Append(nil, append([]string{"AUTH"}, words...)...), 1, t.cfg.CommandTimeout))
 		})()
 	}
@@ -67,7 +68,7 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *control.Pee
 	defer cancel(nil)
 	w := newWriter(t, l, k, p)
 	if w.role = role; role != nil {
-		role.do = roleQueryOver(func(command []byte) ([]resp.Reply, error) { return w.do(command, 1) }).do
+		role.Do = conn.NewRoleQueryOver(func(command []byte) ([]resp.Reply, error) { return w.do(command, 1) }).Do
 	}
 	w.stop = func(err error) {
 		t.sender.NodeFailed(addr)
@@ -111,16 +112,16 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *control.Pee
 
 // writerRole asks over a new connection whether the server is the primary, where nobody else says so, and returns what asks
 // again. An error says why the connection is not to be used; it is closed.
-func (t *Transport) writerRole(ctx context.Context, addr string, p *pipeline.Conn) (*roleQuery, error) {
+func (t *Transport) writerRole(ctx context.Context, addr string, p *pipeline.Conn) (*conn.RoleQuery, error) {
 	if !t.topology.isStandalone() {
 		return nil, nil
 	}
-	asker := roleQueryOver(func(command []byte) ([]resp.Reply, error) { return p.Do(command, 1, t.cfg.CommandTimeout) })
-	role, err := asker.identify(ctx)
+	asker := conn.NewRoleQueryOver(func(command []byte) ([]resp.Reply, error) { return p.Do(command, 1, t.cfg.CommandTimeout) })
+	role, err := asker.Identify(ctx)
 	if err != nil {
-		err = fmt.Errorf("redis: role of %s: %w", addr, t.cfg.explain(err))
+		err = fmt.Errorf("redis: role of %s: %w", addr, t.cfg.servers.Explain(err))
 	} else {
-		err = role.err(addr)
+		err = role.Err(addr)
 	}
 	if err != nil {
 		p.CloseWith(err)
@@ -131,7 +132,7 @@ func (t *Transport) writerRole(ctx context.Context, addr string, p *pipeline.Con
 
 // checkRole asks whether the server is the primary still. An error says that the connection is to be left.
 func (w *writer) checkRole(ctx context.Context) error {
-	role, err := w.role.again(ctx)
+	role, err := w.role.Again(ctx)
 	if err == nil {
 		err = w.t.topology.checkServer(w.addr, role)
 	}
@@ -143,11 +144,11 @@ func (w *writer) checkRole(ctx context.Context) error {
 }
 
 // dialWriter connects a writer. With Config.Standby nobody waits for it longer than for a pipeline, while it goes on.
-func (t *Transport) dialWriter(ctx context.Context, addr string) (*pipeline.Conn, *authConn, error) {
+func (t *Transport) dialWriter(ctx context.Context, addr string) (*pipeline.Conn, *conn.AuthConn, error) {
 	if t.cfg.Standby {
 		defer time.AfterFunc(t.cfg.StandbyAfter, func() { t.sender.NodeFailed(addr) }).Stop()
 	}
-	return t.cfg.dialPipeline(ctx, addr, nameWriter)
+	return dialPipeline(ctx, t.cfg.servers, addr, conn.NameWriter)
 }
 
 // newWriter returns one that nobody has written with yet.
@@ -240,13 +241,13 @@ func (w *writer) do(commands []byte, n int) ([]resp.Reply, error) {
 	limit, _ := w.t.sender.replyTimeout(w.addr)
 	replies, err := w.pipeline.Do(commands, n, limit)
 	for i := 0; i < len(replies) && err == nil; i++ {
-		if failure := replies[i].Err(); classifyReply(failure) == connBroken {
+		if failure := replies[i].Err(); conn.Classify(failure) == conn.ConnBroken {
 			err = failure
 		}
 	}
 	if err != nil {
 		w.t.topology.suspect()
-		err = fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.explain(err))
+		err = fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.servers.Explain(err))
 	}
 	return replies, err
 }
@@ -286,13 +287,13 @@ func (w *writer) sendWatermarks(marks []wire.Watermark, last bool) error {
 		}
 		w.checkLastWatermarks(replies[n:])
 		for _, reply := range replies[:n] {
-			switch err := reply.Err(); classifyReply(err) {
-			case replyDenied:
+			switch err := reply.Err(); conn.Classify(err) {
+			case conn.ReplyDenied:
 				w.t.log.Warn("redis: watermarks are refused, so subscribers do not see a lost tail",
 					zap.String("addr", w.addr), zap.Error(err))
-			case replyMoved:
+			case conn.ReplyMoved:
 				w.t.topology.suspect()
-			case replyRetryable, replyOK, connBroken:
+			case conn.ReplyRetryable, conn.ReplyOK, conn.ConnBroken:
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 	"go.uber.org/zap"
@@ -115,21 +116,21 @@ func (b *writerBatch) Reply(r resp.Reply) {
 }
 
 func (b *writerBatch) outcomeOf(err error, it *pendingEvent) (out outcome) {
-	switch classifyReply(err) {
-	case replyOK:
-	case replyMoved:
+	switch conn.Classify(err) {
+	case conn.ReplyOK:
+	case conn.ReplyMoved:
 		out.retry, out.moved = true, true
-		out.to, _ = movedTarget(err, b.w.addr)
+		out.to, _ = conn.MovedTarget(err, b.w.addr)
 		b.failure = err
-	case replyRetryable:
+	case conn.ReplyRetryable:
 		out.retry, b.refused = true, true
 		b.failure = err
-	case connBroken:
+	case conn.ConnBroken:
 		out.retry, out.unknown = true, true
 		b.failure, b.lost = err, true
-	case replyDenied:
+	case conn.ReplyDenied:
 		out.err = fmt.Errorf("redis: publish to topic %q, channel %q at %s: %w",
-			it.env.Topic, it.queue.channel, b.w.addr, b.w.t.cfg.explainChannel(err, it.queue.channel))
+			it.env.Topic, it.queue.channel, b.w.addr, b.w.t.cfg.servers.ExplainChannel(err, it.queue.channel))
 	}
 	return out
 }
@@ -152,7 +153,7 @@ func (b *writerBatch) end(err error, written bool) {
 	failure := b.failure
 	if failure != nil {
 		w.t.topology.suspect()
-		failure = fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.topology.explainMoved(w.t.cfg.explain(failure), w.addr))
+		failure = fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.topology.explainMoved(w.t.cfg.servers.Explain(failure), w.addr))
 	}
 	switch {
 	case b.lost:

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"errors"
 	"fmt"
-	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -12,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
 // TestNoticesTheEnd: when nothing has been asked for a moment, what the server does is noticed at once; before that, when

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 )
 
 // Sentinel says which sentinels watch the primary, and how to talk to them. What Config says of logins and TLS is for the
@@ -45,20 +44,4 @@ func (s Sentinel) resolved() (Sentinel, error) {
 	var err error
 	s.Addrs, err = withPorts("Config.Sentinel.Addrs", s.Addrs, defaultSentinelPort)
 	return s, err
-}
-
-// sentinels returns the config with which sentinels are reached.
-func (c *Config) sentinels() *Config {
-	s := *c
-	s.Addrs, s.Sentinel = c.Sentinel.Addrs, Sentinel{}
-	s.Username, s.Password, s.Credentials, s.TLS = c.Sentinel.Username, c.Sentinel.Password, c.Sentinel.Credentials, c.Sentinel.TLS
-	return &s
-}
-
-// hostPort joins what a sentinel says of an address; empty if it says nothing of use.
-func hostPort(host, port string) string {
-	if host == "" || host == unknownHost || port == "" || port == "0" {
-		return ""
-	}
-	return net.JoinHostPort(host, port)
 }

@@ -1,4 +1,4 @@
-package redis
+package conn
 
 import (
 	"context"
@@ -12,17 +12,17 @@ import (
 	"syscall"
 )
 
-// explainConnect is explainChannel for an error of making a connection.
-func (c *Config) explainConnect(err error) error {
+// ExplainConnect is explainChannel for an error of making a connection.
+func (c *Settings) ExplainConnect(err error) error {
 	if hint := c.tlsHint(err); hint != "" {
 		return fmt.Errorf("%w: %s", err, hint)
 	}
-	return c.explainChannel(err, "")
+	return c.ExplainChannel(err, "")
 }
 
-// explain wraps an error of a command in ours, with what to do about it.
-func (c *Config) explain(err error) error {
-	reply, ok := replyText(err)
+// Explain wraps an error of a command in ours, with what to do about it.
+func (c *Settings) Explain(err error) error {
+	reply, ok := ReplyText(err)
 	if !ok {
 		return err
 	}
@@ -31,35 +31,35 @@ func (c *Config) explain(err error) error {
 		return fmt.Errorf("%w: set Config.Password, Config.Username or Config.Credentials: %w", ErrAuth, err)
 	case "WRONGPASS":
 		return fmt.Errorf("%w: user %q: check Config.Username and Config.Password, or what Config.Credentials returns, and that the user is on: %w",
-			ErrAuth, c.user(), err)
+			ErrAuth, c.User(), err)
 	case "NOPERM":
 		return fmt.Errorf("%w: %w", ErrPermission, err)
 	}
 	return err
 }
 
-// explainChannel is explain for a command about a channel, with what would permit it.
-func (c *Config) explainChannel(err error, channel string) error {
-	told := c.explain(err)
+// ExplainChannel is explain for a command about a channel, with what would permit it.
+func (c *Settings) ExplainChannel(err error, channel string) error {
+	told := c.Explain(err)
 	if !errors.Is(told, ErrPermission) {
 		return told
 	}
-	return fmt.Errorf("%w; to allow it: ACL SETUSER %s %s", told, c.user(), aclRule(err.Error(), channel))
+	return fmt.Errorf("%w; to allow it: ACL SETUSER %s %s", told, c.User(), AclRule(err.Error(), channel))
 }
 
 // forbiddenCommand finds the command in "User x has no permissions to run the 'cluster|slots' command".
 var forbiddenCommand = regexp.MustCompile(`the '([^']+)' command`)
 
-// aclRule is what would permit what a NOPERM error is about.
-func aclRule(text, channel string) string {
+// AclRule is what would permit what a NOPERM error is about.
+func AclRule(text, channel string) string {
 	if command := forbiddenCommand.FindStringSubmatch(text); command != nil {
 		return "+" + command[1]
 	}
 	return "&" + channel
 }
 
-// user is who logs in, as far as it is known before.
-func (c *Config) user() string {
+// User is who logs in, as far as it is known before.
+func (c *Settings) User() string {
 	switch {
 	case c.Username != "":
 		return c.Username
@@ -75,7 +75,7 @@ func closedByPeer(err error) bool {
 }
 
 // tlsHint says what may be wrong when TLS fails; empty if that is not it.
-func (c *Config) tlsHint(err error) string {
+func (c *Settings) tlsHint(err error) string {
 	var (
 		host    x509.HostnameError
 		unknown x509.UnknownAuthorityError

@@ -6,14 +6,11 @@ import (
 	"reflect"
 	"strings"
 
-	"github.com/shardbus/shardbus/transport/redis/internal/resp"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
 // A password is printed by nobody: not by fmt with any verb, not by encoding/json, and so not by log, slog and zap. What is
 // printed of a struct with a password are the fields that are set.
-
-// redacted stands where a password is.
-const redacted = "[redacted]"
 
 // Format prints the fields that are set, for every verb of fmt, without the passwords. Of functions and of what is pointed
 // to it says only that they are set. It can't do so for a field that is not exported, of a struct of yours: fmt asks no method there.
@@ -64,7 +61,7 @@ func fieldsOf(v any) (fields []setting) {
 		f := setting{name: name.Name}
 		switch kind := value.Kind(); {
 		case name.Name == "Password":
-			f.value = redacted
+			f.value = conn.Redacted
 		case kind == reflect.Func || kind == reflect.Pointer:
 			f.value = "set"
 		default:
@@ -100,24 +97,4 @@ func marshalFields(fields []setting) ([]byte, error) {
 		object[f.name] = f.value
 	}
 	return json.Marshal(object)
-}
-
-// quotesArguments is how a server begins to quote what it was sent, as far as 128 bytes of it.
-const quotesArguments = "with args beginning with"
-
-// withoutPassword returns an error that answers a login, without what the server quotes of it: a server or proxy that does not
-// know a command quotes its arguments, and the password is one, if not all of it.
-func (c Credentials) withoutPassword(err error) error {
-	text, is := replyText(err)
-	if !is || c.Password == "" {
-		return err
-	}
-	short := strings.ReplaceAll(text, c.Password, redacted)
-	if at := strings.Index(strings.ToLower(short), quotesArguments); at >= 0 {
-		short = short[:at+len(quotesArguments)] + " " + redacted
-	}
-	if short == text {
-		return err
-	}
-	return resp.Error(short)
 }

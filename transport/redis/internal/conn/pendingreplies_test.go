@@ -1,4 +1,4 @@
-package redis
+package conn
 
 import (
 	"cmp"
@@ -29,7 +29,7 @@ func (s *scripted) Close() error { return nil }
 func converse(t testing.TB, resp3 bool, commands [][]string, says string, piece int) (handed string, err error) {
 	t.Helper()
 	conn := &scripted{in: strings.NewReader(says)}
-	g := newReplyGuard(conn, serverHello{resp3: resp3}, resp.Limits{Bulk: 1000, Elements: 100})
+	g := newReplyGuard(conn, ServerHello{Resp3: resp3}, resp.Limits{Bulk: 1000, Elements: 100})
 	if _, err := g.Write(helloOfClient); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package redis
+package conn
 
 import (
 	"cmp"
@@ -14,12 +14,12 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
-// serverHello is what a server says of itself in answer to HELLO. It needs no permission.
-type serverHello struct {
-	resp3 bool // it speaks RESP3; else RESP2 only
+// ServerHello is what a server says of itself in answer to HELLO. It needs no permission.
+type ServerHello struct {
+	Resp3 bool // it speaks RESP3; else RESP2 only
 
 	// Empty where it does not say: with RESP2 only.
-	version, mode, role string
+	Version, Mode, role string
 }
 
 // noRESP3 reports whether an answer to HELLO says that the server speaks RESP2 only: it is one, a proxy, or has no such
@@ -32,42 +32,42 @@ func noRESP3(reply string) bool {
 
 // hidesHello reports whether an answer to HELLO with a login is that of a server that has no such command, and tells nobody
 // what it has before the login, as Valkey 9 does. A login that is wrong is answered with WRONGPASS, to AUTH too.
-func hidesHello(reply string, who Credentials) bool {
+func hidesHello(reply string, who Login) bool {
 	return who.Password != "" && strings.HasPrefix(reply, "NOAUTH")
 }
 
 // handshake logs a new connection in, names it, and asks for RESP3. It takes Config.CommandTimeout at most, or until ctx
 // ends.
-func (c *Config) handshake(ctx context.Context, conn net.Conn, who Credentials, name string) (serverHello, error) {
+func (c *Settings) handshake(ctx context.Context, conn net.Conn, who Login, name string) (ServerHello, error) {
 	if err := conn.SetDeadline(time.Now().Add(c.CommandTimeout)); err != nil {
-		return serverHello{}, err
+		return ServerHello{}, err
 	}
 	release := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // fails only when the connection has
 	told, err := negotiate(conn, who, name)
 	switch {
 	case !release():
-		return serverHello{}, cmp.Or(context.Cause(ctx), err)
+		return ServerHello{}, cmp.Or(context.Cause(ctx), err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return serverHello{}, context.DeadlineExceeded
+		return ServerHello{}, context.DeadlineExceeded
 	case err != nil:
-		return serverHello{}, err
+		return ServerHello{}, err
 	}
 	return told, conn.SetDeadline(time.Time{})
 }
 
-func negotiate(conn net.Conn, who Credentials, name string) (serverHello, error) {
+func negotiate(conn net.Conn, who Login, name string) (ServerHello, error) {
 	hello := []string{"HELLO", "3"}
 	if who.Password != "" {
-		hello = append(hello, "AUTH", cmp.Or(who.Username, defaultUser), who.Password)
+		hello = append(hello, "AUTH", cmp.Or(who.Username, DefaultUser), who.Password)
 	}
 	replies, err := roundTrip(conn, resp.Append(nil, append(hello, "SETNAME", name)...), 1)
 	if err != nil {
-		return serverHello{}, err
+		return ServerHello{}, err
 	}
 	if failure := failureOf(replies[0]); failure == nil {
 		return helloOf(resp.Words(replies[0])), nil
 	} else if refused := string(*failure); !noRESP3(refused) && !hidesHello(refused, who) {
-		return serverHello{}, who.withoutPassword(*failure)
+		return ServerHello{}, who.WithoutPassword(*failure)
 	}
 	var commands []byte
 	want := 1
@@ -81,27 +81,27 @@ func negotiate(conn net.Conn, who Credentials, name string) (serverHello, error)
 	}
 	commands = resp.Append(commands, "CLIENT", "SETNAME", name)
 	if replies, err = roundTrip(conn, commands, want); err != nil {
-		return serverHello{}, err
+		return ServerHello{}, err
 	}
 	for i, reply := range replies {
-		if failure := failureOf(reply); failure != nil && (i < want-1 || !refusesName(*failure)) {
-			return serverHello{}, who.withoutPassword(*failure)
+		if failure := failureOf(reply); failure != nil && (i < want-1 || !RefusesName(*failure)) {
+			return ServerHello{}, who.WithoutPassword(*failure)
 		}
 	}
-	return serverHello{}, nil
+	return ServerHello{}, nil
 }
 
 // helloOf reads the answer to HELLO.
-func helloOf(words []string) serverHello {
-	told := serverHello{}
+func helloOf(words []string) ServerHello {
+	told := ServerHello{}
 	for i := 0; i+1 < len(words); i += 2 {
 		switch value := words[i+1]; words[i] {
 		case "proto":
-			told.resp3 = value == "3"
+			told.Resp3 = value == "3"
 		case "version":
-			told.version = value
+			told.Version = value
 		case "mode":
-			told.mode = value
+			told.Mode = value
 		case "role":
 			told.role = value
 		}
@@ -161,4 +161,10 @@ func endOf(err error) error {
 		return fmt.Errorf("the server closed the connection: %w", err)
 	}
 	return err
+}
+
+// RefusesName reports whether a server does not let us give the connection a name, which it may.
+func RefusesName(err error) bool {
+	text, _ := ReplyText(err)
+	return strings.HasPrefix(text, "NOPERM") || strings.HasPrefix(text, "ERR unknown")
 }

@@ -1,4 +1,4 @@
-package redis
+package conn
 
 import (
 	"context"
@@ -15,26 +15,26 @@ import (
 
 // Names of our connections in CLIENT LIST.
 const (
-	nameOpen     = "shardbus-open"
-	nameTopology = "shardbus-topology"
-	nameWriter   = "shardbus-publish"
-	nameReader   = "shardbus-subscribe"
+	NameOpen     = "shardbus-open"
+	NameTopology = "shardbus-topology"
+	NameWriter   = "shardbus-publish"
+	NameReader   = "shardbus-subscribe"
 )
 
 const (
-	// noKeepAlive keeps rueidis from pinging, which would make it start goroutines between us and the socket.
-	noKeepAlive = -1
+	// NoKeepAlive keeps rueidis from pinging, which would make it start goroutines between us and the socket.
+	NoKeepAlive = -1
 
 	bufferBytes = 64 << 10
 	ringScale   = 4 // slots for pipelines, not for commands; each of our connections has one or two in flight
 )
 
 // option returns how rueidis reaches one node, but for who dials.
-func (c *Config) option(addr string) rueidis.ClientOption {
+func (c *Settings) option(addr string) rueidis.ClientOption {
 	return rueidis.ClientOption{
 		InitAddress:         []string{addr}, // neither user nor name: handshake has told them
 		TLSConfig:           c.TLS,
-		Dialer:              net.Dialer{Timeout: c.CommandTimeout, KeepAlive: noKeepAlive},
+		Dialer:              net.Dialer{Timeout: c.CommandTimeout, KeepAlive: NoKeepAlive},
 		ConnWriteTimeout:    c.CommandTimeout,
 		ForceSingleClient:   true,
 		PipelineMultiplex:   -1,
@@ -50,27 +50,27 @@ func (c *Config) option(addr string) rueidis.ClientOption {
 
 // dialer makes the connections of a client of rueidis.
 type dialer struct {
-	cfg      *Config
+	cfg      *Settings
 	ctx      context.Context // bounds dialling; rueidis has none of ours
 	name     string
 	limits   resp.Limits
-	auth     *authConn // nil: there is nothing to keep logged in
+	auth     *AuthConn // nil: there is nothing to keep logged in
 	disabled atomic.Bool
-	last     atomic.Pointer[socket] // the last
+	last     atomic.Pointer[Socket] // the last
 }
 
-// dial is what rueidis calls.
+// Dial is what rueidis calls.
 func (d *dialer) dial(_ context.Context, addr string, n *net.Dialer, secure *tls.Config) (net.Conn, error) {
 	if d.disabled.Load() {
 		return nil, errDialDisabled
 	}
 	ctx, cancel := context.WithTimeout(d.ctx, d.timeout())
 	defer cancel()
-	who, err := d.cfg.credentialsFor(ctx, addr)
+	who, err := d.cfg.LoginFor(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := d.cfg.connect(ctx, addr, n, secure)
+	conn, err := d.cfg.Connect(ctx, addr, n, secure)
 	if err != nil {
 		return nil, err
 	}
@@ -80,9 +80,9 @@ func (d *dialer) dial(_ context.Context, addr string, n *net.Dialer, secure *tls
 		return nil, err
 	}
 	if d.auth != nil {
-		d.auth.reauther.schedule(d.auth, who.Renew)
+		d.auth.Reauther.Schedule(d.auth, who.Renew)
 	}
-	s := &socket{Conn: newReplyGuard(conn, told, d.limits), hello: told}
+	s := &Socket{Conn: newReplyGuard(conn, told, d.limits), Hello: told}
 	d.last.Store(s)
 	return s, nil
 }
@@ -110,17 +110,17 @@ func withoutTLS(conn net.Conn) net.Conn {
 	return conn
 }
 
-func (c *Config) newDialer(ctx context.Context, addr, name string) *dialer {
+func (c *Settings) newDialer(ctx context.Context, addr, name string) *dialer {
 	d := &dialer{cfg: c, ctx: ctx, name: name, limits: resp.Limits{Bulk: maxTold, Elements: maxElements}}
 	if c.Credentials != nil {
-		d.auth = c.newAuthConn(addr)
+		d.auth = c.NewAuthConn(addr)
 	}
 	return d
 }
 
-// dial returns a client with one connection to the node. When that is lost the client makes another; ctx bounds its life:
+// Dial returns a client with one connection to the node. When that is lost the client makes another; ctx bounds its life:
 // when it ends, what waits for an answer fails.
-func (c *Config) dial(ctx context.Context, addr, name string) (authClient, error) {
+func (c *Settings) Dial(ctx context.Context, addr, name string) (Client, error) {
 	option, d := c.option(addr), c.newDialer(ctx, addr, name)
 	option.DialCtxFn = d.dial
 	client, err := rueidis.NewClient(option)
@@ -129,25 +129,28 @@ func (c *Config) dial(ctx context.Context, addr, name string) (authClient, error
 		if client != nil {
 			client.Close()
 		}
-		return authClient{}, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
+		return Client{}, fmt.Errorf("redis: connect to %s: %w", addr, c.ExplainConnect(err))
 	}
-	k := authClient{Client: client, dialer: d, release: func() {}, ended: context.AfterFunc(ctx, d.closeNow)}
+	k := Client{Client: client, dialer: d, release: func() {}, ended: context.AfterFunc(ctx, d.closeNow)}
 	if d.auth != nil {
 		k.release = d.auth.track(client)
 	}
 	return k, nil
 }
 
-// authClient is a client that hangs up at once, and is kept logged in.
-type authClient struct {
+// Client is a client that hangs up at once, and is kept logged in.
+type Client struct {
 	rueidis.Client
 	dialer  *dialer
 	release func()
 	ended   func() bool // its context is not waited for any more
 }
 
+// Hello returns what the server said of itself when the connection was made.
+func (k Client) Hello() ServerHello { return k.dialer.last.Load().Hello }
+
 // Close closes the client.
-func (k authClient) Close() {
+func (k Client) Close() {
 	k.ended()
 	k.release()
 	k.dialer.closeNow()
@@ -157,10 +160,10 @@ func (k authClient) Close() {
 // errDialDisabled keeps a client from dialling a connection that nobody would use.
 var errDialDisabled = errors.New("redis: only the dedicated connection is dialled")
 
-// dialDedicated returns a connection that is nobody else's, for Pub/Sub. ctx bounds its life. A client has a shared
+// DialDedicated returns a connection that is nobody else's, for Pub/Sub. ctx bounds its life. A client has a shared
 // connection beside its dedicated ones; its dialling is refused, which rueidis allows for single clients. closeAll does
 // not wait for the server, which may be silent.
-func (c *Config) dialDedicated(ctx context.Context, addr, name string) (conn rueidis.DedicatedClient, s *socket, closeAll func(), err error) {
+func (c *Settings) DialDedicated(ctx context.Context, addr, name string) (conn rueidis.DedicatedClient, s *Socket, closeAll func(), err error) {
 	option, d := c.option(addr), c.newDialer(ctx, addr, name)
 	d.limits = c.messageLimits()
 	d.disabled.Store(true)
@@ -183,17 +186,17 @@ func (c *Config) dialDedicated(ctx context.Context, addr, name string) (conn rue
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.timeout())
 	defer cancel()
-	if err := conn.Do(ctx, conn.B().Ping().Build()).Error(); err != nil && !servesPubSub(err) {
+	if err := conn.Do(ctx, conn.B().Ping().Build()).Error(); err != nil && !ServesPubSub(err) {
 		closeAll()
-		return nil, nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, c.explainConnect(err))
+		return nil, nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, c.ExplainConnect(err))
 	}
 	s = d.last.Load()
 	switch {
 	case d.auth == nil:
-	case s.hello.resp3:
+	case s.Hello.Resp3:
 		release = d.auth.track(conn)
 	default: // a subscriber's connection may not send AUTH: the next one logs in
-		release = d.auth.trackWith(func(context.Context, ...string) error { return s.Close() })
+		release = d.auth.TrackWith(func(context.Context, ...string) error { return s.Close() })
 	}
 	return conn, s, closeAll, nil
 }

@@ -1,4 +1,4 @@
-package redis
+package conn
 
 import (
 	"context"
@@ -12,23 +12,23 @@ import (
 	"github.com/shardbus/shardbus/internal/usercode"
 )
 
-// connect makes a connection; secure is nil without TLS. Config.Dial and the functions of a tls.Config are user code, and
+// Connect makes a connection; secure is nil without TLS. Config.Dial and the functions of a tls.Config are user code, and
 // so may be a connection's methods: what one of them does wrong is an error of this connection alone.
-func (c *Config) connect(ctx context.Context, addr string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
-	if c.Dial == nil && secure == nil {
+func (c *Settings) Connect(ctx context.Context, addr string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
+	if c.DialFunc == nil && secure == nil {
 		return d.DialContext(ctx, "tcp", addr)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.CommandTimeout)
 	defer cancel()
 	what := "Config.Dial"
-	if c.Dial == nil {
+	if c.DialFunc == nil {
 		what = "Config.TLS"
 	}
-	return usercode.Do(ctx, c.calls, "connection to "+addr, what, func(ctx context.Context) (net.Conn, error) {
-		if c.Dial == nil {
+	return usercode.Do(ctx, c.Calls, "connection to "+addr, what, func(ctx context.Context) (net.Conn, error) {
+		if c.DialFunc == nil {
 			return (&tls.Dialer{NetDialer: d, Config: secure}).DialContext(ctx, "tcp", addr)
 		}
-		conn, err := c.Dial(ctx, addr)
+		conn, err := c.DialFunc(ctx, addr)
 		switch {
 		case err != nil:
 			return nil, err

@@ -1,4 +1,4 @@
-package redis
+package conn
 
 import (
 	"bytes"
@@ -20,8 +20,8 @@ const (
 
 // messageLimits are those of a connection on which events arrive. Answers and watermarks do too, which are as large as they
 // are however little is held at a time.
-func (c *Config) messageLimits() resp.Limits {
-	return resp.Limits{Bulk: max(c.ReceiveBytes, c.MaxPayload/3*4, maxTold) + eventMargin, Elements: maxElements}
+func (c *Settings) messageLimits() resp.Limits {
+	return resp.Limits{Bulk: max(c.EventBytes, maxTold) + eventMargin, Elements: maxElements}
 }
 
 // replyGuard is a connection of rueidis whose messages are checked before rueidis reads them: that each is one, within bounds,
@@ -33,7 +33,7 @@ func (c *Config) messageLimits() resp.Limits {
 // marks a refused PING behind the end of a subscription as what rueidis takes for its answer.
 type replyGuard struct {
 	net.Conn
-	hello serverHello
+	hello ServerHello
 
 	in    *resp.Scanner // what arrives; touched by Read only, like what follows
 	ready []byte        // to be handed out before anything more is read
@@ -47,7 +47,7 @@ type replyGuard struct {
 	pending pendingReplies
 }
 
-func newReplyGuard(conn net.Conn, told serverHello, limits resp.Limits) *replyGuard {
+func newReplyGuard(conn net.Conn, told ServerHello, limits resp.Limits) *replyGuard {
 	return &replyGuard{
 		Conn: conn, hello: told, in: resp.NewScanner(limits),
 		out: resp.NewScanner(resp.Limits{Bulk: 1 << 30, Elements: 1 << 30}),
@@ -103,7 +103,7 @@ func (g *replyGuard) Read(p []byte) (n int, err error) {
 		return n, nil
 	case g.err != nil:
 		return 0, g.err
-	case !g.hello.resp3 || len(g.raw) > 0:
+	case !g.hello.Resp3 || len(g.raw) > 0:
 		return g.readRetyped(p)
 	}
 	n, err = g.Conn.Read(p)
@@ -164,7 +164,7 @@ func (g *replyGuard) retype(p []byte) (known bool) {
 				copy(p[1:], pongRefused)
 			}
 		}
-	case !g.hello.resp3:
+	case !g.hello.Resp3:
 		push, known := isPush(p)
 		if push {
 			p[0] = '>'

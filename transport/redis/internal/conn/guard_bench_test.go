@@ -1,4 +1,4 @@
-package redis
+package conn
 
 import (
 	"bytes"
@@ -33,7 +33,7 @@ func BenchmarkGuard(b *testing.B) {
 		b.Run(map[bool]string{false: "without", true: "with"}[guarded], func(b *testing.B) {
 			var conn io.Reader = &endless{what: bytes.Repeat(event, 10)}
 			if guarded {
-				g := newReplyGuard(conn.(net.Conn), serverHello{resp3: true}, resp.Limits{Bulk: 1 << 20, Elements: maxElements})
+				g := newReplyGuard(conn.(net.Conn), ServerHello{Resp3: true}, resp.Limits{Bulk: 1 << 20, Elements: maxElements})
 				g.begun = true
 				conn = g
 			}
