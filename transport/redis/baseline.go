@@ -6,6 +6,7 @@ import (
 
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
+	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 	"go.uber.org/zap"
 )
@@ -44,13 +45,13 @@ type baselines struct {
 
 // baselineState is what there is of a channel that is to be asked for its baseline, or was not answered yet.
 type baselineState struct {
-	question uint64         // the one that the channel is in; 0: it is pending
-	since    time.Time      // pending since
-	known    bool           // there are publishers, so that somebody should hear it
-	tries    int            // how many times it was sent
-	fresh    bool           // it was not asked about since it was confirmed: who subscribes waits for it
-	waiters  *channelWaiter // Subscribe calls that do
-	limit    time.Time      // how long
+	question uint64            // the one that the channel is in; 0: it is pending
+	since    time.Time         // pending since
+	known    bool              // there are publishers, so that somebody should hear it
+	tries    int               // how many times it was sent
+	fresh    bool              // it was not asked about since it was confirmed: who subscribes waits for it
+	waiters  *reconcile.Waiter // Subscribe calls that do
+	limit    time.Time         // how long
 }
 
 // baselineRequest is one question.
@@ -69,8 +70,8 @@ func (g *baselines) init(wake func()) { g.open, g.wake = make(map[uint64]*baseli
 
 // requestBaseline has publishers asked where they stand on a channel when sendBaselines is called next. It reports whether waiters
 // will be settled when they have said it, or not in time. It never blocks; the caller may hold subscriptions.mu.
-func (r *nackClient) requestBaseline(now time.Time, ch *channel, waiters *channelWaiter) bool {
-	if r == nil || ch.kind != eventChannel {
+func (r *nackClient) requestBaseline(now time.Time, ch *channel, waiters *reconcile.Waiter) bool {
+	if r == nil || ch.Kind() != reconcile.Event {
 		return false
 	}
 	g, known := &r.baselines, ch.hasPublishers()
@@ -91,8 +92,8 @@ func (r *nackClient) requestBaseline(now time.Time, ch *channel, waiters *channe
 }
 
 // joinBaseline has a Subscribe wait too if the channel was confirmed a moment ago, and reports whether.
-func (r *nackClient) joinBaseline(now time.Time, ch *channel, w *channelWaiter) bool {
-	if r == nil || ch.kind != eventChannel {
+func (r *nackClient) joinBaseline(now time.Time, ch *channel, w *reconcile.Waiter) bool {
+	if r == nil || ch.Kind() != reconcile.Event {
 		return false
 	}
 	g := &r.baselines
@@ -101,14 +102,14 @@ func (r *nackClient) joinBaseline(now time.Time, ch *channel, w *channelWaiter) 
 	return ch.baseline != nil && ch.baseline.fresh && g.waitLocked(now, ch.baseline, w)
 }
 
-func (g *baselines) waitLocked(now time.Time, c *baselineState, waiters *channelWaiter) bool {
+func (g *baselines) waitLocked(now time.Time, c *baselineState, waiters *reconcile.Waiter) bool {
 	if !g.serving || g.unsent >= baselineMaxUnsent {
 		return false
 	}
 	if c.waiters == nil {
 		c.limit = now.Add(baselineWait)
 	}
-	c.waiters = joinWaiters(waiters, c.waiters)
+	c.waiters = reconcile.JoinWaiters(waiters, c.waiters)
 	return true
 }
 
@@ -129,7 +130,7 @@ func (r *nackClient) sendBaselines(now time.Time) (again bool) {
 		return false
 	}
 	g := &r.baselines
-	releaseWaiters(g.expire(now))
+	reconcile.Release(g.expire(now))
 	for g.ready(now) {
 		p, c, found := r.replyPath()
 		if !found {
@@ -202,7 +203,7 @@ func (g *baselines) begin(now time.Time, n uint64, subscriber string) wire.Hello
 		c.question = n
 		one.tries, one.known = max(one.tries, c.tries+1), one.known || c.known
 		one.channels = append(one.channels, ch)
-		hello.Channels = append(hello.Channels, ch.name)
+		hello.Channels = append(hello.Channels, ch.Name())
 	}
 	clear(g.pending[:count])
 	if g.pending = g.pending[count:]; len(g.pending) == 0 {
@@ -218,7 +219,7 @@ func (g *baselines) begin(now time.Time, n uint64, subscriber string) wire.Hello
 // onSent notes how many heard a question, or that it is to be sent again. It reports whether there is something to send.
 func (g *baselines) onSent(now time.Time, n uint64, listeners int, err error) (ready bool) {
 	g.mu.Lock()
-	var over *channelWaiter
+	var over *reconcile.Waiter
 	if one := g.open[n]; one != nil {
 		g.arrivedLocked(one)
 		if err != nil {
@@ -232,7 +233,7 @@ func (g *baselines) onSent(now time.Time, n uint64, listeners int, err error) (r
 	}
 	ready = g.readyLocked(now)
 	g.mu.Unlock()
-	releaseWaiters(over)
+	reconcile.Release(over)
 	return ready
 }
 
@@ -260,7 +261,7 @@ func (g *baselines) unsentLocked(now time.Time, n uint64, one *baselineRequest, 
 	g.noteDeadlineLocked(g.pause)
 }
 
-func (g *baselines) completeLocked(n uint64) (over *channelWaiter) {
+func (g *baselines) completeLocked(n uint64) (over *reconcile.Waiter) {
 	switch one := g.open[n]; {
 	case one.want == 0 && one.known: // the publishers will be back: it is asked again when it is over
 		return g.releaseLocked(n, one)
@@ -272,10 +273,10 @@ func (g *baselines) completeLocked(n uint64) (over *channelWaiter) {
 }
 
 // releaseLocked ends the waiting for a question's answers, and returns who waited.
-func (g *baselines) releaseLocked(n uint64, one *baselineRequest) (over *channelWaiter) {
+func (g *baselines) releaseLocked(n uint64, one *baselineRequest) (over *reconcile.Waiter) {
 	for _, ch := range one.channels {
 		if c := ch.baseline; c != nil && c.question == n {
-			over = joinWaiters(c.waiters, over)
+			over = reconcile.JoinWaiters(c.waiters, over)
 			ch.baseline = nil
 		}
 	}
@@ -283,7 +284,7 @@ func (g *baselines) releaseLocked(n uint64, one *baselineRequest) (over *channel
 }
 
 // expire ends what has waited for long enough, and returns who waited.
-func (g *baselines) expire(now time.Time) (over *channelWaiter) {
+func (g *baselines) expire(now time.Time) (over *reconcile.Waiter) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.deadline.IsZero() || now.Before(g.deadline) {
@@ -293,13 +294,13 @@ func (g *baselines) expire(now time.Time) (over *channelWaiter) {
 	for n, one := range g.open {
 		due := one.sent.Add(baselineWait)
 		if now.Before(due) {
-			over = joinWaiters(g.timeoutLocked(now, one.channels, n), over)
+			over = reconcile.JoinWaiters(g.timeoutLocked(now, one.channels, n), over)
 			g.noteDeadlineLocked(due)
 			continue
 		}
 		g.arrivedLocked(one) // a server that hangs does not keep the others from being asked
 		delete(g.open, n)
-		over = joinWaiters(g.releaseLocked(n, one), over)
+		over = reconcile.JoinWaiters(g.releaseLocked(n, one), over)
 		if one.tries < baselineTries && (one.want < 0 || one.got < one.want || one.want == 0 && one.known) {
 			g.retryLocked(one)
 		}
@@ -311,17 +312,17 @@ func (g *baselines) expire(now time.Time) (over *channelWaiter) {
 			kept = append(kept, ch)
 			g.noteDeadlineLocked(due)
 		} else {
-			over = joinWaiters(c.waiters, over)
+			over = reconcile.JoinWaiters(c.waiters, over)
 			ch.baseline = nil
 		}
 	}
 	clear(g.pending[len(kept):])
 	g.pending = kept
-	return joinWaiters(g.timeoutLocked(now, kept, 0), over)
+	return reconcile.JoinWaiters(g.timeoutLocked(now, kept, 0), over)
 }
 
 // timeoutLocked returns who has waited for long enough for channels that are in a question, or pending if that is 0.
-func (g *baselines) timeoutLocked(now time.Time, channels []*channel, question uint64) (over *channelWaiter) {
+func (g *baselines) timeoutLocked(now time.Time, channels []*channel, question uint64) (over *reconcile.Waiter) {
 	for _, ch := range channels {
 		switch c := ch.baseline; {
 		case c == nil || c.question != question || c.waiters == nil:
@@ -331,7 +332,7 @@ func (g *baselines) timeoutLocked(now time.Time, channels []*channel, question u
 			if question == 0 { // it could not even be sent
 				g.unsent++
 			}
-			over = joinWaiters(c.waiters, over)
+			over = reconcile.JoinWaiters(c.waiters, over)
 			c.waiters = nil
 		}
 	}
@@ -353,21 +354,21 @@ func (g *baselines) retryLocked(one *baselineRequest) {
 func (g *baselines) setServing(serving bool) {
 	g.mu.Lock()
 	g.serving = serving
-	var over *channelWaiter
+	var over *reconcile.Waiter
 	if !serving {
 		for _, one := range g.open {
-			over = joinWaiters(takeWaiters(one.channels), over)
+			over = reconcile.JoinWaiters(takeWaiters(one.channels), over)
 		}
-		over = joinWaiters(takeWaiters(g.pending), over)
+		over = reconcile.JoinWaiters(takeWaiters(g.pending), over)
 	}
 	g.mu.Unlock()
-	releaseWaiters(over)
+	reconcile.Release(over)
 }
 
-func takeWaiters(channels []*channel) (over *channelWaiter) {
+func takeWaiters(channels []*channel) (over *reconcile.Waiter) {
 	for _, ch := range channels {
 		if c := ch.baseline; c != nil {
-			over = joinWaiters(c.waiters, over)
+			over = reconcile.JoinWaiters(c.waiters, over)
 			c.waiters = nil
 		}
 	}

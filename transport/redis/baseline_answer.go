@@ -3,6 +3,7 @@ package redis
 import (
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
@@ -43,7 +44,7 @@ func (g *baselines) match(a wire.Answer) (one *baselineRequest, channels []*chan
 	if one.byName == nil {
 		one.byName = make(map[string]*channel, len(one.channels))
 		for _, ch := range one.channels {
-			one.byName[ch.name] = ch
+			one.byName[ch.Name()] = ch
 		}
 	}
 	channels = make([]*channel, len(a.Streams))
@@ -56,11 +57,11 @@ func (g *baselines) match(a wire.Answer) (one *baselineRequest, channels []*chan
 // answered notes that a process has said all.
 func (g *baselines) answered(n uint64, one *baselineRequest) {
 	g.mu.Lock()
-	var over *channelWaiter
+	var over *reconcile.Waiter
 	if g.open[n] == one {
 		one.got++
 		over = g.completeLocked(n)
 	}
 	g.mu.Unlock()
-	releaseWaiters(over)
+	reconcile.Release(over)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
+	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
@@ -39,28 +40,17 @@ const maxHeld = 1024
 
 // channel is a Pub/Sub channel that is subscribed to. There are thousands: what is small stands together.
 type channel struct {
-	name  string
-	topic string // of an eventChannel, of which it is a partition
+	reconcile.Channel // subscriptions.mu guards it, but for what it is
 
-	slot, partition, partitions uint16
-	kind                        channelKind
+	topic string // of an event channel, of which it is a partition
 
-	// subscriptions.mu guards what follows.
+	partition, partitions uint16
 
-	unsubscribing bool                // SUNSUBSCRIBE is on its way
-	moveReason    transport.GapReason // why the slot has another owner than the channel was confirmed at; Unknown: it has not
-	refs          int32               // topics that want it; 0: it is to be left
-	confirmedOn   *session            // where it is confirmed; nil: nowhere
-	pendingOn     *session            // where SSUBSCRIBE is on its way
-	replicas      *replicaSub         // where it is subscribed beside its home; nil: nowhere
-	waiting       *channelWaiter      // Subscribe calls that wait until it is confirmed
-	control       *controlState       // of a control channel
-
-	next *channel // on the same slot
+	control *controlState // of a control channel; subscriptions.mu guards it
 
 	baseline *baselineState // baselines.mu guards it; nil: there is nothing to ask, or all have answered
 
-	source atomic.Pointer[session] // home, or what it was last: what has no number is taken from there; nil: it was nowhere
+	source atomic.Pointer[session] // where it is confirmed, or was last: what has no number is taken from there; nil: nowhere yet
 
 	mu sync.Mutex
 	// mu guards tracker: nil before the first confirmation, and when nobody wants the channel any more. It is held while
@@ -77,10 +67,10 @@ func (ch *channel) start(now time.Time) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	switch {
-	case ch.kind != eventChannel:
+	case ch.Kind() != reconcile.Event:
 	case ch.tracker == nil:
 		ch.tracker = track.New(&ch.transport().tracking, now, ch)
-		ch.transport().sender.Positions(ch.name, int(ch.slot), func(publisher string, settled, assigned uint64) {
+		ch.transport().sender.Positions(ch.Name(), ch.Slot(), func(publisher string, settled, assigned uint64) {
 			ch.tracker.Begin(now, publisher, assigned+1, settled+1)
 		})
 	default:

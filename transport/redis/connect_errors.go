@@ -26,7 +26,7 @@ func (t *Transport) onConnectFailed(ctx context.Context, err error) {
 func (r *subscriptions) noteError(addr string, err error) {
 	r.lock()
 	defer r.mu.Unlock()
-	r.mu.connectErrors[addr] = err
+	r.mu.core.NoteError(addr, err)
 }
 
 // unreachable notes why the server at addr cannot be reached, and tells those who wait for channels there if waiting
@@ -34,17 +34,10 @@ func (r *subscriptions) noteError(addr string, err error) {
 func (r *subscriptions) unreachable(addr string, err error) {
 	r.lock()
 	defer r.mu.Unlock()
-	r.mu.connectErrors[addr] = err
-	if !conn.IsAuthError(err) {
-		return
-	}
-	for slot := range r.mu.outOfSync[addr].all() {
-		if r.ownerLocked(slot) != addr { // replica subscriptions were wanted there: nobody waits for them
-			continue
-		}
-		for ch := r.mu.bySlot.first(slot); ch != nil; ch = ch.next {
-			ch.failLocked(err)
-		}
+	if conn.IsAuthError(err) {
+		r.mu.core.Unreachable(addr, err)
+	} else {
+		r.mu.core.NoteError(addr, err)
 	}
 }
 
@@ -52,21 +45,9 @@ func (r *subscriptions) unreachable(addr string, err error) {
 func (r *subscriptions) connectError(topic string) error {
 	r.lock()
 	defer r.mu.Unlock()
-	state := r.mu.topics[topic]
-	if state == nil {
-		return nil
+	unowned, err := r.mu.core.Why(topic)
+	if unowned {
+		return errNoOwner
 	}
-	for _, ch := range state.channels {
-		if ch.confirmedOn != nil {
-			continue
-		}
-		owner := r.ownerLocked(int(ch.slot))
-		if owner == "" {
-			return errNoOwner
-		}
-		if err := r.mu.connectErrors[owner]; err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }

@@ -4,30 +4,20 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
-)
-
-// channelKind is what a channel carries.
-type channelKind uint8
-
-const (
-	eventChannel     channelKind = iota // a partition of a topic
-	watermarkChannel                    // the watermarks of a slot
-	inboxChannel                        // answers to us
-	nackChannel                         // questions to one publisher of ours
-	baselineChannel                     // questions to all publishers
 )
 
 // controlChannel is a channel that the transport listens on for itself.
 type controlChannel struct {
-	kind      channelKind
+	kind      reconcile.Kind
 	slot      int
-	publisher string // of nackChannel
+	publisher string // of reconcile.Nack
 }
 
 // controlState is what such a channel has beside what all have.
 type controlState struct {
-	publisher string    // of an nackChannel
+	publisher string    // of an reconcile.Nack
 	unwanted  time.Time // since when nobody wants it; zero: it is wanted
 }
 
@@ -56,13 +46,13 @@ func controlChannels(snapshot *router.Snapshot, subscriber string, publishers []
 	wanted := make(map[string]controlChannel)
 	for _, slot := range anchors(snapshot) {
 		if subscriber != "" {
-			wanted[wire.InboxChannel(slot, subscriber)] = controlChannel{kind: inboxChannel, slot: slot}
+			wanted[wire.InboxChannel(slot, subscriber)] = controlChannel{kind: reconcile.Inbox, slot: slot}
 		}
 		for _, p := range publishers {
-			wanted[wire.AskChannel(slot, p)] = controlChannel{kind: nackChannel, slot: slot, publisher: p}
+			wanted[wire.AskChannel(slot, p)] = controlChannel{kind: reconcile.Nack, slot: slot, publisher: p}
 		}
 		if len(publishers) > 0 {
-			wanted[wire.HelloChannel(slot)] = controlChannel{kind: baselineChannel, slot: slot}
+			wanted[wire.HelloChannel(slot)] = controlChannel{kind: reconcile.Baseline, slot: slot}
 		}
 	}
 	return wanted
@@ -73,20 +63,15 @@ func (r *subscriptions) setControlChannels(now time.Time, wanted map[string]cont
 	r.lock()
 	defer r.mu.Unlock()
 	for name, c := range wanted {
-		ch := r.mu.channels[name]
+		ch := r.mu.control[name]
 		if ch == nil {
-			ch = &channel{name: name, slot: uint16(c.slot), kind: c.kind, control: &controlState{publisher: c.publisher}}
-			r.addChannelLocked(ch)
+			ch = r.controlChannelLocked(name, c)
+			r.mu.control[name] = ch
 		}
-		r.mu.control[name] = ch
 		ch.control.unwanted = time.Time{}
-		if ch.refs == 0 {
-			r.setRefsLocked(ch, 1)
-			if ch.confirmedOn == nil || ch.unsubscribing {
-				r.markLocked(c.slot)
-			}
-		}
+		r.mu.core.Want(&ch.Channel)
 	}
+	inboxes := int32(0)
 	for name, ch := range r.mu.control {
 		switch _, keeps := wanted[name]; {
 		case keeps:
@@ -94,33 +79,24 @@ func (r *subscriptions) setControlChannels(now time.Time, wanted map[string]cont
 			ch.control.unwanted = now
 		case ch.control.unwanted.IsZero() || now.Sub(ch.control.unwanted) >= keep:
 			delete(r.mu.control, name)
-			r.setRefsLocked(ch, 0)
-			if ch.unsubscribed() {
-				r.removeChannelLocked(ch)
-			} else {
-				r.markAtLocked(ch)
-			}
+			r.mu.core.Unwant(&ch.Channel)
+			continue
 		}
-	}
-	inboxes := int32(0)
-	for _, ch := range r.mu.control {
-		if ch.kind == inboxChannel && ch.refs > 0 {
+		if ch.Kind() == reconcile.Inbox {
 			inboxes++
 		}
 	}
 	r.inboxes.Store(inboxes)
 }
 
-// addChannelLocked lists a new channel.
-func (r *subscriptions) addChannelLocked(ch *channel) {
-	r.mu.channels[ch.name] = ch
-	r.mu.bySlot.add(ch)
-}
-
-// removeChannelLocked forgets a channel that is subscribed nowhere.
-func (r *subscriptions) removeChannelLocked(ch *channel) {
-	delete(r.mu.channels, ch.name)
-	r.mu.bySlot.remove(ch)
+// controlChannelLocked returns the channel, which may be about to be unsubscribed.
+func (r *subscriptions) controlChannelLocked(name string, c controlChannel) *channel {
+	if ch := r.mu.core.Channel(name); ch != nil {
+		return channelOf(ch)
+	}
+	ch := &channel{control: &controlState{publisher: c.publisher}}
+	ch.Init(ch, c.kind, name, c.slot)
+	return ch
 }
 
 // replyPath is where our inbox is confirmed: what is sent through the node on that slot can be answered there.
@@ -135,46 +111,14 @@ func (r *subscriptions) replyPaths() (found []replyPath, all bool) {
 	defer r.mu.Unlock()
 	all = true
 	for _, ch := range r.mu.control {
-		switch {
-		case ch.kind != inboxChannel || ch.refs == 0:
-		case ch.confirmedOn == nil || ch.unsubscribing:
+		if ch.Kind() != reconcile.Inbox {
+			continue
+		}
+		if on := ch.ConfirmedOn(); on != nil {
+			found = append(found, replyPath{addr: on.Addr, slot: ch.Slot()})
+		} else {
 			all = false
-		default:
-			found = append(found, replyPath{addr: ch.confirmedOn.addr, slot: int(ch.slot)})
 		}
 	}
 	return found, all
-}
-
-// eventChannel returns the channel of that name if it carries events and somebody wants it.
-func (r *subscriptions) eventChannel(name string) *channel {
-	r.lock()
-	defer r.mu.Unlock()
-	if ch := r.mu.channels[name]; ch != nil && ch.kind == eventChannel && ch.refs > 0 {
-		return ch
-	}
-	return nil
-}
-
-// hasTopics reports whether there are topics.
-func (r *subscriptions) hasTopics() bool {
-	r.lock()
-	defer r.mu.Unlock()
-	return len(r.mu.topics) > 0
-}
-
-// channelsOf returns the channels that carry a topic's events; if it is not subscribed to, what became of it before.
-func (r *subscriptions) channelsOf(topic string) (channels []*channel, ended Ledger) {
-	r.lock()
-	defer r.mu.Unlock()
-	state := r.mu.topics[topic]
-	if state == nil {
-		return nil, r.mu.ended[topic]
-	}
-	for _, ch := range state.channels {
-		if ch.kind == eventChannel {
-			channels = append(channels, ch)
-		}
-	}
-	return channels, Ledger{}
 }

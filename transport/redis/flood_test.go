@@ -7,6 +7,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
@@ -33,7 +34,8 @@ func TestAskersAreLimited(t *testing.T) {
 	tr.sender.mu.Unlock()
 	post := tr.controlSenders.At("a:1")
 	post.Open()
-	from, ch := &session{t: tr, addr: "a:1"}, &channel{kind: nackChannel, slot: 0, control: &controlState{publisher: "p"}}
+	from, ch := &session{Session: reconcile.Session{Addr: "a:1"}, t: tr}, &channel{control: &controlState{publisher: "p"}}
+	ch.Init(ch, reconcile.Nack, "asks", 0)
 	ask := func(subscriber, numbers string) (bytes int) {
 		text, err := wire.AppendAsk(nil, wire.Ask{Subscriber: subscriber, N: 1, Streams: []wire.Missing{{Channel: "c", Numbers: numbers}}})
 		if err != nil {

@@ -53,8 +53,8 @@ func healthBenchTransport(b *testing.B, channels int, well bool) *Transport {
 			continue
 		}
 		for _, todo := range t.subscriptions.commands(f) {
-			for _, name := range todo.subscribe {
-				t.subscriptions.confirmed(f, []pushEvent{{kind: pushSubscribed, channel: name}}, time.Unix(1e6, 0), func(string, *channel) {})
+			for _, name := range todo.Subscribe {
+				t.subscriptions.confirmed(f, []pushEvent{{kind: pushSubscribed, channel: name}}, time.Unix(1e6, 0), func(*channel) {})
 			}
 		}
 	}

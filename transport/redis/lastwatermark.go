@@ -48,11 +48,11 @@ func (w *writer) checkLastWatermarks(replies []resp.Reply) {
 // seekLast looks for the last watermark of a publisher that nobody hears, on the slots of channels where it is in doubt
 // what it sent.
 func (r *nackClient) seekLast(publisher string, all []missing) {
-	sought := make(map[uint16]bool)
+	sought := make(map[int]bool)
 	for _, m := range all {
-		if slot := m.ch.slot; !sought[slot] && m.ch.inDoubt(publisher) {
+		if slot := m.ch.Slot(); !sought[slot] && m.ch.inDoubt(publisher) {
 			sought[slot] = true
-			r.seekLastAt(int(slot), publisher)
+			r.seekLastAt(slot, publisher)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
+	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
@@ -47,7 +48,8 @@ func listen(t *testing.T) *listener {
 	var sink transport.Sink = l
 	l.tr.current.Store(&sink)
 	l.feed = newSession(l.tr, "a:1")
-	l.ch = &channel{name: "t", topic: "t", slot: uint16(router.Slot("t")), refs: 1}
+	l.ch = &channel{topic: "t"}
+	l.ch.Init(l.ch, reconcile.Event, "t", router.Slot("t"))
 	l.ch.source.Store(l.feed)
 	l.ch.start(time.Unix(1e6, 0))
 	return l
@@ -123,7 +125,8 @@ func TestMadeUpSources(t *testing.T) {
 func TestQuestionsAreChargedUnread(t *testing.T) {
 	l := listen(t)
 	now := time.Unix(1e6, 0)
-	asks := &channel{kind: nackChannel, control: &controlState{publisher: "p"}}
+	asks := &channel{control: &controlState{publisher: "p"}}
+	asks.Init(asks, reconcile.Nack, "asks", 0)
 	question := func(asker string, size int) string {
 		return `{"specversion":"1.0","id":"ask","source":"` + asker + `","type":"shardbus.ask","datacontenttype":"application/json","data":{"n":1,"streams":[` +
 			strings.Repeat(`{"channel":"t","numbers":"1-9"},`, size/32) + `{"channel":"t"}]}}`
@@ -164,13 +167,14 @@ func TestListenersKeepAShare(t *testing.T) {
 	l.tr.sender.mu.Lock()
 	l.tr.sender.mu.publishers["p"] = struct{}{}
 	l.tr.sender.mu.Unlock()
-	hellos := &channel{kind: baselineChannel, control: &controlState{}}
+	questions := new(channel)
+	questions.Init(questions, reconcile.Baseline, "questions", 0)
 	answered := func(subscriber string, more int) bool {
 		doc, err := wire.AppendHello(nil, wire.Hello{Subscriber: subscriber, N: 1, Channels: []string{"t", strings.Repeat("x", more)}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := r.onBaselineRequest(now, l.feed, hellos, string(doc)); err != nil {
+		if err := r.onBaselineRequest(now, l.feed, questions, string(doc)); err != nil {
 			t.Fatal(err)
 		}
 		messages, listeners := c.Take(), int64(0)
@@ -209,7 +213,7 @@ func TestAnswersNobodyWaitsForAreNotDecoded(t *testing.T) {
 	l := listen(t)
 	now := time.Unix(1e6, 0)
 	l.tr.subscriptions.lock()
-	l.tr.subscriptions.mu.channels[l.ch.name] = l.ch
+	l.tr.subscriptions.mu.core.Want(&l.ch.Channel)
 	l.tr.subscriptions.mu.Unlock()
 	answer := func(publisher string, n uint64, channel string) string {
 		text, err := wire.AppendAnswer(nil, wire.Answer{

@@ -14,6 +14,7 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/ratelimit"
 	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
+	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 	"go.uber.org/zap"
@@ -180,17 +181,17 @@ func (r *nackClient) onControl(now time.Time, f *session, ch *channel, message s
 		return
 	}
 	var err error
-	switch ch.kind {
-	case inboxChannel:
+	switch ch.Kind() {
+	case reconcile.Inbox:
 		err = r.onAnswer(now, message)
-	case nackChannel:
+	case reconcile.Nack:
 		err = r.onNack(now, f, ch, message)
-	case baselineChannel:
+	case reconcile.Baseline:
 		err = r.onBaselineRequest(now, f, ch, message)
-	case eventChannel, watermarkChannel:
+	case reconcile.Event, reconcile.Watermark:
 	}
 	if err != nil {
-		r.t.log.Debug("redis: invalid control message", zap.String("channel", ch.name), zap.Error(err))
+		r.t.log.Debug("redis: invalid control message", zap.String("channel", ch.Name()), zap.Error(err))
 	}
 }
 
@@ -277,7 +278,7 @@ func (r *nackClient) send(now time.Time, publisher string, n uint64, all []missi
 	}
 	ask := wire.Ask{Subscriber: r.id, N: n}
 	for _, m := range all {
-		ask.Streams = append(ask.Streams, wire.Missing{Channel: m.ch.name, Numbers: m.numbers.String()})
+		ask.Streams = append(ask.Streams, wire.Missing{Channel: m.ch.Name(), Numbers: m.numbers.String()})
 	}
 	doc, err := wire.AppendAsk(nil, ask)
 	if err != nil {

@@ -53,7 +53,7 @@ func (r *nackClient) mayAnswer(now time.Time, subscriber string, channels int) i
 
 // reply sends answers to a subscriber's inbox, for which so many numbers were looked at.
 func (r *nackClient) reply(now time.Time, f *session, ch *channel, subscriber string, answers []wire.Answer, looked int) error {
-	inbox, c := wire.InboxChannel(int(ch.slot), subscriber), r.t.controlSenders.At(f.addr)
+	inbox, c := wire.InboxChannel(ch.Slot(), subscriber), r.t.controlSenders.At(f.Addr)
 	sum := looked * lookCost
 	for _, a := range answers {
 		doc, err := wire.AppendAnswer(nil, a)

@@ -39,11 +39,13 @@ func (e *heartbeatEcho) listen(channel, message string) {
 	}
 }
 
-// confirmed takes in that a channel is subscribed, or is not any more.
-func (e *heartbeatEcho) confirmed(channel string, on bool) {
-	if strings.HasSuffix(channel, e.suffix) {
-		e.on.Store(on)
+// confirmed takes in that a channel is subscribed, or is not any more, and reports whether it is the probe's.
+func (e *heartbeatEcho) confirmed(channel string, on bool) bool {
+	if !strings.HasSuffix(channel, e.suffix) {
+		return false
 	}
+	e.on.Store(on)
+	return true
 }
 
 // probe is a connection's own heartbeat. It subscribes to a channel of its own on a slot of its node, has the node's
@@ -76,7 +78,7 @@ type probeReply struct {
 
 func newProbe(t *Transport, f *session, conn rueidis.DedicatedClient, k *control.Peer) *probe {
 	return &probe{
-		t: t, addr: f.addr, echo: &f.echo, conn: conn, peer: k, slot: -1,
+		t: t, addr: f.Addr, echo: &f.echo, conn: conn, peer: k, slot: -1,
 		heartbeat: heartbeat{timeout: t.cfg.ProbeTimeout},
 		timer:     time.NewTimer(t.cfg.probeIn()), reply: make(chan probeReply, 1), lag: &f.lag,
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/rueidis"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
+	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"go.uber.org/zap"
 )
 
@@ -124,7 +125,7 @@ func (r *reader) serve(ctx context.Context, lost <-chan error) error {
 			if err == nil {
 				err = errConnectionLost
 			}
-			return fmt.Errorf("redis: subscriptions at %s: %w", r.session.addr, err)
+			return fmt.Errorf("redis: subscriptions at %s: %w", r.session.Addr, err)
 		case <-r.session.wake:
 			delay, err := r.work(ctx, r.t.subscriptions.commands(r.session))
 			if err != nil {
@@ -137,12 +138,12 @@ func (r *reader) serve(ctx context.Context, lost <-chan error) error {
 			r.probe.hurry()
 		case <-r.probe.timer.C:
 			if err := r.probe.check(ctx); err != nil {
-				return fmt.Errorf("redis: subscriptions at %s: %w", r.session.addr, err)
+				return fmt.Errorf("redis: subscriptions at %s: %w", r.session.Addr, err)
 			}
 		case reply := <-r.probe.reply:
 			r.probe.onReply(reply)
 		case <-again.C:
-			r.t.subscriptions.mark(r.later)
+			r.t.subscriptions.retry(r.later)
 			r.later = r.later[:0]
 		}
 	}
@@ -156,14 +157,14 @@ type command struct {
 }
 
 // work carries out tasks, and returns when to look again at what did not work out; 0 if all did.
-func (r *reader) work(ctx context.Context, tasks []slotCommands) (delay time.Duration, err error) {
+func (r *reader) work(ctx context.Context, tasks []reconcile.Commands) (delay time.Duration, err error) {
 	orders := make([]command, 0, len(tasks))
 	for _, todo := range tasks {
-		if len(todo.unsubscribe) > 0 {
-			orders = append(orders, command{slot: todo.slot, channels: todo.unsubscribe, unsubscribe: true})
+		if len(todo.Unsubscribe) > 0 {
+			orders = append(orders, command{slot: todo.Slot, channels: todo.Unsubscribe, unsubscribe: true})
 		}
-		if len(todo.subscribe) > 0 {
-			orders = append(orders, command{slot: todo.slot, channels: todo.subscribe})
+		if len(todo.Subscribe) > 0 {
+			orders = append(orders, command{slot: todo.Slot, channels: todo.Subscribe})
 		}
 	}
 	for len(orders) > 0 {
@@ -197,16 +198,16 @@ func (r *reader) send(ctx context.Context, orders []command) (refused []command,
 		switch conn.Classify(err) {
 		case conn.ReplyOK:
 		case conn.ConnBroken:
-			return nil, 0, fmt.Errorf("redis: subscribe at %s: %w", r.session.addr, r.t.cfg.servers.Explain(err))
+			return nil, 0, fmt.Errorf("redis: subscribe at %s: %w", r.session.Addr, r.t.cfg.servers.Explain(err))
 		case conn.ReplyMoved:
 			r.t.topology.suspect()
-			to, _ := conn.MovedTarget(err, r.session.addr)
+			to, _ := conn.MovedTarget(err, r.session.Addr)
 			if o.unsubscribe || !r.t.subscriptions.redirected(r.session, o.slot, o.channels, to) {
 				r.retry(o, nil)
 				inVain = true
 			}
-			if r.t.topology.misdirection(err, r.session.addr) != "" {
-				r.t.subscriptions.noteError(r.session.addr, fmt.Errorf("redis: subscribe at %s: %w", r.session.addr, r.t.topology.explainMoved(err, r.session.addr)))
+			if r.t.topology.misdirection(err, r.session.Addr) != "" {
+				r.t.subscriptions.noteError(r.session.Addr, fmt.Errorf("redis: subscribe at %s: %w", r.session.Addr, r.t.topology.explainMoved(err, r.session.Addr)))
 			}
 		case conn.ReplyRetryable:
 			r.t.topology.suspect()
@@ -219,7 +220,7 @@ func (r *reader) send(ctx context.Context, orders []command) (refused []command,
 				}
 				continue
 			}
-			err = fmt.Errorf("redis: channel %q at %s: %w", o.channels[0], r.session.addr, r.t.cfg.servers.ExplainChannel(err, o.channels[0]))
+			err = fmt.Errorf("redis: channel %q at %s: %w", o.channels[0], r.session.Addr, r.t.cfg.servers.ExplainChannel(err, o.channels[0]))
 			r.warnRefused(o.channels[0], err)
 			r.retry(o, err)
 			delay = max(delay, retryRefused)

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 	"go.uber.org/zap"
@@ -11,8 +12,9 @@ import (
 
 // session is one incarnation of a reader: a connection and what arrives on it.
 type session struct {
+	reconcile.Session
+
 	t      *Transport
-	addr   string
 	buffer *receiveBuffer
 	wake   chan struct{} // capacity 1: there are commands for it
 	echo   heartbeatEcho
@@ -29,9 +31,10 @@ type session struct {
 
 func newSession(t *Transport, addr string) *session {
 	f := &session{
-		t: t, addr: addr, buffer: newReceiveBuffer(t.cfg.ReceiveBytes),
+		Session: reconcile.Session{Addr: addr}, t: t, buffer: newReceiveBuffer(t.cfg.ReceiveBytes),
 		wake: make(chan struct{}, 1), channels: make(map[string]*channel),
 	}
+	f.Owner = f
 	f.echo.init()
 	f.lag.log, f.lag.addr = t.log, addr
 	return f
@@ -124,7 +127,7 @@ func (f *session) drainControl() bool {
 	if dropped > 0 && now.Sub(f.warnedAt) >= tellRefused {
 		f.warnedAt = now
 		f.t.log.Warn("redis: control messages come faster than they are handled, and were dropped: they come again",
-			zap.String("addr", f.addr), zap.Uint64("dropped", dropped))
+			zap.String("addr", f.Addr), zap.Uint64("dropped", dropped))
 	}
 	return len(queue) > 0
 }
@@ -140,9 +143,9 @@ func (f *session) handle(now time.Time, h *pushEvent) {
 		switch {
 		case ch == nil: // the probe, or left, or never asked for
 			f.echo.listen(h.channel, h.message)
-		case ch.kind == eventChannel:
+		case ch.Kind() == reconcile.Event:
 			ch.message(now, f, h.message)
-		case ch.kind == watermarkChannel:
+		case ch.Kind() == reconcile.Watermark:
 			f.watermark(now, h.message)
 		default:
 			f.t.nacks.onControl(now, f, ch, h.message)
@@ -152,7 +155,7 @@ func (f *session) handle(now time.Time, h *pushEvent) {
 		f.echo.confirmed(h.channel, false)
 		delete(f.channels, h.channel)
 		f.echo.channels.Store(int64(len(f.channels)))
-		f.t.subscriptions.unsubscribedByServer(f, h.channel)
+		f.t.subscriptions.unsubscribed(f, h.channel)
 	}
 }
 
@@ -161,17 +164,13 @@ const fewConfirmed = 128
 
 // subscribed takes in confirmations.
 func (f *session) subscribed(now time.Time, all []pushEvent) {
-	hello := false
-	f.t.subscriptions.confirmed(f, all, now, func(name string, ch *channel) {
-		if ch != nil {
-			f.channels[ch.name] = ch
-			hello = hello || ch.kind == baselineChannel
-		} else {
-			f.echo.confirmed(name, true)
-		}
+	questions := false
+	f.t.subscriptions.confirmed(f, all, now, func(ch *channel) {
+		f.channels[ch.Name()] = ch
+		questions = questions || ch.Kind() == reconcile.Baseline
 	})
 	f.t.nacks.sendBaselinesNow(now)
-	if hello {
+	if questions {
 		f.t.sender.HastenWatermarks()
 	}
 	f.echo.channels.Store(int64(len(f.channels)))
@@ -180,11 +179,11 @@ func (f *session) subscribed(now time.Time, all []pushEvent) {
 func (f *session) watermark(now time.Time, message string) {
 	w, err := wire.DecodeWatermark(message)
 	if err != nil {
-		f.t.log.Debug("redis: invalid watermark", zap.String("addr", f.addr), zap.Error(err))
+		f.t.log.Debug("redis: invalid watermark", zap.String("addr", f.Addr), zap.Error(err))
 		return
 	}
 	for _, m := range w.Streams {
-		if ch := f.channels[m.Channel]; ch != nil && ch.kind == eventChannel {
+		if ch := f.channels[m.Channel]; ch != nil && ch.Kind() == reconcile.Event {
 			ch.watermark(now, w.Publisher, track.Mark{
 				Last: m.Last, Age: time.Duration(m.AgeMillis) * time.Millisecond, Uncertain: m.Uncertain, Final: w.Final, Epoch: m.Epoch,
 				Copy: ch.source.Load() != f,
@@ -195,7 +194,7 @@ func (f *session) watermark(now time.Time, message string) {
 
 func (f *session) overflow(now time.Time, name string, d drops) {
 	ch := f.channels[name]
-	if ch == nil || ch.kind != eventChannel {
+	if ch == nil || ch.Kind() != reconcile.Event {
 		return
 	}
 	if ch.source.Load() != f {

@@ -101,7 +101,7 @@ func (s *shards) reconcile(ctx context.Context) bool {
 		if s.leaving[addr].IsZero() {
 			s.leaving[addr] = time.Now()
 		}
-		if s.t.subscriptions.delivers(addr) && time.Since(s.leaving[addr]) < handoverTimeout {
+		if s.t.subscriptions.receivesFrom(addr) && time.Since(s.leaving[addr]) < handoverTimeout {
 			complete = false
 			continue
 		}

@@ -21,7 +21,7 @@ func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic) error 
 	a, err := t.beginSubscribe(ctx, topic)
 	for a != nil {
 		select {
-		case <-a.done:
+		case <-a.Done():
 		case <-ctx.Done():
 		}
 		a, err = t.endSubscribe(ctx, a)
@@ -65,8 +65,8 @@ func (t *Transport) enqueueSubscribe(placement router.Placement, view transport.
 func (t *Transport) endSubscribe(ctx context.Context, a *subscribeCall) (*subscribeCall, error) {
 	var err error
 	select {
-	case <-a.done:
-		err = a.err
+	case <-a.Done():
+		err = a.Err()
 	default:
 		err = t.giveUp(ctx, a)
 	}
@@ -76,11 +76,11 @@ func (t *Transport) endSubscribe(ctx context.Context, a *subscribeCall) (*subscr
 	t.subscriptions.abandon(a)
 	if errors.Is(err, errAbandoned) {
 		if ctx.Err() == nil {
-			return t.enqueueSubscribe(a.placement, a.view), nil
+			return t.enqueueSubscribe(a.Placement(), a.view), nil
 		}
 		err = context.Cause(ctx)
 	}
-	return nil, subscribeError(a.placement.Topic, err)
+	return nil, subscribeError(a.Placement().Topic, err)
 }
 
 func subscribeError(topic string, err error) error {
@@ -89,7 +89,7 @@ func subscribeError(topic string, err error) error {
 
 // giveUp is when the caller of Subscribe does not wait any longer. If that was for publishers to answer, it is subscribed.
 func (t *Transport) giveUp(ctx context.Context, a *subscribeCall) error {
-	why := t.subscriptions.connectError(a.placement.Topic)
+	why := t.subscriptions.connectError(a.Placement().Topic)
 	err := t.subscriptions.cancel(a, context.Cause(ctx))
 	if err != nil && why != nil {
 		return fmt.Errorf("%w; before that: %w", err, why)
@@ -115,7 +115,7 @@ func (t *Transport) Unsubscribe(ctx context.Context, topic transport.Topic) erro
 	defer limit.Stop()
 	poll := time.NewTicker(time.Millisecond)
 	defer poll.Stop()
-	for !t.subscriptions.unsubscribed(left) {
+	for !t.subscriptions.left(left) {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("redis: unsubscribe from topic %q: %w", topic.Name, context.Cause(ctx))

@@ -43,12 +43,12 @@ func (r *reasonRig) attach(n router.Node) *session {
 func (r *reasonRig) enter(t *testing.T, f *session) {
 	t.Helper()
 	for _, todo := range r.tr.subscriptions.commands(f) {
-		for _, name := range todo.subscribe {
-			r.tr.subscriptions.confirmed(f, []pushEvent{{kind: pushSubscribed, channel: name}}, r.now, func(string, *channel) {})
+		for _, name := range todo.Subscribe {
+			r.tr.subscriptions.confirmed(f, []pushEvent{{kind: pushSubscribed, channel: name}}, r.now, func(*channel) {})
 		}
 	}
-	if r.ch = r.tr.subscriptions.mu.channels["reasons"]; r.ch.confirmedOn != f {
-		t.Fatalf("the channel is not subscribed at %s", f.addr)
+	if r.ch = channelOf(r.tr.subscriptions.mu.core.Channel("reasons")); r.ch.ConfirmedOn() != &f.Session {
+		t.Fatalf("the channel is not subscribed at %s", f.Addr)
 	}
 }
 
@@ -93,26 +93,26 @@ func TestGapReasons(t *testing.T) {
 			r.become(t, promoted...)
 		}},
 		{"migration seen by sunsubscribe", transport.Migration, func(t *testing.T, r *reasonRig) {
-			r.tr.subscriptions.unsubscribedByServer(r.home, "reasons")
+			r.tr.subscriptions.unsubscribed(r.home, "reasons")
 			r.become(t, migrated...)
 			r.enter(t, r.attach(node(3)))
 		}},
 		{"migration seen by the topology", transport.Migration, func(t *testing.T, r *reasonRig) {
 			r.become(t, migrated...)
-			r.tr.subscriptions.unsubscribedByServer(r.home, "reasons")
+			r.tr.subscriptions.unsubscribed(r.home, "reasons")
 			r.enter(t, r.attach(node(3)))
 		}},
 		{"migration seen by MOVED", transport.Migration, func(t *testing.T, r *reasonRig) {
 			to := r.attach(node(3))
-			r.tr.subscriptions.unsubscribedByServer(r.home, "reasons")
+			r.tr.subscriptions.unsubscribed(r.home, "reasons")
 			if len(r.tr.subscriptions.commands(r.home)) == 0 {
 				t.Fatal("it is not asked for where it was")
 			}
-			if !r.tr.subscriptions.redirected(r.home, slot, []string{"reasons"}, to.addr) {
+			if !r.tr.subscriptions.redirected(r.home, slot, []string{"reasons"}, to.Addr) {
 				t.Fatal("MOVED does not help")
 			}
 			r.enter(t, to)
-			if r.tr.subscriptions.redirected(to, slot, []string{"reasons"}, r.home.addr) {
+			if r.tr.subscriptions.redirected(to, slot, []string{"reasons"}, r.home.Addr) {
 				t.Fatal("two nodes that name each other keep us running")
 			}
 			if len(r.tr.subscriptions.commands(r.home)) > 0 {

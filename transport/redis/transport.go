@@ -60,7 +60,7 @@ func newTransport(cfg Config, found discovery) *Transport {
 		t.cfg.sentinels.Reauther = t.cfg.servers.Reauther
 	}
 	t.topology = newTopology(&t.cfg, found, t.topologyChanged)
-	t.topology.onNodeState, t.topology.onPoll = t.nodeSays, t.expireRedirects
+	t.topology.onNodeState, t.topology.onPoll = t.nodeSays, t.onPoll
 	t.build()
 	t.dedicate()
 	return t

@@ -1,4 +1,4 @@
-package redis
+package reconcile
 
 import (
 	"maps"
@@ -39,13 +39,13 @@ func TestSlotSet(t *testing.T) {
 func TestSlotLists(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var lists slotLists
-		want := make(map[int][]*channel)
+		want := make(map[int][]*Channel)
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
 				slot := rapid.SampledFrom(someSlots).Draw(t, "slot")
-				ch := &channel{slot: uint16(slot), kind: rapid.SampledFrom([]channelKind{eventChannel, baselineChannel}).Draw(t, "kind")}
+				ch := &Channel{slot: uint16(slot), kind: rapid.SampledFrom([]Kind{Event, Baseline}).Draw(t, "kind")}
 				if lists.watermarks(slot) == nil && rapid.Bool().Draw(t, "watermarks") {
-					ch.kind = watermarkChannel
+					ch.kind = Watermark
 				}
 				lists.add(ch)
 				want[slot] = append(want[slot], ch)
@@ -54,7 +54,7 @@ func TestSlotLists(t *testing.T) {
 				slot := rapid.SampledFrom(someSlots).Draw(t, "slot")
 				all := want[slot]
 				if len(all) == 0 {
-					lists.remove(&channel{slot: uint16(slot)})
+					lists.remove(&Channel{slot: uint16(slot)})
 					return
 				}
 				i := rapid.IntRange(0, len(all)-1).Draw(t, "which")
@@ -72,9 +72,9 @@ func TestSlotLists(t *testing.T) {
 			"": func(t *rapid.T) {
 				used := slices.Sorted(lists.slots())
 				for _, slot := range someSlots {
-					var got []*channel
+					var got []*Channel
 					for ch := lists.first(slot); ch != nil; ch = ch.next {
-						if ch.kind == watermarkChannel && (len(got) > 0 || lists.watermarks(slot) != ch) {
+						if ch.kind == Watermark && (len(got) > 0 || lists.watermarks(slot) != ch) {
 							t.Fatalf("the watermarks of %d are not first", slot)
 						}
 						got = append(got, ch)
@@ -96,8 +96,8 @@ func TestSlotLists(t *testing.T) {
 // TestReplicaList: of each connection there is one at most, with the state that was noted last.
 func TestReplicaList(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		sessions := []*session{{addr: "a"}, {addr: "b"}, {addr: "c"}, {addr: "d"}}
-		ch, want := new(channel), make(map[*session]replicaState)
+		sessions := []*Session{{Addr: "a"}, {Addr: "b"}, {Addr: "c"}, {Addr: "d"}}
+		ch, want := new(Channel), make(map[*Session]replicaState)
 		t.Repeat(map[string]func(*rapid.T){
 			"note": func(t *rapid.T) {
 				f := rapid.SampledFrom(sessions).Draw(t, "feed")
@@ -111,8 +111,8 @@ func TestReplicaList(t *testing.T) {
 				delete(want, f)
 			},
 			"drop some": func(t *rapid.T) {
-				some := rapid.SliceOfDistinct(rapid.SampledFrom(sessions), func(f *session) string { return f.addr }).Draw(t, "feeds")
-				ch.dropReplicas(func(f *session) bool { return slices.Contains(some, f) })
+				some := rapid.SliceOfDistinct(rapid.SampledFrom(sessions), func(f *Session) string { return f.Addr }).Draw(t, "feeds")
+				ch.dropReplicas(func(c *replicaSub) bool { return slices.Contains(some, c.session) })
 				for _, f := range some {
 					delete(want, f)
 				}
@@ -125,10 +125,10 @@ func TestReplicaList(t *testing.T) {
 				for _, f := range sessions {
 					state, copied := want[f]
 					if c := ch.replicaOn(f); (c != nil) != copied || copied && c.state != state {
-						t.Fatalf("%s: %v, want %v %v", f.addr, c, copied, state)
+						t.Fatalf("%s: %v, want %v %v", f.Addr, c, copied, state)
 					}
 				}
-				if n != len(want) || ch.unsubscribed() != (n == 0) {
+				if n != len(want) || ch.Unsubscribed() != (n == 0) {
 					t.Fatalf("%d copies, want %d", n, len(want))
 				}
 			},

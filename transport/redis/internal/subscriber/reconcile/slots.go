@@ -1,4 +1,4 @@
-package redis
+package reconcile
 
 import (
 	"iter"
@@ -43,10 +43,10 @@ func (s *slotSet) all() iter.Seq[int] {
 const slotPage = 256
 
 // slotLists are the channels of each slot, in a list: that of the watermarks first. Pages are made as they are needed.
-type slotLists [router.Slots / slotPage]*[slotPage]*channel
+type slotLists [router.Slots / slotPage]*[slotPage]*Channel
 
 // first returns the first channel of a slot; nil if there is none.
-func (l *slotLists) first(slot int) *channel {
+func (l *slotLists) first(slot int) *Channel {
 	if page := l[slot/slotPage]; page != nil {
 		return page[slot%slotPage]
 	}
@@ -54,27 +54,27 @@ func (l *slotLists) first(slot int) *channel {
 }
 
 // watermarks returns the channel of a slot's watermarks; nil if it is not listed.
-func (l *slotLists) watermarks(slot int) *channel {
-	if ch := l.first(slot); ch != nil && ch.kind == watermarkChannel {
+func (l *slotLists) watermarks(slot int) *Channel {
+	if ch := l.first(slot); ch != nil && ch.kind == Watermark {
 		return ch
 	}
 	return nil
 }
 
-func (l *slotLists) add(ch *channel) {
+func (l *slotLists) add(ch *Channel) {
 	page := &l[int(ch.slot)/slotPage]
 	if *page == nil {
-		*page = new([slotPage]*channel)
+		*page = new([slotPage]*Channel)
 	}
 	at := &(*page)[int(ch.slot)%slotPage]
-	if first := *at; first != nil && first.kind == watermarkChannel {
+	if first := *at; first != nil && first.kind == Watermark {
 		at = &first.next
 	}
 	ch.next, *at = *at, ch
 }
 
 // remove takes a channel off its list. Its next stays as it is: somebody may be going through the list.
-func (l *slotLists) remove(ch *channel) {
+func (l *slotLists) remove(ch *Channel) {
 	page := l[int(ch.slot)/slotPage]
 	if page == nil {
 		return

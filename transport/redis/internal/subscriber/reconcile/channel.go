@@ -1,0 +1,194 @@
+package reconcile
+
+import "github.com/shardbus/shardbus/transport"
+
+// Kind is what a channel carries.
+type Kind uint8
+
+// Kinds of channels.
+const (
+	Event     Kind = iota // events of a partition
+	Watermark             // the watermarks of a slot
+	Inbox                 // answers to this process
+	Nack                  // negative acknowledgements to one publisher of this process
+	Baseline              // questions to all publishers for their positions
+)
+
+// Session is one connection to a node, as the reconciler knows it. Owner is the caller's.
+type Session struct {
+	Addr  string
+	Owner any
+}
+
+// ChannelSpec is what a channel is made of. Topic, Partition and Partitions are of an event channel only.
+type ChannelSpec struct {
+	Kind                  Kind
+	Name                  string
+	Slot                  int
+	Topic                 string
+	Partition, Partitions int
+}
+
+// Channel is what is wanted of one channel, and where it is subscribed. There are thousands: what is small stands
+// together. Owner is the caller's.
+type Channel struct {
+	Owner any
+
+	name string
+	slot uint16
+	kind Kind
+
+	unsubscribing bool                // SUNSUBSCRIBE is on its way to confirmedOn
+	moveReason    transport.GapReason // why the slot has another owner than where it was confirmed; Unknown: it has not
+	refs          int32               // how many topics want it; 0: it is to be unsubscribed
+
+	confirmedOn *Session
+	pendingOn   *Session    // where SSUBSCRIBE is on its way
+	last        *Session    // confirmedOn, or what it was last; nil: it was never confirmed
+	replicas    *replicaSub // where it is subscribed beside its owner
+	waiting     *Waiter     // Subscribe calls that wait until it is confirmed
+
+	next *Channel // of the same slot
+}
+
+// Init sets what a channel is. It is to be called once, before the channel is handed to a reconciler.
+func (ch *Channel) Init(owner any, kind Kind, name string, slot int) {
+	ch.Owner, ch.kind, ch.name, ch.slot = owner, kind, name, uint16(slot)
+}
+
+// Name returns the channel's name.
+func (ch *Channel) Name() string { return ch.name }
+
+// Slot returns the slot of the channel's name.
+func (ch *Channel) Slot() int { return int(ch.slot) }
+
+// Kind returns what the channel carries.
+func (ch *Channel) Kind() Kind { return ch.kind }
+
+// Wanted reports whether somebody wants the channel.
+func (ch *Channel) Wanted() bool { return ch.refs > 0 }
+
+// ConfirmedOn returns the session where the channel is confirmed; nil: nowhere, or SUNSUBSCRIBE is on its way.
+func (ch *Channel) ConfirmedOn() *Session {
+	if ch.unsubscribing {
+		return nil
+	}
+	return ch.confirmedOn
+}
+
+// Unsubscribed reports whether no session has the channel, or will have.
+func (ch *Channel) Unsubscribed() bool {
+	return ch.confirmedOn == nil && ch.pendingOn == nil && ch.replicas == nil
+}
+
+// Left reports whether the channel is wanted again, or subscribed at no owner.
+func (ch *Channel) Left() bool { return ch.refs > 0 || ch.confirmedOn == nil && ch.pendingOn == nil }
+
+// unconfirmed reports whether the channel is confirmed nowhere, or about to be unsubscribed.
+func (ch *Channel) unconfirmed() bool { return ch.confirmedOn == nil || ch.unsubscribing }
+
+// fail ends every Subscribe that waits for the channel.
+func (ch *Channel) fail(err error) {
+	for ch.waiting != nil {
+		ch.waiting.call.fail(err)
+	}
+}
+
+// removeWaiter takes a waiter off the list if it is there.
+func (ch *Channel) removeWaiter(w *Waiter) {
+	for at := &ch.waiting; *at != nil; at = &(*at).next {
+		if *at == w {
+			*at, w.next = w.next, nil
+			return
+		}
+	}
+}
+
+// setRefs notes how many topics want a channel.
+func (r *Reconciler) setRefs(ch *Channel, refs int32) {
+	ch.refs = refs
+	r.countUnconfirmed(ch)
+}
+
+// setConfirmedOn notes where a channel is confirmed; nil: nowhere.
+func (r *Reconciler) setConfirmedOn(ch *Channel, s *Session) {
+	ch.confirmedOn, ch.unsubscribing = s, false
+	r.countUnconfirmed(ch)
+}
+
+func (r *Reconciler) countUnconfirmed(ch *Channel) {
+	switch {
+	case ch.refs == 0 || ch.confirmedOn != nil:
+		if delete(r.unconfirmed, ch); len(r.unconfirmed) == 0 {
+			r.unconfirmed = nil // after thousands it would stay as large
+		}
+	case r.unconfirmed == nil:
+		r.unconfirmed = map[*Channel]struct{}{ch: {}}
+	default:
+		r.unconfirmed[ch] = struct{}{}
+	}
+}
+
+// Unconfirmed counts the channels that are wanted and confirmed nowhere, by the address of their owner; nil: there are
+// none.
+func (r *Reconciler) Unconfirmed() map[string]int {
+	if len(r.unconfirmed) == 0 {
+		return nil
+	}
+	counts := make(map[string]int)
+	for ch := range r.unconfirmed {
+		counts[r.owner(int(ch.slot))]++
+	}
+	return counts
+}
+
+// ReceivesFrom reports whether wanted channels are confirmed at an address.
+func (r *Reconciler) ReceivesFrom(addr string) bool {
+	for _, ch := range r.channels {
+		if ch.refs > 0 && ch.confirmedOn != nil && ch.confirmedOn.Addr == addr {
+			return true
+		}
+	}
+	return false
+}
+
+// Want adds a reference to a channel that belongs to no topic, and lists it.
+func (r *Reconciler) Want(ch *Channel) {
+	if r.channels[ch.name] != ch {
+		r.add(ch)
+	}
+	if ch.refs > 0 {
+		return
+	}
+	r.setRefs(ch, 1)
+	r.mark(int(ch.slot))
+}
+
+// Unwant drops what Want added.
+func (r *Reconciler) Unwant(ch *Channel) {
+	r.setRefs(ch, 0)
+	if ch.Unsubscribed() {
+		r.remove(ch)
+	} else {
+		r.markWhereSubscribed(ch)
+	}
+}
+
+// add lists a new channel.
+func (r *Reconciler) add(ch *Channel) {
+	r.channels[ch.name] = ch
+	r.bySlot.add(ch)
+}
+
+// remove forgets a channel that is subscribed nowhere.
+func (r *Reconciler) remove(ch *Channel) {
+	delete(r.channels, ch.name)
+	r.bySlot.remove(ch)
+}
+
+// removeIfLeft forgets a channel that nobody wants and no session has.
+func (r *Reconciler) removeIfLeft(ch *Channel) {
+	if ch.refs == 0 && ch.Unsubscribed() {
+		r.remove(ch)
+	}
+}
