@@ -49,7 +49,7 @@ func (t *Tracker) schedule(now time.Time, s *stream) {
 	switch {
 	case !s.askable:
 	case len(s.held) == 0 && !s.doubt:
-		s.askAt, s.tries, s.deaf = time.Time{}, 0, time.Time{}
+		s.askAt, s.tries, s.deaf, s.recent = time.Time{}, 0, time.Time{}, nil
 	case s.askAt.IsZero():
 		s.tries = 0
 		s.askAt = now.Add(t.delay(0))
@@ -109,13 +109,7 @@ func (t *Tracker) Ask(now time.Time, n uint64, ask func(publisher string, missin
 		if len(missing) == 0 && !s.searching && !s.doubt {
 			continue
 		}
-		if s.firstN == 0 {
-			s.firstN = n
-		}
-		s.asked, s.askedN = now, n
-		if !t.liveAt.IsZero() {
-			s.askedFaults = t.faults
-		}
+		s.ask(question{n: n, at: now, live: !t.liveAt.IsZero(), faults: t.faults})
 		ask(s.publisher, missing)
 	}
 }
@@ -259,8 +253,8 @@ func (t *Tracker) Answer(now time.Time, publisher string, a Answer) {
 		progress = true
 	}
 	if s.searching {
-		if a.N == s.askedN {
-			t.found(now, s, s.asked.Add(-a.Age).After(t.since()))
+		if q, ok := s.questionOf(a.N); ok {
+			t.found(now, s, q.at.Add(-a.Age).After(t.since()))
 		}
 		t.settled(now, s)
 		return
@@ -283,12 +277,22 @@ func (t *Tracker) Answer(now time.Time, publisher string, a Answer) {
 	t.settled(now, s)
 }
 
-// doubted ends the doubt about a publisher that answers, and reports whether there was any. What it assigned since shows.
+// doubted ends the doubt about a publisher that answers a question from after the last fault, and reports whether it did.
+// What it assigned since shows. An answer to a question from before that fault says only that it was alive: it has the time
+// to answer once more.
 func (t *Tracker) doubted(now time.Time, s *stream, a Answer) bool {
-	if !s.doubt || a.N != s.askedN {
+	q, ok := s.questionOf(a.N)
+	if !s.doubt || !ok || !q.live {
 		return false
 	}
-	s.doubt, s.checked, s.last, s.deaf = false, s.askedFaults, now, time.Time{}
+	s.checked, s.last, s.deaf = max(s.checked, q.faults), now, time.Time{}
+	if q.faults != t.faults {
+		if !s.doubtSince.IsZero() {
+			s.doubtSince = now
+		}
+		return false
+	}
+	s.doubt = false
 	if a.Assigned >= s.next && !s.searching {
 		s.insert(t, seqState{
 			kind: aMark, from: a.Assigned + 1, to: a.Assigned, deadline: now.Add(t.cfg.TailHold), since: now, reason: t.reason,
@@ -300,7 +304,7 @@ func (t *Tracker) doubted(now time.Time, s *stream, a Answer) bool {
 // unsure moves the floor of a stream that seemed to begin with number 1, and is older than the channel: that was a message
 // from before, and what follows it until the next that came is of no concern.
 func (t *Tracker) unsure(now time.Time, s *stream, a Answer) {
-	if s.sure || a.N != s.askedN {
+	if _, ok := s.questionOf(a.N); s.sure || !ok {
 		return
 	}
 	s.sure = true

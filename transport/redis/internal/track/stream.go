@@ -2,6 +2,7 @@ package track
 
 import (
 	"container/list"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,24 +26,24 @@ type stream struct {
 	sure      bool      // the publisher, or its floor, says where the stream begins
 	bornBy    time.Time // the earliest that a watermark nobody asked for said that number 1 was assigned; zero: none did
 
-	askable bool      // the publisher is asked for what is missing
-	askAt   time.Time // when it is asked next; zero: it is not
-	tries   int       // questions since the last sign of it
-	asked   time.Time // when the last question was put together
-	firstN  uint64    // the first question, and
-	askedN  uint64    // the last
-	deaf    time.Time // since when nobody listened where it is asked; zero: somebody did
-	working time.Time // when it last answered to some purpose
+	askable bool       // the publisher is asked for what is missing
+	askAt   time.Time  // when it is asked next; zero: it is not
+	tries   int        // questions since the last sign of it
+	asked   time.Time  // when the last question was put together
+	firstN  uint64     // the first question, and
+	askedN  uint64     // the last
+	recent  []question // the last ones, oldest first; none while nothing is asked
+	deaf    time.Time  // since when nobody listened where it is asked; zero: somebody did
+	working time.Time  // when it last answered to some purpose
 
 	confirmed bool         // it has answered a question
 	assigned  uint64       // the highest number that it said it had assigned
 	only      seqset.Range // what may be forged: these numbers are taken from answers alone
 
 	doubt      bool      // it is asked where it stands
-	doubtSince time.Time // when that question was first sent; zero: not yet
-	// checked is the tracker's count of faults when the publisher last said where it stood, askedFaults when it was asked
-	// last while the channel was live.
-	checked, askedFaults uint64
+	doubtSince time.Time // when that question was first sent, or it last answered one from before a fault; zero: not yet
+	// checked is the tracker's count of faults when the publisher was asked where it stood, and answered.
+	checked uint64
 
 	uncertain   string // the list that came with number uncertainAt
 	uncertainAt uint64
@@ -52,6 +53,40 @@ type stream struct {
 
 	listed *list.Element // in Tracker.roll
 	queued time.Time     // last, when it was put there
+}
+
+// question is one that was put to the publisher.
+type question struct {
+	n      uint64
+	at     time.Time // when it was put together
+	live   bool      // the channel was live then
+	faults uint64    // the tracker's count then
+}
+
+// maxRecent is how many questions an answer may be to. Questions are repeated after Repair.MaxDelay, and a busy publisher
+// takes longer than that to answer: if only the last question counted, none of its answers would.
+const maxRecent = 16
+
+// ask notes a question.
+func (s *stream) ask(q question) {
+	if s.firstN == 0 {
+		s.firstN = q.n
+	}
+	s.asked, s.askedN = q.at, q.n
+	if len(s.recent) == maxRecent {
+		s.recent = append(s.recent[:0], s.recent[1:]...)
+	}
+	s.recent = append(s.recent, q)
+}
+
+// questionOf returns the question that an answer is to, if it is one of the last.
+func (s *stream) questionOf(n uint64) (q question, ok bool) {
+	for _, q := range slices.Backward(s.recent) {
+		if q.n == n {
+			return q, true
+		}
+	}
+	return question{}, false
 }
 
 // heard notes a sign of life, and returns why something may be missing just before it.
