@@ -12,11 +12,11 @@ import (
 
 var update = flag.Bool("update", false, "write the tables of docs/conformance.md")
 
-const page = "../../docs/conformance.md"
+const conformancePage = "../../docs/conformance.md"
 
 // TestDocs: the tables of docs/conformance.md are those of the suite.
 func TestDocs(t *testing.T) {
-	bytes, err := os.ReadFile(page)
+	bytes, err := os.ReadFile(conformancePage)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,15 +26,15 @@ func TestDocs(t *testing.T) {
 		head, rest, ok := strings.Cut(text, begin)
 		was, tail, closed := strings.Cut(rest, end)
 		if !ok || !closed {
-			t.Fatalf("%s has no %q and %q", page, begin, end)
+			t.Fatalf("%s has no %q and %q", conformancePage, begin, end)
 		}
 		if was != table && !*update {
-			t.Errorf("the table of %s in %s is out of date: go test -run TestDocs ./bustest/transporttest -update", name, page)
+			t.Errorf("the table of %s in %s is out of date: go test -run TestDocs ./bustest/transporttest -update", name, conformancePage)
 		}
 		text = head + begin + table + end + tail
 	}
 	if *update {
-		if err := os.WriteFile(page, []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(conformancePage, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

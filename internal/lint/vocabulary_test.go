@@ -58,7 +58,7 @@ func noMeaninglessWords(f *file) (findings []string) {
 			}
 		}
 	}
-	eachDeclared(f, func(name *ast.Ident, _ bool) {
+	eachDeclared(f, func(name *ast.Ident, _ scope) {
 		for _, word := range camelWords(name.Name) {
 			if meaningless(word) != "" && !isPending(f.dir(), word) {
 				findings = append(findings, f.finding(name, "the name %s: %q means nothing in this field", name.Name, word))
@@ -99,20 +99,36 @@ func camelWords(name string) (words []string) {
 	return words
 }
 
-// eachDeclared visits the names that a file declares. wide tells whether one is known beyond a function: of a type, a
-// function, a method, a field, or of the package's variables and constants.
-func eachDeclared(f *file, visit func(name *ast.Ident, wide bool)) {
-	names := func(idents []*ast.Ident, wide bool) {
+// scope is where a name is known.
+type scope int
+
+const (
+	local  scope = iota // in a function
+	wide                // beyond: of a function, a method, a field, or of the package's variables and constants
+	ofType              // beyond: of a type
+)
+
+// beyond is the scope of what is declared at a depth of function bodies.
+func beyond(depth int, s scope) scope {
+	if depth > 0 {
+		return local
+	}
+	return s
+}
+
+// eachDeclared visits the names that a file declares.
+func eachDeclared(f *file, visit func(name *ast.Ident, scope scope)) {
+	names := func(idents []*ast.Ident, scope scope) {
 		for _, name := range idents {
-			visit(name, wide)
+			visit(name, scope)
 		}
 	}
-	fields := func(list *ast.FieldList, wide bool) {
+	fields := func(list *ast.FieldList, scope scope) {
 		if list == nil {
 			return
 		}
 		for _, field := range list.List {
-			names(field.Names, wide)
+			names(field.Names, scope)
 		}
 	}
 	depth := 0 // of function bodies
@@ -130,31 +146,31 @@ func eachDeclared(f *file, visit func(name *ast.Ident, wide bool)) {
 		case *ast.BlockStmt:
 			depth++
 		case *ast.FuncDecl:
-			visit(n.Name, true)
-			fields(n.Recv, false)
+			visit(n.Name, wide)
+			fields(n.Recv, local)
 		case *ast.FuncType:
-			fields(n.Params, false)
-			fields(n.Results, false)
+			fields(n.Params, local)
+			fields(n.Results, local)
 		case *ast.StructType:
-			fields(n.Fields, depth == 0)
+			fields(n.Fields, beyond(depth, wide))
 		case *ast.InterfaceType:
-			fields(n.Methods, depth == 0)
+			fields(n.Methods, beyond(depth, wide))
 		case *ast.TypeSpec:
-			visit(n.Name, depth == 0)
+			visit(n.Name, beyond(depth, ofType))
 		case *ast.ValueSpec:
-			names(n.Names, depth == 0)
+			names(n.Names, beyond(depth, wide))
 		case *ast.AssignStmt:
 			if n.Tok == token.DEFINE {
 				for _, lhs := range n.Lhs {
 					if name, ok := lhs.(*ast.Ident); ok {
-						visit(name, false)
+						visit(name, local)
 					}
 				}
 			}
 		case *ast.RangeStmt:
 			for _, lhs := range []ast.Expr{n.Key, n.Value} {
 				if name, ok := lhs.(*ast.Ident); ok && n.Tok == token.DEFINE {
-					visit(name, false)
+					visit(name, local)
 				}
 			}
 		}
@@ -194,23 +210,21 @@ func TestRenamed(t *testing.T) { check(t, renamedAway) }
 
 // renamedAway: what was renamed in a package, does not come back there.
 func renamedAway(f *file) (findings []string) {
-	dir := ownerOf(f)
-	eachDeclared(f, func(name *ast.Ident, wide bool) {
-		if now := renamed[dir][name.Name]; wide && now != "" && !slices.Contains(pending[dir], name.Name) {
-			findings = append(findings, f.finding(name, "the name %s was replaced by %s", name.Name, now))
+	for dir, words := range renamed {
+		if !f.in(dir) {
+			continue
 		}
-	})
-	return findings
-}
-
-// ownerOf is the closest directory of renamed that a file lies in; "" if there is none.
-func ownerOf(f *file) (owner string) {
-	for dir := range renamed {
-		if f.in(dir) && len(dir) > len(owner) {
-			owner = dir
-		}
+		eachDeclared(f, func(name *ast.Ident, scope scope) {
+			now := words[name.Name]
+			if now == "" && scope == ofType {
+				now = words["type "+name.Name]
+			}
+			if scope != local && now != "" && !slices.Contains(pending[dir], name.Name) {
+				findings = append(findings, f.finding(name, "the name %s was replaced by %s", name.Name, now))
+			}
+		})
 	}
-	return owner
+	return findings
 }
 
 func TestRenamedFinds(t *testing.T) {
@@ -227,6 +241,8 @@ var a, judgement = 1, 2 // BAD
 const judged = 1
 func f(window int) {}
 `)
+	wantFindings(t, renamedAway, "transport/redis/x.go", "package redis\ntype clock int // BAD\ntype x struct{ clock int }")
+	wantFindings(t, renamedAway, "transport/redis/internal/track/x.go", "package track\ntype entry int // BAD\nvar outbox int // BAD")
 	wantFindings(t, renamedAway, "router/x.go", "package router\ntype window int")
 	wantFindings(t, renamedAway, "internal/redistest/x_test.go", "package redistest\nfunc verdict() {} // BAD")
 }
@@ -285,7 +301,7 @@ func TestRenamedIsAWord(t *testing.T) {
 			if old == now || now == "" {
 				t.Errorf("%s: %s became %q", dir, old, now)
 			}
-			if words[now] != "" {
+			if words[now] != "" || words["type "+now] != "" {
 				t.Errorf("%s: %s became %s, which became %s", dir, old, now, words[now])
 			}
 		}

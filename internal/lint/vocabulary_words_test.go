@@ -11,7 +11,8 @@ var meaninglessWords = regexp.MustCompile(`(?i)\b(` +
 	`laggards?|scouts?|manned|rous(?:e[sd]?|ing)|attendants?|chores?|aloft|detours?|evacuat(?:e[sd]?|ing)|` +
 	`rehom(?:e[sd]?|ing)|lulls?)\b`)
 
-// renamed are the names that were replaced in a package and those below it, with what became of each.
+// renamed are the names that were replaced in a package and those below it, with what became of each. Names of functions'
+// variables and parameters are free. With "type " before it a name is kept away from types only.
 var renamed = map[string]map[string]string{
 	"bus": {
 		// Public.
@@ -37,32 +38,38 @@ var renamed = map[string]map[string]string{
 		"Alone": "SetSoleReader", "Ahead": "Batch", "Rest": "Idle", "Settle": "MarkDone", "Seal": "StartSegment", "Put": "Append",
 		"Log": "Shared",
 	},
+	// Words that say something elsewhere are kept away from types here, and from all names in the packages that had them.
 	"transport/redis": {
 		// Publishing.
-		"outbox": "sender", "call": "publishCall", "item": "pendingEvent", "pump": "tryWrite", "may": "shouldWrite",
-		"drive": "writeBlocking", "aloft": "inFlight", "given": "abandoned", "giveUp": "abandonSeq", "detour": "redirect",
-		"bounces": "redirectLoop", "rehome": "applyTopology", "evacuate": "moveAll", "refuge": "fallback", "refuges": "fallback",
-		"standing": "healthcheck", "marks": "watermarks", "answers": "retransmit", "courier": "controlSender",
-		"letter": "controlMessage", "link": "nodePeer", "errand": "proxyCommand", "doubt": "requestProbe", "pipe": "pipeline.Conn",
-		"flight": "request", "launch": "enqueue", "land": "complete", "turn": "writeToken", "lull": "idleAfter",
-		"doze": "readIdle", "knock": "handshake", "hangUp": "closeWith", "lane": "nodeQueue",
+		"outbox": "sender", "type call": "publishCall", "type item": "pendingEvent", "pump": "tryWrite", "aloft": "inFlight",
+		"detour": "redirect", "bounces": "redirectLoop", "rehome": "applyTopology", "evacuate": "moveAll", "refuge": "fallback",
+		"refuges": "fallback", "type standing": "healthcheck", "marks": "watermarks", "type answers": "retransmit",
+		"courier": "controlSender", "letter": "controlMessage", "type link": "nodePeer", "errand": "proxyCommand",
+		"type doubt": "requestProbe", "pipe": "pipeline.Conn", "flight": "request", "launch": "enqueue", "lull": "idleAfter",
+		"doze": "readIdle", "knock": "handshake", "hangUp": "closeWith", "type lane": "nodeQueue",
 		// Receiving.
-		"registry": "subscriptions", "users": "refs", "home": "confirmedOn", "asked": "pendingOn", "mute": "stop",
-		"away": "unconfirmed", "nowhere": "unsubscribed", "copies": "replicaSubs", "entering": "subscribeQueue",
-		"await": "subscribeCall", "waiter": "channelWaiter", "feed": "session", "happening": "pushEvent",
-		"inbox": "receiveBuffer", "ears": "heartbeatEcho", "pulse": "heartbeat", "senses": "observation",
-		"errDeaf": "errNotReceiving", "silence": "keepalive", "backlog": "lagWarning", "trouble": "connectErrors",
-		"greeting": "baseline", "greet": "beginAtMark", "repairs": "nackClient", "ask": "sendNacks", "tell": "onSent",
-		"listening": "controlChannels", "clock": "repairTicker",
+		"registry": "subscriptions", "nowhere": "unsubscribed", "copies": "replicaSubs", "entering": "subscribeQueue",
+		"type await": "subscribeCall", "waiter": "channelWaiter", "type feed": "session", "happening": "pushEvent",
+		"type inbox": "receiveBuffer", "ears": "heartbeatEcho", "pulse": "heartbeat", "senses": "observation",
+		"errDeaf": "errNotReceiving", "type silence": "keepalive", "type backlog": "lagWarning", "type trouble": "connectErrors",
+		"greeting": "baseline", "greet": "baseline", "type repairs": "nackClient", "listening": "controlChannels",
+		"type clock": "repairTicker",
 		// The rest.
-		"claims": "slotOwners", "asker": "poller", "logins": "reauther", "refusal": "explain", "verdict": "replyClass",
-		"fine": "replyOK", "busyNode": "replyRetryable", "forbidden": "replyDenied", "broken": "connBroken",
-		"survey": "inspection", "hide": "noteHidden", "deny": "noteDenied",
+		"claims": "slotOwners", "type asker": "poller", "logins": "reauther", "refusal": "explain", "verdict": "replyClass",
+		"busyNode": "replyRetryable", "forbidden": "replyDenied", "survey": "inspection",
 	},
-	"transport/redis/internal/track":    {"entry": "seqState", "entryKind": "seqKind", "greet": "beginAtMark"},
-	"transport/redis/internal/wire":     {},
-	"transport/redis/internal/resp":     {},
-	"transport/redis/internal/fallback": {},
+	"transport/redis/internal/publisher": {
+		"call": "publishCall", "item": "pendingEvent", "may": "shouldWrite", "drive": "writeBlocking", "given": "abandoned",
+		"giveUp": "abandonSeq", "standing": "healthcheck", "link": "nodePeer", "doubt": "requestProbe", "lane": "nodeQueue",
+	},
+	"transport/redis/internal/pipeline": {"turn": "writeToken", "land": "complete"},
+	"transport/redis/internal/subscriber": {
+		"users": "refs", "home": "confirmedOn", "mute": "stop", "away": "unconfirmed", "await": "subscribeCall", "feed": "session",
+		"silence": "keepalive", "repairs": "nackClient", "tell": "onSent",
+	},
+	"transport/redis/internal/conn":   {"fine": "replyOK", "broken": "connBroken"},
+	"transport/redis/internal/doctor": {"hide": "noteHidden", "deny": "noteDenied"},
+	"transport/redis/internal/track":  {"entry": "seqState", "entryKind": "seqKind"},
 	"bustest": {
 		"hub": "memoryBroker", "link": "faultTransport", "ear": "faultSink", "book": "seqChecker", "page": "seqStream",
 		"Patience": "WaitTimeout", "patience": "waitTimeout", "judge": "classify",
@@ -86,14 +93,13 @@ var renamed = map[string]map[string]string{
 var pendingWords = map[string][]string{
 	"bus":             {"attendant", "chore", "crew", "laggard", "lot", "manned", "rouse", "scout", "stranger", "strangers", "troupe", "troupes"},
 	"docs":            {"crew"},
-	"transport/redis": {"aloft", "courier", "couriers", "detour", "detours", "errand", "errands", "refuge", "refuges", "rehome", "stranger", "strangers"},
+	"transport/redis": {"aloft", "detour", "errands", "refuge", "refuges", "rehome", "stranger", "strangers"},
 }
 
 // pending are names of renamed that are still to be replaced.
 var pending = map[string][]string{
 	"bus":              {"account", "allReach", "attendant", "awaiting", "chore", "company", "crew", "cut", "duties", "edge", "engage", "enterLog", "extend", "goWork", "gone", "handover", "holders", "ident", "intake", "judge", "judgment", "laggard", "lossy", "lot", "manned", "member", "moves", "park", "parkedKey", "parking", "pick", "poke", "producer", "publishLane", "publishLog", "publishPlain", "put", "quiet", "ran", "rouse", "runner", "strangers", "sweep", "takers", "tally", "tidy", "trouble", "troupe", "turn"},
 	"internal/mailbox": {"Ahead", "Alone", "Log", "Put", "Rejoin", "Rest", "Seal", "Settle", "Soil", "Turn", "keeps", "wipes"},
-	"transport/redis":  {"answers", "ask", "asked", "asker", "await", "away", "call", "clock", "feed", "giveUp", "home", "mute", "repairs", "silence", "standing", "tell", "turn"},
 }
 
 // pendingMeaning stands for types of one name that are still to be told apart.
