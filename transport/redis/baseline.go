@@ -152,7 +152,7 @@ func (r *nackClient) sendBaselines(now time.Time) (again bool) {
 			continue
 		}
 		if err != nil {
-			r.t.log.Warn("redis: baseline request not sent", zap.Error(err))
+			r.s.Log.Warn("redis: baseline request not sent", zap.Error(err))
 		}
 		g.onSent(now, n, 0, control.ErrNotSent)
 		return true

@@ -60,7 +60,7 @@ type channel struct {
 }
 
 // transport is that of a channel that was confirmed.
-func (ch *channel) transport() *Transport { return ch.source.Load().t }
+func (ch *channel) subscriber() *Subscriber { return ch.source.Load().s }
 
 // start makes the channel live. It was confirmed.
 func (ch *channel) start(now time.Time) {
@@ -69,8 +69,8 @@ func (ch *channel) start(now time.Time) {
 	switch {
 	case ch.Kind() != reconcile.Event:
 	case ch.tracker == nil:
-		ch.tracker = track.New(&ch.transport().tracking, now, ch)
-		ch.transport().sender.Positions(ch.Name(), ch.Slot(), func(publisher string, settled, assigned uint64) {
+		ch.tracker = track.New(&ch.subscriber().tracking, now, ch)
+		ch.subscriber().Answerer.Positions(ch.Name(), ch.Slot(), func(publisher string, settled, assigned uint64) {
 			ch.tracker.Begin(now, publisher, assigned+1, settled+1)
 		})
 	default:
@@ -78,22 +78,10 @@ func (ch *channel) start(now time.Time) {
 	}
 }
 
-// beginPublisher notes that number 1 of a publisher of this process comes on a channel. What is heard of others has to
-// be guessed or asked for; of our own we know.
-func (t *Transport) beginPublisher(key queueKey) {
-	if ch := t.subscriptions.eventChannel(key.channel); ch != nil {
-		ch.mu.Lock()
-		defer ch.mu.Unlock()
-		if ch.tracker != nil {
-			ch.tracker.Begin(time.Now(), key.publisher, 1, 1)
-		}
-	}
-}
-
 // liveLocked says that nothing is lost any more.
 func (ch *channel) liveLocked(now time.Time) {
 	if ch.tracker.Live(now); ch.tracker.Holding() {
-		ch.transport().ticker.watch(ch)
+		ch.subscriber().ticker.watch(ch)
 	}
 }
 
@@ -134,7 +122,7 @@ func (ch *channel) message(now time.Time, f *session, text string) {
 		env.Payload = wire.Bytes(text)
 	}
 	if read.Unread != 0 {
-		ch.transport().unread.report(env, read.Unread)
+		ch.subscriber().unread.report(env, read.Unread)
 	}
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
@@ -148,7 +136,7 @@ func (ch *channel) message(now time.Time, f *session, text string) {
 		ch.tracker.Copy(now, env, read.Uncertain)
 	}
 	if ch.tracker.Holding() {
-		ch.transport().ticker.watch(ch)
+		ch.subscriber().ticker.watch(ch)
 	}
 }
 
@@ -169,7 +157,7 @@ func (ch *channel) watermark(now time.Time, publisher string, m track.Mark) {
 	}
 	ch.tracker.Watermark(now, publisher, m)
 	if ch.tracker.Holding() {
-		ch.transport().ticker.watch(ch)
+		ch.subscriber().ticker.watch(ch)
 	}
 }
 
@@ -185,7 +173,7 @@ func (ch *channel) overflow(now time.Time, n uint64) {
 	if n == 0 {
 		return
 	}
-	ch.transport().sink().Gap(transport.Gap{
+	ch.subscriber().sink().Gap(transport.Gap{
 		Topic: ch.topic, Partition: int(ch.partition), Count: n, Since: now, Kind: transport.Lost, Reason: transport.Overflow,
 	})
 }
@@ -259,12 +247,12 @@ func (ch *channel) Deliver(env *transport.Envelope) {
 	if env.Malformed != nil {
 		ch.quality.malformed++
 	}
-	ch.transport().sink().Deliver(env)
+	ch.subscriber().sink().Deliver(env)
 }
 
 // Gap makes the channel a track.Sink. The caller holds ch.mu.
 func (ch *channel) Gap(g track.Gap) {
-	ch.transport().sink().Gap(transport.Gap{
+	ch.subscriber().sink().Gap(transport.Gap{
 		Topic: ch.topic, Partition: int(ch.partition), Publisher: g.Publisher, Epoch: g.Epoch,
 		From: g.From, To: g.To, Count: g.Count, Since: g.Since, Kind: g.Kind, Reason: g.Reason,
 	})

@@ -17,9 +17,9 @@ func (t *Transport) Claim() error {
 	if !t.claimed.CompareAndSwap(false, true) {
 		return fmt.Errorf("redis: %w", transport.ErrInUse)
 	}
-	t.subscriptions.forgetLedgers()
+	t.subscriber.ForgetCounts()
 	for _, own := range t.dedicated {
-		own.subscriptions.forgetLedgers()
+		own.subscriber.ForgetCounts()
 	}
 	return nil
 }
@@ -27,10 +27,10 @@ func (t *Transport) Claim() error {
 // Release gives the transport back, so that another bus may claim it. What the bus before had subscribed, and the
 // numbers it gave its events, are forgotten. No Serve may run.
 func (t *Transport) Release() {
-	t.subscriptions.removeAll()
+	t.subscriber.RemoveAll()
 	t.sender.forget()
 	for _, own := range t.dedicated {
-		own.subscriptions.removeAll()
+		own.subscriber.RemoveAll()
 		own.sender.forget()
 	}
 	t.claimed.Store(false)

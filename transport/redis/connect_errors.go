@@ -1,26 +1,9 @@
 package redis
 
 import (
-	"context"
-	"time"
-
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
+	"github.com/shardbus/shardbus/transport/redis/internal/control"
 )
-
-// onConnectFailed is what a child does that could not connect. A server that refuses who we are is left alone for a while, and
-// says nothing about the topology.
-func (t *Transport) onConnectFailed(ctx context.Context, err error) {
-	if !conn.IsAuthError(err) {
-		t.topology.suspect()
-		return
-	}
-	cool := time.NewTimer(conn.RefusedDelay())
-	defer cool.Stop()
-	select {
-	case <-ctx.Done():
-	case <-cool.C:
-	}
-}
 
 // noteError notes what is wrong at addr, for who waits for channels there and gives up.
 func (r *subscriptions) noteError(addr string, err error) {
@@ -47,7 +30,7 @@ func (r *subscriptions) connectError(topic string) error {
 	defer r.mu.Unlock()
 	unowned, err := r.mu.core.Why(topic)
 	if unowned {
-		return errNoOwner
+		return control.ErrNoOwner
 	}
 	return err
 }

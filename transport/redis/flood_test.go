@@ -34,14 +34,14 @@ func TestAskersAreLimited(t *testing.T) {
 	tr.sender.mu.Unlock()
 	post := tr.controlSenders.At("a:1")
 	post.Open()
-	from, ch := &session{Session: reconcile.Session{Addr: "a:1"}, t: tr}, &channel{control: &controlState{publisher: "p"}}
+	from, ch := &session{Session: reconcile.Session{Addr: "a:1"}, s: tr.subscriber}, &channel{control: &controlState{publisher: "p"}}
 	ch.Init(ch, reconcile.Nack, "asks", 0)
 	ask := func(subscriber, numbers string) (bytes int) {
 		text, err := wire.AppendAsk(nil, wire.Ask{Subscriber: subscriber, N: 1, Streams: []wire.Missing{{Channel: "c", Numbers: numbers}}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := tr.nacks.onNack(now, from, ch, string(text)); err != nil {
+		if err := tr.subscriber.nacks.onNack(now, from, ch, string(text)); err != nil {
 			t.Fatal(err)
 		}
 		for messages := post.Take(); len(messages) > 0; messages = post.Take() {

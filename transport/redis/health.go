@@ -114,7 +114,7 @@ func (t *Transport) Health() transport.Health {
 	}
 	var h transport.Health
 	snapshot := t.topology.snapshot.Load()
-	unconfirmed := t.subscriptions.unconfirmed()
+	unconfirmed := t.subscriber.Unconfirmed()
 	for _, shard := range snapshot.Shards() {
 		if len(shard.Slots) == 0 {
 			continue
@@ -242,7 +242,7 @@ func (t *Transport) logHealth(now time.Time, warned map[string]time.Time) {
 // markStarting has the nodes of shards in the tree that are not connected, or not confirmed, say starting, and those
 // above them.
 func (t *Transport) markStarting(tree supervisor.Tree) supervisor.Tree {
-	unconfirmed := t.subscriptions.unconfirmed()
+	unconfirmed := t.subscriber.Unconfirmed()
 	for i := range tree.Children {
 		node := &tree.Children[i]
 		if addr, ok := strings.CutPrefix(node.Name, childName("")); ok {

@@ -42,19 +42,19 @@ func healthBenchTransport(b *testing.B, channels int, well bool) *Transport {
 	t := newTransport(cfg, discovery{cluster: true, snapshot: snapshot})
 	t.serving = true
 	for i := range channels {
-		t.subscriptions.enqueue(newSubscribeCall(router.Placement{Topic: fmt.Sprintf("t%d", i)}))
+		t.subscriber.subscriptions.enqueue(newSubscribeCall(router.Placement{Topic: fmt.Sprintf("t%d", i)}))
 	}
 	for i := 1; i <= 3; i++ {
 		t.health.set(node(i).Addr, publisherOf, true, nil)
 		t.health.set(node(i).Addr, subscriberOf, true, nil)
-		f := newSession(t, node(i).Addr)
-		t.subscriptions.sessionUp(f)
+		f := newSession(t.subscriber, node(i).Addr)
+		t.subscriber.subscriptions.sessionUp(f)
 		if i == 1 && !well {
 			continue
 		}
-		for _, todo := range t.subscriptions.commands(f) {
+		for _, todo := range t.subscriber.subscriptions.commands(f) {
 			for _, name := range todo.Subscribe {
-				t.subscriptions.confirmed(f, []pushEvent{{kind: pushSubscribed, channel: name}}, time.Unix(1e6, 0), func(*channel) {})
+				t.subscriber.subscriptions.confirmed(f, []pushEvent{{kind: pushSubscribed, channel: name}}, time.Unix(1e6, 0), func(*channel) {})
 			}
 		}
 	}

@@ -1,9 +1,6 @@
 package redis
 
-import (
-	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/track"
-)
+import "github.com/shardbus/shardbus/transport"
 
 // Ledger is what became of the numbers that publishers assigned on a topic's channels since it was subscribed to. Each
 // that concerns the subscription is received, voided or missing, or held until it is known which.
@@ -27,50 +24,13 @@ type Ledger struct {
 	UnreadAttributes uint64
 }
 
-// add counts what became of one channel's numbers.
-func (l *Ledger) add(c track.Counts, q quality) {
-	l.Received += c.Received
-	l.Repaired += c.Repaired
-	l.Voided += c.Voided
-	l.Missing += c.Missing
-	l.Forged += c.Forged
-	l.Unmeasured += c.Unmeasured
-	l.Malformed += q.malformed
-	l.UnreadAttributes += q.unread
-}
-
 // Ledger returns what became of a topic's events. Of one that is not subscribed to any more, after an Unsubscribe or the
 // end of the bus, it is the last state, until it is subscribed to again or another bus claims the transport; of
 // 4096 such topics at most. Zero: it never was.
 func (t *Transport) Ledger(topic transport.Topic) Ledger {
-	r := t.of(topic.Name).subscriptions
-	channels, last := r.channelsOf(topic.Name)
-	for _, ch := range channels {
-		last.add(ch.counts())
+	c := t.of(topic.Name).subscriber.Counts(topic.Name)
+	return Ledger{
+		Received: c.Received, Repaired: c.Repaired, Voided: c.Voided, Missing: c.Missing, Forged: c.Forged, Unmeasured: c.Unmeasured,
+		Malformed: c.Malformed, UnreadAttributes: c.Unread,
 	}
-	return last
-}
-
-// maxEnded bounds the ledgers that are kept of topics that are not subscribed to.
-const maxEnded = 4096
-
-// keepLedgerLocked keeps what became of a topic that is not subscribed to any more.
-func (r *subscriptions) keepLedgerLocked(topic string, l Ledger) {
-	if r.mu.ended == nil {
-		r.mu.ended = make(map[string]Ledger)
-	}
-	for name := range r.mu.ended {
-		if len(r.mu.ended) < maxEnded {
-			break
-		}
-		delete(r.mu.ended, name)
-	}
-	r.mu.ended[topic] = l
-}
-
-// forgetLedgers drops them: another bus begins.
-func (r *subscriptions) forgetLedgers() {
-	r.lock()
-	defer r.mu.Unlock()
-	r.mu.ended = nil
 }

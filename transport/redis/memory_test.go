@@ -47,7 +47,7 @@ func listen(t *testing.T) *listener {
 	l := &listener{tr: newTransport(cfg, discovery{snapshot: snapshot}), events: map[string]int{}}
 	var sink transport.Sink = l
 	l.tr.current.Store(&sink)
-	l.feed = newSession(l.tr, "a:1")
+	l.feed = newSession(l.tr.subscriber, "a:1")
 	l.ch = &channel{topic: "t"}
 	l.ch.Init(l.ch, reconcile.Event, "t", router.Slot("t"))
 	l.ch.source.Store(l.feed)
@@ -133,7 +133,7 @@ func TestQuestionsAreChargedUnread(t *testing.T) {
 	}
 	huge, full := question("s", 1<<20-4096), question("s", wire.MaxQuestion-1024)
 	ask := func(text string) {
-		if err := l.tr.nacks.onNack(now, l.feed, asks, text); err != nil {
+		if err := l.tr.subscriber.nacks.onNack(now, l.feed, asks, text); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -162,7 +162,7 @@ func TestQuestionsAreChargedUnread(t *testing.T) {
 func TestListenersKeepAShare(t *testing.T) {
 	l := listen(t)
 	now := time.Unix(1e6, 0)
-	r, c := l.tr.nacks, l.tr.controlSenders.At("a:1")
+	r, c := l.tr.subscriber.nacks, l.tr.controlSenders.At("a:1")
 	c.Open()
 	l.tr.sender.mu.Lock()
 	l.tr.sender.mu.publishers["p"] = struct{}{}
@@ -212,9 +212,9 @@ func TestListenersKeepAShare(t *testing.T) {
 func TestAnswersNobodyWaitsForAreNotDecoded(t *testing.T) {
 	l := listen(t)
 	now := time.Unix(1e6, 0)
-	l.tr.subscriptions.lock()
-	l.tr.subscriptions.mu.core.Want(&l.ch.Channel)
-	l.tr.subscriptions.mu.Unlock()
+	l.tr.subscriber.subscriptions.lock()
+	l.tr.subscriber.subscriptions.mu.core.Want(&l.ch.Channel)
+	l.tr.subscriber.subscriptions.mu.Unlock()
 	answer := func(publisher string, n uint64, channel string) string {
 		text, err := wire.AppendAnswer(nil, wire.Answer{
 			Publisher: publisher, N: n, Channel: channel, Assigned: 3, Done: channel == "",
@@ -227,7 +227,7 @@ func TestAnswersNobodyWaitsForAreNotDecoded(t *testing.T) {
 	}
 	cost := func(text string) int {
 		return made(func() {
-			if err := l.tr.nacks.onAnswer(now, text); err != nil {
+			if err := l.tr.subscriber.nacks.onAnswer(now, text); err != nil {
 				t.Error(err)
 			}
 		})

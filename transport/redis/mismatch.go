@@ -37,11 +37,11 @@ type topicViews struct {
 }
 
 // views is how topics are known here; nil with Repair.Off, since nobody asks, or is asked, then.
-func (t *Transport) views() *topicViews {
-	if t == nil || t.nacks == nil {
+func (s *Subscriber) views() *topicViews {
+	if s == nil || s.nacks == nil {
 		return nil
 	}
-	return t.nacks.views
+	return s.nacks.views
 }
 
 func newTopicViews(wake func()) *topicViews {
@@ -90,8 +90,8 @@ func (v *topicViews) unsubscribes(topic string) {
 	delete(v.subscribed, topic)
 }
 
-// publishes notes how a publisher of ours that can be asked knows a topic.
-func (v *topicViews) publishes(env *transport.Envelope) {
+// Publishes notes how a publisher of ours that can be asked knows a topic.
+func (v *topicViews) Publishes(env *transport.Envelope) {
 	if v == nil {
 		return
 	}
@@ -107,8 +107,8 @@ func (v *topicViews) publishes(env *transport.Envelope) {
 	}
 }
 
-// retires forgets a publisher of ours.
-func (v *topicViews) retires(publisher string) {
+// Retires forgets a publisher of ours.
+func (v *topicViews) Retires(publisher string) {
 	if v == nil {
 		return
 	}
@@ -209,8 +209,8 @@ func (v *topicViews) compare(a wire.Answer) (found []transport.Mismatch) {
 }
 
 // reportMismatches hands them to the bus.
-func (t *Transport) reportMismatches(found []transport.Mismatch) {
-	sink, ok := t.sink().(transport.MismatchSink)
+func (s *Subscriber) reportMismatches(found []transport.Mismatch) {
+	sink, ok := s.sink().(transport.MismatchSink)
 	if !ok {
 		return
 	}
@@ -232,7 +232,7 @@ func (r *nackClient) recheckTopics() {
 	n := r.question.Add(1)
 	doc, err := wire.AppendHello(nil, wire.Hello{Subscriber: r.id, N: n, Channels: []string{}, Topics: topics})
 	if err != nil {
-		r.t.log.Warn("redis: publishers not asked how they know topics", zap.Error(err))
+		r.s.Log.Warn("redis: publishers not asked how they know topics", zap.Error(err))
 		return
 	}
 	r.recheck.Store(n)
@@ -253,8 +253,8 @@ func (r *nackClient) onBaselineRequest(now time.Time, f *session, ch *channel, m
 		return nil
 	}
 	byPublisher, found := r.views.answers(hello)
-	r.t.reportMismatches(found)
-	answers := r.t.sender.AnswerHello(now, hello)
+	r.s.reportMismatches(found)
+	answers := r.s.Answerer.AnswerHello(now, hello)
 	for i := range answers {
 		answers[i].Topics = byPublisher[answers[i].Publisher]
 	}

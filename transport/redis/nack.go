@@ -47,7 +47,7 @@ const (
 
 // nackClient asks publishers for what is missing here, and answers subscribers for our own. Its methods do nothing on nil.
 type nackClient struct {
-	t         *Transport
+	s         *Subscriber
 	id        string // of our inbox
 	baselines baselines
 	views     *topicViews
@@ -67,9 +67,9 @@ type nackClient struct {
 	turn      int               // which node is asked through next
 }
 
-func newNackClient(t *Transport) *nackClient {
+func newNackClient(s *Subscriber) *nackClient {
 	r := &nackClient{
-		t: t, id: rand.Text()[:13], wake: make(chan struct{}, 1),
+		s: s, id: rand.Text()[:13], wake: make(chan struct{}, 1),
 		asking:    ratelimit.Buckets{Each: askRate, All: askRateAll, Parties: ratedParties},
 		answering: ratelimit.Buckets{Each: answerRate, All: answerTotal, Parties: ratedParties, Others: answerOthers},
 		reading:   ratelimit.Buckets{Each: readRate, All: readTotal, Parties: ratedParties, Others: readOthers},
@@ -85,7 +85,7 @@ func newNackClient(t *Transport) *nackClient {
 
 // tracking is how channels track what is missing.
 func (r *nackClient) tracking() *track.Repair {
-	cfg := &r.t.cfg.Repair
+	cfg := &r.s.Repair
 	return &track.Repair{
 		Timeout: cfg.Timeout, Delay: repairDelay, MaxDelay: repairPause, Deaf: repairDeaf,
 		MaxHeldBytes: cfg.HeldBytes, Budget: track.NewBudget(cfg.HoldBytes),
@@ -110,7 +110,7 @@ func (r *nackClient) refreshControlChannels() {
 
 // ensureInbox has our inbox wanted at once, so that the first Subscribe goes out with it.
 func (r *nackClient) ensureInbox() {
-	if r != nil && r.t.subscriptions.inboxes.Load() == 0 {
+	if r != nil && r.s.subscriptions.inboxes.Load() == 0 {
 		r.setControlChannels(time.Now())
 	}
 }
@@ -118,11 +118,11 @@ func (r *nackClient) ensureInbox() {
 // setControlChannels makes the control channels what they should be.
 func (r *nackClient) setControlChannels(now time.Time) {
 	subscriber := ""
-	if r.t.subscriptions.hasTopics() {
+	if r.s.subscriptions.hasTopics() {
 		subscriber = r.id
 	}
-	snapshot := r.t.topology.snapshot.Load()
-	r.t.subscriptions.setControlChannels(now, controlChannels(snapshot, subscriber, r.t.sender.Publishers()), controlGrace)
+	snapshot := r.s.Cluster.Snapshot()
+	r.s.subscriptions.setControlChannels(now, controlChannels(snapshot, subscriber, r.s.Answerer.Publishers()), controlGrace)
 }
 
 // serve asks publishers for baselines, and keeps the control channels right until ctx ends.
@@ -149,9 +149,9 @@ func (r *nackClient) serve(ctx context.Context) error {
 		case <-remind.C:
 		case now := <-sweep.C:
 			r.setControlChannels(now)
-			r.t.sender.ExpireWindows(now)
-			r.t.controlSenders.Retain(func(addr string) bool {
-				_, known := r.t.topology.snapshot.Load().NodeShard(addr)
+			r.s.Answerer.ExpireWindows(now)
+			r.s.Sender.Retain(func(addr string) bool {
+				_, known := r.s.Cluster.Snapshot().NodeShard(addr)
 				return known
 			})
 		}
@@ -191,13 +191,13 @@ func (r *nackClient) onControl(now time.Time, f *session, ch *channel, message s
 	case reconcile.Event, reconcile.Watermark:
 	}
 	if err != nil {
-		r.t.log.Debug("redis: invalid control message", zap.String("channel", ch.Name()), zap.Error(err))
+		r.s.Log.Debug("redis: invalid control message", zap.String("channel", ch.Name()), zap.Error(err))
 	}
 }
 
 // replyPath returns where to ask: the nodes on which our inbox is confirmed and that can be sent to have it in turn.
 func (r *nackClient) replyPath() (p replyPath, c *control.Queue, found bool) {
-	posts, _ := r.t.subscriptions.replyPaths()
+	posts, _ := r.s.subscriptions.replyPaths()
 	r.mu.Lock()
 	r.turn++
 	turn := r.turn
@@ -205,7 +205,7 @@ func (r *nackClient) replyPath() (p replyPath, c *control.Queue, found bool) {
 	slices.SortFunc(posts, func(a, b replyPath) int { return a.slot - b.slot })
 	for i := range posts {
 		p = posts[(turn+i)%len(posts)]
-		if c = r.t.controlSenders.At(p.addr); c.IsUp() {
+		if c = r.s.Sender.At(p.addr); c.IsUp() {
 			return p, c, true
 		}
 	}
@@ -271,7 +271,7 @@ func (r *nackClient) send(now time.Time, publisher string, n uint64, all []missi
 	}
 	p, c, found := r.replyPath()
 	if !found {
-		if r.t.controlSenders.AnyUp(r.t.topology.isPrimary) { // the server can be written to, and does not let us have an inbox
+		if r.s.Sender.AnyUp(r.s.Cluster.IsPrimary) { // the server can be written to, and does not let us have an inbox
 			tell(true)
 		}
 		return
@@ -282,7 +282,7 @@ func (r *nackClient) send(now time.Time, publisher string, n uint64, all []missi
 	}
 	doc, err := wire.AppendAsk(nil, ask)
 	if err != nil {
-		r.t.log.Warn("redis: negative acknowledgement not sent", zap.Error(err))
+		r.s.Log.Warn("redis: negative acknowledgement not sent", zap.Error(err))
 		return
 	}
 	c.Send(control.Message{Channel: wire.AskChannel(p.slot, publisher), Doc: doc, Sent: func(listeners int, err error) {
@@ -313,7 +313,7 @@ func (r *nackClient) awaits(to wire.Reply) bool {
 	if to.Channel == "" {
 		return r.baselines.awaits(to.N) || to.N == r.recheck.Load()
 	}
-	ch := r.t.subscriptions.eventChannel(to.Channel)
+	ch := r.s.subscriptions.eventChannel(to.Channel)
 	return ch != nil && ch.awaits(to.Publisher, to.N)
 }
 
@@ -331,11 +331,11 @@ func (r *nackClient) onAnswer(now time.Time, message string) error {
 		return err
 	}
 	if a.Channel == "" {
-		r.t.reportMismatches(r.views.compare(a))
+		r.s.reportMismatches(r.views.compare(a))
 		r.onBaseline(now, a)
 		return nil
 	}
-	ch := r.t.subscriptions.eventChannel(a.Channel)
+	ch := r.s.subscriptions.eventChannel(a.Channel)
 	if ch == nil {
 		return nil
 	}

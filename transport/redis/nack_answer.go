@@ -20,7 +20,7 @@ func (r *nackClient) onNack(now time.Time, f *session, ch *channel, message stri
 	if left <= 0 {
 		return nil
 	}
-	answers, looked := r.t.sender.Retransmit(now, ch.control.publisher, ask, min(left, answerAtOnce))
+	answers, looked := r.s.Answerer.Retransmit(now, ch.control.publisher, ask, min(left, answerAtOnce))
 	return r.reply(now, f, ch, ask.Subscriber, answers, looked)
 }
 
@@ -53,7 +53,7 @@ func (r *nackClient) mayAnswer(now time.Time, subscriber string, channels int) i
 
 // reply sends answers to a subscriber's inbox, for which so many numbers were looked at.
 func (r *nackClient) reply(now time.Time, f *session, ch *channel, subscriber string, answers []wire.Answer, looked int) error {
-	inbox, c := wire.InboxChannel(ch.Slot(), subscriber), r.t.controlSenders.At(f.Addr)
+	inbox, c := wire.InboxChannel(ch.Slot(), subscriber), r.s.Sender.At(f.Addr)
 	sum := looked * lookCost
 	for _, a := range answers {
 		doc, err := wire.AppendAnswer(nil, a)

@@ -55,7 +55,7 @@ func (e *heartbeatEcho) confirmed(channel string, on bool) bool {
 //
 // Only the reader's goroutine touches it.
 type probe struct {
-	t    *Transport
+	s    *Subscriber
 	addr string
 	echo *heartbeatEcho
 	conn rueidis.DedicatedClient
@@ -76,25 +76,25 @@ type probeReply struct {
 	err       error
 }
 
-func newProbe(t *Transport, f *session, conn rueidis.DedicatedClient, k *control.Peer) *probe {
+func newProbe(s *Subscriber, f *session, conn rueidis.DedicatedClient, k *control.Peer) *probe {
 	return &probe{
-		t: t, addr: f.Addr, echo: &f.echo, conn: conn, peer: k, slot: -1,
-		heartbeat: heartbeat{timeout: t.cfg.ProbeTimeout},
-		timer:     time.NewTimer(t.cfg.probeIn()), reply: make(chan probeReply, 1), lag: &f.lag,
+		s: s, addr: f.Addr, echo: &f.echo, conn: conn, peer: k, slot: -1,
+		heartbeat: heartbeat{timeout: s.ProbeTimeout},
+		timer:     time.NewTimer(s.probeIn()), reply: make(chan probeReply, 1), lag: &f.lag,
 	}
 }
 
 // probeIn is how long to wait for the next probe, drawn at random so that processes do not probe together.
-func (c *Config) probeIn() time.Duration {
-	if c.ProbeInterval == never {
+func (s *Subscriber) probeIn() time.Duration {
+	if s.ProbeInterval == never {
 		return never
 	}
-	return c.ProbeInterval*3/4 + rand.N(c.ProbeInterval/2+1)
+	return s.ProbeInterval*3/4 + rand.N(s.ProbeInterval/2+1)
 }
 
 // hurry has the connection probed at once.
 func (p *probe) hurry() {
-	if p.off || p.t.cfg.ProbeInterval == never {
+	if p.off || p.s.ProbeInterval == never {
 		return
 	}
 	p.heartbeat.hurry()
@@ -104,7 +104,7 @@ func (p *probe) hurry() {
 // check does what is due. An error says that the connection is dead.
 func (p *probe) check(ctx context.Context) error {
 	if p.echo.channels.Load() == 0 {
-		p.timer.Reset(p.t.cfg.probeIn())
+		p.timer.Reset(p.s.probeIn())
 		return nil
 	}
 	now := time.Now()
@@ -113,7 +113,7 @@ func (p *probe) check(ctx context.Context) error {
 			return err
 		}
 	}
-	p.heartbeat.every = p.t.cfg.probeIn()
+	p.heartbeat.every = p.s.probeIn()
 	send, behind, dead := p.heartbeat.look(now, observation{confirmed: p.echo.on.Load(), heard: p.echo.heard.Load(), echo: p.echo.echo.Load()})
 	if dead != nil {
 		return dead
@@ -146,9 +146,9 @@ func (p *probe) subscribe(ctx context.Context) error {
 	switch conn.Classify(err) {
 	case conn.ReplyOK:
 	case conn.ReplyMoved, conn.ReplyRetryable:
-		p.t.topology.suspect()
+		p.s.Cluster.Suspect()
 	case conn.ConnBroken:
-		return p.t.cfg.servers.Explain(err)
+		return p.s.Conn.Explain(err)
 	case conn.ReplyDenied:
 		p.disable(err)
 	}
@@ -157,13 +157,13 @@ func (p *probe) subscribe(ctx context.Context) error {
 
 // pickSlot returns a slot of the node: the one it has, if it has it still.
 func (p *probe) pickSlot() (slot int, ok bool) {
-	snapshot := p.t.topology.snapshot.Load()
+	snapshot := p.s.Cluster.Snapshot()
 	i, ok := snapshot.NodeShard(p.addr)
 	if !ok {
 		return 0, false
 	}
 	if p.slot >= 0 { // with Config.Standby the node may be a replica
-		if home, owned := snapshot.NodeShard(p.t.topology.owner(p.slot)); owned && home == i {
+		if home, owned := snapshot.NodeShard(p.s.Cluster.Owner(p.slot)); owned && home == i {
 			return p.slot, true
 		}
 	}
@@ -220,6 +220,6 @@ func (p *probe) onReply(reply probeReply) {
 func (p *probe) disable(err error) {
 	p.off = true
 	p.timer.Stop()
-	p.t.log.Warn("redis: probes are refused, so a connection that hears nothing does not show",
-		zap.String("addr", p.addr), zap.Error(p.t.cfg.servers.ExplainChannel(err, "{*}:shardbus:*")))
+	p.s.Log.Warn("redis: probes are refused, so a connection that hears nothing does not show",
+		zap.String("addr", p.addr), zap.Error(p.s.Conn.ExplainChannel(err, "{*}:shardbus:*")))
 }

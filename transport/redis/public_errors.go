@@ -1,8 +1,6 @@
 package redis
 
 import (
-	"errors"
-
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
@@ -24,6 +22,3 @@ var (
 	// ErrTimeout: an event was not accepted in time. It may have been received all the same.
 	ErrTimeout = conn.ErrTimeout
 )
-
-// errNoOwner is why an event waits whose slot nobody serves.
-var errNoOwner = errors.New("no node owns the slot: the cluster is not whole, see CLUSTER SLOTS")

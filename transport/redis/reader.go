@@ -24,40 +24,40 @@ const (
 // errConnectionLost is why a reader ends when the server says nothing more.
 var errConnectionLost = errors.New("the connection was lost")
 
-// serveReader keeps one connection to the primary at addr, and on it the subscriptions that are wanted there,
+// Serve keeps one connection to the primary at addr, and on it the subscriptions that are wanted there,
 // until ctx ends or the connection fails. It calls up when it is connected.
-func (t *Transport) serveReader(ctx context.Context, addr string, k *control.Peer, up func()) error {
-	conn, socket, closeConn, err := t.cfg.servers.DialDedicated(ctx, addr, conn.NameReader)
+func (s *Subscriber) Serve(ctx context.Context, addr string, k *control.Peer, up func()) error {
+	conn, socket, closeConn, err := s.Conn.DialDedicated(ctx, addr, conn.NameReader)
 	if err != nil {
-		t.subscriptions.unreachable(addr, err)
-		t.onConnectFailed(ctx, err)
+		s.subscriptions.unreachable(addr, err)
+		s.ConnectFailed(ctx, err)
 		return err
 	}
-	role, err := t.roleOf(ctx, addr, conn)
+	role, err := s.Cluster.RoleOf(ctx, addr, conn)
 	if err != nil {
 		closeConn()
-		t.subscriptions.unreachable(addr, err)
-		t.onConnectFailed(ctx, err)
+		s.subscriptions.unreachable(addr, err)
+		s.ConnectFailed(ctx, err)
 		return err
 	}
-	f := newSession(t, addr)
-	r := &reader{t: t, session: f, conn: conn, probe: newProbe(t, f, conn, k)}
+	f := newSession(s, addr)
+	r := &reader{s: s, session: f, conn: conn, probe: newProbe(s, f, conn, k)}
 	closed := make(chan struct{})
 	var consumer sync.WaitGroup
 	consumer.Go(func() { f.consume(closed) })
 	socket.OnDrained(f.onIdle)
 	lost := conn.SetPubSubHooks(f.buffer.hooks())
-	t.subscriptions.sessionUp(f)
+	s.subscriptions.sessionUp(f)
 	up()
 
 	watched, stop := context.WithCancel(ctx)
 	var watcher sync.WaitGroup
 	var silent error
-	watcher.Go(func() { silent = watchKeepalive(watched, socket, conn, t.cfg.CommandTimeout) })
+	watcher.Go(func() { silent = watchKeepalive(watched, socket, conn, s.Conn.CommandTimeout) })
 	var stray error
 	if role != nil {
 		watcher.Go(func() {
-			if stray = t.topology.watchRole(watched, addr, role, socket.Hello.Resp3); stray != nil {
+			if stray = s.Cluster.WatchRole(watched, addr, role, socket.Hello.Resp3); stray != nil {
 				_ = socket.Close() // which ends serve
 			}
 		})
@@ -75,35 +75,19 @@ func (t *Transport) serveReader(ctx context.Context, addr string, k *control.Pee
 	closeConn()
 	close(closed)
 	consumer.Wait()
-	t.subscriptions.sessionLost(f)
+	s.subscriptions.sessionLost(f)
 	if err != nil {
-		t.topology.suspect()
+		s.Cluster.Suspect()
 	}
 	if errors.Is(err, errNotReceiving) || errors.Is(err, errNoReceivers) {
-		t.sender.NodeFailed(addr)
+		s.Answerer.NodeFailed(addr)
 	}
 	return err
 }
 
-// roleOf asks over a subscriber's connection whether its server is the primary, where nobody else says so, and returns what
-// asks again; nil if nobody need. An error says why the connection is not to be used.
-func (t *Transport) roleOf(ctx context.Context, addr string, client rueidis.CoreClient) (*conn.RoleQuery, error) {
-	if !t.topology.isStandalone() {
-		return nil, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, t.cfg.CommandTimeout)
-	defer cancel()
-	asker := conn.NewRoleQuery(client)
-	role, err := asker.Identify(ctx)
-	if err == nil {
-		return asker, role.Err(addr)
-	}
-	return nil, fmt.Errorf("redis: role of %s: %w", addr, t.cfg.servers.Explain(err))
-}
-
 // reader is one incarnation.
 type reader struct {
-	t       *Transport
+	s       *Subscriber
 	session *session
 	conn    rueidis.DedicatedClient
 	probe   *probe
@@ -127,7 +111,7 @@ func (r *reader) serve(ctx context.Context, lost <-chan error) error {
 			}
 			return fmt.Errorf("redis: subscriptions at %s: %w", r.session.Addr, err)
 		case <-r.session.wake:
-			delay, err := r.work(ctx, r.t.subscriptions.commands(r.session))
+			delay, err := r.work(ctx, r.s.subscriptions.commands(r.session))
 			if err != nil {
 				return err
 			}
@@ -143,7 +127,7 @@ func (r *reader) serve(ctx context.Context, lost <-chan error) error {
 		case reply := <-r.probe.reply:
 			r.probe.onReply(reply)
 		case <-again.C:
-			r.t.subscriptions.retry(r.later)
+			r.s.subscriptions.retry(r.later)
 			r.later = r.later[:0]
 		}
 	}
@@ -198,19 +182,19 @@ func (r *reader) send(ctx context.Context, orders []command) (refused []command,
 		switch conn.Classify(err) {
 		case conn.ReplyOK:
 		case conn.ConnBroken:
-			return nil, 0, fmt.Errorf("redis: subscribe at %s: %w", r.session.Addr, r.t.cfg.servers.Explain(err))
+			return nil, 0, fmt.Errorf("redis: subscribe at %s: %w", r.session.Addr, r.s.Conn.Explain(err))
 		case conn.ReplyMoved:
-			r.t.topology.suspect()
+			r.s.Cluster.Suspect()
 			to, _ := conn.MovedTarget(err, r.session.Addr)
-			if o.unsubscribe || !r.t.subscriptions.redirected(r.session, o.slot, o.channels, to) {
+			if o.unsubscribe || !r.s.subscriptions.redirected(r.session, o.slot, o.channels, to) {
 				r.retry(o, nil)
 				inVain = true
 			}
-			if r.t.topology.misdirection(err, r.session.Addr) != "" {
-				r.t.subscriptions.noteError(r.session.Addr, fmt.Errorf("redis: subscribe at %s: %w", r.session.Addr, r.t.topology.explainMoved(err, r.session.Addr)))
+			if r.s.Cluster.Misdirection(err, r.session.Addr) != "" {
+				r.s.subscriptions.noteError(r.session.Addr, fmt.Errorf("redis: subscribe at %s: %w", r.session.Addr, r.s.Cluster.ExplainMoved(err, r.session.Addr)))
 			}
 		case conn.ReplyRetryable:
-			r.t.topology.suspect()
+			r.s.Cluster.Suspect()
 			r.retry(o, nil)
 			delay = max(delay, 2*retryMoved)
 		case conn.ReplyDenied:
@@ -220,7 +204,7 @@ func (r *reader) send(ctx context.Context, orders []command) (refused []command,
 				}
 				continue
 			}
-			err = fmt.Errorf("redis: channel %q at %s: %w", o.channels[0], r.session.Addr, r.t.cfg.servers.ExplainChannel(err, o.channels[0]))
+			err = fmt.Errorf("redis: channel %q at %s: %w", o.channels[0], r.session.Addr, r.s.Conn.ExplainChannel(err, o.channels[0]))
 			r.warnRefused(o.channels[0], err)
 			r.retry(o, err)
 			delay = max(delay, retryRefused)
@@ -243,13 +227,13 @@ func (r *reader) warnRefused(channel string, err error) {
 	if now := time.Now(); now.Sub(r.warnedAt) >= tellRefused {
 		r.warnedAt, level = now, zap.WarnLevel
 	}
-	r.t.log.Log(level, "redis: a channel is refused", zap.String("channel", channel), zap.Error(err))
+	r.s.Log.Log(level, "redis: a channel is refused", zap.String("channel", channel), zap.Error(err))
 }
 
 // retry notes that an order was not carried out. Leaving is not repeated: the subscription ends with the slot's move.
 func (r *reader) retry(o command, final error) {
 	if !o.unsubscribe {
-		r.t.subscriptions.refused(r.session, o.channels, final)
+		r.s.subscriptions.refused(r.session, o.channels, final)
 	}
 	r.later = append(r.later, o.slot)
 }

@@ -88,7 +88,7 @@ func (o *sender) nodeQueueLocked(addr string) *nodeQueue {
 	if l == nil {
 		l = newNodeQueue(addr)
 		if addr == "" {
-			l.lastErr = errNoOwner
+			l.lastErr = control.ErrNoOwner
 		}
 		o.mu.nodes[addr] = l
 	}
@@ -105,7 +105,7 @@ func (o *sender) channelQueueLocked(key queueKey, slot int, env *transport.Envel
 		o.targetLocked(slot).add(s)
 		o.mu.fresh = append(o.mu.fresh, key)
 		if s.window != nil {
-			o.views.publishes(env)
+			o.views.Publishes(env)
 		}
 	}
 	return s

@@ -14,7 +14,7 @@ func (o *sender) forget() {
 		if s.window != nil {
 			s.window.Drop()
 			delete(o.mu.publishers, s.publisher)
-			o.views.retires(s.publisher)
+			o.views.Retires(s.publisher)
 		}
 		delete(o.mu.streams, key)
 		o.mu.bySlot[s.slot] = slices.DeleteFunc(o.mu.bySlot[s.slot], func(other *channelQueue) bool { return other == s })

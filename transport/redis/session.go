@@ -14,7 +14,7 @@ import (
 type session struct {
 	reconcile.Session
 
-	t      *Transport
+	s      *Subscriber
 	buffer *receiveBuffer
 	wake   chan struct{} // capacity 1: there are commands for it
 	echo   heartbeatEcho
@@ -29,14 +29,14 @@ type session struct {
 	warnedAt time.Time // when it was logged last that control messages were dropped
 }
 
-func newSession(t *Transport, addr string) *session {
+func newSession(s *Subscriber, addr string) *session {
 	f := &session{
-		Session: reconcile.Session{Addr: addr}, t: t, buffer: newReceiveBuffer(t.cfg.ReceiveBytes),
+		Session: reconcile.Session{Addr: addr}, s: s, buffer: newReceiveBuffer(s.ReceiveBytes),
 		wake: make(chan struct{}, 1), channels: make(map[string]*channel),
 	}
 	f.Owner = f
 	f.echo.init()
-	f.lag.log, f.lag.addr = t.log, addr
+	f.lag.log, f.lag.addr = s.Log, addr
 	return f
 }
 
@@ -126,7 +126,7 @@ func (f *session) drainControl() bool {
 	}
 	if dropped > 0 && now.Sub(f.warnedAt) >= tellRefused {
 		f.warnedAt = now
-		f.t.log.Warn("redis: control messages come faster than they are handled, and were dropped: they come again",
+		f.s.Log.Warn("redis: control messages come faster than they are handled, and were dropped: they come again",
 			zap.String("addr", f.Addr), zap.Uint64("dropped", dropped))
 	}
 	return len(queue) > 0
@@ -148,14 +148,14 @@ func (f *session) handle(now time.Time, h *pushEvent) {
 		case ch.Kind() == reconcile.Watermark:
 			f.watermark(now, h.message)
 		default:
-			f.t.nacks.onControl(now, f, ch, h.message)
+			f.s.nacks.onControl(now, f, ch, h.message)
 		}
 	case pushSubscribed: // see subscribed
 	case pushUnsubscribed:
 		f.echo.confirmed(h.channel, false)
 		delete(f.channels, h.channel)
 		f.echo.channels.Store(int64(len(f.channels)))
-		f.t.subscriptions.unsubscribed(f, h.channel)
+		f.s.subscriptions.unsubscribed(f, h.channel)
 	}
 }
 
@@ -165,13 +165,13 @@ const fewConfirmed = 128
 // subscribed takes in confirmations.
 func (f *session) subscribed(now time.Time, all []pushEvent) {
 	questions := false
-	f.t.subscriptions.confirmed(f, all, now, func(ch *channel) {
+	f.s.subscriptions.confirmed(f, all, now, func(ch *channel) {
 		f.channels[ch.Name()] = ch
 		questions = questions || ch.Kind() == reconcile.Baseline
 	})
-	f.t.nacks.sendBaselinesNow(now)
+	f.s.nacks.sendBaselinesNow(now)
 	if questions {
-		f.t.sender.HastenWatermarks()
+		f.s.Answerer.HastenWatermarks()
 	}
 	f.echo.channels.Store(int64(len(f.channels)))
 }
@@ -179,7 +179,7 @@ func (f *session) subscribed(now time.Time, all []pushEvent) {
 func (f *session) watermark(now time.Time, message string) {
 	w, err := wire.DecodeWatermark(message)
 	if err != nil {
-		f.t.log.Debug("redis: invalid watermark", zap.String("addr", f.Addr), zap.Error(err))
+		f.s.Log.Debug("redis: invalid watermark", zap.String("addr", f.Addr), zap.Error(err))
 		return
 	}
 	for _, m := range w.Streams {

@@ -101,7 +101,7 @@ func (s *shards) reconcile(ctx context.Context) bool {
 		if s.leaving[addr].IsZero() {
 			s.leaving[addr] = time.Now()
 		}
-		if s.t.subscriptions.receivesFrom(addr) && time.Since(s.leaving[addr]) < handoverTimeout {
+		if s.t.subscriber.ReceivesFrom(addr) && time.Since(s.leaving[addr]) < handoverTimeout {
 			complete = false
 			continue
 		}
@@ -129,7 +129,7 @@ func (t *Transport) shard(addr string) (supervisor.Child, error) {
 			return t.health.watched(addr, publisherOf, func(up func()) error { return t.serveWriter(ctx, addr, k, up) })
 		}},
 		supervisor.Child{Name: "subscriber", Serve: func(ctx context.Context) error {
-			return t.health.watched(addr, subscriberOf, func(up func()) error { return t.serveReader(ctx, addr, k, up) })
+			return t.health.watched(addr, subscriberOf, func(up func()) error { return t.subscriber.Serve(ctx, addr, k, up) })
 		}},
 	)
 	if err != nil {

@@ -37,7 +37,7 @@ func newCallRig(t *rapid.T) *callRig {
 	r := &callRig{
 		tr: newTransport(cfg, discovery{cluster: true, snapshot: snapshot}), now: time.Unix(1e6, 0), asked: make(map[*session][]string),
 	}
-	r.tr.nacks.baselines.setServing(true)
+	r.tr.subscriber.nacks.baselines.setServing(true)
 	for i := 1; i <= 2; i++ {
 		r.attach(node(i).Addr)
 	}
@@ -45,17 +45,17 @@ func newCallRig(t *rapid.T) *callRig {
 }
 
 func (r *callRig) attach(addr string) {
-	f := newSession(r.tr, addr)
-	r.tr.subscriptions.sessionUp(f)
+	f := newSession(r.tr.subscriber, addr)
+	r.tr.subscriber.subscriptions.sessionUp(f)
 	r.sessions = append(r.sessions, f)
 }
 
 // take has a session ask for what it is to ask for.
 func (r *callRig) take(f *session) {
-	for _, todo := range r.tr.subscriptions.commands(f) {
+	for _, todo := range r.tr.subscriber.subscriptions.commands(f) {
 		r.asked[f] = append(r.asked[f], todo.Subscribe...)
 		for _, name := range todo.Unsubscribe {
-			r.tr.subscriptions.unsubscribed(f, name)
+			r.tr.subscriber.subscriptions.unsubscribed(f, name)
 		}
 	}
 }
@@ -66,14 +66,14 @@ func (r *callRig) confirm(f *session, n int) {
 		all = append(all, pushEvent{kind: pushSubscribed, channel: name})
 	}
 	r.asked[f] = r.asked[f][n:]
-	r.tr.subscriptions.confirmed(f, all, r.now, func(*channel) {})
+	r.tr.subscriber.subscriptions.confirmed(f, all, r.now, func(*channel) {})
 }
 
 // answer ends all baseline requests, as answers do.
 func (r *callRig) answer() {
-	g := &r.tr.nacks.baselines
+	g := &r.tr.subscriber.nacks.baselines
 	for {
-		n := r.tr.nacks.question.Add(1)
+		n := r.tr.subscriber.nacks.question.Add(1)
 		if len(g.begin(r.now, n, "s").Channels) == 0 {
 			return
 		}
@@ -96,7 +96,7 @@ func TestSubscribeCalls(t *testing.T) {
 	errCancelled, errForbidden := errors.New("cancelled"), errors.New("forbidden")
 	rapid.Check(t, func(t *rapid.T) {
 		r := newCallRig(t)
-		reg := r.tr.subscriptions
+		reg := r.tr.subscriber.subscriptions
 		aCall := func(t *rapid.T) *subscribeCall {
 			if len(r.calls) == 0 {
 				t.Skip()
@@ -152,8 +152,11 @@ func TestSubscribeCalls(t *testing.T) {
 				r.sessions = append(r.sessions[:i:i], r.sessions[i+1:]...)
 				r.attach(f.Addr)
 			},
-			"answer":    func(*rapid.T) { r.answer() },
-			"no answer": func(*rapid.T) { r.now = r.now.Add(baselineWait); reconcile.Release(r.tr.nacks.baselines.expire(r.now)) },
+			"answer": func(*rapid.T) { r.answer() },
+			"no answer": func(*rapid.T) {
+				r.now = r.now.Add(baselineWait)
+				reconcile.Release(r.tr.subscriber.nacks.baselines.expire(r.now))
+			},
 		})
 		for range 3 { // in the end all comes
 			for _, f := range r.sessions {
@@ -164,7 +167,7 @@ func TestSubscribeCalls(t *testing.T) {
 		for range 2 * baselineTries {
 			r.answer()
 			r.now = r.now.Add(baselineWait)
-			reconcile.Release(r.tr.nacks.baselines.expire(r.now))
+			reconcile.Release(r.tr.subscriber.nacks.baselines.expire(r.now))
 		}
 		for i, a := range r.calls {
 			if !ended(a) {
@@ -175,7 +178,7 @@ func TestSubscribeCalls(t *testing.T) {
 				t.Fatalf("call %d: %v", i, err)
 			}
 		}
-		g := &r.tr.nacks.baselines
+		g := &r.tr.subscriber.nacks.baselines
 		if len(g.pending) > 0 || len(g.open) > 0 || g.sending != 0 {
 			t.Fatalf("left of greetings: %d pending, %d open, %d on their way", len(g.pending), len(g.open), g.sending)
 		}

@@ -52,7 +52,7 @@ func (r *subscriptions) serveQueueLocked() {
 func (r *subscriptions) serveCallLocked(a *subscribeCall, now time.Time) {
 	if topic := a.Placement().Topic; r.mu.core.Topic(topic) == nil {
 		delete(r.mu.ended, topic)
-		r.t.views().subscribes(a.view)
+		r.s.views().subscribes(a.view)
 	}
 	r.mu.core.Subscribe(&a.Call, now)
 }

@@ -13,50 +13,24 @@ import (
 // subscriptions are what is subscribed to, what shall be, and where. They outlive the readers. The decisions are
 // [reconcile.Reconciler]'s. The methods do no I/O; readers ask for commands and tell what the servers said.
 type subscriptions struct {
-	t        *Transport
-	topology *topology
-	inboxes  atomic.Int32 // how many of control are our inbox, for who only looks whether there is any
+	s       *Subscriber
+	inboxes atomic.Int32 // how many of control are our inbox, for who only looks whether there is any
 
 	subscribeQueue atomic.Pointer[subscribeCall] // Subscribe calls that are yet to be taken in, the last first
 
 	mu struct {
 		sync.Mutex
 		core    *reconcile.Reconciler
-		ended   map[string]Ledger   // of topics that were subscribed to
+		ended   map[string]Counts   // of topics that were subscribed to
 		control map[string]*channel // those the transport listens on for itself
 	}
 }
 
-func newSubscriptions(t *Transport, topology *topology) *subscriptions {
-	r := &subscriptions{t: t, topology: topology}
-	r.mu.core = reconcile.New(clusterView{topology}, subscriptionEffects{r})
+func newSubscriptions(s *Subscriber) *subscriptions {
+	r := &subscriptions{s: s}
+	r.mu.core = reconcile.New(s.Cluster, subscriptionEffects{r})
 	r.mu.control = make(map[string]*channel)
 	return r
-}
-
-// clusterView is the topology as the reconciler sees it.
-type clusterView struct{ *topology }
-
-// Owner is topology.owner.
-func (v clusterView) Owner(slot int) string { return v.owner(slot) }
-
-// Shard returns the shard of a node.
-func (v clusterView) Shard(addr string) (shard int, known bool) {
-	return v.snapshot.Load().NodeShard(addr)
-}
-
-// Replicas returns the addresses of the replicas, by their primary's; nil without Config.Standby.
-func (v clusterView) Replicas() map[string][]string {
-	if !v.cfg.Standby {
-		return nil
-	}
-	found := make(map[string][]string)
-	for _, shard := range v.snapshot.Load().Shards() {
-		for _, r := range shard.Replicas {
-			found[shard.Primary.Addr] = append(found[shard.Primary.Addr], r.Addr)
-		}
-	}
-	return found
 }
 
 // subscriptionEffects carry out what the reconciler decides. subscriptions.mu is held.
@@ -81,21 +55,21 @@ func (e subscriptionEffects) Source(ch *reconcile.Channel, s *reconcile.Session)
 func (e subscriptionEffects) Start(ch *reconcile.Channel, waiters *reconcile.Waiter, now time.Time) (later bool) {
 	c := channelOf(ch)
 	c.start(now)
-	return e.r.t.nacks.requestBaseline(now, c, waiters)
+	return e.r.s.nacks.requestBaseline(now, c, waiters)
 }
 
 // Resume makes a channel live that was stopped.
 func (e subscriptionEffects) Resume(ch *reconcile.Channel, now time.Time) {
 	c := channelOf(ch)
 	c.start(now)
-	if e.r.t.nacks.requestBaseline(now, c, nil) {
-		e.r.t.nacks.signal()
+	if e.r.s.nacks.requestBaseline(now, c, nil) {
+		e.r.s.nacks.signal()
 	}
 }
 
 // Join has a Subscribe wait for a baseline that is being asked for.
 func (e subscriptionEffects) Join(ch *reconcile.Channel, w *reconcile.Waiter, now time.Time) (later bool) {
-	return e.r.t.nacks.joinBaseline(now, channelOf(ch), w)
+	return e.r.s.nacks.joinBaseline(now, channelOf(ch), w)
 }
 
 // Fault notes that events of a channel may have been lost.
@@ -104,7 +78,7 @@ func (e subscriptionEffects) Fault(ch *reconcile.Channel, reason transport.GapRe
 }
 
 // Suspect asks for a fresh view of the cluster.
-func (e subscriptionEffects) Suspect() { e.r.topology.suspect() }
+func (e subscriptionEffects) Suspect() { e.r.s.Cluster.Suspect() }
 
 func channelOf(ch *reconcile.Channel) *channel { return ch.Owner.(*channel) }
 
@@ -123,8 +97,8 @@ func (r *subscriptions) removeTopic(topic string, why error) (left []*channel) {
 
 // removedLocked ends what arrives on the channels of a topic that nobody wants now.
 func (r *subscriptions) removedLocked(topic string, unwanted []*reconcile.Channel) (left []*channel) {
-	r.t.views().unsubscribes(topic)
-	var last Ledger
+	r.s.views().unsubscribes(topic)
+	var last Counts
 	for _, each := range unwanted {
 		ch := channelOf(each)
 		counts, read := ch.stop()
@@ -135,7 +109,7 @@ func (r *subscriptions) removedLocked(topic string, unwanted []*reconcile.Channe
 			left = append(left, ch)
 		}
 	}
-	r.keepLedgerLocked(topic, last)
+	r.keepCountsLocked(topic, last)
 	return left
 }
 
@@ -293,7 +267,7 @@ func (r *subscriptions) hasTopics() bool {
 }
 
 // channelsOf returns the channels that carry a topic's events; if it is not subscribed to, what became of it before.
-func (r *subscriptions) channelsOf(topic string) (channels []*channel, ended Ledger) {
+func (r *subscriptions) channelsOf(topic string) (channels []*channel, ended Counts) {
 	r.lock()
 	defer r.mu.Unlock()
 	t := r.mu.core.Topic(topic)
@@ -305,14 +279,5 @@ func (r *subscriptions) channelsOf(topic string) (channels []*channel, ended Led
 			channels = append(channels, channelOf(ch))
 		}
 	}
-	return channels, Ledger{}
-}
-
-// onPoll is called whenever the nodes are asked for the topology.
-func (t *Transport) onPoll(now time.Time) {
-	t.expireRedirects(now)
-	t.subscriptions.expireRedirects(now)
-	for _, own := range t.dedicated {
-		own.subscriptions.expireRedirects(now)
-	}
+	return channels, Counts{}
 }

@@ -30,24 +30,24 @@ func (r *reasonRig) become(t *testing.T, shards ...router.Shard) {
 		t.Fatal(err)
 	}
 	before := r.tr.topology.snapshot.Swap(after)
-	r.tr.subscriptions.applyTopology(router.Diff(before, after))
+	r.tr.subscriber.subscriptions.applyTopology(router.Diff(before, after))
 }
 
 func (r *reasonRig) attach(n router.Node) *session {
-	f := newSession(r.tr, n.Addr)
-	r.tr.subscriptions.sessionUp(f)
+	f := newSession(r.tr.subscriber, n.Addr)
+	r.tr.subscriber.subscriptions.sessionUp(f)
 	return f
 }
 
 // enter has f carry out what it is to do, as a reader and a server would.
 func (r *reasonRig) enter(t *testing.T, f *session) {
 	t.Helper()
-	for _, todo := range r.tr.subscriptions.commands(f) {
+	for _, todo := range r.tr.subscriber.subscriptions.commands(f) {
 		for _, name := range todo.Subscribe {
-			r.tr.subscriptions.confirmed(f, []pushEvent{{kind: pushSubscribed, channel: name}}, r.now, func(*channel) {})
+			r.tr.subscriber.subscriptions.confirmed(f, []pushEvent{{kind: pushSubscribed, channel: name}}, r.now, func(*channel) {})
 		}
 	}
-	if r.ch = channelOf(r.tr.subscriptions.mu.core.Channel("reasons")); r.ch.ConfirmedOn() != &f.Session {
+	if r.ch = channelOf(r.tr.subscriber.subscriptions.mu.core.Channel("reasons")); r.ch.ConfirmedOn() != &f.Session {
 		t.Fatalf("the channel is not subscribed at %s", f.Addr)
 	}
 }
@@ -75,11 +75,11 @@ func TestGapReasons(t *testing.T) {
 	}{
 		{"nothing", transport.Unknown, func(*testing.T, *reasonRig) {}},
 		{"the connection ends", transport.Disconnected, func(t *testing.T, r *reasonRig) {
-			r.tr.subscriptions.sessionLost(r.home)
+			r.tr.subscriber.subscriptions.sessionLost(r.home)
 			r.enter(t, r.attach(node(1)))
 		}},
 		{"fail-over seen by the connection", transport.FailOver, func(t *testing.T, r *reasonRig) {
-			r.tr.subscriptions.sessionLost(r.home)
+			r.tr.subscriber.subscriptions.sessionLost(r.home)
 			r.become(t, promoted...)
 			r.enter(t, r.attach(node(2)))
 		}},
@@ -87,35 +87,35 @@ func TestGapReasons(t *testing.T) {
 			r.become(t, promoted...)
 			r.event(2) // the old primary still delivers
 			r.enter(t, r.attach(node(2)))
-			r.tr.subscriptions.sessionLost(r.home)
+			r.tr.subscriber.subscriptions.sessionLost(r.home)
 		}},
 		{"fail-over, and the old primary still delivers", transport.FailOver, func(t *testing.T, r *reasonRig) {
 			r.become(t, promoted...)
 		}},
 		{"migration seen by sunsubscribe", transport.Migration, func(t *testing.T, r *reasonRig) {
-			r.tr.subscriptions.unsubscribed(r.home, "reasons")
+			r.tr.subscriber.subscriptions.unsubscribed(r.home, "reasons")
 			r.become(t, migrated...)
 			r.enter(t, r.attach(node(3)))
 		}},
 		{"migration seen by the topology", transport.Migration, func(t *testing.T, r *reasonRig) {
 			r.become(t, migrated...)
-			r.tr.subscriptions.unsubscribed(r.home, "reasons")
+			r.tr.subscriber.subscriptions.unsubscribed(r.home, "reasons")
 			r.enter(t, r.attach(node(3)))
 		}},
 		{"migration seen by MOVED", transport.Migration, func(t *testing.T, r *reasonRig) {
 			to := r.attach(node(3))
-			r.tr.subscriptions.unsubscribed(r.home, "reasons")
-			if len(r.tr.subscriptions.commands(r.home)) == 0 {
+			r.tr.subscriber.subscriptions.unsubscribed(r.home, "reasons")
+			if len(r.tr.subscriber.subscriptions.commands(r.home)) == 0 {
 				t.Fatal("it is not asked for where it was")
 			}
-			if !r.tr.subscriptions.redirected(r.home, slot, []string{"reasons"}, to.Addr) {
+			if !r.tr.subscriber.subscriptions.redirected(r.home, slot, []string{"reasons"}, to.Addr) {
 				t.Fatal("MOVED does not help")
 			}
 			r.enter(t, to)
-			if r.tr.subscriptions.redirected(to, slot, []string{"reasons"}, r.home.Addr) {
+			if r.tr.subscriber.subscriptions.redirected(to, slot, []string{"reasons"}, r.home.Addr) {
 				t.Fatal("two nodes that name each other keep us running")
 			}
-			if len(r.tr.subscriptions.commands(r.home)) > 0 {
+			if len(r.tr.subscriber.subscriptions.commands(r.home)) > 0 {
 				t.Fatal("the second MOVED is followed at once")
 			}
 		}},
@@ -133,7 +133,7 @@ func TestGapReasons(t *testing.T) {
 			gaps := new(gapSink)
 			var sink transport.Sink = gaps
 			r.tr.current.Store(&sink)
-			r.tr.subscriptions.enqueue(newSubscribeCall(router.Placement{Topic: "reasons"}))
+			r.tr.subscriber.subscriptions.enqueue(newSubscribeCall(router.Placement{Topic: "reasons"}))
 			r.home = r.attach(node(1))
 			r.enter(t, r.home)
 			r.event(1)

@@ -14,7 +14,6 @@ import (
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
-	"github.com/shardbus/shardbus/transport/redis/internal/track"
 	"go.uber.org/zap"
 )
 
@@ -25,15 +24,11 @@ type Transport struct {
 	log            *zap.Logger
 	topology       *topology
 	sender         *sender
-	subscriptions  *subscriptions
-	ticker         *repairTicker
-	nacks          *nackClient // nil: nothing is repaired
+	subscriber     *Subscriber
 	controlSenders control.Queues
-	tracking       track.Config
 	routes         routes
 	health         *health
 	calls          callPool
-	unread         unreadLog
 
 	only      string                // not empty: the one topic that this carries
 	dedicated map[string]*Transport // by topic; never changed
@@ -71,19 +66,14 @@ func (t *Transport) build() {
 	t.ended = sync.NewCond(&t.mu)
 	t.health = newHealth()
 	t.sender = newSender(&t.cfg, t.topology)
-	t.subscriptions = newSubscriptions(t, t.topology)
-	t.tracking = tracking(nil, maxHeld, t.cfg.MaxPayload)
+	t.subscriber = NewSubscriber(t.subscriberSettings())
+	t.sender.views = t.subscriber.Views()
 	if !t.cfg.Repair.Off {
-		t.nacks = newNackClient(t)
-		t.tracking = tracking(t.nacks.tracking(), t.cfg.Repair.HeldEvents, t.cfg.MaxPayload)
-		t.tracking.Copies = t.cfg.Standby
-		t.sender.onNewPublisher, t.sender.views = t.nacks.refreshControlChannels, t.nacks.views
+		t.sender.onNewPublisher = t.subscriber.ControlChannelsChanged
 	}
-	t.ticker = newRepairTicker(t.subscriptions, t.nacks)
 	t.routes.cfg = &t.cfg
-	t.unread.log = t.log
 	t.sender.only = t.only
-	t.sender.onNewQueue = t.beginPublisher
+	t.sender.onNewQueue = func(key queueKey) { t.subscriber.BeginPublisher(key.channel, key.publisher) }
 	var nobody transport.Sink = discard{}
 	t.current.Store(&nobody)
 }
@@ -125,7 +115,7 @@ func (t *Transport) Serve(ctx context.Context, sink transport.Sink) error {
 		}
 		t.ending.Store(true)
 		t.sender.close(transport.ErrClosed)
-		t.subscriptions.fail(transport.ErrClosed)
+		t.subscriber.Fail(transport.ErrClosed)
 		stop()
 	})
 	err = tree.Serve(inner)
@@ -155,8 +145,8 @@ func (t *Transport) begin(sink transport.Sink) (*supervisor.Supervisor, error) {
 	s := newShards(t)
 	children := []supervisor.Child{
 		{Name: "topology", Serve: t.topology.serve},
-		{Name: "clock", Serve: t.ticker.serve},
-		{Name: "repair", Serve: t.nacks.serve},
+		{Name: "clock", Serve: t.subscriber.ServeTicker},
+		{Name: "repair", Serve: t.subscriber.ServeRepair},
 		{Name: "logins", Serve: t.cfg.servers.Reauther.Serve},
 		{Name: "shards", Serve: s.serve},
 		{Name: "health", Serve: t.serveHealth},
@@ -189,8 +179,7 @@ func (t *Transport) end() {
 // topologyChanged brings everything to where the new snapshot says.
 func (t *Transport) topologyChanged(changes router.Changes) {
 	t.sender.applyTopology()
-	t.subscriptions.applyTopology(changes)
-	t.nacks.refreshControlChannels()
+	t.subscriber.TopologyChanged(changes)
 	for _, own := range t.dedicated {
 		own.topologyChanged(changes)
 	}
@@ -227,7 +216,7 @@ func (t *Transport) close() {
 	if !t.isClosed() {
 		close(t.closed)
 		t.sender.close(transport.ErrClosed)
-		t.subscriptions.fail(transport.ErrClosed)
+		t.subscriber.Fail(transport.ErrClosed)
 	}
 	for t.serving {
 		t.ended.Wait()

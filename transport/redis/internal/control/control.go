@@ -4,11 +4,15 @@
 package control
 
 import (
+	"errors"
 	"time"
 
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
+
+// ErrNoOwner is why an event or a subscription waits whose slot nobody serves.
+var ErrNoOwner = errors.New("no node owns the slot: the cluster is not whole, see CLUSTER SLOTS")
 
 // Sender sends control messages. The publishing side implements it with Queues. Its methods may be called concurrently.
 type Sender interface {
