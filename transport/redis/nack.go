@@ -42,7 +42,6 @@ const (
 	answerCost   = 256                    // bytes that a question costs its asker, however short the answer
 	repairDelay  = 10 * time.Millisecond  // see track.Repair.Delay
 	repairPause  = 250 * time.Millisecond // see track.Repair.MaxDelay
-	repairDeaf   = time.Second            // see track.Repair.Deaf
 )
 
 // nackClient asks publishers for what is missing here, and answers subscribers for our own. Its methods do nothing on nil.
@@ -87,7 +86,7 @@ func newNackClient(s *Subscriber) *nackClient {
 func (r *nackClient) tracking() *track.Repair {
 	cfg := &r.s.Repair
 	return &track.Repair{
-		Timeout: cfg.Timeout, Delay: repairDelay, MaxDelay: repairPause, Deaf: repairDeaf,
+		Timeout: cfg.Timeout, Delay: repairDelay, MaxDelay: repairPause, Deaf: cfg.Timeout / 2,
 		MaxHeldBytes: cfg.HeldBytes, Budget: track.NewBudget(cfg.HoldBytes),
 		Askable: wire.IsParty, Random: mathrand.Float64,
 	}
