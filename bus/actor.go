@@ -232,6 +232,6 @@ func (c *company[T]) passivate(tr *troupe[T], m *member[T]) {
 		}
 	}()
 	if err := m.Stop(ctx); err != nil {
-		c.log.Error("an actor did not stop in order", zap.String("key", m.key), zap.Error(errguard.Safe(err)))
+		c.log.Error("an actor did not stop cleanly", zap.String("key", m.key), zap.Error(errguard.Safe(err)))
 	}
 }

@@ -14,7 +14,7 @@ var (
 	// ErrNoSubscriber: nobody is there to answer.
 	ErrNoSubscriber = errors.New("no subscriber")
 	// ErrAskEnded: the asker no longer waits, or has a reply already.
-	ErrAskEnded = errors.New("the asker does not wait")
+	ErrAskEnded = errors.New("the caller of Ask does not wait")
 	// ErrNotAcrossProcesses: the operation works only on a bus without a
 	// transport.
 	ErrNotAcrossProcesses = errors.New("works only within one process")
@@ -185,7 +185,7 @@ func await[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], a *asker[
 		if stop, ok := a.waitAs(caller, topic.intake.holders(hash)); ok {
 			defer stop()
 			if deadlocked(caller) {
-				return fail(ErrWouldDeadlock, "who is asked waits, directly or through others, for the handler that asks")
+				return fail(ErrWouldDeadlock, "the subscriber being asked is waiting, directly or indirectly, for this handler")
 			}
 		}
 	}

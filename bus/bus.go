@@ -236,7 +236,7 @@ func (b *Bus) serveTransport() error {
 			defer claimer.Release()
 		}
 		if b.served = root.Serve(b.work); b.served != nil {
-			b.log.Error("the transport did not end in order", zap.Error(errguard.Safe(b.served)))
+			b.log.Error("the transport did not stop cleanly", zap.Error(errguard.Safe(b.served)))
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()

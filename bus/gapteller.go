@@ -96,7 +96,7 @@ func (s *Subscription) tellGap(g Gap) {
 	}
 	if !s.bus.goTell(func() { s.tellGaps(teller) }) {
 		teller.drop()
-		s.log().Warn("OnGap is not told: the transport has ended", zap.Stringer("gap", g))
+		s.log().Warn("OnGap is not called: the transport has ended", zap.Stringer("gap", g))
 	}
 }
 

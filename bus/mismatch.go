@@ -64,7 +64,7 @@ func (t *Topic[T]) mismatch(m Mismatch) {
 	if m.Here.Differs(m.There) == "" || !t.mismatches.add(m) {
 		return
 	}
-	t.bus.log.Warn("another process knows the topic otherwise", zap.String("topic", t.info.name),
+	t.bus.log.Warn("another process knows the topic with other settings", zap.String("topic", t.info.name),
 		zap.String("peer", m.Peer), zap.Bool("peer_subscribes", m.Subscribes), zap.Stringer("mismatch", m))
 }
 

@@ -16,7 +16,7 @@ import (
 const maxErrors = 10_000
 
 // ErrBroken is in every error that [Safe] had to wrap.
-var ErrBroken = errors.New("the methods of a returned error fail")
+var ErrBroken = errors.New("methods of the returned error fail")
 
 // Is is errors.Is.
 func Is(err, target error) bool { return IsOutside(err, target, nil) }

@@ -151,7 +151,7 @@ func (c Config) resolved() (Config, error) {
 	}
 	switch {
 	case c.Standby && c.Repair.Off:
-		return c, errors.New("redis: Config.Standby and Config.Repair.Off are set: copies by several ways are put in order by Repair")
+		return c, errors.New("redis: Config.Standby and Config.Repair.Off are set: Repair puts the copies from several nodes in order")
 	case c.Standby && c.Sentinel.used():
 		return c, fmt.Errorf("redis: Config.Sentinel is set: %w", errStandbyNowhere)
 	}
@@ -274,7 +274,7 @@ func withPort(addr, standard string) (string, error) {
 		return "", errors.New("is no host:port: it has no host")
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return "", errors.New("is no host:port: its port is none from 1 to 65535")
+		return "", errors.New("is no host:port: its port is not from 1 to 65535")
 	}
 	return net.JoinHostPort(host, port), nil
 }

@@ -65,7 +65,7 @@ func (r *fallbacks) at(primary string) string {
 // judgeNode tells what is known of a node to its shard, and moves events if they are to be published elsewhere now.
 func (o *sender) reportNode(addr string, tell func(now time.Time, s *fallback.Shard)) {
 	if was, is := o.reportNodeLocking(addr, tell); was != is {
-		o.cfg.Logger.Info("redis: a shard's events are published at another of its nodes", zap.String("old_addr", was), zap.String("addr", is))
+		o.cfg.Logger.Info("redis: events of a shard are published at another of its nodes", zap.String("old_addr", was), zap.String("addr", is))
 	}
 }
 

@@ -228,7 +228,7 @@ func (t *Transport) logHealth(now time.Time, warned map[string]time.Time) {
 			continue
 		}
 		warned[p.Name] = now
-		t.log.Warn("redis: a primary is away: what is published there waits or fails, and nothing arrives from there",
+		t.log.Warn("redis: a primary is away: events for its slots wait or fail, and none arrive from it",
 			zap.String("shard", p.Name), zap.Duration("down_for", now.Sub(p.Since).Round(time.Second)), zap.Error(p.Err))
 	}
 	for name := range warned {

@@ -15,8 +15,8 @@ const deadZeros = 2
 
 // errors of a connection that a probe found dead.
 var (
-	errNotReceiving = errors.New("what is published at the node does not arrive here")
-	errNoReceivers  = errors.New("what is published at the node is not for this connection any more")
+	errNotReceiving = errors.New("events published at the node do not arrive here")
+	errNoReceivers  = errors.New("events published at the node no longer go to this connection")
 )
 
 // heartbeat decides when a connection is probed and what the outcome means. It is pure: whoever has the connection tells it

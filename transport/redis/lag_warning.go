@@ -62,7 +62,7 @@ func (b *lagWarning) late(now time.Time, waiting time.Duration, k *control.Peer)
 // full is called because more than half of the room for what was received is taken.
 func (b *lagWarning) full(now time.Time, held, limit int) {
 	if b.due(now) {
-		b.log.Warn("redis: what was received waits to be handed over; beyond Config.ReceiveBytes it is a gap",
+		b.log.Warn("redis: received events wait for the bus; beyond Config.ReceiveBytes they become gaps",
 			zap.String("addr", b.addr), zap.Int("held_bytes", held), zap.Int("receive_bytes", limit))
 	}
 }

@@ -39,6 +39,6 @@ func (w *writer) appendLastWatermarks(commands []byte, marks []wire.Watermark) (
 // keptLast takes in what was answered to those commands.
 func (w *writer) checkLastWatermarks(replies []resp.Reply) {
 	if err := firstFailure(replies, nil); err != nil {
-		w.t.log.Debug("redis: a last watermark is not kept", zap.String("addr", w.addr), zap.Error(err))
+		w.t.log.Debug("redis: the last watermark could not be stored", zap.String("addr", w.addr), zap.Error(err))
 	}
 }

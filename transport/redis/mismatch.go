@@ -232,7 +232,7 @@ func (r *nackClient) recheckTopics() {
 	n := r.question.Add(1)
 	doc, err := wire.AppendHello(nil, wire.Hello{Subscriber: r.id, N: n, Channels: []string{}, Topics: topics})
 	if err != nil {
-		r.s.Log.Warn("redis: publishers not asked how they know topics", zap.Error(err))
+		r.s.Log.Warn("redis: topic comparison request not sent", zap.Error(err))
 		return
 	}
 	r.recheck.Store(n)

@@ -63,7 +63,7 @@ func takes[T any](t *testing.T, p *process, topic *bus.Topic[T], n int, says str
 			t.Errorf("%v does not say %q", m, says)
 		}
 	}
-	if logged := p.logs.FilterMessage("another process knows the topic otherwise").All(); len(logged) != n {
+	if logged := p.logs.FilterMessage("another process knows the topic with other settings").All(); len(logged) != n {
 		t.Errorf("%d are logged, want %d: %v", len(logged), n, logged)
 	}
 }

@@ -305,7 +305,7 @@ func (r *nackClient) mayAsk(now time.Time, publisher string) bool {
 }
 
 // errNoAnswer is what an answer is that does not say to what.
-var errNoAnswer = errors.New("an answer without a question")
+var errNoAnswer = errors.New("an answer to a question that was not asked")
 
 // awaits reports whether the question was asked, and something waits for its answer still.
 func (r *nackClient) awaits(to wire.Reply) bool {

@@ -31,7 +31,7 @@ func (r *nackClient) seekLastAt(slot int, publisher string) {
 	get.Answered = func(reply resp.Reply, err error) {
 		switch {
 		case err != nil:
-			r.s.Log.Debug("redis: last watermark not read", zap.String("publisher", publisher), zap.Error(err))
+			r.s.Log.Debug("redis: the last watermark could not be read", zap.String("publisher", publisher), zap.Error(err))
 		case reply.Kind == resp.Text:
 			r.foundLast(publisher, reply.Text)
 		}
@@ -43,7 +43,7 @@ func (r *nackClient) seekLastAt(slot int, publisher string) {
 func (r *nackClient) foundLast(publisher, text string) {
 	w, err := wire.DecodeWatermark(text)
 	if err != nil || w.Publisher != publisher || !w.Final {
-		r.s.Log.Debug("redis: a last watermark that is none", zap.String("publisher", publisher), zap.Error(err))
+		r.s.Log.Debug("redis: invalid last watermark", zap.String("publisher", publisher), zap.Error(err))
 		return
 	}
 	now := time.Now()

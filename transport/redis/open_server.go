@@ -26,7 +26,7 @@ func (c *Config) askServer(ctx context.Context, client conn.Client, addr string)
 	switch {
 	case err == nil:
 	case conn.Classify(err) == conn.ReplyDenied:
-		c.Logger.Warn("redis: the server does not let us see INFO, and is taken for what it says otherwise", zap.String("addr", addr), zap.Error(err))
+		c.Logger.Warn("redis: INFO is not allowed; the server's other answers decide what it is", zap.String("addr", addr), zap.Error(err))
 	default:
 		return server{}, fmt.Errorf("redis: INFO on %s: %w", addr, c.servers.Explain(err))
 	}

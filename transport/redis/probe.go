@@ -220,6 +220,6 @@ func (p *probe) onReply(reply probeReply) {
 func (p *probe) disable(err error) {
 	p.off = true
 	p.timer.Stop()
-	p.s.Log.Warn("redis: probes are refused, so a connection that hears nothing does not show",
+	p.s.Log.Warn("redis: probes are refused, so a connection that receives nothing may not be noticed",
 		zap.String("addr", p.addr), zap.Error(p.s.Conn.ExplainChannel(err, "{*}:shardbus:*")))
 }

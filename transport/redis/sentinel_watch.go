@@ -60,7 +60,7 @@ func (w *sentinelWatcher) subscribeChanges(ctx context.Context, addr string) (ru
 			return nil, fmt.Errorf("redis: sentinel %s: %w", addr, w.sentinels.Explain(err))
 		}
 		// It is asked every second all the same.
-		w.log.Warn("redis: a sentinel does not let us subscribe, so that fail-overs are noticed up to a second later",
+		w.log.Warn("redis: a sentinel does not allow subscribing, so fail-overs are noticed up to a second later",
 			zap.String("addr", addr), zap.Strings("channels", sentinelEvents), zap.Error(err))
 	}
 	return notifyingConn{DedicatedClient: client, close: closeConn}, nil
@@ -196,7 +196,7 @@ func verifyPrimary(ctx context.Context, c *conn.Settings, addr string) error {
 func (w *sentinelWatcher) verified(list []sentinelPrimary, found int, errs []error) {
 	w.verifying = false
 	for i, err := range errs {
-		w.log.Debug("redis: the sentinels' primary is not to be believed yet", zap.String("addr", list[i].addr), zap.Error(err))
+		w.log.Debug("redis: the primary that the sentinels name is not trusted yet", zap.String("addr", list[i].addr), zap.Error(err))
 		switch {
 		case conn.IsAuthError(err):
 			w.refused[list[i].addr] = time.Now().Add(conn.RefusedDelay())

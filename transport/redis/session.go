@@ -126,7 +126,7 @@ func (f *session) drainControl() bool {
 	}
 	if dropped > 0 && now.Sub(f.warnedAt) >= tellRefused {
 		f.warnedAt = now
-		f.s.Log.Warn("redis: control messages come faster than they are handled, and were dropped: they come again",
+		f.s.Log.Warn("redis: control messages arrive faster than they are handled; some were dropped and will be sent again",
 			zap.String("addr", f.Addr), zap.Uint64("dropped", dropped))
 	}
 	return len(queue) > 0

@@ -146,7 +146,7 @@ func (w *standaloneWatcher) publish(now time.Time) {
 		w.standalone.Store(nil)
 		if !w.warnedNoRole {
 			w.warnedNoRole = true
-			w.log.Warn("redis: the server does not say whether it is a primary, so that a replica would be taken for one; allow it INFO or ROLE",
+			w.log.Warn("redis: the server does not say whether it is a primary, so a replica would be taken for one; allow INFO or ROLE",
 				zap.String("addr", held))
 		}
 		return
@@ -154,10 +154,10 @@ func (w *standaloneWatcher) publish(now time.Time) {
 		w.suspect() // it is asked often until that is over
 		became, turns := w.roles.observe(now, true)
 		if became {
-			w.log.Warn("redis: the server is a replica: it is left, and looked for elsewhere", zap.String("addr", held), zap.String("primary_addr", n.view.Primary))
+			w.log.Warn("redis: the server is a replica: the transport leaves it and looks for the primary", zap.String("addr", held), zap.String("primary_addr", n.view.Primary))
 		}
 		if turns {
-			w.log.Warn("redis: the address leads to the primary and to replicas in turn: each new connection is tried until it is one to the primary; name that alone",
+			w.log.Warn("redis: the address leads to the primary and to replicas in turn: new connections are made until one reaches the primary; use an address that leads only to the primary",
 				zap.String("addr", held), zap.String("primary_addr", n.view.Primary))
 		}
 		w.standalone.Store(&standaloneState{addr: held, run: n.view.RunID, replica: true})
@@ -169,7 +169,7 @@ func (w *standaloneWatcher) publish(now time.Time) {
 		w.log.Warn("redis: the address leads to another primary now", zap.String("addr", held))
 	}
 	if several {
-		w.log.Warn("redis: the address leads to several servers in turn, so that one that was replaced cannot be told by its identity", zap.String("addr", held))
+		w.log.Warn("redis: the address leads to several servers in turn, so a replaced server cannot be recognised by its run ID", zap.String("addr", held))
 	}
 	w.standalone.Store(&standaloneState{addr: held, run: w.identity.run})
 }

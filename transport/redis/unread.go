@@ -27,7 +27,7 @@ func (l *unreadLog) report(env *transport.Envelope, unread wire.Attributes) {
 	if unread = l.fresh(env.Topic, unread); unread == 0 {
 		return
 	}
-	l.log.Warn("redis: attributes of a foreign event could not be read and are left out; this is told once for each topic and attribute",
+	l.log.Warn("redis: attributes of a foreign event could not be read and are left out; logged once for each topic and attribute",
 		zap.String("topic", env.Topic), zap.Stringer("attributes", unread),
 		zap.String("publisher", clip(env.Publisher)), zap.String("id", clip(env.ID)))
 }

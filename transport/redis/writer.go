@@ -39,7 +39,7 @@ type writer struct {
 }
 
 // errEnded is why a connection ends that is not needed any more.
-var errEnded = errors.New("redis: the connection is not needed any more")
+var errEnded = errors.New("redis: the connection is no longer needed")
 
 // serveWriter publishes what the lane of addr holds until ctx ends or the connection fails. It calls up when it is connected.
 func (t *Transport) serveWriter(ctx context.Context, addr string, k *control.Peer, up func()) error {
@@ -289,7 +289,7 @@ func (w *writer) sendWatermarks(marks []wire.Watermark, last bool) error {
 		for _, reply := range replies[:n] {
 			switch err := reply.Err(); conn.Classify(err) {
 			case conn.ReplyDenied:
-				w.t.log.Warn("redis: watermarks are refused, so subscribers do not see a lost tail",
+				w.t.log.Warn("redis: watermarks are refused, so subscribers do not notice that the last events were lost",
 					zap.String("addr", w.addr), zap.Error(err))
 			case conn.ReplyMoved:
 				w.t.topology.suspect()

@@ -85,7 +85,7 @@ func (g *replyGuard) sent(p []byte) (answered bool, err error) {
 	for len(p) > 0 {
 		n, done, err := g.out.Next(p)
 		if err != nil {
-			return false, fmt.Errorf("redis: a command that is none: %w", err)
+			return false, fmt.Errorf("redis: invalid command: %w", err)
 		}
 		if p = p[n:]; done {
 			g.pending.sent(g.out.Message())
@@ -137,7 +137,7 @@ func (g *replyGuard) check(p []byte) (n int, err error) {
 		case errors.Is(err, resp.ErrUnasked):
 			return whole, err
 		case err != nil:
-			return whole, fmt.Errorf("redis: what the server sends is not Redis' protocol: %w", err)
+			return whole, fmt.Errorf("redis: the server does not send Redis' protocol: %w", err)
 		case done:
 			whole = at
 		}

@@ -139,7 +139,7 @@ func roundTrip(conn net.Conn, commands []byte, want int) (replies [][]byte, err 
 		for at < len(buf) && len(replies) < want {
 			took, done, err := scanner.Next(buf[at:])
 			if err != nil {
-				return nil, fmt.Errorf("redis: what the server sends is not Redis' protocol: %w", err)
+				return nil, fmt.Errorf("redis: the server does not send Redis' protocol: %w", err)
 			}
 			if at += took; done {
 				replies, begin = append(replies, buf[begin:at:at]), at

@@ -122,7 +122,7 @@ func (l *reauther) Serve(ctx context.Context) error {
 			running.Go(func() {
 				if err := l.renew(ctx, o); err != nil && ctx.Err() == nil {
 					// The connection stays: until the server closes it, it is who it was.
-					o.cfg.Logger.Warn("redis: a connection could not log in again, it goes on as it was",
+					o.cfg.Logger.Warn("redis: a connection could not log in again and keeps its user",
 						zap.String("addr", o.addr), zap.Error(err))
 					l.Schedule(o, time.Now().Add(RefusedDelay()))
 				}

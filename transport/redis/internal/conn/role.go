@@ -13,7 +13,7 @@ import (
 
 // ErrReplica is why a server is left that is neither of a cluster nor watched by sentinels: what is published at a replica
 // reaches its own subscribers only.
-var ErrReplica = errors.New("it is a replica, and what is published there reaches nobody at its primary")
+var ErrReplica = errors.New("it is a replica, and events published there do not reach subscribers of its primary")
 
 // ServerRole is what a server says that it is.
 type ServerRole struct {

@@ -10,7 +10,7 @@ import (
 )
 
 // ErrUnasked is why a connection ends on which the server says more than it was asked.
-var ErrUnasked = errors.New("redis: the server answered what was not asked")
+var ErrUnasked = errors.New("redis: the server sent a reply that was not asked for")
 
 // Kind is what a reply is.
 type Kind uint8
@@ -84,7 +84,7 @@ const (
 )
 
 // ErrProtocol is what Read's errors wrap: what arrives is no reply that is understood.
-var ErrProtocol = errors.New("not a reply that is understood")
+var ErrProtocol = errors.New("not a known reply")
 
 // Read reads the reply at the beginning of buf and returns how many bytes it takes; 0 if it is not all there yet. After
 // an error the connection is of no use: where the next reply begins is not known.

@@ -167,7 +167,7 @@ func AppendAnswer(dst []byte, a Answer) ([]byte, error) {
 	return append(dst, "}}"...), nil
 }
 
-var errControl = errors.New("no control document of a party")
+var errControl = errors.New("not a control message")
 
 // DecodeAsk reads what [AppendAsk] wrote. Only the first MaxAsked channels are kept.
 func DecodeAsk(msg string) (Ask, error) {
