@@ -69,7 +69,8 @@ func (r Report) Worst() Severity {
 	return r.Findings[0].Severity
 }
 
-// String returns the report as text of several lines, for people. What is found at several nodes is told once.
+// String returns the report as text of several lines, for people. The same finding at several nodes
+// is shown once.
 func (r Report) String() string {
 	var text strings.Builder
 	counts := make(map[Severity]int)
@@ -93,14 +94,16 @@ func (r Report) String() string {
 	return text.String()
 }
 
-// Check looks at the servers that config names, and at what these know of, and reports what is wrong with them for a
-// transport, or will be when something fails: versions, the cluster's state and coverage, replicas, buffers, memory,
-// clocks, permissions. With topics it also tries whether they may be subscribed to and published to.
+// Check looks at the servers that config names, and at those that they know, and reports what is
+// wrong with them for a transport, or will be wrong during a fault: versions, the cluster's state
+// and coverage, replicas, buffers, memory, clocks, permissions. With topics it also tries whether
+// they may be subscribed to and published to.
 //
-// It changes nothing, and publishes to a channel only that nobody listens to. What it needs beside what a transport
-// needs is "+config|get +time +cluster|info +acl|whoami +acl|dryrun"; what it may not look at is a [Note]. A server that
-// does not answer is a finding, too. It takes 5 times Config.CommandTimeout at most, or until ctx ends. An error means
-// that config or topics are invalid.
+// It changes nothing, and publishes only to a channel without subscribers. In addition to what a
+// transport needs it needs "+config|get +time +cluster|info +acl|whoami +acl|dryrun"; what it may
+// not look at is a Note. A server that does not answer is a finding, too. It takes 5 times
+// Config.CommandTimeout at most, or until ctx ends. An error means that config or topics are
+// invalid.
 func Check(ctx context.Context, config Config, topics ...transport.Topic) (Report, error) {
 	cfg, err := config.resolved()
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 
 var _ transport.Claimer = (*Transport)(nil)
 
-// Claim takes the transport for a bus. It fails with transport.ErrInUse while another has it, and with
-// transport.ErrClosed after Close.
+// Claim takes the transport for a bus. It fails with transport.ErrInUse while another has it, and
+// with transport.ErrClosed after Close.
 func (t *Transport) Claim() error {
 	if t.isClosed() {
 		return fmt.Errorf("redis: %w", transport.ErrClosed)
@@ -24,8 +24,8 @@ func (t *Transport) Claim() error {
 	return nil
 }
 
-// Release gives the transport back, so that another bus may claim it. What the bus before had subscribed, and the
-// numbers it gave its events, are forgotten. No Serve may run.
+// Release gives the transport back, so that another bus may claim it. The subscriptions of the
+// former bus, and the numbers of its events, are forgotten. No Serve may run.
 func (t *Transport) Release() {
 	t.subscriber.RemoveAll()
 	t.sender.forget()

@@ -33,91 +33,102 @@ const (
 	DefaultStandbyAfter   = 250 * time.Millisecond
 )
 
-// Config says where the servers are and bounds what the transport uses. Only Addrs is required, or Sentinel instead.
+// Config says where the servers are and bounds what the transport uses. Only Addrs is required, or
+// Sentinel instead.
 type Config struct {
-	// Addrs are start addresses, host:port each. Of a cluster any of its nodes will do; the others are found. Of
-	// standalone servers the one is used that says that it is the primary: they are names of one primary and its replicas,
-	// and when it becomes a replica, or is lost, the one that is the primary then. A name is looked up anew for each
-	// connection. A host alone gets port 6379. Required without Sentinel, and empty with it.
+	// Addrs are start addresses, host:port each. For a cluster any of its nodes is enough; the
+	// others are found. For standalone servers they are names of one primary and its replicas: the
+	// transport uses the server that says that it is the primary, and goes to another when that one
+	// becomes a replica or is lost. A name is looked up anew for each connection. A host alone gets
+	// port 6379. Required without Sentinel, and empty with it.
 	Addrs []string
 
 	// Sentinel says which sentinels know the primary. Zero: there are none.
 	Sentinel Sentinel
 
-	// Username and Password log in to every server. An empty Username with a Password is the default user. Both
-	// empty: no login.
+	// Username and Password log in to every server. An empty Username with a Password is the
+	// default user. Both empty: no login.
 	Username, Password string
 
-	// Credentials, if not nil, is asked in place of Username and Password whenever a connection is made to the server
-	// at addr, and whenever one is to log in again. It may be called at any time and concurrently, on a goroutine of its own;
-	// its context ends after 10 s. When it fails, panics or ends its goroutine, a new connection is tried again later and an
-	// open one stays as it is. One that does not return although its context has ended is not called for that address again
+	// Credentials, if not nil, is called in place of Username and Password whenever a connection to
+	// the server at addr is made, and whenever one logs in again. It may be called at any time and
+	// concurrently, on a goroutine of its own; its context ends after 10 s. When it fails, panics
+	// or ends its goroutine, a new connection is tried again later and an open one stays as it is.
+	// If it does not return although its context has ended, it is not called for that address again
 	// until it has.
 	Credentials func(ctx context.Context, addr string) (Credentials, error)
 
-	// TLS, if not nil, makes every connection to a server TLS. Each certificate must name the host of the address that
-	// the node announces, unless ServerName is set: then all must have that. Certificates are ours, for servers that
-	// want to know who we are.
+	// TLS, if not nil, makes every connection to a server TLS. Each certificate must name the host
+	// of the address that the node announces. If ServerName is set, each must name that instead.
+	// Certificates are ours, for servers that ask for them.
 	TLS *tls.Config
 
-	// Dial makes the connections in place of TCP: through a proxy, or to a fake in tests. Under TLS it makes what that
-	// runs over. Nil: TCP. It is called on a goroutine of its own, with a context that ends after CommandTimeout and bounds
-	// the dialling only. A Dial that panics or ends its goroutine is a connection that failed, and so is a panic in a method of
-	// the connection it returns; one that does not return although its context has ended is not called for that address again
+	// Dial makes the connections in place of TCP: through a proxy, or to a fake in tests. TLS runs
+	// over what it makes. Nil: TCP. It is called on a goroutine of its own, with a context that
+	// ends after CommandTimeout and bounds only the dialling. If Dial panics or ends its goroutine,
+	// the connection failed; the same holds for a panic in a method of the connection it returns.
+	// If it does not return although its context has ended, it is not called for that address again
 	// until it has. The same holds for functions of TLS.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 
-	// Logger gets what an operator should know: shards that come and go, connections that fail. Nil: silent.
+	// Logger gets what an operator should know: shards that come and go, connections that fail; see
+	// docs/logs.md. Nil: silent.
 	Logger *zap.Logger
 
-	// Compact sends events in the compact form of docs/wire.md in place of CloudEvents documents: a quarter of the time
-	// to write and read, and fewer bytes, but nothing for redis-cli and other people's clients. Subscribers of this
-	// library read both forms, whatever is set here.
+	// Compact sends events in the compact form of docs/wire.md in place of CloudEvents documents.
+	// It takes a quarter of the time to write and read, and fewer bytes, but redis-cli and other
+	// clients cannot read it. Subscribers of this library read both forms, with any setting.
 	Compact bool
 
-	// Topics says what single topics are to have beside that, by name. Nil: nothing.
+	// Topics has settings for single topics, by name. Nil: none.
 	Topics map[string]TopicConfig
 
-	// MaxPayload is the largest payload in bytes; a larger one is transport.ErrTooLarge. Zero: 1 MiB. At most 256 MiB.
+	// MaxPayload is the largest payload in bytes; a larger one is transport.ErrTooLarge. Zero: 1
+	// MiB. At most 256 MiB.
 	MaxPayload int
 
-	// PublishTimeout is how long a Publish goes on trying when its context does not end before. It should outlast a
-	// fail-over. Zero: 15 s.
+	// PublishTimeout is how long a Publish goes on trying if its context does not end first. It
+	// should be longer than a fail-over. Zero: 15 s.
 	PublishTimeout time.Duration
 
-	// CommandTimeout bounds dialling, and for how long nothing may move on a publisher's connection: no KiB of the oldest
-	// pipeline leaves, nor its end, and no reply comes. Then the server counts as failed. How long a pipeline takes in all does not
-	// count: a large event may take its time on a slow link, within PublishTimeout. Zero: 1 s.
+	// CommandTimeout bounds dialling, and how long nothing may move on a publisher's connection: no
+	// KiB of the oldest pipeline leaves, nor its end, and no reply comes. Then the server counts as
+	// failed. The total time of a pipeline does not count: a large event may take long on a slow
+	// link, within PublishTimeout. Zero: 1 s.
 	CommandTimeout time.Duration
 
-	// QueueEvents and QueueBytes bound what waits to be accepted by one shard; beyond it Publish blocks. Zero: 8192
-	// events, 32 MiB.
+	// QueueEvents and QueueBytes bound what waits to be accepted by one shard; at the bound Publish
+	// blocks. Zero: 8192 events, 32 MiB.
 	QueueEvents, QueueBytes int
 
-	// ReceiveBytes bounds what was received on one connection and not yet handed over. Beyond it the newest are a
-	// gap. Zero: 64 MiB.
+	// ReceiveBytes bounds what was received on one connection and not yet delivered to the bus.
+	// Beyond it the newest events are a gap. Zero: 64 MiB.
 	ReceiveBytes int
 
-	// ProbeInterval is how often a connection with subscriptions proves that it hears what is published at its node, by
-	// an event of some 100 bytes that nobody else gets, ±25%. Zero: 2 s. Negative: never; what is left then are pings,
-	// which find a silent server but not a deaf connection. At least 10 ms.
+	// ProbeInterval is how often a connection with subscriptions proves that it hears what is
+	// published at its node, by an event of some 100 bytes that nobody else gets, ±25%. Zero: 2 s.
+	// Negative: never; then only pings are left, which find a silent server but not a connection
+	// that receives nothing. At least 10 ms.
 	ProbeInterval time.Duration
 
-	// ProbeTimeout is how long such an event, once the node has accepted it, may take to arrive while nothing else does
-	// either. Then the connection counts as dead. Zero: 1 s. At least 10 ms.
+	// ProbeTimeout is how long such an event, once the node has accepted it, may take to arrive
+	// while nothing else arrives either. Then the connection counts as dead. Zero: 1 s. At least 10
+	// ms.
 	ProbeTimeout time.Duration
 
-	// Standby has every node of a shard subscribed to, replicas too, and publishes at a replica while the primary is of no
-	// use: a fail-over then shows as milliseconds in what arrives, not seconds. It multiplies what a subscriber receives by
-	// the number of nodes of a shard; see docs/redis.md for when that pays. All publishers and subscribers of a topic should
-	// have it or none. It needs a cluster, replicas, and Repair, which still gives completeness and order. False: off.
+	// Standby subscribes at every node of a shard, replicas too, and publishes at a replica while
+	// the primary is of no use. A fail-over then costs milliseconds of silence, not seconds. It
+	// multiplies what a subscriber receives by the number of nodes of a shard; docs/redis.md says
+	// when that pays. Either all publishers and subscribers of a topic should have it, or none. It
+	// needs a cluster, replicas, and Repair, which still gives completeness and order. False: off.
 	Standby bool
 
-	// StandbyAfter is how long, with Standby, nothing may move on the connection to a primary before a replica is tried. It is about the
-	// largest hole that a primary makes that hangs. Zero: 250 ms. At least 10 ms; beyond CommandTimeout it is that.
+	// StandbyAfter is how long, with Standby, nothing may move on the connection to a primary
+	// before a replica is tried. It is about the longest silence that a hanging primary causes.
+	// Zero: 250 ms. At least 10 ms; more than CommandTimeout counts as CommandTimeout.
 	StandbyAfter time.Duration
 
-	// Repair configures how lost events are healed. The zero value is right for most.
+	// Repair configures how lost events are sent again. The zero value is right for most.
 	Repair Repair
 
 	servers   *conn.Settings // how the servers are reached; resolved makes it
@@ -248,8 +259,8 @@ func withPorts(field string, addrs []string, port string) ([]string, error) {
 	return full, nil
 }
 
-// withPort adds the default port to an address that has none. An error says what is wrong behind the place, and does not
-// quote the address: where it is no host:port, a password may be in it.
+// withPort adds the default port to an address that has none. An error says what is wrong behind
+// the place, and does not quote the address: where it is no host:port, a password may be in it.
 func withPort(addr, standard string) (string, error) {
 	switch {
 	case strings.Contains(addr, "://") || strings.Contains(addr, "@"):

@@ -20,30 +20,35 @@ const (
 	DefaultRepairHoldBytes   = 64 << 20
 )
 
-// Repair configures how what was lost between Redis and a subscriber is healed: the publisher remembers its last events,
-// and sends those that a subscriber asks for once more, to it alone. The zero value is right for most.
+// Repair configures how events that were lost between Redis and a subscriber are sent again: the
+// publisher remembers its last events, and sends those that a subscriber asks for once more, to
+// that subscriber alone. The zero value is right for most.
 //
-// What is asked for must still be remembered: the window must hold what is published on a channel while a fault lasts and
-// subscribers find out. It fills its bounds with the time, so they are what it costs.
+// The publisher must still remember what it is asked for: its window must hold what is published on
+// a channel while a fault lasts and subscribers notice it. In time the window fills its bounds, so
+// they are its cost.
 type Repair struct {
-	// Off: nothing is remembered and nobody is asked. What is lost is reported all the same.
+	// Off: nothing is remembered and no publisher is asked. Losses are reported all the same.
 	Off bool
 
-	// Timeout is how long a subscriber waits for what it has asked for, and again after each sign that the publisher works
-	// on it. It counts from when a shard can be asked through. Meanwhile later events of that publisher on that channel
-	// wait; then they are delivered, and what is missing is a Gap. It is half as long while nobody listens where the publisher
-	// is asked: it has ended, does not repair, or is connecting anew. Zero: 5 s. At least 10 ms.
+	// Timeout is how long a subscriber waits for what it has asked for, and again after each sign
+	// that the publisher works on it. It counts from when a shard can be asked through. Meanwhile
+	// later events of that publisher on that channel wait. Then they are delivered, and what is
+	// missing is a Gap. Zero: 5 s. At least 10 ms.
 	Timeout time.Duration
 
-	// Events and Bytes bound what a publisher remembers of one channel, and Age how long. Zero: 8192 events, 4 MiB, 30 s.
+	// Events and Bytes bound what a publisher remembers of one channel, and Age how long. Zero:
+	// 8192 events, 4 MiB, 30 s.
 	Events, Bytes int
 	Age           time.Duration
 
-	// TotalEvents and TotalBytes bound what it remembers of all channels. Zero: 262144 events, 64 MiB.
+	// TotalEvents and TotalBytes bound what it remembers of all channels. Zero: 262144 events, 64
+	// MiB.
 	TotalEvents, TotalBytes int
 
-	// HeldEvents and HeldBytes bound what waits at a subscriber for one publisher's missing events on one channel, and
-	// HoldBytes for all. Beyond it the first that are missing are given up. Zero: 16384 events, 16 MiB, 64 MiB.
+	// HeldEvents and HeldBytes bound what waits at a subscriber for one publisher's missing events
+	// on one channel, and HoldBytes for all. Beyond it the first missing events are given up. Zero:
+	// 16384 events, 16 MiB, 64 MiB.
 	HeldEvents, HeldBytes, HoldBytes int
 }
 

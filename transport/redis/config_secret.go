@@ -9,14 +9,15 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
-// A password is printed by nobody: not by fmt with any verb, not by encoding/json, and so not by log, slog and zap. What is
-// printed of a struct with a password are the fields that are set.
+// A password is printed by nobody: not by fmt with any verb, not by encoding/json, and so not by
+// log, slog and zap. What is printed of a struct with a password are the fields that are set.
 
-// Format prints the fields that are set, for every verb of fmt, without the passwords. Of functions and of what is pointed
-// to it says only that they are set. It can't do so for a field that is not exported, of a struct of yours: fmt asks no method there.
+// Format prints the fields that are set, for every verb of fmt, without the passwords. For
+// functions and pointers it says only that they are set. It has no effect on a Config in an
+// unexported field of a struct of yours: fmt calls no method there.
 func (c Config) Format(s fmt.State, verb rune) { formatFields(s, verb, "redis.Config", fieldsOf(c)) }
 
-// MarshalJSON writes what Format prints: for logs. The Config can't be made of it again.
+// MarshalJSON writes what Format prints, for logs. No Config can be read from it.
 func (c Config) MarshalJSON() ([]byte, error) { return marshalFields(fieldsOf(c)) }
 
 // Format prints the fields that are set, as that of Config does.
@@ -32,10 +33,12 @@ func (c Credentials) Format(s fmt.State, verb rune) {
 	formatFields(s, verb, "redis.Credentials", fieldsOf(c))
 }
 
-// MarshalJSON writes what Format prints. Credentials that are read from JSON are read with their password as ever.
+// MarshalJSON writes what Format prints. Credentials that are read from JSON are read with their
+// password as ever.
 func (c Credentials) MarshalJSON() ([]byte, error) { return marshalFields(fieldsOf(c)) }
 
-// Format prints the transport's kind and start addresses, for every verb of fmt: its inside holds passwords.
+// Format prints the transport's kind and start addresses, for every verb of fmt, since its fields
+// hold passwords.
 func (t *Transport) Format(s fmt.State, verb rune) {
 	if t == nil {
 		_, _ = fmt.Fprint(s, "<nil>") // a fmt.State takes all

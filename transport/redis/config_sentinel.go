@@ -7,18 +7,20 @@ import (
 	"fmt"
 )
 
-// Sentinel says which sentinels watch the primary, and how to talk to them. What Config says of logins and TLS is for the
-// servers alone.
+// Sentinel says which sentinels watch the primary, and how to connect to them. The logins and TLS
+// of Config are for the servers only.
 type Sentinel struct {
-	// Addrs are addresses of sentinels, host:port each; those that they know of are found. A host alone gets port
-	// 26379. One that answers will do, but all should be named: what one sentinel says alone may be old.
+	// Addrs are addresses of sentinels, host:port each; those that they know of are found. A host
+	// alone gets port 26379. One that answers is enough, but name all of them: what one sentinel
+	// says alone may be old.
 	Addrs []string
 
-	// Primary is the name under which the sentinels watch it ("sentinel monitor NAME …"). Required with Addrs.
+	// Primary is the name under which the sentinels watch it ("sentinel monitor NAME …"). Required
+	// with Addrs.
 	Primary string
 
-	// Username, Password and Credentials log in to the sentinels, as those of Config do to the servers. All empty: no
-	// login.
+	// Username, Password and Credentials log in to the sentinels, as those of Config do to the
+	// servers. All empty: no login.
 	Username, Password string
 	Credentials        func(ctx context.Context, addr string) (Credentials, error)
 

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// ParseURL returns the Config that an address as users write it means:
+// ParseURL returns the Config for an address as users write it:
 //
 //	redis://user:password@host:port,host:port
 //	redis://user:password@host:port,redis://user:password@host:port
@@ -18,10 +18,11 @@ import (
 //	redis+sentinel://user:password@host:port,host:port/NAME?sentinel_user=…&sentinel_password=…
 //	rediss+sentinel://host/NAME
 //
-// The hosts of the last two are sentinels, NAME is what they call the primary, and user and password are the servers'.
-// With rediss both speak TLS. User and password are optional (a password alone is "redis://:password@host") and
-// percent-encoded where they hold reserved characters, commas among them. Whole addresses in one list must be the same but
-// for their hosts. Errors say where in the list something is wrong, and quote nothing of it: it may be a password.
+// The hosts of the last two are sentinels, NAME is their name for the primary, and user and
+// password are those of the servers. With rediss both speak TLS. User and password are optional (a
+// password alone is "redis://:password@host"). Reserved characters in them, commas included, are
+// percent-encoded. Whole addresses in one list must be the same except for their hosts. Errors say
+// where in the list something is wrong, and quote nothing of it: it may be a password.
 func ParseURL(text string) (Config, error) {
 	var all Config
 	hosts := 0

@@ -16,13 +16,15 @@ import (
 // oldest is the first version of Redis with sharded Pub/Sub.
 const oldest = 7
 
-// Open connects to the servers, finds out whether they are a cluster, and returns the transport for one bus. It fails
-// when ctx ends, when no start address answers (ErrUnreachable; each is named), when the login is refused (ErrAuth),
-// when a server is older than 7.0 (ErrTooOld), and when it does not know SPUBLISH or SSUBSCRIBE (ErrUnsupported). While
-// sentinels answer that name no primary, or the standalone servers that answer are replicas, as in a fail-over, it goes on
-// asking until ctx ends or Config.PublishTimeout has passed (ErrNoPrimary).
+// Open connects to the servers, finds out whether they are a cluster, and returns the transport for
+// one bus. It fails when ctx ends, when no start address answers ([ErrUnreachable]; each is named),
+// when the login is refused ([ErrAuth]), when a server is older than 7.0 ([ErrTooOld]), and when it
+// does not know SPUBLISH or SSUBSCRIBE ([ErrUnsupported]). While sentinels answer that name no
+// primary, or the standalone servers that answer are replicas, as in a fail-over, it goes on asking
+// until ctx ends or Config.PublishTimeout has passed ([ErrNoPrimary]).
 //
-// Nothing is left running: Serve does the work. Close the Transport when it will not be served any more.
+// Nothing is left running: Serve does the work. Close the Transport when it will not be served any
+// more.
 func Open(ctx context.Context, config Config) (*Transport, error) {
 	cfg, err := config.resolved()
 	if err != nil {
@@ -49,8 +51,8 @@ type discovery struct {
 	primary  sentinelPrimary // whom the sentinels name
 }
 
-// findServers asks the start addresses until one has a cluster or a primary. While some answer and are replicas, as in a
-// fail-over, it goes on asking.
+// findServers asks the start addresses until one has a cluster or a primary. While some answer and
+// are replicas, as in a fail-over, it goes on asking.
 func (c *Config) findServers(ctx context.Context) (discovery, error) {
 	return c.find(ctx, c.askServers)
 }
@@ -181,8 +183,8 @@ func checkVersion(addr, version string) error {
 	return nil
 }
 
-// askView asks one node for its view of the cluster. Both commands are one pipeline, so they tell of one moment.
-// health has it asked too whether it is cut off.
+// askView asks one node for its view of the cluster. Both commands are one pipeline, so they tell
+// of one moment. health has it asked too whether it is cut off.
 func askView(ctx context.Context, client rueidis.CoreClient, addr string, health bool) (nodeView, error) {
 	commands := []rueidis.Completed{client.B().ClusterSlots().Build(), client.B().ClusterNodes().Build()}
 	if health {

@@ -17,8 +17,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// Transport carries the events of one bus through Redis. It implements transport.Transport. Open makes one; its methods
-// may be called concurrently.
+// Transport carries the events of one bus through Redis. It implements transport.Transport. Open
+// makes one; its methods may be called concurrently.
 type Transport struct {
 	cfg            Config
 	log            *zap.Logger
@@ -91,11 +91,13 @@ func (t *Transport) Capabilities() transport.Capabilities {
 	return transport.Capabilities{Name: "redis", MaxPayload: t.cfg.MaxPayload}
 }
 
-// Serve runs the transport until ctx ends, and then returns nil; or until Close, and then returns an error that wraps
-// transport.ErrClosed. Faults of servers do not end it. At the end, events that were not accepted yet fail with
-// transport.ErrClosed, and subscribers are told the last number of each channel.
+// Serve runs the transport until ctx ends, and then returns nil; or until Close, and then returns
+// an error that wraps transport.ErrClosed. Faults of servers do not end it. At the end, events that
+// were not accepted yet fail with transport.ErrClosed, and subscribers are told the last number of
+// each channel.
 //
-// A second Serve at the same time fails with transport.ErrInUse. When it is called again afterwards, what was subscribed becomes live by itself.
+// A second Serve at the same time fails with transport.ErrInUse. When it is called again
+// afterwards, what was subscribed becomes live by itself.
 func (t *Transport) Serve(ctx context.Context, sink transport.Sink) error {
 	tree, err := t.begin(sink)
 	if err != nil {
@@ -190,9 +192,9 @@ func (t *Transport) topologyChanged(changes router.Changes) {
 	}
 }
 
-// Tree lists what runs: the topology watcher and, for each primary, its publisher and subscriber; with Config.Standby for
-// each replica too. Before the first
-// Serve it is empty. What is not connected, or whose channels are not confirmed, is starting.
+// Tree lists what runs: the topology watcher and, for each primary, its publisher and subscriber;
+// with Config.Standby for each replica too. Before the first Serve it is empty. What is not
+// connected, or whose channels are not confirmed, is starting.
 func (t *Transport) Tree() supervisor.Tree {
 	if tree := t.tree.Load(); tree != nil {
 		return t.markStarting(tree.Tree())
@@ -200,8 +202,8 @@ func (t *Transport) Tree() supervisor.Tree {
 	return supervisor.Tree{Name: "redis"}
 }
 
-// Close ends the transport for good, a Serve that runs included, and waits for it. Everything fails with
-// transport.ErrClosed afterwards. Calling it again does nothing.
+// Close ends the transport for good, a running Serve included, and waits for it. Everything fails
+// with transport.ErrClosed afterwards. Calling it again does nothing.
 func (t *Transport) Close() error {
 	for _, own := range t.dedicated {
 		defer own.close() // when nobody serves it any more

@@ -12,7 +12,9 @@ import (
 type Login struct {
 	Username, Password string
 
-	// Renew is when a connection that is still open shall ask again and log in anew. Zero: only when it is told to.
+	// Renew is when an open connection calls Credentials again and logs in anew. It should be
+	// somewhat before the password ends. Zero: only when [Transport.Reauthenticate] is called. The
+	// past: in a second.
 	Renew time.Time
 }
 
