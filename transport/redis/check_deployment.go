@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 )
 
 // inspectionRules judge the deployment as a whole.
@@ -31,16 +32,16 @@ func (s *inspection) kind() string {
 
 // topology returns what the nodes' views make together; nil if there is nothing.
 func (s *inspection) topology() *router.Snapshot {
-	var views []nodeView
+	var views []cluster.NodeView
 	for _, n := range s.nodes {
-		if n.view != nil && len(n.view.owners) > 0 {
+		if n.view != nil && len(n.view.Owners) > 0 {
 			views = append(views, *n.view)
 		}
 	}
 	if len(views) == 0 {
 		return nil
 	}
-	snapshot, err := mergeViews(views)
+	snapshot, err := cluster.MergeViews(views)
 	if err != nil {
 		return nil
 	}
@@ -131,7 +132,7 @@ func ruleViews(s *inspection) (findings []Finding) {
 		if n.view == nil {
 			continue
 		}
-		own, err := mergeViews([]nodeView{*n.view})
+		own, err := cluster.MergeViews([]cluster.NodeView{*n.view})
 		if err != nil {
 			continue
 		}

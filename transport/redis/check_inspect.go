@@ -13,6 +13,7 @@ import (
 	"github.com/redis/rueidis"
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
@@ -38,7 +39,7 @@ type nodeFacts struct {
 	config    map[string]string // of CONFIG GET
 	configErr error
 	state     map[string]string // of CLUSTER INFO
-	view      *nodeView         // nil: no node of a cluster
+	view      *cluster.NodeView // nil: no node of a cluster
 	nodesText string            // of CLUSTER NODES
 
 	clock     time.Duration // its clock minus ours
@@ -62,7 +63,7 @@ type denial struct {
 type sentinelFacts struct {
 	addr   string
 	err    error
-	view   sentinelView
+	view   cluster.SentinelView
 	quorum error // of SENTINEL CKQUORUM
 	asked  bool  // whether quorum is known
 }
@@ -103,23 +104,11 @@ func (s *inspection) gather(ctx context.Context) {
 		for _, n := range fresh {
 			s.nodes = append(s.nodes, n)
 			if n.view != nil {
-				wanted = append(wanted, n.view.nodes()...)
+				wanted = append(wanted, n.view.Nodes()...)
 			}
 		}
 	}
 	s.dropAliases()
-}
-
-// nodes returns the addresses in a view.
-func (v nodeView) nodes() []string {
-	found := make(map[string]bool)
-	for _, c := range v.owners {
-		found[c.primary.Addr] = true
-		for _, r := range c.replicas {
-			found[r.Addr] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(found))
 }
 
 // dropAliases keeps one of the addresses of a server, the one that the cluster has.
@@ -127,7 +116,7 @@ func (s *inspection) dropAliases() {
 	announced := make(map[string]bool)
 	for _, n := range s.nodes {
 		if n.view != nil {
-			for _, addr := range n.view.nodes() {
+			for _, addr := range n.view.Nodes() {
 				announced[addr] = true
 			}
 		}
@@ -170,8 +159,8 @@ func (s *inspection) askSentinels(ctx context.Context) []string {
 		if f.err != nil {
 			continue
 		}
-		found[f.view.primary] = true
-		for _, addr := range f.view.replicas {
+		found[f.view.Primary] = true
+		for _, addr := range f.view.Replicas {
 			found[addr] = true
 		}
 	}
@@ -188,7 +177,7 @@ func (f *sentinelFacts) inspect(ctx context.Context, reach *conn.Settings, prima
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, 2*reach.CommandTimeout)
 	defer cancel()
-	if f.view, err = askSentinel(ctx, client, f.addr, primary); err != nil {
+	if f.view, err = cluster.FetchSentinelView(ctx, client, f.addr, primary); err != nil {
 		f.err = reach.Explain(err)
 		return
 	}
@@ -218,7 +207,7 @@ func (c *Config) inspect(ctx context.Context, n *nodeFacts, channels []string) {
 	if err != nil {
 		n.info = n.hello.Info()
 	}
-	if isSentinel(n.info, n.hello) {
+	if cluster.IsSentinel(n.info, n.hello) {
 		n.err = fmt.Errorf("redis: %s is a Sentinel: name it in Config.Sentinel.Addrs", n.addr)
 		return
 	}
@@ -265,7 +254,7 @@ func (n *nodeFacts) lookAtCluster(ctx context.Context, client rueidis.CoreClient
 	n.noteHidden("cluster|info", err)
 	n.nodesText, err = conn.TextOf(client.Do(ctx, client.B().ClusterNodes().Build()))
 	n.noteDenied("cluster|nodes", "", err)
-	view, err := askView(ctx, client, n.addr, false)
+	view, err := cluster.FetchView(ctx, client, n.addr, false)
 	n.noteDenied("cluster|slots", "", err)
 	if err == nil {
 		n.view = &view
@@ -281,7 +270,7 @@ func (n *nodeFacts) noteHidden(command string, err error) {
 
 // noteMissing notes an error that says that there is no such command.
 func (n *nodeFacts) noteMissing(command string, err error) {
-	if unknownCommand(err) && !slices.Contains(n.missing, command) {
+	if cluster.UnknownCommand(err) && !slices.Contains(n.missing, command) {
 		n.missing = append(n.missing, command)
 	}
 }

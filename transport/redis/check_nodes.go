@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
@@ -79,7 +80,7 @@ func ruleVersion(_ *inspection, n *nodeFacts) []Finding {
 	if n.err != nil || n.info["redis_version"] == "" { // it hides it
 		return nil
 	}
-	if err := checkVersion(n.addr, cmp.Or(n.info["valkey_version"], n.info["redis_version"])); err != nil {
+	if err := cluster.CheckVersion(n.addr, cmp.Or(n.info["valkey_version"], n.info["redis_version"])); err != nil {
 		return oneFinding(Error, n.addr, "version", err.Error(), "nothing works: sharded Pub/Sub came with 7.0", "run Redis 7.0 or later")
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
@@ -32,13 +33,13 @@ func whole() *inspection {
 	for i := 1; i <= 6; i++ {
 		n := healthy(node(i).Addr)
 		n.info["cluster_enabled"] = "1"
-		n.view = &nodeView{addr: n.addr}
+		n.view = &cluster.NodeView{Addr: n.addr}
 		for p := 1; p <= 3; p++ {
-			c := slotOwner{slots: router.SlotRange{From: (p - 1) * third, To: p*third - 1}, epoch: uint64(p), primary: node(p), replicas: []router.Node{node(p + 3)}}
+			c := cluster.SlotOwner{Slots: router.SlotRange{From: (p - 1) * third, To: p*third - 1}, Epoch: uint64(p), Primary: node(p), Replicas: []router.Node{node(p + 3)}}
 			if p == 3 {
-				c.slots.To = router.Slots - 1
+				c.Slots.To = router.Slots - 1
 			}
-			n.view.owners = append(n.view.owners, c)
+			n.view.Owners = append(n.view.Owners, c)
 		}
 		if i > 3 {
 			n.info["role"], n.info["master_link_status"] = "slave", "up"
@@ -74,7 +75,7 @@ func TestCheckRules(t *testing.T) {
 			s.nodes[0].info["redis_version"], s.nodes[0].info["valkey_version"] = "7.0.15", "7.0.15"
 		}, Note, "", "Valkey 7.0.15:[10.0.0.1:6379]"},
 		{"an old Valkey", func(s *inspection) { s.nodes[0].info["valkey_version"] = "6.9.9" }, Error, node(1).Addr, "6.9.9"},
-		{"no sharded Pub/Sub", func(s *inspection) { s.nodes[0].missing = sharded }, Error, node(1).Addr, "it does not know SPUBLISH nor SSUBSCRIBE"},
+		{"no sharded Pub/Sub", func(s *inspection) { s.nodes[0].missing = cluster.Sharded }, Error, node(1).Addr, "it does not know SPUBLISH nor SSUBSCRIBE"},
 		{"RESP2", func(s *inspection) { s.nodes[0].hello = conn.ServerHello{} }, Note, node(1).Addr, "it speaks RESP2 only"},
 		{"payloads do not count", func(s *inspection) { s.nodes[0].copyAvoidance("1", "16384", "65536", "7") }, Warning, node(1).Addr, "min-string-size-avoid-copy-reply is 16384: payloads from there on"},
 		{"with threads", func(s *inspection) { s.nodes[0].copyAvoidance("2", "0", "65536", "7") }, Warning, node(1).Addr, "min-string-size-avoid-copy-reply-threaded is 65536 and io-threads 2"},
@@ -94,15 +95,15 @@ func TestCheckRules(t *testing.T) {
 		}, Note, node(1).Addr, "-1m0s from ours"},
 		{"clocks apart", func(s *inspection) { s.nodes[0].clock, s.nodes[5].clock = -600*time.Millisecond, 600*time.Millisecond }, Note, "",
 			"the clock of 10.0.0.6:6379 is 1.2s ahead of that of 10.0.0.1:6379"},
-		{"behind", func(s *inspection) { s.nodes[5].view.owners[0].primary, s.nodes[5].view.owners[0].epoch = node(4), 0 }, Warning, node(6).Addr, "as 0-5460"},
+		{"behind", func(s *inspection) { s.nodes[5].view.Owners[0].Primary, s.nodes[5].view.Owners[0].Epoch = node(4), 0 }, Warning, node(6).Addr, "as 0-5460"},
 		{"one host", func(s *inspection) {
 			for _, n := range s.nodes {
-				n.view.owners[0].replicas = []router.Node{{Addr: "10.0.0.1:6380", ID: "id4"}}
+				n.view.Owners[0].Replicas = []router.Node{{Addr: "10.0.0.1:6380", ID: "id4"}}
 			}
 		}, Warning, node(1).Addr, "same host"},
 		{"hole", func(s *inspection) {
 			for _, n := range s.nodes {
-				n.view.owners[0].slots.From = 7
+				n.view.Owners[0].Slots.From = 7
 			}
 		}, Error, "", "7 of 16384 slots: [0-6]"},
 		{"down", func(s *inspection) { s.nodes[2].state = map[string]string{"cluster_state": "fail"} }, Error, "", "fail at " + node(3).Addr},
@@ -206,11 +207,11 @@ func TestCheckSentinelRules(t *testing.T) {
 	healthySentinels := func() *inspection {
 		s := &inspection{cfg: &Config{servers: new(conn.Settings), MaxPayload: 1 << 20, Sentinel: Sentinel{Addrs: []string{"s"}, Primary: "main"}}, nodes: []*nodeFacts{healthy("p:1"), healthy("r:1")}}
 		for _, id := range []string{"a", "b", "c"} {
-			s.sentinels = append(s.sentinels, &sentinelFacts{addr: id + ":1", asked: true, view: sentinelView{
-				id: id, primary: "p:1", epoch: 3, replicas: []string{"r:1"}, others: map[string]string{"a": "a:1", "b": "b:1", "c": "c:1"},
-				complete: true, quorum: "2", downAfter: "1000",
+			s.sentinels = append(s.sentinels, &sentinelFacts{addr: id + ":1", asked: true, view: cluster.SentinelView{
+				ID: id, Primary: "p:1", Epoch: 3, Replicas: []string{"r:1"}, Others: map[string]string{"a": "a:1", "b": "b:1", "c": "c:1"},
+				Complete: true, Quorum: "2", DownAfter: "1000",
 			}})
-			delete(s.sentinels[len(s.sentinels)-1].view.others, id)
+			delete(s.sentinels[len(s.sentinels)-1].view.Others, id)
 		}
 		return s
 	}
@@ -230,22 +231,22 @@ func TestCheckSentinelRules(t *testing.T) {
 		{"two", func(s *inspection) {
 			s.sentinels = s.sentinels[:2]
 			for _, f := range s.sentinels {
-				delete(f.view.others, "c")
+				delete(f.view.Others, "c")
 			}
 		}, Warning, "there are 2"},
 		{"quorum", func(s *inspection) { s.sentinels[1].quorum = errors.New("NOQUORUM") }, Error, "NOQUORUM"},
 		{"no replicas", func(s *inspection) {
 			for _, f := range s.sentinels {
-				f.view.replicas = nil
+				f.view.Replicas = nil
 			}
 		}, Warning, "the primary has none"},
-		{"at odds", func(s *inspection) { s.sentinels[1].view.primary, s.sentinels[1].view.epoch = "old:1", 2 }, Warning, "p:1, and old:1 as of before"},
-		{"a stranger", func(s *inspection) { delete(s.sentinels[1].view.others, "c") }, Warning, "does not know the sentinels c:1"},
-		{"one that is gone", func(s *inspection) { s.sentinels[1].view.unreachable = []string{"d:1"} }, Warning, "cannot reach: d:1"},
-		{"down for one", func(s *inspection) { s.sentinels[2].view.down = true }, Warning, "takes the primary p:1 to be down"},
-		{"other replicas", func(s *inspection) { s.sentinels[0].view.replicas = nil }, Warning, "its replicas: none; most others': r:1"},
-		{"another quorum", func(s *inspection) { s.sentinels[0].view.quorum = "1" }, Warning, "its quorum: 1; most others': 2"},
-		{"another patience", func(s *inspection) { s.sentinels[2].view.downAfter = "60000" }, Warning, "its down-after-milliseconds: 60000; most others': 1000"},
+		{"at odds", func(s *inspection) { s.sentinels[1].view.Primary, s.sentinels[1].view.Epoch = "old:1", 2 }, Warning, "p:1, and old:1 as of before"},
+		{"a stranger", func(s *inspection) { delete(s.sentinels[1].view.Others, "c") }, Warning, "does not know the sentinels c:1"},
+		{"one that is gone", func(s *inspection) { s.sentinels[1].view.Unreachable = []string{"d:1"} }, Warning, "cannot reach: d:1"},
+		{"down for one", func(s *inspection) { s.sentinels[2].view.Down = true }, Warning, "takes the primary p:1 to be down"},
+		{"other replicas", func(s *inspection) { s.sentinels[0].view.Replicas = nil }, Warning, "its replicas: none; most others': r:1"},
+		{"another quorum", func(s *inspection) { s.sentinels[0].view.Quorum = "1" }, Warning, "its quorum: 1; most others': 2"},
+		{"another patience", func(s *inspection) { s.sentinels[2].view.DownAfter = "60000" }, Warning, "its down-after-milliseconds: 60000; most others': 1000"},
 		{"no primary", func(s *inspection) { s.nodes[0].info["role"] = "slave" }, Error, "says that it is a replica"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -268,11 +269,11 @@ func TestCheckSentinelRules(t *testing.T) {
 func TestCheckSentinelsThatTellLittle(t *testing.T) {
 	s := &inspection{cfg: &Config{servers: new(conn.Settings), MaxPayload: 1 << 20, Sentinel: Sentinel{Addrs: []string{"s"}, Primary: "main"}}, nodes: []*nodeFacts{healthy("p:1"), healthy("r:1")}}
 	for _, id := range []string{"a", "b", "c"} {
-		s.sentinels = append(s.sentinels, &sentinelFacts{addr: id + ":1", view: sentinelView{
-			id: id, primary: "p:1", epoch: 3, replicas: []string{"r:1"}, complete: true, others: map[string]string{"a": "a:1", "b": "b:1", "c": "c:1"},
+		s.sentinels = append(s.sentinels, &sentinelFacts{addr: id + ":1", view: cluster.SentinelView{
+			ID: id, Primary: "p:1", Epoch: 3, Replicas: []string{"r:1"}, Complete: true, Others: map[string]string{"a": "a:1", "b": "b:1", "c": "c:1"},
 		}})
 	}
-	s.sentinels[0].view = sentinelView{id: "a:1", primary: "p:1", epoch: 3}
+	s.sentinels[0].view = cluster.SentinelView{ID: "a:1", Primary: "p:1", Epoch: 3}
 	if r := s.report(); len(r.Findings) > 0 {
 		t.Errorf("%s", r)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
@@ -16,7 +17,7 @@ func ruleSentinels(s *inspection) (findings []Finding) {
 	if !s.cfg.Sentinel.used() {
 		return nil
 	}
-	var views []sentinelView
+	var views []cluster.SentinelView
 	known := make(map[string]bool)
 	for _, f := range s.sentinels {
 		if f.err != nil {
@@ -29,8 +30,8 @@ func ruleSentinels(s *inspection) (findings []Finding) {
 			continue
 		}
 		views = append(views, f.view)
-		known[f.view.id] = true
-		for id := range f.view.others {
+		known[f.view.ID] = true
+		for id := range f.view.Others {
 			known[id] = true
 		}
 		if f.asked && f.quorum != nil {
@@ -45,16 +46,16 @@ func ruleSentinels(s *inspection) (findings []Finding) {
 		findings = append(findings, oneFinding(Warning, "", "sentinel", fmt.Sprintf("there are %d", len(known)),
 			"when one is lost, the rest have no majority, and nothing fails over", "run 3 at least, on different hosts")...)
 	}
-	named := candidates(views, sentinelPrimary{})
+	named := cluster.Candidates(views, cluster.SentinelPrimary{})
 	if len(named) > 1 {
-		findings = append(findings, oneFinding(Warning, "", "sentinel", fmt.Sprintf("they name different primaries: %s, and %s as of before", named[0].addr, named[1].addr),
+		findings = append(findings, oneFinding(Warning, "", "sentinel", fmt.Sprintf("they name different primaries: %s, and %s as of before", named[0].Addr, named[1].Addr),
 			"a fail-over goes on, or a sentinel is cut off from the others", "check again in a moment; if it stays so, SENTINEL RESET where the old one is named")...)
 	}
-	if len(named[0].replicas) == 0 {
+	if len(named[0].Replicas) == 0 {
 		findings = append(findings, oneFinding(Warning, "", "replicas", "the primary has none", "when it dies, all topics stand still until it is back", "add a replica (REPLICAOF)")...)
 	}
 	for _, n := range s.nodes {
-		if n.addr == named[0].addr && n.err == nil && !n.isPrimary() {
+		if n.addr == named[0].Addr && n.err == nil && !n.isPrimary() {
 			findings = append(findings, oneFinding(Error, n.addr, "sentinel", "the sentinels name it as the primary, and it says that it is a replica",
 				"what is published there reaches nobody else", "SENTINEL FAILOVER, or REPLICAOF NO ONE there")...)
 		}
@@ -75,13 +76,13 @@ func ruleSentinelViews(s *inspection) (findings []Finding) {
 	}
 	for _, f := range heard {
 		v := f.view
-		if v.down {
-			tell(Warning, f, "it takes the primary "+v.primary+" to be down",
+		if v.Down {
+			tell(Warning, f, "it takes the primary "+v.Primary+" to be down",
 				"a fail-over goes on, or this sentinel cannot reach the primary and its vote counts against it", "check again in a moment; if it stays so, see the network between the two, and the sentinel's auth-pass")
 		}
 		var strangers []string
 		for _, other := range heard {
-			if _, known := v.others[other.view.id]; v.complete && other.view.complete && !known && other.view.id != v.id {
+			if _, known := v.Others[other.view.ID]; v.Complete && other.view.Complete && !known && other.view.ID != v.ID {
 				strangers = append(strangers, other.addr)
 			}
 		}
@@ -90,8 +91,8 @@ func ruleSentinelViews(s *inspection) (findings []Finding) {
 				"it does not ask for their votes: with too few that know each other nothing fails over, and two groups may each promote a replica of their own",
 				"let them reach each other and the primary (sentinel announce-ip, announce-port); those that watch another primary of the same name: rename it")
 		}
-		if len(v.unreachable) > 0 {
-			tell(Warning, f, "it counts sentinels that it cannot reach: "+strings.Join(v.unreachable, ", "),
+		if len(v.Unreachable) > 0 {
+			tell(Warning, f, "it counts sentinels that it cannot reach: "+strings.Join(v.Unreachable, ", "),
 				"they count when a majority is needed: with each that is gone for good, fewer others may be lost", "start them; if they are gone for good, SENTINEL RESET "+s.cfg.Sentinel.Primary+" at one sentinel after another")
 		}
 	}
@@ -102,30 +103,30 @@ func ruleSentinelViews(s *inspection) (findings []Finding) {
 func (s *inspection) differences(heard []*sentinelFacts) (findings []Finding) {
 	for _, c := range []struct {
 		what, consequence, remedy string
-		of                        func(v sentinelView) string
+		of                        func(v cluster.SentinelView) string
 	}{
 		{"replicas", "when it leads a fail-over, it chooses among these only", "check again in a moment; if it stays so, see whether it reaches the others (replica-announced, auth-pass)",
-			func(v sentinelView) string { return strings.Join(v.replicas, " ") }},
+			func(v cluster.SentinelView) string { return strings.Join(v.Replicas, " ") }},
 		{"quorum", "how many must agree that the primary is down depends on who is asked", "SENTINEL SET " + s.cfg.Sentinel.Primary + " quorum N, the same at each",
-			func(v sentinelView) string { return v.quorum }},
+			func(v cluster.SentinelView) string { return v.Quorum }},
 		{"down-after-milliseconds", "how soon a primary counts as dead depends on who is asked", "SENTINEL SET " + s.cfg.Sentinel.Primary + " down-after-milliseconds N, the same at each",
-			func(v sentinelView) string { return v.downAfter }},
+			func(v cluster.SentinelView) string { return v.DownAfter }},
 	} {
 		counts := make(map[string]int) // how many say so, by primary and value
 		most := make(map[string]string)
 		for _, f := range heard {
 			v := f.view
-			if !v.complete {
+			if !v.Complete {
 				continue
 			}
-			key := v.primary + "|" + c.of(v)
+			key := v.Primary + "|" + c.of(v)
 			counts[key]++
-			if best, known := most[v.primary]; !known || cmp.Or(cmp.Compare(counts[key], counts[v.primary+"|"+best]), -cmp.Compare(c.of(v), best)) > 0 {
-				most[v.primary] = c.of(v)
+			if best, known := most[v.Primary]; !known || cmp.Or(cmp.Compare(counts[key], counts[v.Primary+"|"+best]), -cmp.Compare(c.of(v), best)) > 0 {
+				most[v.Primary] = c.of(v)
 			}
 		}
 		for _, f := range heard {
-			if own, others := c.of(f.view), most[f.view.primary]; f.view.complete && own != others {
+			if own, others := c.of(f.view), most[f.view.Primary]; f.view.Complete && own != others {
 				findings = append(findings, oneFinding(Warning, f.addr, "sentinel",
 					fmt.Sprintf("its %s: %s; most others': %s", c.what, cmp.Or(own, "none"), cmp.Or(others, "none")), c.consequence, c.remedy)...)
 			}

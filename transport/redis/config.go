@@ -16,6 +16,7 @@ import (
 	"github.com/shardbus/shardbus/internal/usercode"
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"go.uber.org/zap"
 )
@@ -131,8 +132,9 @@ type Config struct {
 	// Repair configures how lost events are sent again. The zero value is right for most.
 	Repair Repair
 
-	servers   *conn.Settings // how the servers are reached; resolved makes it
-	sentinels *conn.Settings // likewise; nil: there are none
+	servers   *conn.Settings    // how the servers are reached; resolved makes it
+	sentinels *conn.Settings    // likewise; nil: there are none
+	topology  *cluster.Settings // likewise
 }
 
 // resolved returns the config with its defaults, or what is wrong with it.
@@ -225,6 +227,10 @@ func (c *Config) connect() {
 		s := *c.servers
 		s.Username, s.Password, s.Credentials, s.TLS = c.Sentinel.Username, c.Sentinel.Password, loginsOf(c.Sentinel.Credentials), c.Sentinel.TLS
 		c.sentinels = &s
+	}
+	c.topology = &cluster.Settings{
+		Addrs: c.Addrs, SentinelAddrs: c.Sentinel.Addrs, Primary: c.Sentinel.Primary, Servers: c.servers, Sentinels: c.sentinels,
+		Standby: c.Standby, FindTimeout: c.PublishTimeout, Logger: c.Logger,
 	}
 }
 

@@ -16,9 +16,9 @@
 //
 // # How it is built
 //
-//	topology    asks the nodes who owns which slot, and keeps the newest answer of all        (topology, changelog, poller, cluster_watch, slotowners)
-//	            or the sentinels who the primary is                                           (sentinel, sentinel_watch, sentinel_view)
-//	            or standalone servers which of them is the primary                            (standalone, standalone_watch, role)
+//	topology    asks the nodes who owns which slot, and keeps the newest answer of all        (internal/cluster)
+//	            or the sentinels who the primary is                                           (internal/cluster)
+//	            or standalone servers which of them is the primary                            (internal/cluster)
 //	reauther    keeps the open connections logged in                                          (internal/conn)
 //	health      knows what is connected, and warns of primaries that stay away                 (health)
 //	shards      keeps two children running for each primary                                   (shards)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
@@ -22,7 +23,7 @@ func TestAskersAreLimited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := newTransport(cfg, discovery{snapshot: snapshot})
+	tr := newTransport(cfg, cluster.Discovery{Snapshot: snapshot})
 	now := time.Unix(1e6, 0)
 	const events, size = 300, 10_000
 	tr.sender.mu.Lock()

@@ -114,7 +114,7 @@ func (t *Transport) Health() transport.Health {
 		return transport.Health{Down: []transport.Part{{Name: "redis", Err: transport.ErrNotServing}}}
 	}
 	var h transport.Health
-	snapshot := t.topology.snapshot.Load()
+	snapshot := t.topology.Snapshot()
 	unconfirmed := t.subscriber.Unconfirmed()
 	for _, shard := range snapshot.Shards() {
 		if len(shard.Slots) == 0 {
@@ -208,7 +208,7 @@ func (t *Transport) serveHealth(ctx context.Context) error {
 			if t.only == "" { // else the transport that this belongs to tells
 				t.logHealth(now, warned)
 			}
-			snapshot := t.topology.snapshot.Load()
+			snapshot := t.topology.Snapshot()
 			t.health.forget(func(addr string) bool {
 				_, known := snapshot.NodeShard(addr)
 				return known

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 )
 
 // BenchmarkHealth is what a probe costs on three shards: while all is well, and while the channels of one are not confirmed.
@@ -39,7 +40,7 @@ func healthBenchTransport(b *testing.B, channels int, well bool) *Transport {
 	if err != nil {
 		b.Fatal(err)
 	}
-	t := newTransport(cfg, discovery{cluster: true, snapshot: snapshot})
+	t := newTransport(cfg, cluster.Discovery{Cluster: true, Snapshot: snapshot})
 	t.serving = true
 	for i := range channels {
 		t.subscriber.subscriptions.enqueue(newSubscribeCall(router.Placement{Topic: fmt.Sprintf("t%d", i)}))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
@@ -73,7 +74,7 @@ func (w *writer) checkStuck() {
 	}
 	switch limit, alone := w.t.sender.replyTimeout(w.addr); {
 	case alone:
-		w.t.topology.suspect()
+		w.t.topology.Suspect()
 	case waits >= limit:
 		w.pipeline.CloseWith(errElsewhere)
 	}
@@ -91,7 +92,7 @@ type healthProbe struct {
 
 // proves returns the event.
 func (w *writer) probeCommand() (command []byte, is bool) {
-	channel, ok := w.t.topology.healthProbeChannel(w.addr)
+	channel, ok := healthProbeChannel(w.t.topology, w.addr)
 	if !ok {
 		return nil, false
 	}
@@ -137,7 +138,7 @@ func (q *healthProbe) Completed(err error) {
 		err = answer
 	}
 	if err != nil {
-		w.t.topology.suspect()
+		w.t.topology.Suspect()
 		w.stop(fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.servers.Explain(err)))
 		return // no other is sent here
 	}
@@ -146,14 +147,14 @@ func (q *healthProbe) Completed(err error) {
 	case verdict == conn.ReplyOK || verdict == conn.ReplyDenied: // an ACL has its say where the events are
 		w.t.sender.nodeAccepts(w.addr)
 	case verdict == conn.ReplyMoved:
-		w.t.topology.suspect()
+		w.t.topology.Suspect()
 	}
 	<-q.idle
 }
 
 // proofChannel is a channel of a node's shard that nobody listens on.
-func (t *topology) healthProbeChannel(addr string) (channel string, ok bool) {
-	snapshot := t.snapshot.Load()
+func healthProbeChannel(t *cluster.Topology, addr string) (channel string, ok bool) {
+	snapshot := t.Snapshot()
 	i, known := snapshot.NodeShard(addr)
 	if !known {
 		return "", false

@@ -10,6 +10,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
@@ -44,7 +45,7 @@ func listen(t *testing.T) *listener {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &listener{tr: newTransport(cfg, discovery{snapshot: snapshot}), events: map[string]int{}}
+	l := &listener{tr: newTransport(cfg, cluster.Discovery{Snapshot: snapshot}), events: map[string]int{}}
 	var sink transport.Sink = l
 	l.tr.current.Store(&sink)
 	l.feed = newSession(l.tr.subscriber, "a:1")

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 )
 
 // TestLaneStaysWithItsWriter: a primary that is none for a moment, as when nodes disagree about its name, has the lane
@@ -15,24 +16,24 @@ func TestLaneStaysWithItsWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	owned := func(addr string) *router.Snapshot {
-		s, err := standaloneSnapshot(addr, nil)
+		s, err := cluster.StandaloneSnapshot(addr, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
-	top := newTopology(&cfg, discovery{snapshot: owned("a:1")}, nil)
+	top := cluster.NewTopology(cfg.topology, cluster.Discovery{Snapshot: owned("a:1")}, nil)
 	o := newSender(&cfg, top)
 	served, detach := o.attach("a:1")
 	for _, addr := range []string{"b:1", "a:1"} {
-		top.snapshot.Store(owned(addr))
+		top.SetSnapshot(owned(addr))
 		o.applyTopology()
 	}
 	if again := o.nodeQueue("a:1"); again != served {
 		t.Error("the lane is another one")
 	}
 	detach()
-	top.snapshot.Store(owned("b:1"))
+	top.SetSnapshot(owned("b:1"))
 	o.applyTopology()
 	if again := o.nodeQueue("a:1"); again == served {
 		t.Error("the lane was kept when nobody needed it")

@@ -1,10 +1,7 @@
 package redis
 
 import (
-	"fmt"
 	"time"
-
-	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
 // fewBounces is how many times in a row a stream may be sent to another node before it goes on in a moment only: nodes may
@@ -25,7 +22,7 @@ type redirect struct {
 func (o *sender) targetLocked(slot int) *nodeQueue {
 	d, is := o.mu.redirects[slot]
 	if !is {
-		d.to = o.topology.owner(slot)
+		d.to = o.topology.Owner(slot)
 	}
 	return o.nodeQueueLocked(o.mu.fallbacks.at(d.to))
 }
@@ -37,7 +34,7 @@ func (o *sender) targetLocked(slot int) *nodeQueue {
 func (o *sender) noteRedirectLocked(l *nodeQueue, slot int, to string) {
 	switch {
 	case to == "" || o.targetLocked(slot) != l:
-	case to == o.topology.owner(slot):
+	case to == o.topology.Owner(slot):
 		delete(o.mu.redirects, slot)
 	default:
 		o.mu.redirects[slot] = redirect{to: to, since: time.Now()}
@@ -95,30 +92,3 @@ func (s *channelQueue) redirectLoop() time.Duration {
 
 // longestRest is for how long a stream is left alone at most. A new topology ends it.
 const maxRedirectPause = 250 * time.Millisecond
-
-// wrongWay says what is wrong with a MOVED from the node at addr, in words for who cannot publish or subscribe. Empty: it
-// names another node of the topology, as it should.
-func (t *topology) misdirection(err error, addr string) string {
-	if conn.Classify(err) != conn.ReplyMoved {
-		return ""
-	}
-	to, ok := conn.MovedTarget(err, addr)
-	if !ok {
-		return "it names no address to go to: see CLUSTER SLOTS there"
-	}
-	if to == addr {
-		return "it sends us to itself: see CLUSTER SLOTS there, and whether its address is that of one server"
-	}
-	if _, known := t.snapshot.Load().NodeShard(to); !known {
-		return "it sends us to " + to + ", which no node has named: see CLUSTER SLOTS there, and cluster-announce-ip or hostname"
-	}
-	return ""
-}
-
-// explainMoved adds to a MOVED from the node at addr what is wrong with it.
-func (t *topology) explainMoved(err error, addr string) error {
-	if wrong := t.misdirection(err, addr); wrong != "" {
-		return fmt.Errorf("%w: %s", err, wrong)
-	}
-	return err
-}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 )
 
 // detouring is an outbox with one slot, at a primary with a replica, and a stream that has events to send.
@@ -13,7 +14,7 @@ type detouring struct {
 	*sender
 	t   *testing.T
 	cfg Config
-	top *topology
+	top *cluster.Topology
 	n   int
 }
 
@@ -25,7 +26,7 @@ func newDetouring(t *testing.T, owner, replica string) *detouring {
 		t.Fatal(err)
 	}
 	d := &detouring{t: t, cfg: cfg}
-	d.top = newTopology(&d.cfg, discovery{snapshot: d.view(owner, replica)}, nil)
+	d.top = cluster.NewTopology(d.cfg.topology, cluster.Discovery{Snapshot: d.view(owner, replica)}, nil)
 	d.sender = newSender(&d.cfg, d.top)
 	return d
 }
@@ -43,7 +44,7 @@ func (d *detouring) view(owner, replica string) *router.Snapshot {
 
 // moves makes another node the slot's owner.
 func (d *detouring) moves(owner, replica string) {
-	d.top.snapshot.Store(d.view(owner, replica))
+	d.top.SetSnapshot(d.view(owner, replica))
 	d.applyTopology()
 }
 

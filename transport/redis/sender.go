@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/sendwindow"
 )
@@ -19,7 +20,7 @@ const (
 // no I/O.
 type sender struct {
 	cfg      *Config
-	topology *topology
+	topology *cluster.Topology
 	only     string // not empty: the one topic that passes here
 	// newPublisher, if not nil, is called when a publisher is heard of first. It must not block.
 	onNewPublisher func()
@@ -44,7 +45,7 @@ type sender struct {
 
 var _ control.Answerer = (*sender)(nil)
 
-func newSender(cfg *Config, t *topology) *sender {
+func newSender(cfg *Config, t *cluster.Topology) *sender {
 	o := &sender{cfg: cfg, topology: t}
 	if !cfg.Repair.Off {
 		o.mu.memory = sendwindow.New(cfg.Repair.limits())
@@ -57,7 +58,7 @@ func newSender(cfg *Config, t *topology) *sender {
 	o.mu.paused = make(map[*channelQueue]struct{})
 	if cfg.Standby {
 		o.mu.fallbacks = new(fallbacks)
-		o.mu.fallbacks.update(time.Now(), t.snapshot.Load())
+		o.mu.fallbacks.update(time.Now(), t.Snapshot())
 	}
 	return o
 }
@@ -129,7 +130,7 @@ func (o *sender) applyTopology() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	clear(o.mu.redirects)
-	o.mu.fallbacks.update(time.Now(), o.topology.snapshot.Load())
+	o.mu.fallbacks.update(time.Now(), o.topology.Snapshot())
 	for s := range o.mu.paused {
 		o.resumeLocked(s)
 	}
@@ -140,7 +141,7 @@ func (o *sender) applyTopology() {
 	}
 	for addr, l := range o.mu.nodes {
 		if len(l.queues) == 0 && l.events == 0 && l.writers == 0 {
-			if _, known := o.topology.snapshot.Load().NodeShard(addr); !known {
+			if _, known := o.topology.Snapshot().NodeShard(addr); !known {
 				delete(o.mu.nodes, addr)
 			}
 		}
@@ -312,7 +313,7 @@ func (o *sender) applyOutcomesLocking(l *nodeQueue, b *batch, outcomes []outcome
 		s.dropDone()
 		if s.inFlight == 0 {
 			s.retrying = false
-			if rest := s.redirectLoop(); rest > suspectPoll { // the next question about the topology ends it, or one after that
+			if rest := s.redirectLoop(); rest > cluster.SuspectInterval { // the next question about the topology ends it, or one after that
 				s.pausedUntil = now.Add(rest)
 				o.mu.paused[s] = struct{}{}
 			} else {

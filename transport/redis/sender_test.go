@@ -8,6 +8,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"pgregory.net/rapid"
 )
 
@@ -29,7 +30,7 @@ func TestSenderKeepsOrder(t *testing.T) {
 			}
 			return s
 		}
-		top := newTopology(&cfg, discovery{snapshot: owners("a:1")}, nil)
+		top := cluster.NewTopology(cfg.topology, cluster.Discovery{Snapshot: owners("a:1")}, nil)
 		o := newSender(&cfg, top)
 		accepted := map[string]map[uint64]bool{}
 		var opened []*publishCall
@@ -126,7 +127,7 @@ func TestSenderKeepsOrder(t *testing.T) {
 					o.abandon(opened[rapid.IntRange(0, len(opened)-1).Draw(t, "who")], ErrTimeout)
 				}
 			case "move":
-				top.snapshot.Store(owners(addr))
+				top.SetSnapshot(owners(addr))
 				o.applyTopology()
 			}
 		}

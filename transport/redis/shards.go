@@ -66,7 +66,7 @@ func (s *shards) serve(ctx context.Context) error {
 // reconcile reports whether nothing is left to do.
 func (s *shards) reconcile(ctx context.Context) bool {
 	wanted := make(map[string]bool)
-	for _, shard := range s.t.topology.snapshot.Load().Shards() {
+	for _, shard := range s.t.topology.Snapshot().Shards() {
 		if len(shard.Slots) > 0 {
 			wanted[shard.Primary.Addr] = true
 			for _, r := range shard.Replicas {

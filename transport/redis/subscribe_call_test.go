@@ -8,6 +8,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"pgregory.net/rapid"
 )
@@ -35,7 +36,7 @@ func newCallRig(t *rapid.T) *callRig {
 		t.Fatal(err)
 	}
 	r := &callRig{
-		tr: newTransport(cfg, discovery{cluster: true, snapshot: snapshot}), now: time.Unix(1e6, 0), asked: make(map[*session][]string),
+		tr: newTransport(cfg, cluster.Discovery{Cluster: true, Snapshot: snapshot}), now: time.Unix(1e6, 0), asked: make(map[*session][]string),
 	}
 	r.tr.subscriber.nacks.baselines.setServing(true)
 	for i := 1; i <= 2; i++ {

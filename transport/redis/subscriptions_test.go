@@ -6,6 +6,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
@@ -29,7 +30,8 @@ func (r *reasonRig) become(t *testing.T, shards ...router.Shard) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := r.tr.topology.snapshot.Swap(after)
+	before := r.tr.topology.Snapshot()
+	r.tr.topology.SetSnapshot(after)
 	r.tr.subscriber.subscriptions.applyTopology(router.Diff(before, after))
 }
 
@@ -129,7 +131,7 @@ func TestGapReasons(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := &reasonRig{tr: newTransport(cfg, discovery{cluster: true, snapshot: snapshot}), now: time.Unix(1e6, 0)}
+			r := &reasonRig{tr: newTransport(cfg, cluster.Discovery{Cluster: true, Snapshot: snapshot}), now: time.Unix(1e6, 0)}
 			gaps := new(gapSink)
 			var sink transport.Sink = gaps
 			r.tr.current.Store(&sink)

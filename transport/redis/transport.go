@@ -12,6 +12,7 @@ import (
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/supervisor"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"go.uber.org/zap"
@@ -22,7 +23,7 @@ import (
 type Transport struct {
 	cfg            Config
 	log            *zap.Logger
-	topology       *topology
+	topology       *cluster.Topology
 	sender         *sender
 	subscriber     *Subscriber
 	controlSenders control.Queues
@@ -48,14 +49,14 @@ type Transport struct {
 
 var _ transport.Transport = (*Transport)(nil)
 
-func newTransport(cfg Config, found discovery) *Transport {
+func newTransport(cfg Config, found cluster.Discovery) *Transport {
 	t := &Transport{cfg: cfg, log: cfg.Logger, closed: make(chan struct{})}
 	t.cfg.servers.Reauther = conn.NewReauther()
 	if t.cfg.sentinels != nil {
 		t.cfg.sentinels.Reauther = t.cfg.servers.Reauther
 	}
-	t.topology = newTopology(&t.cfg, found, t.topologyChanged)
-	t.topology.onNodeState, t.topology.onPoll = t.nodeSays, t.onPoll
+	t.topology = cluster.NewTopology(t.cfg.topology, found, t.topologyChanged)
+	t.topology.OnNodeState, t.topology.OnPoll = t.nodeSays, t.onPoll
 	t.build()
 	t.dedicate()
 	return t
@@ -146,7 +147,7 @@ func (t *Transport) begin(sink transport.Sink) (*supervisor.Supervisor, error) {
 	}
 	s := newShards(t)
 	children := []supervisor.Child{
-		{Name: "topology", Serve: t.topology.serve},
+		{Name: "topology", Serve: t.topology.Serve},
 		{Name: "clock", Serve: t.subscriber.ServeTicker},
 		{Name: "repair", Serve: t.subscriber.ServeRepair},
 		{Name: "logins", Serve: t.cfg.servers.Reauther.Serve},

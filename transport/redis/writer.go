@@ -10,6 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/pipeline"
@@ -76,7 +77,7 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *control.Pee
 		p.CloseWith(err)
 	}
 	p.OnFailure = func(err error) {
-		t.topology.suspect()
+		t.topology.Suspect()
 		w.stop(fmt.Errorf("redis: publish at %s: %w", addr, err))
 	}
 	var all, reader sync.WaitGroup
@@ -113,7 +114,7 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *control.Pee
 // writerRole asks over a new connection whether the server is the primary, where nobody else says so, and returns what asks
 // again. An error says why the connection is not to be used; it is closed.
 func (t *Transport) writerRole(ctx context.Context, addr string, p *pipeline.Conn) (*conn.RoleQuery, error) {
-	if !t.topology.isStandalone() {
+	if !t.topology.IsStandalone() {
 		return nil, nil
 	}
 	asker := conn.NewRoleQueryOver(func(command []byte) ([]resp.Reply, error) { return p.Do(command, 1, t.cfg.CommandTimeout) })
@@ -134,10 +135,10 @@ func (t *Transport) writerRole(ctx context.Context, addr string, p *pipeline.Con
 func (w *writer) checkRole(ctx context.Context) error {
 	role, err := w.role.Again(ctx)
 	if err == nil {
-		err = w.t.topology.checkServer(w.addr, role)
+		err = w.t.topology.CheckServer(w.addr, role)
 	}
 	if err != nil {
-		w.t.topology.suspect()
+		w.t.topology.Suspect()
 		w.t.sender.connectFailed(w.addr, err)
 	}
 	return err
@@ -208,7 +209,7 @@ func (w *writer) run(ctx context.Context) error {
 func (w *writer) runAside(ctx context.Context) error {
 	due := time.NewTimer(idle)
 	defer due.Stop()
-	role := time.NewTimer(untilRole())
+	role := time.NewTimer(cluster.RoleInterval())
 	defer role.Stop()
 	if w.role == nil {
 		role.Stop()
@@ -223,7 +224,7 @@ func (w *writer) runAside(ctx context.Context) error {
 			if err := w.checkRole(ctx); err != nil {
 				return err
 			}
-			role.Reset(untilRole())
+			role.Reset(cluster.RoleInterval())
 		case e := <-w.peer.Commands:
 			if err := w.runProxyCommand(e); err != nil {
 				return err
@@ -246,7 +247,7 @@ func (w *writer) do(commands []byte, n int) ([]resp.Reply, error) {
 		}
 	}
 	if err != nil {
-		w.t.topology.suspect()
+		w.t.topology.Suspect()
 		err = fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.servers.Explain(err))
 	}
 	return replies, err
@@ -292,7 +293,7 @@ func (w *writer) sendWatermarks(marks []wire.Watermark, last bool) error {
 				w.t.log.Warn("redis: watermarks are refused, so subscribers do not notice that the last events were lost",
 					zap.String("addr", w.addr), zap.Error(err))
 			case conn.ReplyMoved:
-				w.t.topology.suspect()
+				w.t.topology.Suspect()
 			case conn.ReplyRetryable, conn.ReplyOK, conn.ConnBroken:
 			}
 		}

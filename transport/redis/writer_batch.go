@@ -152,8 +152,8 @@ func (b *writerBatch) end(err error, written bool) {
 	}
 	failure := b.failure
 	if failure != nil {
-		w.t.topology.suspect()
-		failure = fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.topology.explainMoved(w.t.cfg.servers.Explain(failure), w.addr))
+		w.t.topology.Suspect()
+		failure = fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.topology.ExplainMoved(w.t.cfg.servers.Explain(failure), w.addr))
 	}
 	switch {
 	case b.lost:
@@ -166,7 +166,7 @@ func (b *writerBatch) end(err error, written bool) {
 	deserted, stirred := w.t.sender.applyOutcomes(w.queue, &b.batch, b.outcomes, failure)
 	if deserted {
 		// The subscribers have left, or the slot has and this node does not know, or their connections are dead.
-		w.t.topology.hint()
+		w.t.topology.Hint()
 		w.peer.RequestProbe()
 	}
 	switch {

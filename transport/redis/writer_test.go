@@ -13,6 +13,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/pipeline"
 )
@@ -67,7 +68,7 @@ func TestFewPipelines(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tr := newTransport(cfg, discovery{snapshot: snapshot})
+		tr := newTransport(cfg, cluster.Discovery{Snapshot: snapshot})
 		ours, theirs := net.Pipe()
 		server := &mute{conn: theirs}
 		var all sync.WaitGroup

@@ -88,11 +88,14 @@ func (d *dialer) dial(_ context.Context, addr string, n *net.Dialer, secure *tls
 }
 
 // timeout is how long making a connection may take.
-func (d *dialer) timeout() time.Duration {
-	if d.cfg.Credentials != nil {
-		return d.cfg.CommandTimeout + credentialsTimeout
+func (d *dialer) timeout() time.Duration { return d.cfg.dialTimeout() }
+
+// dialTimeout is how long making a connection may take.
+func (c *Settings) dialTimeout() time.Duration {
+	if c.Credentials != nil {
+		return c.CommandTimeout + credentialsTimeout
 	}
-	return d.cfg.CommandTimeout
+	return c.CommandTimeout
 }
 
 // closeNow closes the connection at once: rueidis gives a silent server a second to say something more.

@@ -91,6 +91,45 @@ func negotiate(conn net.Conn, who Login, name string) (ServerHello, error) {
 	return ServerHello{}, nil
 }
 
+// Exchange sends commands without arguments on a connection of its own, and returns what the server
+// says is wrong with each; nil where nothing is. It takes CommandTimeout at most for the answers.
+func (c *Settings) Exchange(ctx context.Context, addr, name string, commands ...string) (failures []error, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.dialTimeout()+c.CommandTimeout)
+	defer cancel()
+	who, err := c.LoginFor(ctx, addr)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	made, err := c.Connect(ctx, addr, &net.Dialer{Timeout: c.CommandTimeout, KeepAlive: NoKeepAlive}, c.TLS)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", c.ExplainConnect(err))
+	}
+	defer func() { _ = withoutTLS(made).Close() }() // nothing is under way any more
+	if _, err := c.handshake(ctx, made, who, name); err != nil {
+		return nil, fmt.Errorf("connect: %w", c.ExplainConnect(err))
+	}
+	if err := made.SetDeadline(time.Now().Add(c.CommandTimeout)); err != nil {
+		return nil, err
+	}
+	release := context.AfterFunc(ctx, func() { _ = made.SetDeadline(time.Unix(1, 0)) })
+	defer release()
+	var all []byte
+	for _, command := range commands {
+		all = resp.Append(all, command)
+	}
+	replies, err := roundTrip(made, all, len(commands))
+	if err != nil {
+		return nil, err
+	}
+	failures = make([]error, len(replies))
+	for i, reply := range replies {
+		if failure := failureOf(reply); failure != nil {
+			failures[i] = *failure
+		}
+	}
+	return failures, nil
+}
+
 // helloOf reads the answer to HELLO.
 func helloOf(words []string) ServerHello {
 	told := ServerHello{}

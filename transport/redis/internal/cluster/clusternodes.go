@@ -1,4 +1,4 @@
-package redis
+package cluster
 
 import (
 	"cmp"
@@ -62,13 +62,13 @@ func (m clusterNode) serves() bool {
 }
 
 // addEpochs notes the configuration epochs of the claims' primaries.
-func addEpochs(claims []slotOwner, members []clusterNode) {
+func addEpochs(claims []SlotOwner, members []clusterNode) {
 	epochs := make(map[string]uint64, len(members))
 	for _, m := range members {
 		epochs[m.id] = m.epoch
 	}
 	for i := range claims {
-		claims[i].epoch = epochs[claims[i].primary.ID]
+		claims[i].Epoch = epochs[claims[i].Primary.ID]
 	}
 }
 
@@ -76,7 +76,7 @@ func addEpochs(claims []slotOwner, members []clusterNode) {
 // that was just made, and those of a primary that was started anew and is empty, until it pings them, every 10 s as
 // servers come. Such a replica gets what is published at its primary, passes on what is published there, and can be
 // promoted. Events go over the cluster bus, which knows no offset.
-func addReplicas(claims []slotOwner, members []clusterNode, reached string) {
+func addReplicas(claims []SlotOwner, members []clusterNode, reached string) {
 	address := addressing(claims, members, reached)
 	if address == nil {
 		return
@@ -96,10 +96,10 @@ func addReplicas(claims []slotOwner, members []clusterNode, reached string) {
 	}
 	for i := range claims {
 		c := &claims[i]
-		for _, r := range byPrimary[c.primary.ID] {
+		for _, r := range byPrimary[c.Primary.ID] {
 			named := func(n router.Node) bool { return n.ID == r.ID || n.Addr == r.Addr }
-			if !slices.ContainsFunc(c.replicas, named) && !named(c.primary) {
-				c.replicas = append(c.replicas, r)
+			if !slices.ContainsFunc(c.Replicas, named) && !named(c.Primary) {
+				c.Replicas = append(c.Replicas, r)
 			}
 		}
 	}
@@ -109,11 +109,11 @@ func addReplicas(claims []slotOwner, members []clusterNode, reached string) {
 // hostname, or as being at the host where we reached whom we asked (cluster-preferred-endpoint-type). It must be so for
 // every node that both name. It is nil if nothing is: then a proxy or a provider gives other addresses, and to guess one
 // could lead to another server.
-func addressing(claims []slotOwner, members []clusterNode, reached string) func(clusterNode) (string, bool) {
+func addressing(claims []SlotOwner, members []clusterNode, reached string) func(clusterNode) (string, bool) {
 	addrs := make(map[string]string)
 	for _, c := range claims {
-		addrs[c.primary.ID] = c.primary.Addr
-		for _, r := range c.replicas {
+		addrs[c.Primary.ID] = c.Primary.Addr
+		for _, r := range c.Replicas {
 			addrs[r.ID] = r.Addr
 		}
 	}

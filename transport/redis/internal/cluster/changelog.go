@@ -1,4 +1,4 @@
-package redis
+package cluster
 
 import (
 	"fmt"
@@ -14,7 +14,7 @@ const (
 	// stableAfter is how long a topology must stay as it is before its change is logged. Nodes disagree for a moment, and a
 	// slot that moves back and forth may look the same in two polls in a row: it takes a third, and polls are up to 1.25 times
 	// quietPoll apart.
-	stableAfter = 3 * quietPoll
+	stableAfter = 3 * pollInterval
 	// logAtLatest is after how long a change is logged that does not settle.
 	logAtLatest = 10 * time.Second
 )
@@ -50,7 +50,7 @@ func (n *changeLog) due() (time.Duration, bool) {
 }
 
 // logChange logs what changed, if that has settled, or if it is the last chance.
-func (t *topology) logChange(last bool) {
+func (t *Topology) logChange(last bool) {
 	if wait, due := t.changeLog.due(); !due || wait > conn.Promptly && !last {
 		return
 	}

@@ -1,4 +1,4 @@
-package redis
+package cluster
 
 import (
 	"fmt"
@@ -44,9 +44,9 @@ func TestParseMembers(t *testing.T) {
 }
 
 func TestAddEpochs(t *testing.T) {
-	claims := []slotOwner{{primary: router.Node{ID: "aa"}}, {primary: router.Node{ID: "cc"}}}
+	claims := []SlotOwner{{Primary: router.Node{ID: "aa"}}, {Primary: router.Node{ID: "cc"}}}
 	addEpochs(claims, parseClusterNodes("aa 1.2.3.4:1@2 myself,master - 0 0 7 connected 0-5\nbb 1.2.3.4:1@2 slave aa 0 0 x connected\nshort\n"))
-	if claims[0].epoch != 7 || claims[1].epoch != 0 {
+	if claims[0].Epoch != 7 || claims[1].Epoch != 0 {
 		t.Errorf("%+v", claims)
 	}
 }
@@ -86,17 +86,17 @@ func TestAddReplicas(t *testing.T) {
 		{"nodes that name nobody", "10.0.0.1:7000", nil, line("b", "10.0.0.2:7000@1", "slave", "a"), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			claims := []slotOwner{{primary: router.Node{ID: "a", Addr: c.primary}}, {primary: router.Node{ID: "a", Addr: c.primary}}}
+			claims := []SlotOwner{{Primary: router.Node{ID: "a", Addr: c.primary}}, {Primary: router.Node{ID: "a", Addr: c.primary}}}
 			for _, named := range c.named {
 				id, addr, _ := strings.Cut(named, "=")
 				for i := range claims {
-					claims[i].replicas = append(claims[i].replicas, router.Node{ID: id, Addr: addr})
+					claims[i].Replicas = append(claims[i].Replicas, router.Node{ID: id, Addr: addr})
 				}
 			}
 			addReplicas(claims, parseClusterNodes(c.nodes), reached)
 			for _, claim := range claims {
 				var got []string
-				for _, r := range claim.replicas {
+				for _, r := range claim.Replicas {
 					got = append(got, r.Addr)
 				}
 				if strings.Join(got, " ") != c.want {
@@ -112,12 +112,12 @@ func FuzzMembers(f *testing.F) {
 	f.Add("a 10.0.0.1:7000@17000,one.test myself,master - 0 0 1 connected 0-5\nb 10.0.0.2:7000@17000 slave a 0 0 1 connected\n", "10.0.0.1:7000")
 	f.Add("a ::1:7000@1 master - 0 0 1 connected\nb :7001@1,h,x=y slave,fail? a 0 0 1 connected\n", "[::1]:7000")
 	f.Fuzz(func(t *testing.T, nodes, primary string) {
-		claims := []slotOwner{{primary: router.Node{ID: "a", Addr: primary}}}
+		claims := []SlotOwner{{Primary: router.Node{ID: "a", Addr: primary}}}
 		members := parseClusterNodes(nodes)
 		addEpochs(claims, members)
 		addReplicas(claims, members, "h:1")
 		seen := []string{primary}
-		for _, r := range claims[0].replicas {
+		for _, r := range claims[0].Replicas {
 			if host, ok := conn.CompleteAddr(r.Addr, ""); !ok || host != r.Addr || slices.Contains(seen, r.Addr) {
 				t.Errorf("%q among %q", r.Addr, seen)
 			}

@@ -1,4 +1,4 @@
-package redis
+package cluster
 
 import (
 	"context"
@@ -44,7 +44,7 @@ func (a *poller[V]) finish(now time.Time, view V, err error) {
 
 // fresh reports whether the view counts.
 func (a *poller[V]) fresh(now time.Time) bool {
-	return !a.answeredAt.IsZero() && now.Sub(a.answeredAt) < viewExpires
+	return !a.answeredAt.IsZero() && now.Sub(a.answeredAt) < viewExpiry
 }
 
 // closeConn closes the connection if there is one.

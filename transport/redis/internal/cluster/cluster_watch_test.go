@@ -1,4 +1,4 @@
-package redis
+package cluster
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
+	"go.uber.org/zap"
 )
 
 // watched is a watch that is fed by hand.
@@ -21,18 +22,15 @@ type watched struct {
 // newWatched watches a cluster of the nodes 1 to 3, as all of them have it, with the replicas 4 to 6.
 func newWatched(t *testing.T) *watched {
 	t.Helper()
-	cfg, err := Config{Addrs: []string{"start:1"}}.resolved()
-	if err != nil {
-		t.Fatal(err)
-	}
-	views := []nodeView{thirds("start:1", 1, node(1), node(2), node(3))}
-	snapshot, err := mergeViews(views)
+	cfg := &Settings{Addrs: []string{"start:1"}, Logger: zap.NewNop()}
+	views := []NodeView{thirds("start:1", 1, node(1), node(2), node(3))}
+	snapshot, err := MergeViews(views)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &watched{t: t}
-	top := newTopology(&cfg, discovery{cluster: true, snapshot: snapshot}, func(c router.Changes) { w.changes = append(w.changes, c) })
-	w.clusterWatcher = &clusterWatcher{topology: top, nodes: make(map[string]*poller[nodeView])}
+	top := NewTopology(cfg, Discovery{Cluster: true, Snapshot: snapshot}, func(c router.Changes) { w.changes = append(w.changes, c) })
+	w.clusterWatcher = &clusterWatcher{Topology: top, nodes: make(map[string]*poller[NodeView])}
 	for i := 1; i <= 6; i++ {
 		w.hear(thirds(node(i).Addr, 1, node(1), node(2), node(3)))
 	}
@@ -40,38 +38,38 @@ func newWatched(t *testing.T) *watched {
 }
 
 // thirds is a view in which three primaries share the slots, with epochs from first on, each with a replica.
-func thirds(from string, first uint64, primaries ...router.Node) nodeView {
-	v := nodeView{addr: from}
+func thirds(from string, first uint64, primaries ...router.Node) NodeView {
+	v := NodeView{Addr: from}
 	third := router.Slots / 3
 	for i, p := range primaries {
-		c := slotOwner{slots: router.SlotRange{From: i * third, To: (i+1)*third - 1}, epoch: first + uint64(i), primary: p, replicas: []router.Node{node(i + 4)}}
+		c := SlotOwner{Slots: router.SlotRange{From: i * third, To: (i+1)*third - 1}, Epoch: first + uint64(i), Primary: p, Replicas: []router.Node{node(i + 4)}}
 		if i == 2 {
-			c.slots.To = router.Slots - 1
+			c.Slots.To = router.Slots - 1
 		}
-		v.owners = append(v.owners, c)
+		v.Owners = append(v.Owners, c)
 	}
 	return v
 }
 
-func (w *watched) asker(addr string) *poller[nodeView] {
+func (w *watched) asker(addr string) *poller[NodeView] {
 	w.refreshNodes()
 	if w.nodes[addr] == nil {
-		w.nodes[addr] = &poller[nodeView]{addr: addr}
+		w.nodes[addr] = &poller[NodeView]{addr: addr}
 	}
 	return w.nodes[addr]
 }
 
 // hear has a node answer.
-func (w *watched) hear(v nodeView) { w.take(w.asker(v.addr), v, nil) }
+func (w *watched) hear(v NodeView) { w.receive(w.asker(v.Addr), v, nil) }
 
 // silent has a node not answer.
-func (w *watched) silent(addr string) { w.take(w.asker(addr), nodeView{}, errors.New("silent")) }
+func (w *watched) silent(addr string) { w.receive(w.asker(addr), NodeView{}, errors.New("silent")) }
 
 // owners checks who has the three thirds.
 func (w *watched) owners(want ...router.Node) {
 	w.t.Helper()
 	for i, n := range want {
-		if got, _ := w.snapshot.Load().Primary(i * (router.Slots / 3)); got != n {
+		if got, _ := w.Snapshot().Primary(i * (router.Slots / 3)); got != n {
 			w.t.Errorf("third %d belongs to %v, want %v", i, got, n)
 		}
 	}
@@ -90,19 +88,19 @@ func TestWatchAllAddressesChange(t *testing.T) {
 			w.silent(node(i).Addr)
 		}
 		after := thirds("start:1", 1, renamed(1), renamed(2), renamed(3))
-		for i := range after.owners {
-			after.owners[i].replicas = []router.Node{renamed(i + 4)}
+		for i := range after.Owners {
+			after.Owners[i].Replicas = []router.Node{renamed(i + 4)}
 		}
 		w.hear(after)
 		for i := 1; i <= 6; i++ {
-			after.addr = renamed(i).Addr
+			after.Addr = renamed(i).Addr
 			w.hear(after)
 		}
 		for i := 1; i <= stale; i++ {
 			w.silent(node(i).Addr)
 		}
 		w.owners(renamed(1), renamed(2), renamed(3))
-		for _, shard := range w.snapshot.Load().Shards() {
+		for _, shard := range w.Snapshot().Shards() {
 			if len(shard.Replicas) != 1 || shard.Replicas[0].Addr[0] != '[' {
 				t.Errorf("%+v", shard)
 			}
@@ -120,7 +118,7 @@ func TestWatchMinority(t *testing.T) {
 	w := newWatched(t)
 	promoted := node(4)
 	after := thirds(node(2).Addr, 1, promoted, node(2), node(3))
-	after.owners[0].epoch, after.owners[0].replicas = 9, nil
+	after.Owners[0].Epoch, after.Owners[0].Replicas = 9, nil
 	w.hear(after)
 	w.owners(promoted, node(2), node(3))
 	for i := 2; i <= 6; i++ {
@@ -146,14 +144,14 @@ func TestWatchSaysSoStill(t *testing.T) {
 	w := newWatched(t)
 	promoted := node(4)
 	other := thirds(node(2).Addr, 1, promoted, node(2), node(3))
-	other.owners[0].epoch = 9
+	other.Owners[0].Epoch = 9
 	w.hear(other)
 	w.owners(promoted, node(2), node(3))
 	before := thirds("", 1, node(1), node(2), node(3))
-	before.addr = node(2).Addr
+	before.Addr = node(2).Addr
 	w.hear(before)
 	w.owners(promoted, node(2), node(3)) // who was promoted has not been heard since
-	before.addr = promoted.Addr
+	before.Addr = promoted.Addr
 	w.hear(before)
 	w.owners(node(1), node(2), node(3))
 }
@@ -163,15 +161,15 @@ func TestWatchNodesComeAndGo(t *testing.T) {
 	w := newWatched(t)
 	w.changes = nil
 	joined := thirds(node(2).Addr, 1, node(1), node(2), node(3))
-	joined.owners[0].slots.To = 99
-	joined.owners = append(joined.owners, slotOwner{slots: router.SlotRange{From: 100, To: router.Slots/3 - 1}, epoch: 9, primary: node(7)})
-	joined.owners[1].replicas = []router.Node{node(4), node(5)} // the replica of 1 follows 2
-	joined.owners[0].replicas = nil
+	joined.Owners[0].Slots.To = 99
+	joined.Owners = append(joined.Owners, SlotOwner{Slots: router.SlotRange{From: 100, To: router.Slots/3 - 1}, Epoch: 9, Primary: node(7)})
+	joined.Owners[1].Replicas = []router.Node{node(4), node(5)} // the replica of 1 follows 2
+	joined.Owners[0].Replicas = nil
 	for i := 1; i <= 6; i++ {
-		joined.addr = node(i).Addr
+		joined.Addr = node(i).Addr
 		w.hear(joined)
 	}
-	if got, _ := w.snapshot.Load().Primary(100); got != node(7) {
+	if got, _ := w.Snapshot().Primary(100); got != node(7) {
 		t.Errorf("slot 100 belongs to %v", got)
 	}
 	moved := 0
@@ -182,9 +180,9 @@ func TestWatchNodesComeAndGo(t *testing.T) {
 		t.Errorf("%d nodes moved, want 1: %+v", moved, w.changes)
 	}
 	left := thirds("", 1, node(1), node(2), node(3))
-	left.owners[0].epoch = 10 // who takes slots gets a newer epoch
+	left.Owners[0].Epoch = 10 // who takes slots gets a newer epoch
 	for i := 1; i <= 7; i++ {
-		left.addr = node(i).Addr
+		left.Addr = node(i).Addr
 		w.hear(left)
 	}
 	w.owners(node(1), node(2), node(3))
@@ -203,25 +201,25 @@ func TestWatchLateAnswer(t *testing.T) {
 		t.Fatal("it is asked already")
 	}
 	early := thirds(node(2).Addr, 1, node(1), node(2), node(3))
-	early.owners[0].replicas = []router.Node{renamed(4)}
+	early.Owners[0].Replicas = []router.Node{renamed(4)}
 	w.hear(early)
 	after := thirds("", 1, renamed(1), renamed(2), renamed(3))
-	for i := range after.owners {
-		after.owners[i].replicas = []router.Node{renamed(i + 4)}
+	for i := range after.Owners {
+		after.Owners[i].Replicas = []router.Node{renamed(i + 4)}
 	}
 	everybody := func() {
 		w.refreshNodes()
 		for _, addr := range slices.Sorted(maps.Keys(w.nodes)) {
 			if a := w.nodes[addr]; !a.polling {
 				view := after
-				view.addr = addr
-				w.take(a, view, nil)
+				view.Addr = addr
+				w.receive(a, view, nil)
 			}
 		}
 	}
 	everybody()
-	early.addr = late.addr
-	w.take(late, early, nil)
+	early.Addr = late.addr
+	w.receive(late, early, nil)
 	for range 3 {
 		everybody()
 	}

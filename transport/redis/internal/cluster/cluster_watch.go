@@ -1,4 +1,4 @@
-package redis
+package cluster
 
 import (
 	"cmp"
@@ -13,45 +13,45 @@ import (
 
 // clusterWatcher asks the nodes of a cluster.
 type clusterWatcher struct {
-	*topology
-	nodes       map[string]*poller[nodeView]
+	*Topology
+	nodes       map[string]*poller[NodeView]
 	memory      viewMemory
 	nodeDropped bool           // a node left whose view may have decided something
 	polls       sync.WaitGroup // askers at work
 }
 
-// ask sends a few nodes, drawn at random, the question.
-func (w *clusterWatcher) ask(ctx context.Context, answers chan<- func()) {
+// poll sends a few nodes, drawn at random, the question.
+func (w *clusterWatcher) poll(ctx context.Context, answers chan<- func()) {
 	w.refreshNodes()
 	asked := 0
 	for _, a := range w.nodes { // the order of a map is random
-		if asked == askedAtOnce {
+		if asked == maxPolls {
 			return
 		}
 		if a.begin(time.Now()) {
 			asked++
 			w.polls.Go(func() {
-				view, err := w.askOne(ctx, a)
+				view, err := w.pollOne(ctx, a)
 				if err != nil {
 					a.closeConn()
 				}
-				deliverAnswer(ctx, answers, func() { w.take(a, view, err) })
+				deliverAnswer(ctx, answers, func() { w.receive(a, view, err) })
 			})
 		}
 	}
 }
 
-func (w *clusterWatcher) askOne(ctx context.Context, a *poller[nodeView]) (nodeView, error) {
+func (w *clusterWatcher) pollOne(ctx context.Context, a *poller[NodeView]) (NodeView, error) {
 	if a.conn == nil {
-		client, err := w.cfg.servers.Dial(ctx, a.addr, conn.NameTopology)
+		client, err := w.cfg.Servers.Dial(ctx, a.addr, conn.NameTopology)
 		if err != nil {
-			return nodeView{}, err
+			return NodeView{}, err
 		}
 		a.conn = client
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	return askView(ctx, a.conn, a.addr, w.cfg.Standby)
+	return FetchView(ctx, a.conn, a.addr, w.cfg.Standby)
 }
 
 // refreshNodes lists the nodes of the snapshot and the start addresses, and drops those that left.
@@ -68,7 +68,7 @@ func (w *clusterWatcher) refreshNodes() {
 	}
 	for addr := range wanted {
 		if w.nodes[addr] == nil {
-			w.nodes[addr] = &poller[nodeView]{addr: addr}
+			w.nodes[addr] = &poller[NodeView]{addr: addr}
 		}
 	}
 	for addr, a := range w.nodes {
@@ -80,8 +80,8 @@ func (w *clusterWatcher) refreshNodes() {
 	}
 }
 
-// take takes in an answer, and publishes the topology if it is another one now.
-func (w *clusterWatcher) take(a *poller[nodeView], view nodeView, err error) {
+// receive takes in an answer, and publishes the topology if it is another one now.
+func (w *clusterWatcher) receive(a *poller[NodeView], view NodeView, err error) {
 	now := time.Now()
 	before, known := a.view, a.fresh(now)
 	a.finish(now, view.heardAt(now), err)
@@ -90,11 +90,11 @@ func (w *clusterWatcher) take(a *poller[nodeView], view nodeView, err error) {
 		if !known {
 			return
 		}
-	} else if w.onNodeState(a.addr, view.failing); known && before.equal(view) && !w.expired(now) && !w.nodeDropped && !w.memory.keptNewer {
+	} else if w.OnNodeState(a.addr, view.failing); known && before.equal(view) && !w.expired(now) && !w.nodeDropped && !w.memory.keptNewer {
 		return // that it was said again changes nothing
 	}
 	w.nodeDropped = false
-	var fresh []*poller[nodeView]
+	var fresh []*poller[NodeView]
 	for _, n := range w.nodes {
 		if n.fresh(now) {
 			fresh = append(fresh, n)
@@ -104,10 +104,10 @@ func (w *clusterWatcher) take(a *poller[nodeView], view nodeView, err error) {
 		return // nobody says anything: keep what we have
 	}
 	// Of claims that are the same but for the replicas, the first counts: the latest heard.
-	slices.SortFunc(fresh, func(a, b *poller[nodeView]) int {
+	slices.SortFunc(fresh, func(a, b *poller[NodeView]) int {
 		return cmp.Or(b.answeredAt.Compare(a.answeredAt), cmp.Compare(a.addr, b.addr))
 	})
-	views := make([]nodeView, len(fresh))
+	views := make([]NodeView, len(fresh))
 	for i, n := range fresh {
 		views[i] = n.view
 	}

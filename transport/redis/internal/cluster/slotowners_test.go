@@ -1,4 +1,4 @@
-package redis
+package cluster
 
 import (
 	"fmt"
@@ -10,35 +10,31 @@ import (
 	"pgregory.net/rapid"
 )
 
-func node(i int) router.Node {
-	return router.Node{Addr: fmt.Sprintf("10.0.0.%d:6379", i), ID: fmt.Sprintf("id%d", i)}
-}
-
 // TestClaimsNewestWins: for every slot the claim with the highest epoch wins, whoever brings it and in whatever order.
 func TestClaimsNewestWins(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var views []nodeView
+		var views []NodeView
 		for i := range rapid.IntRange(1, 5).Draw(t, "views") {
-			v := nodeView{addr: node(i).Addr}
+			v := NodeView{Addr: node(i).Addr}
 			for from := 0; from < router.Slots; {
 				to := min(router.Slots-1, from+rapid.IntRange(1000, 9000).Draw(t, "size"))
 				owner := rapid.IntRange(0, 7).Draw(t, "owner")
 				if owner > 0 {
 					// A node has one epoch in all views: that it differs is what the rule is not about.
-					v.owners = append(v.owners, slotOwner{
-						slots: router.SlotRange{From: from, To: to}, epoch: uint64(owner), primary: node(owner),
-						replicas: []router.Node{node(100 + owner), node(owner%7 + 1)},
+					v.Owners = append(v.Owners, SlotOwner{
+						Slots: router.SlotRange{From: from, To: to}, Epoch: uint64(owner), Primary: node(owner),
+						Replicas: []router.Node{node(100 + owner), node(owner%7 + 1)},
 					})
 				}
 				from = to + 1
 			}
 			views = append(views, v)
 		}
-		snapshot, err := mergeViews(views)
+		snapshot, err := MergeViews(views)
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := mergeViews(rapid.Permutation(views).Draw(t, "order"))
+		again, err := MergeViews(rapid.Permutation(views).Draw(t, "order"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,9 +45,9 @@ func TestClaimsNewestWins(t *testing.T) {
 			want := router.Node{}
 			var epoch uint64
 			for _, v := range views {
-				for _, c := range v.owners {
-					if slot >= c.slots.From && slot <= c.slots.To && c.epoch > epoch {
-						epoch, want = c.epoch, c.primary
+				for _, c := range v.Owners {
+					if slot >= c.Slots.From && slot <= c.Slots.To && c.Epoch > epoch {
+						epoch, want = c.Epoch, c.Primary
 					}
 				}
 			}
@@ -65,10 +61,10 @@ func TestClaimsNewestWins(t *testing.T) {
 // TestClaimsIsolatedPrimary: one that was replaced claims its slots for ever, and is not believed.
 func TestClaimsIsolatedPrimary(t *testing.T) {
 	all := router.SlotRange{From: 0, To: router.Slots - 1}
-	old := nodeView{addr: node(1).Addr, owners: []slotOwner{{slots: all, epoch: 1, primary: node(1), replicas: []router.Node{node(2)}}}}
-	promoted := nodeView{addr: node(2).Addr, owners: []slotOwner{{slots: all, epoch: 2, primary: node(2)}}}
-	for _, views := range [][]nodeView{{old, promoted}, {promoted, old}, {old, old, promoted}} {
-		snapshot, err := mergeViews(views)
+	old := NodeView{Addr: node(1).Addr, Owners: []SlotOwner{{Slots: all, Epoch: 1, Primary: node(1), Replicas: []router.Node{node(2)}}}}
+	promoted := NodeView{Addr: node(2).Addr, Owners: []SlotOwner{{Slots: all, Epoch: 2, Primary: node(2)}}}
+	for _, views := range [][]NodeView{{old, promoted}, {promoted, old}, {old, old, promoted}} {
+		snapshot, err := MergeViews(views)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package redis
+package cluster
 
 import (
 	"cmp"
@@ -13,39 +13,39 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
-// slotOwner is one line of a node's view: who serves a range of slots, as of which configuration epoch.
-type slotOwner struct {
-	slots    router.SlotRange
-	epoch    uint64
-	primary  router.Node
-	replicas []router.Node
+// SlotOwner is one line of a node's view: who serves a range of slots, as of which configuration epoch.
+type SlotOwner struct {
+	Slots    router.SlotRange
+	Epoch    uint64
+	Primary  router.Node
+	Replicas []router.Node
 	heardAt  time.Time // when we were told
 }
 
-// nodeView is what one node believes.
-type nodeView struct {
-	addr    string // its address
-	owners  []slotOwner
+// NodeView is what one node believes.
+type NodeView struct {
+	Addr    string // its address
+	Owners  []SlotOwner
 	failing bool // it says that it is cut off, or that the cluster is not whole; false if it was not asked
 }
 
 // heardAt notes when the view was heard.
-func (v nodeView) heardAt(now time.Time) nodeView {
-	for i := range v.owners {
-		v.owners[i].heardAt = now
+func (v NodeView) heardAt(now time.Time) NodeView {
+	for i := range v.Owners {
+		v.Owners[i].heardAt = now
 	}
 	return v
 }
 
-func (v nodeView) equal(o nodeView) bool {
-	return v.addr == o.addr && slices.EqualFunc(v.owners, o.owners, func(a, b slotOwner) bool {
-		return a.slots == b.slots && a.epoch == b.epoch && a.primary == b.primary && slices.Equal(a.replicas, b.replicas)
+func (v NodeView) equal(o NodeView) bool {
+	return v.Addr == o.Addr && slices.EqualFunc(v.Owners, o.Owners, func(a, b SlotOwner) bool {
+		return a.Slots == b.Slots && a.Epoch == b.Epoch && a.Primary == b.Primary && slices.Equal(a.Replicas, b.Replicas)
 	})
 }
 
 // parseSlotOwners reads the reply to CLUSTER SLOTS of the node at addr. Lines that name nobody reachable are left out.
-func parseSlotOwners(reply []rueidis.RedisMessage, addr string) ([]slotOwner, error) {
-	claims := make([]slotOwner, 0, len(reply))
+func parseSlotOwners(reply []rueidis.RedisMessage, addr string) ([]SlotOwner, error) {
+	claims := make([]SlotOwner, 0, len(reply))
 	for _, line := range reply {
 		words, err := line.ToArray()
 		if err != nil || len(words) < 3 {
@@ -59,19 +59,19 @@ func parseSlotOwners(reply []rueidis.RedisMessage, addr string) ([]slotOwner, er
 		if err != nil {
 			return nil, fmt.Errorf("CLUSTER SLOTS: %w", err)
 		}
-		c := slotOwner{slots: router.SlotRange{From: int(from), To: int(to)}}
+		c := SlotOwner{Slots: router.SlotRange{From: int(from), To: int(to)}}
 		for i, word := range words[2:] {
 			node, ok := parseNode(word, addr)
 			switch {
 			case i == 0 && !ok:
-				c.primary = router.Node{}
+				c.Primary = router.Node{}
 			case i == 0:
-				c.primary = node
+				c.Primary = node
 			case ok:
-				c.replicas = append(c.replicas, node)
+				c.Replicas = append(c.Replicas, node)
 			}
 		}
-		if c.primary != (router.Node{}) {
+		if c.Primary != (router.Node{}) {
 			claims = append(claims, c)
 		}
 	}
@@ -122,7 +122,7 @@ func announcedIP(metadata []rueidis.RedisMessage) string {
 }
 
 // ownerTable are the winning claims of all slots; nil where there is none.
-type ownerTable [router.Slots]*slotOwner
+type ownerTable [router.Slots]*SlotOwner
 
 func (s *ownerTable) empty() bool {
 	for _, c := range s {
@@ -143,18 +143,18 @@ type viewMemory struct {
 // with the higher configuration epoch has it. So the newest news wins whoever brings it, and a node that was cut off
 // and replaced is not believed, be it the only one we reach: what was newer is remembered until the node that has it
 // says otherwise.
-func (m *viewMemory) merge(views []nodeView) *ownerTable {
+func (m *viewMemory) merge(views []NodeView) *ownerTable {
 	now := electOwners(views)
 	m.keptNewer = false
 	if m.last != nil {
 		spoke := make(map[string]time.Time, len(views))
 		for _, v := range views {
-			if len(v.owners) > 0 {
-				spoke[v.addr] = v.owners[0].heardAt
+			if len(v.Owners) > 0 {
+				spoke[v.Addr] = v.Owners[0].heardAt
 			}
 		}
 		for slot, was := range m.last {
-			if is := now[slot]; was != nil && is != nil && is.epoch < was.epoch && !spoke[was.primary.Addr].After(was.heardAt) {
+			if is := now[slot]; was != nil && is != nil && is.Epoch < was.Epoch && !spoke[was.Primary.Addr].After(was.heardAt) {
 				now[slot], m.keptNewer = was, true
 			}
 		}
@@ -163,14 +163,14 @@ func (m *viewMemory) merge(views []nodeView) *ownerTable {
 	return now
 }
 
-// mergeViews makes one topology out of several nodes' views when nothing is remembered.
-func mergeViews(views []nodeView) (*router.Snapshot, error) { return electOwners(views).snapshot() }
+// MergeViews makes one topology out of several nodes' views when nothing is remembered.
+func MergeViews(views []NodeView) (*router.Snapshot, error) { return electOwners(views).snapshot() }
 
 // snapshot makes a topology of what was settled.
 func (s *ownerTable) snapshot() (*router.Snapshot, error) {
 	type group struct {
 		shard router.Shard
-		best  *slotOwner
+		best  *SlotOwner
 	}
 	groups := make(map[string]*group)
 	var order []*group
@@ -178,10 +178,10 @@ func (s *ownerTable) snapshot() (*router.Snapshot, error) {
 		if w == nil {
 			continue
 		}
-		g := groups[w.primary.Addr]
+		g := groups[w.Primary.Addr]
 		if g == nil {
-			g = &group{shard: router.Shard{Primary: w.primary}, best: w}
-			groups[w.primary.Addr] = g
+			g = &group{shard: router.Shard{Primary: w.Primary}, best: w}
+			groups[w.Primary.Addr] = g
 			order = append(order, g)
 		}
 		if last := len(g.shard.Slots) - 1; last >= 0 && g.shard.Slots[last].To == slot-1 {
@@ -191,14 +191,14 @@ func (s *ownerTable) snapshot() (*router.Snapshot, error) {
 		}
 	}
 	// A node has one place: primaries first, then replicas where the newest claim has them.
-	slices.SortStableFunc(order, func(a, b *group) int { return -cmp.Compare(a.best.epoch, b.best.epoch) })
+	slices.SortStableFunc(order, func(a, b *group) int { return -cmp.Compare(a.best.Epoch, b.best.Epoch) })
 	taken := make(map[string]bool, 2*len(groups)) // by address and by ID
 	for addr, g := range groups {
 		taken[addr], taken[g.shard.Primary.ID] = true, true
 	}
 	shards := make([]router.Shard, len(order))
 	for i, g := range order {
-		for _, r := range g.best.replicas {
+		for _, r := range g.best.Replicas {
 			if !taken[r.Addr] && (r.ID == "" || !taken[r.ID]) {
 				taken[r.Addr], taken[r.ID] = true, true
 				g.shard.Replicas = append(g.shard.Replicas, r)
@@ -210,18 +210,18 @@ func (s *ownerTable) snapshot() (*router.Snapshot, error) {
 }
 
 // electOwners returns the winning claim of each slot.
-func electOwners(views []nodeView) *ownerTable {
+func electOwners(views []NodeView) *ownerTable {
 	winners := new(ownerTable)
 	answering := answeringNodes(views)
 	for v := range views {
-		for i := range views[v].owners {
-			c := &views[v].owners[i]
-			for slot := max(0, c.slots.From); slot <= min(c.slots.To, router.Slots-1); slot++ {
+		for i := range views[v].Owners {
+			c := &views[v].Owners[i]
+			for slot := max(0, c.Slots.From); slot <= min(c.Slots.To, router.Slots-1); slot++ {
 				w := winners[slot]
 				switch {
-				case w == nil || c.epoch > w.epoch:
+				case w == nil || c.Epoch > w.Epoch:
 					winners[slot] = c
-				case c.epoch < w.epoch || c.primary.Addr == w.primary.Addr:
+				case c.Epoch < w.Epoch || c.Primary.Addr == w.Primary.Addr:
 				case outranks(c, w, slot, views, answering):
 					winners[slot] = c
 				}
@@ -233,31 +233,31 @@ func electOwners(views []nodeView) *ownerTable {
 
 // outranks reports whether c beats w, whose epoch is the same. Two names of one node: the one at which it answers. Else
 // more voices win, then the lower address: two nodes of one epoch settle that within moments.
-func outranks(c, w *slotOwner, slot int, views []nodeView, answering map[string]bool) bool {
-	if c.primary.ID != "" && c.primary.ID == w.primary.ID {
-		if a, b := answering[c.primary.Addr], answering[w.primary.Addr]; a != b {
+func outranks(c, w *SlotOwner, slot int, views []NodeView, answering map[string]bool) bool {
+	if c.Primary.ID != "" && c.Primary.ID == w.Primary.ID {
+		if a, b := answering[c.Primary.Addr], answering[w.Primary.Addr]; a != b {
 			return a
 		}
 	}
-	order := cmp.Or(cmp.Compare(votes(views, slot, w), votes(views, slot, c)), cmp.Compare(c.primary.Addr, w.primary.Addr))
+	order := cmp.Or(cmp.Compare(votes(views, slot, w), votes(views, slot, c)), cmp.Compare(c.Primary.Addr, w.Primary.Addr))
 	return order < 0
 }
 
 // answeringNodes returns the addresses whose nodes gave the views.
-func answeringNodes(views []nodeView) map[string]bool {
+func answeringNodes(views []NodeView) map[string]bool {
 	from := make(map[string]bool, len(views))
 	for _, v := range views {
-		from[v.addr] = true
+		from[v.Addr] = true
 	}
 	return from
 }
 
 // votes counts the views that give a slot to the claim's primary.
-func votes(views []nodeView, slot int, c *slotOwner) (n int) {
+func votes(views []NodeView, slot int, c *SlotOwner) (n int) {
 	for _, v := range views {
-		for _, other := range v.owners {
-			if slot >= other.slots.From && slot <= other.slots.To {
-				if other.primary.Addr == c.primary.Addr {
+		for _, other := range v.Owners {
+			if slot >= other.Slots.From && slot <= other.Slots.To {
+				if other.Primary.Addr == c.Primary.Addr {
 					n++
 				}
 				break

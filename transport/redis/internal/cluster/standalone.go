@@ -1,4 +1,4 @@
-package redis
+package cluster
 
 import (
 	"maps"
@@ -42,10 +42,10 @@ func chooseStandalone(held string, servers []standaloneServer, now time.Time) st
 	return held
 }
 
-// standaloneSnapshot is the topology with one of the addresses as primary. The others are its replicas, so that a change between
+// StandaloneSnapshot is the topology with one of the addresses as primary. The others are its replicas, so that a change between
 // them counts as a fail-over.
-func standaloneSnapshot(primary string, addrs []string) (*router.Snapshot, error) {
-	return sentinelPrimary{addr: primary, replicas: addrs}.snapshot()
+func StandaloneSnapshot(primary string, addrs []string) (*router.Snapshot, error) {
+	return SentinelPrimary{Addr: primary, Replicas: addrs}.snapshot()
 }
 
 // runMemory is for how long it is remembered to which servers an address led. One that comes back within that time, or manyRuns
@@ -59,12 +59,12 @@ const (
 type addressIdentity struct {
 	run      string
 	previous map[string]time.Time // run IDs that it led to before, and when last
-	several  bool                 // it leads to several in turn: a connection to any of them may be right
+	multiple bool                 // it leads to several in turn: a connection to any of them may be right
 }
 
 // observe takes in that a new connection led to the primary with a run ID, and reports whether that is news.
 func (l *addressIdentity) observe(now time.Time, run string) (moved, several bool) {
-	if run == "" || l.several || run == l.run {
+	if run == "" || l.multiple || run == l.run {
 		return false, false
 	}
 	if l.run != "" {
@@ -75,7 +75,7 @@ func (l *addressIdentity) observe(now time.Time, run string) (moved, several boo
 	}
 	maps.DeleteFunc(l.previous, func(_ string, last time.Time) bool { return now.Sub(last) >= runMemory })
 	if _, known := l.previous[run]; known || len(l.previous) >= maxRuns {
-		*l = addressIdentity{several: true}
+		*l = addressIdentity{multiple: true}
 		return false, true
 	}
 	moved = l.run != ""

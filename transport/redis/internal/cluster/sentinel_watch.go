@@ -1,4 +1,4 @@
-package redis
+package cluster
 
 import (
 	"context"
@@ -16,19 +16,19 @@ import (
 // sentinelWatcher asks all sentinels who the primary is, often while there is reason for doubt and whenever one of them
 // tells of a change, and believes whom they name when it says itself that it is one.
 type sentinelWatcher struct {
-	*topology
+	*Topology
 	sentinels *conn.Settings
-	nodes     map[string]*poller[sentinelView]
+	nodes     map[string]*poller[SentinelView]
 
 	verifying bool
 	refused   map[string]time.Time // primaries that refuse our login are left alone until then
 	polls     sync.WaitGroup       // askers and verifiers at work
 }
 
-func newSentinelWatcher(t *topology) *sentinelWatcher {
+func newSentinelWatcher(t *Topology) *sentinelWatcher {
 	return &sentinelWatcher{
-		topology: t, sentinels: t.cfg.sentinels,
-		nodes: make(map[string]*poller[sentinelView]), refused: make(map[string]time.Time),
+		Topology: t, sentinels: t.cfg.Sentinels,
+		nodes: make(map[string]*poller[SentinelView]), refused: make(map[string]time.Time),
 	}
 }
 
@@ -51,8 +51,8 @@ func (w *sentinelWatcher) subscribeChanges(ctx context.Context, addr string) (ru
 		return nil, err
 	}
 	// The channel closes with the connection, which the next question finds out.
-	_ = client.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: func(rueidis.PubSubMessage) { w.suspect() }})
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.CommandTimeout)
+	_ = client.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: func(rueidis.PubSubMessage) { w.Suspect() }})
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.Servers.CommandTimeout)
 	defer cancel()
 	if err := client.Do(ctx, client.B().Subscribe().Channel(sentinelEvents...).Build()).Error(); err != nil {
 		if conn.Classify(err) != conn.ReplyDenied {
@@ -66,32 +66,32 @@ func (w *sentinelWatcher) subscribeChanges(ctx context.Context, addr string) (ru
 	return notifyingConn{DedicatedClient: client, close: closeConn}, nil
 }
 
-func (w *sentinelWatcher) ask(ctx context.Context, answers chan<- func()) {
+func (w *sentinelWatcher) poll(ctx context.Context, answers chan<- func()) {
 	w.refreshNodes()
 	for _, a := range w.nodes {
 		if a.begin(time.Now()) {
 			w.polls.Go(func() {
-				view, err := w.askOne(ctx, a)
+				view, err := w.pollOne(ctx, a)
 				if err != nil {
 					a.closeConn()
 				}
-				deliverAnswer(ctx, answers, func() { w.take(ctx, answers, a, view, err) })
+				deliverAnswer(ctx, answers, func() { w.receive(ctx, answers, a, view, err) })
 			})
 		}
 	}
 }
 
-func (w *sentinelWatcher) askOne(ctx context.Context, a *poller[sentinelView]) (sentinelView, error) {
+func (w *sentinelWatcher) pollOne(ctx context.Context, a *poller[SentinelView]) (SentinelView, error) {
 	if a.conn == nil {
 		conn, err := w.subscribeChanges(ctx, a.addr)
 		if err != nil {
-			return sentinelView{}, err
+			return SentinelView{}, err
 		}
 		a.conn = conn
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	view, err := askSentinel(ctx, a.conn, a.addr, w.cfg.Sentinel.Primary)
+	view, err := FetchSentinelView(ctx, a.conn, a.addr, w.cfg.Primary)
 	if err != nil {
 		return view, fmt.Errorf("redis: sentinel %s: %w", a.addr, w.sentinels.Explain(err))
 	}
@@ -102,14 +102,14 @@ func (w *sentinelWatcher) askOne(ctx context.Context, a *poller[sentinelView]) (
 func (w *sentinelWatcher) refreshNodes() {
 	wanted := make(map[string]bool)
 	met := make(map[string]bool) // IDs of those that answer
-	for _, addr := range w.cfg.Sentinel.Addrs {
+	for _, addr := range w.cfg.SentinelAddrs {
 		wanted[addr] = true
 		if a := w.nodes[addr]; a != nil && !a.answeredAt.IsZero() {
-			met[a.view.id] = true
+			met[a.view.ID] = true
 		}
 	}
 	for _, v := range w.views(time.Now()) {
-		for id, addr := range v.others {
+		for id, addr := range v.Others {
 			if !met[id] {
 				wanted[addr] = true
 			}
@@ -117,7 +117,7 @@ func (w *sentinelWatcher) refreshNodes() {
 	}
 	for addr := range wanted {
 		if w.nodes[addr] == nil {
-			w.nodes[addr] = &poller[sentinelView]{addr: addr}
+			w.nodes[addr] = &poller[SentinelView]{addr: addr}
 		}
 	}
 	for addr, a := range w.nodes {
@@ -128,8 +128,8 @@ func (w *sentinelWatcher) refreshNodes() {
 	}
 }
 
-func (w *sentinelWatcher) views(now time.Time) []sentinelView {
-	var views []sentinelView
+func (w *sentinelWatcher) views(now time.Time) []SentinelView {
+	var views []SentinelView
 	for _, n := range w.nodes {
 		if n.fresh(now) {
 			views = append(views, n.view)
@@ -138,22 +138,22 @@ func (w *sentinelWatcher) views(now time.Time) []sentinelView {
 	return views
 }
 
-// take takes in what a sentinel said.
-func (w *sentinelWatcher) take(ctx context.Context, answers chan<- func(), a *poller[sentinelView], view sentinelView, err error) {
+// receive takes in what a sentinel said.
+func (w *sentinelWatcher) receive(ctx context.Context, answers chan<- func(), a *poller[SentinelView], view SentinelView, err error) {
 	now := time.Now()
 	a.finish(now, view, err)
 	if err != nil {
 		w.log.Debug("redis: no answer from sentinel", zap.String("addr", a.addr), zap.Error(err))
 		return
 	}
-	list := candidates(w.views(now), w.sentinelPrimary)
-	if i := slices.IndexFunc(list, func(c sentinelPrimary) bool { return c.addr == w.sentinelPrimary.addr }); i == 0 {
+	list := Candidates(w.views(now), w.sentinelPrimary)
+	if i := slices.IndexFunc(list, func(c SentinelPrimary) bool { return c.Addr == w.sentinelPrimary.Addr }); i == 0 {
 		w.accept(list[0])
 		return
 	} else if i > 0 {
 		list = list[:i] // whoever is less believable than what we have is not asked
 	}
-	list = slices.DeleteFunc(list, func(c sentinelPrimary) bool { return now.Before(w.refused[c.addr]) })
+	list = slices.DeleteFunc(list, func(c SentinelPrimary) bool { return now.Before(w.refused[c.Addr]) })
 	if len(list) == 0 || w.verifying {
 		return
 	}
@@ -166,9 +166,9 @@ func (w *sentinelWatcher) take(ctx context.Context, answers chan<- func(), a *po
 
 // verify returns the index of the first candidate that says that it is a primary; -1 if none does. errs are those of the
 // candidates before.
-func (w *sentinelWatcher) verify(ctx context.Context, list []sentinelPrimary) (found int, errs []error) {
+func (w *sentinelWatcher) verify(ctx context.Context, list []SentinelPrimary) (found int, errs []error) {
 	for i, c := range list {
-		err := verifyPrimary(ctx, w.cfg.servers, c.addr)
+		err := verifyPrimary(ctx, w.cfg.Servers, c.Addr)
 		if err == nil {
 			return i, errs
 		}
@@ -184,7 +184,7 @@ func verifyPrimary(ctx context.Context, c *conn.Settings, addr string) error {
 		return err
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	if err := isPrimary(ctx, conn); err != nil {
 		return fmt.Errorf("redis: ROLE on %s: %w", addr, c.Explain(err))
@@ -193,17 +193,17 @@ func verifyPrimary(ctx context.Context, c *conn.Settings, addr string) error {
 }
 
 // verified takes in who of the candidates is a primary.
-func (w *sentinelWatcher) verified(list []sentinelPrimary, found int, errs []error) {
+func (w *sentinelWatcher) verified(list []SentinelPrimary, found int, errs []error) {
 	w.verifying = false
 	for i, err := range errs {
-		w.log.Debug("redis: the primary that the sentinels name is not trusted yet", zap.String("addr", list[i].addr), zap.Error(err))
+		w.log.Debug("redis: the primary that the sentinels name is not trusted yet", zap.String("addr", list[i].Addr), zap.Error(err))
 		switch {
 		case conn.IsAuthError(err):
-			w.refused[list[i].addr] = time.Now().Add(conn.RefusedDelay())
-			w.log.Warn("redis: the new primary refuses us", zap.String("addr", list[i].addr), zap.Error(err))
+			w.refused[list[i].Addr] = time.Now().Add(conn.RefusedDelay())
+			w.log.Warn("redis: the new primary refuses us", zap.String("addr", list[i].Addr), zap.Error(err))
 		case errors.Is(err, context.Canceled):
 		default:
-			w.suspect() // soon
+			w.Suspect() // soon
 		}
 	}
 	if found >= 0 {
@@ -212,8 +212,8 @@ func (w *sentinelWatcher) verified(list []sentinelPrimary, found int, errs []err
 }
 
 // accept makes a candidate the primary, if it is not, and its replicas known.
-func (w *sentinelWatcher) accept(c sentinelPrimary) {
-	if w.sentinelPrimary.addr == c.addr && w.sentinelPrimary.epoch == c.epoch && slices.Equal(w.sentinelPrimary.replicas, c.replicas) {
+func (w *sentinelWatcher) accept(c SentinelPrimary) {
+	if w.sentinelPrimary.Addr == c.Addr && w.sentinelPrimary.epoch == c.epoch && slices.Equal(w.sentinelPrimary.Replicas, c.Replicas) {
 		return
 	}
 	after, err := c.snapshot()
@@ -234,15 +234,15 @@ func (w *sentinelWatcher) close() {
 
 // askSentinels asks all sentinels once, and returns the topology with the primary that they name. It waits for all of
 // them, so that one that was cut off is not the only one heard; one that hangs costs CommandTimeout.
-func (c *Config) askSentinels(ctx context.Context) (sentinelPrimary, error) {
-	reach := c.sentinels
+func (c *Settings) askSentinels(ctx context.Context) (SentinelPrimary, error) {
+	reach := c.Sentinels
 	var mu sync.Mutex
-	var views []sentinelView
+	var views []SentinelView
 	var errs []error
 	var running sync.WaitGroup
-	for _, addr := range c.Sentinel.Addrs {
+	for _, addr := range c.SentinelAddrs {
 		running.Go(func() {
-			view, err := askSentinelOnce(ctx, reach, addr, c.Sentinel.Primary)
+			view, err := fetchSentinelViewOnce(ctx, reach, addr, c.Primary)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -254,29 +254,29 @@ func (c *Config) askSentinels(ctx context.Context) (sentinelPrimary, error) {
 	}
 	running.Wait()
 	if len(views) == 0 {
-		return sentinelPrimary{}, errors.Join(errs...)
+		return SentinelPrimary{}, errors.Join(errs...)
 	}
 	errs = nil
-	for _, found := range candidates(views, sentinelPrimary{}) {
-		err := verifyPrimary(ctx, c.servers, found.addr)
+	for _, found := range Candidates(views, SentinelPrimary{}) {
+		err := verifyPrimary(ctx, c.Servers, found.Addr)
 		if err == nil {
 			return found, nil
 		}
 		errs = append(errs, err)
 	}
-	return sentinelPrimary{}, fmt.Errorf("%w: %q: %w", ErrNoPrimary, c.Sentinel.Primary, errors.Join(errs...))
+	return SentinelPrimary{}, fmt.Errorf("%w: %q: %w", conn.ErrNoPrimary, c.Primary, errors.Join(errs...))
 }
 
-// askSentinelOnce asks a sentinel on a connection of its own.
-func askSentinelOnce(ctx context.Context, c *conn.Settings, addr, primary string) (sentinelView, error) {
+// fetchSentinelViewOnce asks a sentinel on a connection of its own.
+func fetchSentinelViewOnce(ctx context.Context, c *conn.Settings, addr, primary string) (SentinelView, error) {
 	conn, err := c.Dial(ctx, addr, conn.NameOpen)
 	if err != nil {
-		return sentinelView{}, err
+		return SentinelView{}, err
 	}
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(ctx, c.CommandTimeout)
 	defer cancel()
-	view, err := askSentinel(ctx, conn, addr, primary)
+	view, err := FetchSentinelView(ctx, conn, addr, primary)
 	if err != nil {
 		return view, fmt.Errorf("redis: sentinel %s: %w", addr, c.Explain(err))
 	}

@@ -1,4 +1,4 @@
-package redis
+package cluster
 
 import (
 	"context"
@@ -19,13 +19,16 @@ const (
 	roleEvery    = time.Second     // how often a connection asks whether its server is the primary still, ±25%
 )
 
+// roleTimeout bounds a question for a role on a connection on which other things arrive.
+const roleTimeout = 30 * time.Second
+
 // errOtherServer is why a connection is left whose address leads to another primary by now.
 var errOtherServer = errors.New("the address leads to another server now")
 
 // standaloneWatcher asks the servers of Config.Addrs what they are, where there is neither a cluster nor a sentinel to say it. A
 // connection that is open proves nothing: its server may be a replica since, and the name may lead to another.
 type standaloneWatcher struct {
-	*topology
+	*Topology
 	nodes        map[string]*poller[conn.ServerRole]
 	silent       map[string]time.Time // since when an address does not answer
 	identity     addressIdentity      // of the address in use
@@ -41,8 +44,8 @@ type standaloneState struct {
 	replica bool
 }
 
-func newStandaloneWatcher(t *topology) *standaloneWatcher {
-	w := &standaloneWatcher{topology: t, nodes: make(map[string]*poller[conn.ServerRole]), silent: make(map[string]time.Time)}
+func newStandaloneWatcher(t *Topology) *standaloneWatcher {
+	w := &standaloneWatcher{Topology: t, nodes: make(map[string]*poller[conn.ServerRole]), silent: make(map[string]time.Time)}
 	for _, addr := range t.cfg.Addrs {
 		w.nodes[addr] = &poller[conn.ServerRole]{addr: addr}
 	}
@@ -61,35 +64,35 @@ type roleConn struct {
 // Close closes the connection.
 func (l *roleConn) Close() { l.close() }
 
-func (w *standaloneWatcher) ask(ctx context.Context, answers chan<- func()) {
+func (w *standaloneWatcher) poll(ctx context.Context, answers chan<- func()) {
 	for _, a := range w.nodes {
 		if a.begin(time.Now()) {
 			w.polls.Go(func() {
-				role, err := w.askOne(ctx, a)
+				role, err := w.pollOne(ctx, a)
 				if err != nil {
 					a.closeConn()
 				}
-				deliverAnswer(ctx, answers, func() { w.take(a, role, err) })
+				deliverAnswer(ctx, answers, func() { w.receive(a, role, err) })
 			})
 		}
 	}
 }
 
-func (w *standaloneWatcher) askOne(ctx context.Context, a *poller[conn.ServerRole]) (conn.ServerRole, error) {
+func (w *standaloneWatcher) pollOne(ctx context.Context, a *poller[conn.ServerRole]) (conn.ServerRole, error) {
 	if c, open := a.conn.(*roleConn); open {
 		if age := time.Since(c.since); age > resolveEvery || a.view.Replica && age > resolveAgain {
 			a.closeConn()
 		}
 	}
 	if a.conn == nil {
-		client, err := w.cfg.servers.Dial(ctx, a.addr, conn.NameTopology)
+		client, err := w.cfg.Servers.Dial(ctx, a.addr, conn.NameTopology)
 		if err != nil {
 			return conn.ServerRole{}, err
 		}
 		a.conn = &roleConn{CoreClient: client, close: client.Close, role: conn.NewRoleQuery(client), since: time.Now()}
 	}
 	c := a.conn.(*roleConn)
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	if c.identified {
 		return c.role.Again(ctx)
@@ -98,8 +101,8 @@ func (w *standaloneWatcher) askOne(ctx context.Context, a *poller[conn.ServerRol
 	return c.role.Identify(ctx)
 }
 
-// take takes in what a server says of itself.
-func (w *standaloneWatcher) take(a *poller[conn.ServerRole], role conn.ServerRole, err error) {
+// receive takes in what a server says of itself.
+func (w *standaloneWatcher) receive(a *poller[conn.ServerRole], role conn.ServerRole, err error) {
 	now := time.Now()
 	a.finish(now, role, err)
 	if err == nil {
@@ -110,7 +113,7 @@ func (w *standaloneWatcher) take(a *poller[conn.ServerRole], role conn.ServerRol
 			w.silent[a.addr] = now
 		}
 	}
-	held := w.owner(0)
+	held := w.Owner(0)
 	servers := make([]standaloneServer, len(w.cfg.Addrs))
 	for i, addr := range w.cfg.Addrs {
 		n := w.nodes[addr]
@@ -124,7 +127,7 @@ func (w *standaloneWatcher) take(a *poller[conn.ServerRole], role conn.ServerRol
 
 // change makes another address the one in use.
 func (w *standaloneWatcher) change(from, to string) {
-	after, err := standaloneSnapshot(to, w.cfg.Addrs)
+	after, err := StandaloneSnapshot(to, w.cfg.Addrs)
 	if err != nil {
 		w.log.Warn("redis: unusable topology", zap.Error(err))
 		return
@@ -136,7 +139,7 @@ func (w *standaloneWatcher) change(from, to string) {
 
 // publish says what is known of the address in use, for those who have connections to it.
 func (w *standaloneWatcher) publish(now time.Time) {
-	held := w.owner(0)
+	held := w.Owner(0)
 	n := w.nodes[held]
 	switch {
 	case n == nil || !n.fresh(now):
@@ -151,7 +154,7 @@ func (w *standaloneWatcher) publish(now time.Time) {
 		}
 		return
 	case n.view.Replica:
-		w.suspect() // it is asked often until that is over
+		w.Suspect() // it is asked often until that is over
 		became, turns := w.roles.observe(now, true)
 		if became {
 			w.log.Warn("redis: the server is a replica: the transport leaves it and looks for the primary", zap.String("addr", held), zap.String("primary_addr", n.view.Primary))
@@ -181,11 +184,11 @@ func (w *standaloneWatcher) close() {
 	}
 }
 
-// isStandalone reports whether there is neither a cluster nor a sentinel to say who the primary is.
-func (t *topology) isStandalone() bool { return !t.cluster && !t.cfg.Sentinel.used() }
+// IsStandalone reports whether there is neither a cluster nor a sentinel to say who the primary is.
+func (t *Topology) IsStandalone() bool { return !t.cluster && t.cfg.Sentinels == nil }
 
-// checkServer returns why a connection to a server is to be left, by what is known of its address; nil if it is not.
-func (t *topology) checkServer(addr string, role conn.ServerRole) error {
+// CheckServer returns why a connection to a server is to be left, by what is known of its address; nil if it is not.
+func (t *Topology) CheckServer(addr string, role conn.ServerRole) error {
 	if err := role.Err(addr); err != nil {
 		return err
 	}
@@ -201,13 +204,13 @@ func (t *topology) checkServer(addr string, role conn.ServerRole) error {
 	return nil
 }
 
-// untilRole is how long a connection waits until it asks again whether its server is the primary.
-func untilRole() time.Duration { return roleEvery*3/4 + rand.N(roleEvery/2) }
+// RoleInterval is how long a connection waits until it asks again whether its server is the primary.
+func RoleInterval() time.Duration { return roleEvery*3/4 + rand.N(roleEvery/2) }
 
-// watchRole asks over a subscriber's connection, or looks at what is known of its server where it may not, until ctx ends.
+// WatchRole asks over a subscriber's connection, or looks at what is known of its server where it may not, until ctx ends.
 // It returns why the connection is to be left.
-func (t *topology) watchRole(ctx context.Context, addr string, r *conn.RoleQuery, mayAsk bool) error {
-	timer := time.NewTimer(untilRole())
+func (t *Topology) WatchRole(ctx context.Context, addr string, r *conn.RoleQuery, mayAsk bool) error {
+	timer := time.NewTimer(RoleInterval())
 	defer timer.Stop()
 	for {
 		select {
@@ -217,16 +220,32 @@ func (t *topology) watchRole(ctx context.Context, addr string, r *conn.RoleQuery
 		}
 		role := conn.ServerRole{RunID: r.RunID}
 		if mayAsk {
-			asking, cancel := context.WithTimeout(ctx, subscribeTimeout)
+			asking, cancel := context.WithTimeout(ctx, roleTimeout)
 			said, err := r.Again(asking)
 			cancel()
 			if err == nil {
 				role = said
 			} // else whoever watches for silence says so
 		}
-		if err := t.checkServer(addr, role); err != nil {
+		if err := t.CheckServer(addr, role); err != nil {
 			return err
 		}
-		timer.Reset(untilRole())
+		timer.Reset(RoleInterval())
 	}
+}
+
+// RoleOf asks a server for its role where neither a cluster nor sentinels say who the primary is, and returns what asks
+// again; nil where they do. An error says why the connection is not to be used.
+func (t *Topology) RoleOf(ctx context.Context, addr string, client rueidis.CoreClient) (*conn.RoleQuery, error) {
+	if !t.IsStandalone() {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.cfg.Servers.CommandTimeout)
+	defer cancel()
+	query := conn.NewRoleQuery(client)
+	role, err := query.Identify(ctx)
+	if err == nil {
+		return query, role.Err(addr)
+	}
+	return nil, fmt.Errorf("redis: role of %s: %w", addr, t.cfg.Servers.Explain(err))
 }
