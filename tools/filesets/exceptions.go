@@ -4,5 +4,5 @@ package main
 // smaller, and a package may only go: whoever cuts a set lowers its number.
 var exceptions = map[string]int{
 	"github.com/shardbus/shardbus/bus":             48,
-	"github.com/shardbus/shardbus/transport/redis": 72,
+	"github.com/shardbus/shardbus/transport/redis": 51,
 }
