@@ -138,6 +138,7 @@ func TestImportDirections(t *testing.T) {
 var redisLayers = map[string][]string{
 	"conn":    nil,
 	"cluster": {"conn"},
+	"doctor":  {"conn", "cluster"},
 }
 
 // redisMayImport says what is wrong with package from importing package to; "" is nothing.

@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
+	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/doctor"
 )
 
 // Severity says how much a [Finding] matters.
@@ -109,35 +110,37 @@ func Check(ctx context.Context, config Config, topics ...transport.Topic) (Repor
 	if err != nil {
 		return Report{}, err
 	}
-	s := &inspection{cfg: &cfg}
+	var all []string // the channels of topics
 	for _, topic := range topics {
 		channels, err := channelsOf(topic)
 		if err != nil {
 			return Report{}, fmt.Errorf("redis: check: topic %q: %w", topic.Name, err)
 		}
-		s.channels = append(s.channels, channels...)
+		all = append(all, channels...)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*cfg.CommandTimeout)
 	defer cancel()
-	s.gather(ctx)
-	return s.report(), nil
+	found := doctor.Inspect(ctx, doctor.Settings{
+		Cluster: cfg.topology, MaxPayload: cfg.MaxPayload, PublishTimeout: cfg.PublishTimeout, Repair: !cfg.Repair.Off,
+	}, all)
+	r := Report{Kind: found.Kind, Nodes: found.Nodes}
+	for _, f := range found.Findings {
+		r.Findings = append(r.Findings, Finding{
+			Severity: Severity(f.Severity), Node: f.Node, Subject: f.Subject, Problem: f.Problem, Consequence: f.Consequence, Remedy: f.Remedy,
+		})
+	}
+	return r, nil
 }
 
-// report judges what was gathered.
-func (s *inspection) report() Report {
-	r := Report{Kind: s.kind()}
-	for _, n := range s.nodes {
-		r.Nodes = append(r.Nodes, n.addr)
-		for _, rule := range nodeRules {
-			r.Findings = append(r.Findings, rule(s, n)...)
-		}
+// channelsOf returns a topic's channels.
+func channelsOf(topic transport.Topic) ([]string, error) {
+	placement := router.Placement{Topic: topic.Name, Partitions: topic.Partitions}
+	if err := placement.Validate(); err != nil {
+		return nil, err
 	}
-	for _, rule := range inspectionRules {
-		r.Findings = append(r.Findings, rule(s)...)
+	channels := make([]string, placement.Len())
+	for i := range channels {
+		channels[i] = placement.Channel(i)
 	}
-	slices.Sort(r.Nodes)
-	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
-		return cmp.Or(-cmp.Compare(a.Severity, b.Severity), cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Node, b.Node))
-	})
-	return r
+	return channels, nil
 }

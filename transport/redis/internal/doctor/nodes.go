@@ -1,4 +1,4 @@
-package redis
+package doctor
 
 import (
 	"cmp"
@@ -47,7 +47,7 @@ func ruleReachable(_ *inspection, n *nodeFacts) []Finding {
 		return nil
 	}
 	remedy := "start it, open its port to us, or take it out of the addresses and the cluster"
-	if conn.IsAuthError(n.err) || errors.Is(n.err, ErrTooOld) {
+	if conn.IsAuthError(n.err) || errors.Is(n.err, conn.ErrTooOld) {
 		remedy = "see the problem"
 	}
 	return oneFinding(Error, n.addr, "reach", fmt.Sprintf("it cannot be looked at: %v", n.err),
@@ -70,7 +70,7 @@ func ruleRole(s *inspection, n *nodeFacts) []Finding {
 	}
 	return oneFinding(Warning, n.addr, "role", "it does not say whether it is a primary: neither INFO, nor ROLE, nor HELLO tells",
 		"if it is a replica, or becomes one, what is published there reaches nobody at its primary, without a word",
-		fmt.Sprintf("ACL SETUSER %s +info, or +role", s.cfg.servers.User()))
+		fmt.Sprintf("ACL SETUSER %s +info, or +role", s.cfg.Cluster.Servers.User()))
 }
 
 // droppingVersion is the first that makes subscribers subscribe anew whenever a slot changes hands.
@@ -91,7 +91,7 @@ func ruleProtocol(s *inspection, n *nodeFacts) []Finding {
 		return nil
 	}
 	means := "it works; what arrives on subscriptions is told from answers by its form"
-	if s.cfg.Credentials != nil {
+	if s.cfg.Cluster.Servers.Credentials != nil {
 		means += ". A subscriber's connection cannot log in again: at Credentials.Renew it is made anew, and what was published meanwhile is repaired, or a gap"
 	}
 	return oneFinding(Note, n.addr, "protocol", "it speaks RESP2 only: HELLO 3 is refused", means,
@@ -126,8 +126,8 @@ func rulePermissions(s *inspection, n *nodeFacts) (findings []Finding) {
 		case strings.HasPrefix(d.command, "cluster") || d.command == "role":
 			means = "it is not known who owns what"
 		}
-		findings = append(findings, oneFinding(Error, n.addr, "permissions", fmt.Sprintf("user %q may not %s: %v", s.cfg.servers.User(), what, d.err), means,
-			fmt.Sprintf("on this server, and on every other, as users are not replicated: ACL SETUSER %s %s", s.cfg.servers.User(), rule))...)
+		findings = append(findings, oneFinding(Error, n.addr, "permissions", fmt.Sprintf("user %q may not %s: %v", s.cfg.Cluster.Servers.User(), what, d.err), means,
+			fmt.Sprintf("on this server, and on every other, as users are not replicated: ACL SETUSER %s %s", s.cfg.Cluster.Servers.User(), rule))...)
 	}
 	if len(n.unknown) > 0 {
 		findings = append(findings, oneFinding(Note, n.addr, "permissions", "whether the topics may be published to was not looked at",
@@ -151,15 +151,15 @@ func ruleKeys(s *inspection, n *nodeFacts) []Finding {
 			means, access = "if it subscribes: how many events it missed of a publisher that ended while it was cut off is not told. Who only publishes needs no GET", "%R~"
 		}
 	}
-	return oneFinding(Note, n.addr, "keys", fmt.Sprintf("user %q may not %s the keys {*}:shardbus:*:last", s.cfg.servers.User(), strings.ToUpper(strings.Join(n.keysDenied, " or "))), means,
-		fmt.Sprintf("optional, on every server: ACL SETUSER %s +%s %s{*}:shardbus:*", s.cfg.servers.User(), strings.Join(n.keysDenied, " +"), access))
+	return oneFinding(Note, n.addr, "keys", fmt.Sprintf("user %q may not %s the keys {*}:shardbus:*:last", s.cfg.Cluster.Servers.User(), strings.ToUpper(strings.Join(n.keysDenied, " or "))), means,
+		fmt.Sprintf("optional, on every server: ACL SETUSER %s +%s %s{*}:shardbus:*", s.cfg.Cluster.Servers.User(), strings.Join(n.keysDenied, " +"), access))
 }
 
 func ruleHidden(s *inspection, n *nodeFacts) (findings []Finding) {
 	for _, command := range n.hidden {
 		severity, means := Note, "what it would tell was not looked at"
 		switch {
-		case command == "cluster|info" && s.cfg.Standby:
+		case command == "cluster|info" && s.cfg.Cluster.Standby:
 			severity, means = Warning, "with Standby: a primary that is cut off from the others, and says so, is not left before they have replaced it"
 		case command == "cluster|info":
 			means = "whether the cluster is in order was not looked at"
@@ -171,8 +171,8 @@ func ruleHidden(s *inspection, n *nodeFacts) (findings []Finding) {
 			means = "its clock was not looked at"
 		}
 		findings = append(findings, oneFinding(severity, n.addr, "permissions",
-			fmt.Sprintf("user %q may not %s", s.cfg.servers.User(), strings.ToUpper(strings.ReplaceAll(command, "|", " "))), means,
-			fmt.Sprintf("ACL SETUSER %s +%s", s.cfg.servers.User(), command))...)
+			fmt.Sprintf("user %q may not %s", s.cfg.Cluster.Servers.User(), strings.ToUpper(strings.ReplaceAll(command, "|", " "))), means,
+			fmt.Sprintf("ACL SETUSER %s +%s", s.cfg.Cluster.Servers.User(), command))...)
 	}
 	return findings
 }

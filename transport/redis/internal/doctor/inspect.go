@@ -1,4 +1,4 @@
-package redis
+package doctor
 
 import (
 	"context"
@@ -12,7 +12,6 @@ import (
 
 	"github.com/redis/rueidis"
 	"github.com/shardbus/shardbus/router"
-	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
@@ -20,7 +19,7 @@ import (
 
 // inspection is what Check looks at.
 type inspection struct {
-	cfg      *Config
+	cfg      *Settings
 	channels []string // of the topics that were named
 
 	nodes     []*nodeFacts
@@ -71,23 +70,10 @@ type sentinelFacts struct {
 // maxConcurrent is how many servers are looked at side by side.
 const maxConcurrent = 16
 
-// channelsOf returns a topic's channels.
-func channelsOf(topic transport.Topic) ([]string, error) {
-	placement := router.Placement{Topic: topic.Name, Partitions: topic.Partitions}
-	if err := placement.Validate(); err != nil {
-		return nil, err
-	}
-	channels := make([]string, placement.Len())
-	for i := range channels {
-		channels[i] = placement.Channel(i)
-	}
-	return channels, nil
-}
-
 // gather looks at the servers that are named, then at those that they know of, until there are no more.
 func (s *inspection) gather(ctx context.Context) {
-	wanted := slices.Clone(s.cfg.Addrs)
-	if s.cfg.Sentinel.used() {
+	wanted := slices.Clone(s.cfg.Cluster.Addrs)
+	if s.cfg.Cluster.Sentinels != nil {
 		wanted = s.askSentinels(ctx)
 	}
 	seen := make(map[string]bool)
@@ -149,11 +135,11 @@ func forEach[T any](all []T, f func(T)) {
 
 // askSentinels looks at the sentinels, and returns the addresses of the servers that they know of.
 func (s *inspection) askSentinels(ctx context.Context) []string {
-	reach := s.cfg.sentinels
-	for _, addr := range s.cfg.Sentinel.Addrs {
+	reach := s.cfg.Cluster.Sentinels
+	for _, addr := range s.cfg.Cluster.SentinelAddrs {
 		s.sentinels = append(s.sentinels, &sentinelFacts{addr: addr})
 	}
-	forEach(s.sentinels, func(f *sentinelFacts) { f.inspect(ctx, reach, s.cfg.Sentinel.Primary) })
+	forEach(s.sentinels, func(f *sentinelFacts) { f.inspect(ctx, reach, s.cfg.Cluster.Primary) })
 	found := make(map[string]bool)
 	for _, f := range s.sentinels {
 		if f.err != nil {
@@ -188,19 +174,19 @@ func (f *sentinelFacts) inspect(ctx context.Context, reach *conn.Settings, prima
 }
 
 // inspect asks one server everything.
-func (c *Config) inspect(ctx context.Context, n *nodeFacts, channels []string) {
-	client, socket, closeConn, err := c.servers.DialDedicated(ctx, n.addr, conn.NameOpen)
+func (c *Settings) inspect(ctx context.Context, n *nodeFacts, channels []string) {
+	client, socket, closeConn, err := c.Cluster.Servers.DialDedicated(ctx, n.addr, conn.NameOpen)
 	if err != nil {
 		n.err = err
 		return
 	}
 	defer closeConn()
 	n.hello = socket.Hello
-	ctx, cancel := context.WithTimeout(ctx, 2*c.CommandTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*c.Cluster.Servers.CommandTimeout)
 	defer cancel()
 	text, err := conn.TextOf(client.Do(ctx, client.B().Info().Build()))
 	if n.noteHidden("info", err); err != nil && len(n.hidden) == 0 {
-		n.err = fmt.Errorf("redis: INFO on %s: %w", n.addr, c.servers.ExplainChannel(err, ""))
+		n.err = fmt.Errorf("redis: INFO on %s: %w", n.addr, c.Cluster.Servers.ExplainChannel(err, ""))
 		return
 	}
 	n.info = conn.InfoFields(text)
@@ -221,7 +207,7 @@ func (c *Config) inspect(ctx context.Context, n *nodeFacts, channels []string) {
 	if n.info["cluster_enabled"] == "1" {
 		n.lookAtCluster(ctx, client)
 	}
-	if c.Sentinel.used() {
+	if c.Cluster.Sentinels != nil {
 		n.noteDenied("role", "", client.Do(ctx, client.B().Role().Build()).Error())
 	}
 	c.lookAtPermissions(ctx, n, client, channels)
@@ -292,7 +278,7 @@ func (n *nodeFacts) noteDenied(command, channel string, err error) {
 var controlProbe = "{" + router.Tag(0) + "}:shardbus:check"
 
 // lookAtPermissions does what a transport does. That another node has the slot (MOVED) is told after what is permitted.
-func (c *Config) lookAtPermissions(ctx context.Context, n *nodeFacts, conn rueidis.CoreClient, channels []string) {
+func (c *Settings) lookAtPermissions(ctx context.Context, n *nodeFacts, conn rueidis.CoreClient, channels []string) {
 	err := conn.Do(ctx, conn.B().Spublish().Channel(controlProbe).Message("check").Build()).Error()
 	n.noteDenied("spublish", controlProbe, err)
 	n.noteMissing("SPUBLISH", err)
@@ -304,7 +290,7 @@ func (c *Config) lookAtPermissions(ctx context.Context, n *nodeFacts, conn rueid
 			n.noteDenied("sunsubscribe", channel, conn.Do(ctx, conn.B().Sunsubscribe().Channel(channel).Build()).Error())
 		}
 	}
-	if len(channels) == 0 && c.Repair.Off {
+	if len(channels) == 0 && !c.Repair {
 		return
 	}
 	// An event must not be published, nor a key written, to find out whether it could be.
@@ -326,7 +312,7 @@ func (c *Config) lookAtPermissions(ctx context.Context, n *nodeFacts, conn rueid
 		}
 		return
 	}
-	if c.Repair.Off {
+	if !c.Repair {
 		return
 	}
 	key := wire.LastKey(0, "check")

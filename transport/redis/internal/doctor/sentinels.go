@@ -1,4 +1,4 @@
-package redis
+package doctor
 
 import (
 	"cmp"
@@ -14,7 +14,7 @@ import (
 const enoughSentinels = 3
 
 func ruleSentinels(s *inspection) (findings []Finding) {
-	if !s.cfg.Sentinel.used() {
+	if s.cfg.Cluster.Sentinels == nil {
 		return nil
 	}
 	var views []cluster.SentinelView
@@ -22,7 +22,7 @@ func ruleSentinels(s *inspection) (findings []Finding) {
 	for _, f := range s.sentinels {
 		if f.err != nil {
 			severity := Warning
-			if conn.IsAuthError(f.err) || errors.Is(f.err, ErrNoPrimary) {
+			if conn.IsAuthError(f.err) || errors.Is(f.err, conn.ErrNoPrimary) {
 				severity = Error
 			}
 			findings = append(findings, oneFinding(severity, f.addr, "sentinel", fmt.Sprintf("it cannot be asked: %v", f.err),
@@ -80,20 +80,20 @@ func ruleSentinelViews(s *inspection) (findings []Finding) {
 			tell(Warning, f, "it takes the primary "+v.Primary+" to be down",
 				"a fail-over goes on, or this sentinel cannot reach the primary and its vote counts against it", "check again in a moment; if it stays so, see the network between the two, and the sentinel's auth-pass")
 		}
-		var strangers []string
+		var unlinked []string
 		for _, other := range heard {
 			if _, known := v.Others[other.view.ID]; v.Complete && other.view.Complete && !known && other.view.ID != v.ID {
-				strangers = append(strangers, other.addr)
+				unlinked = append(unlinked, other.addr)
 			}
 		}
-		if len(strangers) > 0 {
-			tell(Warning, f, "it does not know the sentinels "+strings.Join(strangers, ", "),
+		if len(unlinked) > 0 {
+			tell(Warning, f, "it does not know the sentinels "+strings.Join(unlinked, ", "),
 				"it does not ask for their votes: with too few that know each other nothing fails over, and two groups may each promote a replica of their own",
 				"let them reach each other and the primary (sentinel announce-ip, announce-port); those that watch another primary of the same name: rename it")
 		}
 		if len(v.Unreachable) > 0 {
 			tell(Warning, f, "it counts sentinels that it cannot reach: "+strings.Join(v.Unreachable, ", "),
-				"they count when a majority is needed: with each that is gone for good, fewer others may be lost", "start them; if they are gone for good, SENTINEL RESET "+s.cfg.Sentinel.Primary+" at one sentinel after another")
+				"they count when a majority is needed: with each that is gone for good, fewer others may be lost", "start them; if they are gone for good, SENTINEL RESET "+s.cfg.Cluster.Primary+" at one sentinel after another")
 		}
 	}
 	return append(findings, s.differences(heard)...)
@@ -107,9 +107,9 @@ func (s *inspection) differences(heard []*sentinelFacts) (findings []Finding) {
 	}{
 		{"replicas", "when it leads a fail-over, it chooses among these only", "check again in a moment; if it stays so, see whether it reaches the others (replica-announced, auth-pass)",
 			func(v cluster.SentinelView) string { return strings.Join(v.Replicas, " ") }},
-		{"quorum", "how many must agree that the primary is down depends on who is asked", "SENTINEL SET " + s.cfg.Sentinel.Primary + " quorum N, the same at each",
+		{"quorum", "how many must agree that the primary is down depends on who is asked", "SENTINEL SET " + s.cfg.Cluster.Primary + " quorum N, the same at each",
 			func(v cluster.SentinelView) string { return v.Quorum }},
-		{"down-after-milliseconds", "how soon a primary counts as dead depends on who is asked", "SENTINEL SET " + s.cfg.Sentinel.Primary + " down-after-milliseconds N, the same at each",
+		{"down-after-milliseconds", "how soon a primary counts as dead depends on who is asked", "SENTINEL SET " + s.cfg.Cluster.Primary + " down-after-milliseconds N, the same at each",
 			func(v cluster.SentinelView) string { return v.DownAfter }},
 	} {
 		counts := make(map[string]int) // how many say so, by primary and value

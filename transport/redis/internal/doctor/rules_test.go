@@ -1,4 +1,4 @@
-package redis
+package doctor
 
 import (
 	"errors"
@@ -28,7 +28,7 @@ func healthy(addr string) *nodeFacts {
 
 // whole is a survey of a healthy cluster of 3 shards with a replica each.
 func whole() *inspection {
-	s := &inspection{cfg: &Config{servers: new(conn.Settings), Addrs: []string{"10.0.0.1:1"}, MaxPayload: 1 << 20, PublishTimeout: 15 * time.Second}}
+	s := &inspection{cfg: &Settings{Cluster: &cluster.Settings{Servers: new(conn.Settings), Addrs: []string{"10.0.0.1:1"}}, Repair: true, MaxPayload: 1 << 20, PublishTimeout: 15 * time.Second}}
 	third := router.Slots / 3
 	for i := 1; i <= 6; i++ {
 		n := healthy(node(i).Addr)
@@ -114,8 +114,8 @@ func TestCheckRules(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := whole()
-			if r := s.report(); len(r.Findings) > 0 || r.Kind != "cluster" || r.Worst() != 0 {
-				t.Fatalf("healthy, and: %s", r)
+			if r := s.report(); len(r.Findings) > 0 || r.Kind != "cluster" || worst(r) != 0 {
+				t.Fatalf("healthy, and: %+v", r)
 			}
 			c.spoil(s)
 			for _, f := range s.report().Findings {
@@ -123,7 +123,7 @@ func TestCheckRules(t *testing.T) {
 					return
 				}
 			}
-			t.Errorf("no %v at %q with %q in: %s", c.severity, c.node, c.words, s.report())
+			t.Errorf("no %v at %q with %q in: %+v", c.severity, c.node, c.words, s.report())
 		})
 	}
 }
@@ -150,7 +150,7 @@ func TestCheckSaysNothing(t *testing.T) {
 			set(n)
 		}
 		if r := s.report(); len(r.Findings) > 0 {
-			t.Errorf("%s: %s", name, r)
+			t.Errorf("%s: %+v", name, r)
 		}
 	}
 }
@@ -170,19 +170,19 @@ func TestCheckRoles(t *testing.T) {
 		{"a server that does not say", []string{""}, Warning, []string{"it does not say whether it is a primary"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := &inspection{cfg: &Config{servers: new(conn.Settings), MaxPayload: 1 << 20}}
+			s := &inspection{cfg: &Settings{Cluster: &cluster.Settings{Servers: new(conn.Settings)}, Repair: true, MaxPayload: 1 << 20}}
 			for i, role := range c.roles {
 				n := healthy(node(i + 1).Addr)
 				n.info["role"], n.info["master_host"], n.info["master_port"], n.info["master_link_status"] = role, "10.0.0.9", "6379", "up"
 				s.nodes = append(s.nodes, n)
 			}
 			r := s.report()
-			if len(r.Findings) != len(c.words) || r.Worst() != c.severity {
-				t.Fatalf("%s", r)
+			if len(r.Findings) != len(c.words) || worst(r) != c.severity {
+				t.Fatalf("%+v", r)
 			}
 			for i, words := range c.words {
 				if f := r.Findings[i]; f.Subject != "role" || !strings.Contains(f.Problem, words) {
-					t.Errorf("%s, want %q", f, words)
+					t.Errorf("%+v, want %q", f, words)
 				}
 			}
 		})
@@ -193,11 +193,11 @@ func TestCheckRoles(t *testing.T) {
 func TestCheckHidden(t *testing.T) {
 	for standby, want := range map[bool]Severity{false: Note, true: Warning} {
 		s := whole()
-		s.cfg.Standby = standby
+		s.cfg.Cluster.Standby = standby
 		s.nodes[1].hidden = []string{"cluster|info"}
 		r := s.report()
-		if len(r.Findings) != 1 || r.Worst() != want || !strings.Contains(r.Findings[0].Remedy, "+cluster|info") {
-			t.Errorf("with Standby %v: %s", standby, r)
+		if len(r.Findings) != 1 || worst(r) != want || !strings.Contains(r.Findings[0].Remedy, "+cluster|info") {
+			t.Errorf("with Standby %v: %+v", standby, r)
 		}
 	}
 }
@@ -205,7 +205,7 @@ func TestCheckHidden(t *testing.T) {
 // TestCheckSentinelRules: likewise, of sentinels.
 func TestCheckSentinelRules(t *testing.T) {
 	healthySentinels := func() *inspection {
-		s := &inspection{cfg: &Config{servers: new(conn.Settings), MaxPayload: 1 << 20, Sentinel: Sentinel{Addrs: []string{"s"}, Primary: "main"}}, nodes: []*nodeFacts{healthy("p:1"), healthy("r:1")}}
+		s := &inspection{cfg: &Settings{Cluster: &cluster.Settings{Servers: new(conn.Settings), Sentinels: new(conn.Settings), SentinelAddrs: []string{"s"}, Primary: "main"}, Repair: true, MaxPayload: 1 << 20}, nodes: []*nodeFacts{healthy("p:1"), healthy("r:1")}}
 		for _, id := range []string{"a", "b", "c"} {
 			s.sentinels = append(s.sentinels, &sentinelFacts{addr: id + ":1", asked: true, view: cluster.SentinelView{
 				ID: id, Primary: "p:1", Epoch: 3, Replicas: []string{"r:1"}, Others: map[string]string{"a": "a:1", "b": "b:1", "c": "c:1"},
@@ -227,7 +227,7 @@ func TestCheckSentinelRules(t *testing.T) {
 			}
 		}, Error, "none of the sentinels"},
 		{"one silent", func(s *inspection) { s.sentinels[0].err = errors.New("refused") }, Warning, "cannot be asked: refused"},
-		{"wrong name", func(s *inspection) { s.sentinels[0].err = ErrNoPrimary }, Error, "no primary"},
+		{"wrong name", func(s *inspection) { s.sentinels[0].err = conn.ErrNoPrimary }, Error, "no primary"},
 		{"two", func(s *inspection) {
 			s.sentinels = s.sentinels[:2]
 			for _, f := range s.sentinels {
@@ -252,7 +252,7 @@ func TestCheckSentinelRules(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := healthySentinels()
 			if r := s.report(); len(r.Findings) > 0 || r.Kind != "sentinel" {
-				t.Fatalf("healthy, and: %s", r)
+				t.Fatalf("healthy, and: %+v", r)
 			}
 			c.spoil(s)
 			for _, f := range s.report().Findings {
@@ -260,14 +260,14 @@ func TestCheckSentinelRules(t *testing.T) {
 					return
 				}
 			}
-			t.Errorf("no %v with %q in: %s", c.severity, c.words, s.report())
+			t.Errorf("no %v with %q in: %+v", c.severity, c.words, s.report())
 		})
 	}
 }
 
 // TestCheckSentinelsThatTellLittle: of one that may not be asked everything nothing is made up.
 func TestCheckSentinelsThatTellLittle(t *testing.T) {
-	s := &inspection{cfg: &Config{servers: new(conn.Settings), MaxPayload: 1 << 20, Sentinel: Sentinel{Addrs: []string{"s"}, Primary: "main"}}, nodes: []*nodeFacts{healthy("p:1"), healthy("r:1")}}
+	s := &inspection{cfg: &Settings{Cluster: &cluster.Settings{Servers: new(conn.Settings), Sentinels: new(conn.Settings), SentinelAddrs: []string{"s"}, Primary: "main"}, Repair: true, MaxPayload: 1 << 20}, nodes: []*nodeFacts{healthy("p:1"), healthy("r:1")}}
 	for _, id := range []string{"a", "b", "c"} {
 		s.sentinels = append(s.sentinels, &sentinelFacts{addr: id + ":1", view: cluster.SentinelView{
 			ID: id, Primary: "p:1", Epoch: 3, Replicas: []string{"r:1"}, Complete: true, Others: map[string]string{"a": "a:1", "b": "b:1", "c": "c:1"},
@@ -275,6 +275,14 @@ func TestCheckSentinelsThatTellLittle(t *testing.T) {
 	}
 	s.sentinels[0].view = cluster.SentinelView{ID: "a:1", Primary: "p:1", Epoch: 3}
 	if r := s.report(); len(r.Findings) > 0 {
-		t.Errorf("%s", r)
+		t.Errorf("%+v", r)
 	}
+}
+
+// worst is the severity of the gravest finding; 0 if there is none.
+func worst(r Report) Severity {
+	if len(r.Findings) == 0 {
+		return 0
+	}
+	return r.Findings[0].Severity
 }

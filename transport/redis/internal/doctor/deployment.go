@@ -1,4 +1,4 @@
-package redis
+package doctor
 
 import (
 	"cmp"
@@ -20,7 +20,7 @@ var inspectionRules = []func(*inspection) []Finding{
 // kind returns what the servers are; empty if none answered.
 func (s *inspection) kind() string {
 	switch {
-	case s.cfg.Sentinel.used():
+	case s.cfg.Cluster.Sentinels != nil:
 		return "sentinel"
 	case slices.ContainsFunc(s.nodes, func(n *nodeFacts) bool { return n.info["cluster_enabled"] == "1" }):
 		return "cluster"
