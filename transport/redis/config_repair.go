@@ -34,7 +34,7 @@ type Repair struct {
 	// Timeout is how long a subscriber waits for what it has asked for, and again after each sign
 	// that the publisher works on it. It counts from when a shard can be asked through. Meanwhile
 	// later events of that publisher on that channel wait. Then they are delivered, and what is
-	// missing is a Gap. It is half as long while nobody listens where the publisher is asked: it
+	// missing is a Gap. It is two fifths of that while nobody listens where the publisher is asked: it
 	// has ended, does not repair, or is connecting anew. Zero: 5 s. At least 10 ms.
 	Timeout time.Duration
 

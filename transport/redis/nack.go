@@ -86,7 +86,7 @@ func newNackClient(s *Subscriber) *nackClient {
 func (r *nackClient) tracking() *track.Repair {
 	cfg := &r.s.Repair
 	return &track.Repair{
-		Timeout: cfg.Timeout, Delay: repairDelay, MaxDelay: repairPause, Deaf: cfg.Timeout / 2,
+		Timeout: cfg.Timeout, Delay: repairDelay, MaxDelay: repairPause, Deaf: cfg.Timeout * 2 / 5,
 		MaxHeldBytes: cfg.HeldBytes, Budget: track.NewBudget(cfg.HoldBytes),
 		Askable: wire.IsParty, Random: mathrand.Float64,
 	}
