@@ -60,47 +60,47 @@ func (t *Topic[T]) Spawn(ctx context.Context, name string, build func(ctx contex
 	if err != nil {
 		return nil, t.subscribeError(name, err)
 	}
-	c := &company[T]{
-		build: build, opts: o, troupes: make([]troupe[T], o.lanes),
+	c := &actorSet[T]{
+		build: build, opts: o, byLane: make([]laneActors[T], o.lanes),
 		grace: t.bus.cfg.Grace, base: context.WithoutCancel(ctx),
 		log: t.bus.log.With(zap.String("topic", t.info.name), zap.String("subscription", name)),
 	}
-	return t.subscribe(ctx, name, c.handle, o, special[T]{attendant: c, given: build})
+	return t.subscribe(ctx, name, c.handle, o, special[T]{hook: c, given: build})
 }
 
-// company is the actors of a subscription.
-type company[T any] struct {
-	build   func(ctx context.Context, key string) (Actor[T], error)
-	opts    *subscribeOptions
-	troupes []troupe[T] // by lane; only the lane's goroutine uses its own
-	grace   time.Duration
-	base    context.Context // of Stop
-	log     *zap.Logger
+// actorSet is the actors of a subscription.
+type actorSet[T any] struct {
+	build  func(ctx context.Context, key string) (Actor[T], error)
+	opts   *subscribeOptions
+	byLane []laneActors[T] // by lane; only the lane's goroutine uses its own
+	grace  time.Duration
+	base   context.Context // of Stop
+	log    *zap.Logger
 }
 
-// troupe is the actors of one lane, in a list from the one used last to the one
+// laneActors is the actors of one lane, in a list from the one used last to the one
 // idle for longest.
-type troupe[T any] struct {
-	actors map[string]*member[T]
-	ends   member[T] // next is the first of the list, prev the last
+type laneActors[T any] struct {
+	actors map[string]*actorCell[T]
+	ends   actorCell[T] // next is the first of the list, prev the last
 	// period counts the ticks of half an idle timeout. An actor remembers the
 	// one of its last event, which saves reading the clock for each.
 	period uint64
 	timer  *time.Timer
 }
 
-// member is one actor in its troupe.
-type member[T any] struct {
+// actorCell is one actor in its laneActors.
+type actorCell[T any] struct {
 	Actor[T]
 	key        string
 	period     uint64
-	prev, next *member[T]
+	prev, next *actorCell[T]
 }
 
-func (m *member[T]) unlink() { m.prev.next, m.next.prev = m.next, m.prev }
+func (m *actorCell[T]) unlink() { m.prev.next, m.next.prev = m.next, m.prev }
 
 // use puts m first.
-func (tr *troupe[T]) use(m *member[T]) {
+func (tr *laneActors[T]) use(m *actorCell[T]) {
 	m.period = tr.period
 	first := tr.ends.next
 	m.prev, m.next = &tr.ends, first
@@ -108,7 +108,7 @@ func (tr *troupe[T]) use(m *member[T]) {
 }
 
 // handle is the subscription's handler.
-func (c *company[T]) handle(ctx context.Context, d *Delivery) (err error) {
+func (c *actorSet[T]) handle(ctx context.Context, d *Delivery) (err error) {
 	if err := d.Decode(nil); err != nil {
 		return err
 	}
@@ -116,10 +116,10 @@ func (c *company[T]) handle(ctx context.Context, d *Delivery) (err error) {
 	if key == "" {
 		return DeadLetter(&Error{Op: "handle", Topic: d.info.name, Subscription: d.sub, Err: ErrNoKey})
 	}
-	tr := &c.troupes[d.lane]
+	tr := &c.byLane[d.lane]
 	m := tr.actors[key]
 	if m == nil {
-		if m, err = c.engage(ctx, d, key); err != nil {
+		if m, err = c.spawn(ctx, d, key); err != nil {
 			return c.again(d, err)
 		}
 	} else {
@@ -131,7 +131,7 @@ func (c *company[T]) handle(ctx context.Context, d *Delivery) (err error) {
 		if finished {
 			return
 		}
-		c.drop(tr, m) // its state can't be trusted any more
+		c.remove(tr, m) // its state can't be trusted any more
 		if r := recover(); r != nil {
 			err = c.again(d, &PanicError{Value: r, Stack: debug.Stack()})
 		}
@@ -141,15 +141,15 @@ func (c *company[T]) handle(ctx context.Context, d *Delivery) (err error) {
 	return err
 }
 
-// engage builds the actor of a key.
-func (c *company[T]) engage(ctx context.Context, d *Delivery, key string) (m *member[T], err error) {
+// spawn builds the actor of a key.
+func (c *actorSet[T]) spawn(ctx context.Context, d *Delivery, key string) (m *actorCell[T], err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = &PanicError{Value: r, Stack: debug.Stack()}
 		}
 	}()
-	tr := &c.troupes[d.lane]
-	for len(tr.actors) >= max(1, c.opts.maxActive/len(c.troupes)) {
+	tr := &c.byLane[d.lane]
+	for len(tr.actors) >= max(1, c.opts.maxActive/len(c.byLane)) {
 		c.passivate(tr, tr.ends.prev)
 	}
 	a, err := c.build(ctx, key)
@@ -160,23 +160,23 @@ func (c *company[T]) engage(ctx context.Context, d *Delivery, key string) (m *me
 		return nil, fmt.Errorf("building the actor of key %q: %w", key, ErrNilHandler)
 	}
 	if tr.actors == nil {
-		tr.actors = make(map[string]*member[T])
+		tr.actors = make(map[string]*actorCell[T])
 		tr.ends.prev, tr.ends.next = &tr.ends, &tr.ends
 	}
-	m = &member[T]{Actor: a, key: key}
+	m = &actorCell[T]{Actor: a, key: key}
 	tr.actors[key] = m
 	tr.use(m)
 	return m, nil
 }
 
-func (c *company[T]) drop(tr *troupe[T], m *member[T]) {
+func (c *actorSet[T]) remove(tr *laneActors[T], m *actorCell[T]) {
 	m.unlink()
 	delete(tr.actors, m.key)
 }
 
 // again is the verdict on an event whose actor failed. A verdict that was
 // returned by build stands.
-func (c *company[T]) again(d *Delivery, err error) error {
+func (c *actorSet[T]) again(d *Delivery, err error) error {
 	if _, decided := VerdictOf(err); decided {
 		return err
 	}
@@ -189,17 +189,17 @@ func (c *company[T]) again(d *Delivery, err error) error {
 	return RetryAfter(b.NextBackOff(), err)
 }
 
-// attend sees to it that idle actors are looked for.
-func (c *company[T]) attend(lane int, poke func()) {
-	tr := &c.troupes[lane]
+// onIdle sees to it that idle actors are looked for.
+func (c *actorSet[T]) onIdle(lane int, signal func()) {
+	tr := &c.byLane[lane]
 	if c.opts.idleTimeout > 0 && len(tr.actors) > 0 && tr.timer == nil {
-		tr.timer = time.AfterFunc(max(1, c.opts.idleTimeout/2), poke)
+		tr.timer = time.AfterFunc(max(1, c.opts.idleTimeout/2), signal)
 	}
 }
 
-// tick passivates what had no event for two whole periods.
-func (c *company[T]) tick(lane int) {
-	tr := &c.troupes[lane]
+// onTimer passivates what had no event for two whole periods.
+func (c *actorSet[T]) onTimer(lane int) {
+	tr := &c.byLane[lane]
 	tr.timer = nil
 	tr.period++
 	for len(tr.actors) > 0 && tr.ends.prev.period+3 <= tr.period {
@@ -207,9 +207,9 @@ func (c *company[T]) tick(lane int) {
 	}
 }
 
-// end passivates all.
-func (c *company[T]) end(lane int) {
-	tr := &c.troupes[lane]
+// onEnd passivates all.
+func (c *actorSet[T]) onEnd(lane int) {
+	tr := &c.byLane[lane]
 	if tr.timer != nil {
 		tr.timer.Stop()
 	}
@@ -219,8 +219,8 @@ func (c *company[T]) end(lane int) {
 }
 
 // passivate stops an actor and lets go of it.
-func (c *company[T]) passivate(tr *troupe[T], m *member[T]) {
-	c.drop(tr, m)
+func (c *actorSet[T]) passivate(tr *laneActors[T], m *actorCell[T]) {
+	c.remove(tr, m)
 	if m.Stop == nil {
 		return
 	}

@@ -14,7 +14,7 @@ var (
 	// ErrNoSubscriber: nobody is there to answer.
 	ErrNoSubscriber = errors.New("no subscriber")
 	// ErrAskEnded: the asker no longer waits, or has a reply already.
-	ErrAskEnded = errors.New("the caller of Ask does not wait")
+	ErrAskEnded = errors.New("the asker does not wait")
 	// ErrNotAcrossProcesses: the operation works only on a bus without a
 	// transport.
 	ErrNotAcrossProcesses = errors.New("works only within one process")
@@ -32,13 +32,13 @@ type Request[Q, R any] struct {
 // asker is one who waits for a reply. It is used again by later Asks, so that
 // each costs no allocation.
 type asker[R any] struct {
-	mu      sync.Mutex
-	gen     uint64 // of the present Ask
-	open    bool   // no reply yet
-	reply   R
-	err     error
-	edge    *edge         // not nil when a handler waits
-	replied chan struct{} // capacity 1
+	mu       sync.Mutex
+	gen      uint64 // of the present Ask
+	open     bool   // no reply yet
+	reply    R
+	err      error
+	waitEdge *waitEdge     // not nil when a handler waits
+	replied  chan struct{} // capacity 1
 }
 
 // answer settles the Ask gen and reports whether it was still open.
@@ -49,8 +49,8 @@ func (a *asker[R]) answer(gen uint64, reply R, err error) bool {
 		return false
 	}
 	a.open, a.reply, a.err = false, reply, err
-	if a.edge != nil {
-		a.edge.over.Store(true) // now, and not when the asker is awake
+	if a.waitEdge != nil {
+		a.waitEdge.over.Store(true) // now, and not when the asker is awake
 	}
 	a.replied <- struct{}{}
 	return true
@@ -132,7 +132,7 @@ func Ask[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], query Q) (R
 			topic.askers.put(a)
 		}
 	}()
-	id, routed, err := topic.intake.ask(ctx, &c)
+	id, routed, err := topic.fanout.ask(ctx, &c)
 	if routed && err == nil && !a.answered() {
 		err = await(ctx, topic, a, id.hash)
 	}
@@ -181,10 +181,10 @@ func await[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], a *asker[
 	fail := func(err error, detail string) error {
 		return &Error{Op: "ask", Topic: topic.info.name, Err: err, Detail: detail}
 	}
-	if caller := callerLane(ctx); caller != nil && caller.runsHere() {
-		if stop, ok := a.waitAs(caller, topic.intake.holders(hash)); ok {
+	if from := callerLane(ctx); from != nil && from.runsHere() {
+		if stop, ok := a.waitAs(from, topic.fanout.possibleOwners(hash)); ok {
 			defer stop()
-			if deadlocked(caller) {
+			if deadlocked(from) {
 				return fail(ErrWouldDeadlock, "the subscriber being asked is waiting, directly or indirectly, for this handler")
 			}
 		}
@@ -209,7 +209,7 @@ func (a *asker[R]) end() (reply R, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	reply, err = a.reply, a.err
-	a.open, a.reply, a.err, a.edge = false, none, nil, nil
+	a.open, a.reply, a.err, a.waitEdge = false, none, nil, nil
 	select {
 	case <-a.replied:
 	default:
@@ -218,24 +218,24 @@ func (a *asker[R]) end() (reply R, err error) {
 }
 
 // ask is publish for one event, and reports whether anybody got it.
-func (in *intake[T]) ask(ctx context.Context, c *cell[T]) (id ident, routed bool, err error) {
-	id, entered := in.publishPlain(&c.v)
+func (fan *fanout[T]) ask(ctx context.Context, c *cell[T]) (id keyInfo, routed bool, err error) {
+	id, entered := fan.tryFast(&c.v)
 	if entered {
 		return id, true, nil
 	}
-	in.mu.Lock()
-	routed = len(in.mu.subs) > 0
-	in.mu.Unlock()
-	if p := (producer{ctx: ctx}); !routed && p.refusedBy(in.bus) {
-		if err := p.admit(in.bus); err != nil {
-			return id, false, &Error{Op: "ask", Topic: in.topic.info.name, Err: err}
+	fan.mu.Lock()
+	routed = len(fan.mu.subs) > 0
+	fan.mu.Unlock()
+	if p := (caller{ctx: ctx}); !routed && p.refusedBy(fan.bus) {
+		if err := p.admit(fan.bus); err != nil {
+			return id, false, &Error{Op: "ask", Topic: fan.topic.info.name, Err: err}
 		}
 	}
 	if !routed {
 		return id, false, nil
 	}
 	var receipt Receipt // the last subscription may leave while this waits for its room
-	err = in.publish(ctx, c, id, nil, &receipt)
+	err = fan.publish(ctx, c, id, nil, &receipt)
 	return id, receipt.Receivers > 0, err
 }
 
@@ -280,15 +280,15 @@ func replies(h Handler) Handler {
 	}
 }
 
-// forsake tells the asker of c, if it is a request, that nobody will answer it.
+// failAsker tells the asker of c, if it is a request, that nobody will answer it.
 // c is a copy: a pointer to the caller's would move every event to the heap.
-func (s *subscription[T]) forsake(c cell[T], err error) {
+func (s *subscription[T]) failAsker(c cell[T], err error) {
 	if s.asked {
 		s.unanswered(c, err)
 	}
 }
 
-// unanswered is apart from forsake, and not to be inlined, so that the copy that goes
+// unanswered is apart from failAsker, and not to be inlined, so that the copy that goes
 // to the heap is made for requests only, and not for every event that is dropped.
 //
 //go:noinline

@@ -6,29 +6,29 @@ package bus
 // waitAs says in the graph that caller's handler waits for a's reply, until stop. It
 // reports false, and says nothing, when the reply is there, or nobody is who might
 // give one.
-func (a *asker[R]) waitAs(caller *laneNode, holders []*laneNode) (stop func(), ok bool) {
-	e := &edge{on: holders}
+func (a *asker[R]) waitAs(from *laneNode, owners []*laneNode) (stop func(), ok bool) {
+	e := &waitEdge{on: owners}
 	a.mu.Lock()
-	ok = a.open && len(holders) > 0
+	ok = a.open && len(owners) > 0
 	if ok {
-		a.edge = e
+		a.waitEdge = e
 	}
 	a.mu.Unlock()
 	if !ok {
 		return nil, false
 	}
-	caller.waits.Store(e)
+	from.waits.Store(e)
 	return func() {
 		e.over.Store(true)
-		caller.waits.Store(nil)
+		from.waits.Store(nil)
 	}, true
 }
 
-// holders is the lanes that may have an event with that key hash which entered the
+// possibleOwners is the lanes that may have an event with that key hash which entered the
 // topic before the call: those of subscriptions that have left it are among them. It
 // may be more than have it, so that whoever waits for any of them waits for longer,
 // and not for less.
-func (in *intake[T]) holders(hash uint64) []*laneNode {
+func (fan *fanout[T]) possibleOwners(hash uint64) []*laneNode {
 	var nodes []*laneNode
 	add := func(lanes ...*lane[T]) {
 		for _, l := range lanes {
@@ -37,11 +37,11 @@ func (in *intake[T]) holders(hash uint64) []*laneNode {
 			}
 		}
 	}
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	for _, s := range in.mu.subs {
+	fan.mu.Lock()
+	defer fan.mu.Unlock()
+	for _, s := range fan.mu.subs {
 		switch {
-		case s.group != nil && hash != 0 && len(s.group.handovers) == 0:
+		case s.group != nil && hash != 0 && len(s.group.reassignments) == 0:
 			m := s.group.slots[slotOf(hash)]
 			add(m.lanes[m.laneOf(hash)])
 		case s.group != nil:
@@ -53,8 +53,8 @@ func (in *intake[T]) holders(hash uint64) []*laneNode {
 		}
 	}
 	// Last, since a subscription may move there meanwhile, but never back.
-	for _, left := range in.bus.leaving() {
-		if s, ok := left.engine.(*subscription[T]); ok && s.topic == in.topic {
+	for _, left := range fan.bus.leaving() {
+		if s, ok := left.engine.(*subscription[T]); ok && s.topic == fan.topic {
 			add(s.lanes...)
 		}
 	}

@@ -65,7 +65,7 @@ func TestAskOfOneselfWouldDeadlock(t *testing.T) {
 				if len(all) != 1 {
 					t.Fatalf("refused %v", all)
 				}
-				requireError(t, all[0], bus.ErrWouldDeadlock, "ask q", "for this handler")
+				requireError(t, all[0], bus.ErrWouldDeadlock, "ask q", "waiting, directly or indirectly, for this handler")
 				synctest.Wait()
 				if st := stats(t, subs[0]); st.Handled != 2 {
 					t.Errorf("what was asked in vain: %v", st)

@@ -45,7 +45,7 @@ func (c *tally) verify(b *testing.B, n uint64) {
 	}
 }
 
-// One producer, one subscriber, beside a buffered channel with one consumer.
+// One publisher, one subscriber, beside a buffered channel with one consumer.
 // Time runs until every event has been handled.
 func BenchmarkPublish(b *testing.B) {
 	for _, bc := range []struct {

@@ -26,8 +26,8 @@ func buses(t testing.TB, n int) ([]*bus.Bus, *memory.Broker) {
 	return all, broker
 }
 
-// stranger publishes bare envelopes, as something that is no bus.
-func stranger(t testing.TB, broker *memory.Broker, envs ...*transport.Envelope) {
+// foreignClient publishes bare envelopes, as something that is no bus.
+func foreignClient(t testing.TB, broker *memory.Broker, envs ...*transport.Envelope) {
 	t.Helper()
 	results := make([]transport.Result, len(envs))
 	broker.Connect().Publish(t.Context(), envs, results)
@@ -92,7 +92,7 @@ func TestPayloadsByteForByte(t *testing.T) {
 		}
 		payloads := [][]byte{nil, {}, {0}, []byte("text"), every}
 		publish(t, newTopic(t, bs[1], cfg), payloads...)
-		stranger(t, broker, &transport.Envelope{Topic: "raw"}, &transport.Envelope{Topic: "raw", Payload: []byte{}}, &transport.Envelope{Topic: "raw", Payload: every})
+		foreignClient(t, broker, &transport.Envelope{Topic: "raw"}, &transport.Envelope{Topic: "raw", Payload: []byte{}}, &transport.Envelope{Topic: "raw", Payload: every})
 		synctest.Wait()
 		payloads = append(payloads, nil, nil, every)
 		ms := got.get()
@@ -110,7 +110,7 @@ func TestPayloadsByteForByte(t *testing.T) {
 	})
 }
 
-// An event of a stranger has what it came with: no ID, no publisher, perhaps no
+// An event of a foreign client has what it came with: no ID, no publisher, perhaps no
 // time; its key is that of its value.
 func TestStrangersEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -123,7 +123,7 @@ func TestStrangersEvent(t *testing.T) {
 				return next(ctx, d)
 			}
 		}))
-		stranger(t, broker, &transport.Envelope{Topic: "n", Payload: []byte(`{"Key":"a","N":7,"More":true}`), Headers: map[string]string{"h": "v"}})
+		foreignClient(t, broker, &transport.Envelope{Topic: "n", Payload: []byte(`{"Key":"a","N":7,"More":true}`), Headers: map[string]string{"h": "v"}})
 		synctest.Wait()
 		publishers.require(t, "publisher", `"" "" true`)
 		if ms := got.get(); len(ms) != 1 || ms[0].Value != (event{"a", 7}) || ms[0].Key != "a" || !ms[0].ID.IsZero() || !ms[0].Time.IsZero() || ms[0].Headers["h"] != "v" {
@@ -211,7 +211,7 @@ func TestUndecodablePayload(t *testing.T) {
 				s := subscribe(t, topic, "worker", func(_ context.Context, e event) error { got.add(e); return nil }, tc.opts...)
 				bad := []string{"", "{", `{"Key":"half","N":"no number"}`, `"text"`, "\x00\xff", `{"N":1} trailing`}
 				for _, p := range bad {
-					stranger(t, broker, &transport.Envelope{Topic: "jobs", ID: "id", Payload: []byte(p)})
+					foreignClient(t, broker, &transport.Envelope{Topic: "jobs", ID: "id", Payload: []byte(p)})
 				}
 				publish(t, topic, event{"a", 1})
 				shutdown(t, bs[0])

@@ -105,17 +105,17 @@ type Bus struct {
 	log       *zap.Logger
 	transport transport.Transport // nil in-process
 
-	state    atomic.Uint32
-	draining chan struct{} // closed when stateOpen ends
-	closed   chan struct{} // closed when stateClosed begins
-	cut      atomic.Bool   // it was ended with events pending
+	state        atomic.Uint32
+	draining     chan struct{} // closed when stateOpen ends
+	closed       chan struct{} // closed when stateClosed begins
+	abandonedAny atomic.Bool   // it was ended with events pending
 	// transportGone says that the transport was closed: nothing comes off it any more.
 	transportGone atomic.Bool
-	settled       notifier // something became idle or ended
-	crew          crew
+	changes       notifier // something became idle or ended
+	runQueue      runQueue
 	topics        sync.Map // name → topicHandle
 
-	// What runs besides handlers: the transport, under root, and the tidying
+	// What runs besides handlers: the transport, under root, and the cleanup
 	// after subscriptions that stopped.
 	root     *supervisor.Supervisor
 	work     context.Context
@@ -123,7 +123,7 @@ type Bus struct {
 	working  sync.WaitGroup
 	workers  atomic.Int64 // what working waits for
 	tellers  atomic.Int64 // those of workers that call OnGap
-	tidying  atomic.Int64 // topics that are being unsubscribed
+	cleaning atomic.Int64 // topics that are being unsubscribed
 	endMu    sync.Mutex   // held by end: who comes second returns when all is stopped
 	served   error        // how the transport ended; to be read after working
 	watcher  inspect.Watcher
@@ -133,8 +133,8 @@ type Bus struct {
 		topicCount int
 		stopped    map[subscriptionName]*Subscription // for their panics
 		silent     bool                               // the transport has ended: no gap is told any more
-		left       bool                               // every subscription was stopped: nothing is to be tidied any more
-		last       []func(context.Context) error      // what is to be tidied at the end of the bus
+		left       bool                               // every subscription was stopped: nothing is to be cleaned up any more
+		last       []func(context.Context) error      // the cleanup at the end of the bus
 		ending     map[*Subscription]struct{}         // left their topic, lanes not ended yet
 	}
 }
@@ -172,7 +172,7 @@ func New(cfg Config) (*Bus, error) {
 	b.mu.ending = make(map[*Subscription]struct{})
 	b.work, b.stopWork = context.WithCancel(context.Background()) // ends with the bus: it has no parent
 	if cfg.SlowHandler > 0 {
-		b.crew.watch = newSlowWatch(b)
+		b.runQueue.watch = newSlowWatch(b)
 	}
 	if b.transport != nil {
 		if err := b.serveTransport(); err != nil {
@@ -203,7 +203,7 @@ func (b *Bus) serveTransport() error {
 			err := b.transport.Serve(ctx, sink{b})
 			if errguard.Is(err, transport.ErrClosed) {
 				b.transportGone.Store(true)
-				b.settled.notify()
+				b.changes.notify()
 			}
 			return err
 		},
@@ -231,7 +231,7 @@ func (b *Bus) serveTransport() error {
 		}
 	}
 	b.root = root
-	b.spawn("the transport's end", func() {
+	b.goCounted("the transport's end", func() {
 		if ok {
 			defer claimer.Release()
 		}
@@ -254,17 +254,17 @@ func (b *Bus) goTell(f func()) bool {
 		return false
 	}
 	b.tellers.Add(1)
-	b.spawn("OnGap", func() {
-		defer b.settled.notify() // after tellers
+	b.goCounted("OnGap", func() {
+		defer b.changes.notify() // after tellers
 		defer b.tellers.Add(-1)
 		f()
 	})
 	return true
 }
 
-// tidy runs f, which ends with its context, beside everything else; Shutdown
+// cleanup runs f, which ends with its context, beside everything else; Shutdown
 // and Close wait for it. At the end of the bus it runs with a context that has ended.
-func (b *Bus) tidy(f func(ctx context.Context) error) {
+func (b *Bus) cleanup(f func(ctx context.Context) error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -272,58 +272,58 @@ func (b *Bus) tidy(f func(ctx context.Context) error) {
 	case b.work.Err() != nil:
 		b.mu.last = append(b.mu.last, f)
 	default:
-		b.tidyLocked(f)
+		b.cleanupLocked(f)
 	}
 }
 
-// tidyLast does what was to be tidied since the transport was told to end, and nothing after that.
-func (b *Bus) tidyLast() {
+// cleanupLast runs the cleanup that was asked for since the transport was told to end, and nothing after that.
+func (b *Bus) cleanupLast() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.mu.left = true
 	if len(b.mu.last) > 0 {
-		b.tidyLocked(b.mu.last...)
+		b.cleanupLocked(b.mu.last...)
 		b.mu.last = nil
 	}
 }
 
-// tidyLocked runs all one after another on a goroutine that is waited for. If a transport ends that goroutine, by a panic
+// cleanupLocked runs all one after another on a goroutine that is waited for. If a transport ends that goroutine, by a panic
 // say, another goes on with the rest.
-func (b *Bus) tidyLocked(all ...func(ctx context.Context) error) {
-	b.tidying.Add(int64(len(all)))
-	b.spawn("unsubscribing", func() {
+func (b *Bus) cleanupLocked(all ...func(ctx context.Context) error) {
+	b.cleaning.Add(int64(len(all)))
+	b.goCounted("unsubscribing", func() {
 		defer func() {
 			if len(all) > 0 {
-				b.tidying.Add(-int64(len(all)))
+				b.cleaning.Add(-int64(len(all)))
 				b.mu.Lock()
 				defer b.mu.Unlock()
-				b.tidyLocked(all[1:]...)
+				b.cleanupLocked(all[1:]...)
 			}
 		}()
 		for ; len(all) > 0; all = all[1:] {
 			if err := all[0](b.work); err != nil && b.work.Err() == nil {
 				b.log.Warn("the transport did not unsubscribe", zap.Error(errguard.Safe(err)))
 			}
-			b.tidying.Add(-1)
+			b.cleaning.Add(-1)
 		}
 	})
 }
 
-// goWork runs f, which ends by itself, unless the bus has ended; Shutdown and
+// goTracked runs f, which ends by itself, unless the bus has ended; Shutdown and
 // Close wait for it.
-func (b *Bus) goWork(what string, f func()) bool {
+func (b *Bus) goTracked(what string, f func()) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.work.Err() != nil {
 		return false
 	}
-	b.spawn(what, f)
+	b.goCounted(what, f)
 	return true
 }
 
-// spawn runs f on a goroutine that is counted and waited for. The methods of a transport, which f
+// goCounted runs f on a goroutine that is counted and waited for. The methods of a transport, which f
 // may call, are user code: what they do to the goroutine is logged.
-func (b *Bus) spawn(what string, f func()) {
+func (b *Bus) goCounted(what string, f func()) {
 	b.workers.Add(1)
 	b.working.Go(func() {
 		defer b.workers.Add(-1)

@@ -17,7 +17,7 @@ func (c chaos) subscribe(topic *bus.Topic[job], r *record, subs *list[*bus.Subsc
 		use = bus.Use(passThrough, passThrough)
 	}
 	opts := []bus.Option{
-		bus.Lanes(c.lanes), bus.Mailbox(c.capacity, c.policy), bus.MaxDeferred(c.maxParked), bus.PanicBudget(1<<20, time.Hour), use,
+		bus.Lanes(c.lanes), bus.Mailbox(c.capacity, c.policy), bus.MaxDeferred(c.maxDeferred), bus.PanicBudget(1<<20, time.Hour), use,
 	}
 	ctx := context.Background()
 	one := func(ctx context.Context, j job) error { return c.handle(ctx, r, j) }
@@ -33,7 +33,7 @@ func (c chaos) subscribe(topic *bus.Topic[job], r *record, subs *list[*bus.Subsc
 		}, all...)
 	case c.batches():
 		all := []bus.BatchOption{
-			bus.BatchSize(1 + r.roll(min(c.capacity, c.maxParked, 20))), bus.BatchLinger(time.Duration(max(0, r.roll(10)-5)) * time.Millisecond),
+			bus.BatchSize(1 + r.roll(min(c.capacity, c.maxDeferred, 20))), bus.BatchLinger(time.Duration(max(0, r.roll(10)-5)) * time.Millisecond),
 		}
 		for _, o := range opts {
 			all = append(all, o)
@@ -63,7 +63,7 @@ func (c chaos) subscribe(topic *bus.Topic[job], r *record, subs *list[*bus.Subsc
 // handleBatch does anything a batch handler may do: the whole batch ends in one way,
 // or each event in its own, and those behind one that comes again are left alone.
 func (c chaos) handleBatch(ctx context.Context, r *record, batch []bus.Message[job]) error {
-	if c.trouble > 0 && r.roll(400) < c.trouble {
+	if c.incidents > 0 && r.roll(400) < c.incidents {
 		after := time.Duration(r.roll(10)) * time.Millisecond
 		settled := func() {
 			for _, m := range batch {

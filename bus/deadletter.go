@@ -36,7 +36,7 @@ type deadLetters struct {
 }
 
 // deadLetter makes a dead letter of c, of which d is the view.
-func deadLetter[T any](c *cell[T], d Delivery, j *judgment) Letter {
+func deadLetter[T any](c *cell[T], d Delivery, j *disposition) Letter {
 	own := *c
 	d.head, d.value = &own.head, &own.v
 	return Letter{Delivery: &d, Err: j.err, Stack: j.stack, Attempts: d.attempt, Time: time.Now()}
@@ -46,7 +46,7 @@ func deadLetter[T any](c *cell[T], d Delivery, j *judgment) Letter {
 // running meanwhile, so that Drain and Shutdown wait for both.
 func (s *Subscription) keepDeadLetter(ctx context.Context, letter Letter) {
 	s.mu.Lock()
-	letters := &s.troubleLocked().letters
+	letters := &s.incidentsLocked().letters
 	if len(letters.kept) == keptDeadLetters {
 		letters.kept[0] = Letter{}
 		letters.kept = letters.kept[1:]
@@ -99,10 +99,10 @@ func reportTo(log *zap.Logger, name string, err error) {
 func (s *Subscription) DeadLetters() []Letter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.trouble == nil {
+	if s.mu.incidents == nil {
 		return nil
 	}
-	return append([]Letter(nil), s.mu.trouble.letters.kept...)
+	return append([]Letter(nil), s.mu.incidents.letters.kept...)
 }
 
 // Replay takes the dead letters for which match is true, all with a nil match,
@@ -143,7 +143,7 @@ func (s *Subscription) Replay(ctx context.Context, match func(Letter) bool) (int
 func (s *Subscription) putBack(letter Letter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	letters := &s.troubleLocked().letters
+	letters := &s.incidentsLocked().letters
 	if len(letters.kept) < keptDeadLetters {
 		letters.kept = append([]Letter{letter}, letters.kept...)
 	}
@@ -153,7 +153,7 @@ func (s *Subscription) putBack(letter Letter) {
 func (s *Subscription) takeDeadLetter(letter Letter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	letters := &s.troubleLocked().letters
+	letters := &s.incidentsLocked().letters
 	for i, l := range letters.kept {
 		if l.Delivery == letter.Delivery {
 			letters.kept = append(letters.kept[:i:i], letters.kept[i+1:]...)

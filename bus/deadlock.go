@@ -5,9 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// edge says that a handler waits for room in one of other lanes, or for the reply of
+// waitEdge says that a handler waits for room in one of other lanes, or for the reply of
 // one: an edge of the graph in which a deadlock is a knot.
-type edge struct {
+type waitEdge struct {
 	on   []*laneNode // any of them will do
 	at   []uint64    // how many events each must have taken for one place to be free; none: it waits for a reply
 	over atomic.Bool // room was found, the reply came, or the wait was given up
@@ -15,7 +15,7 @@ type edge struct {
 
 // ended tells whether the wait is over, or would be if it looked: a lane may take
 // an event at the very moment at which somebody begins to wait for that.
-func (e *edge) ended() bool {
+func (e *waitEdge) ended() bool {
 	for i, at := range e.at {
 		if e.on[i].taken() >= at {
 			return true
@@ -35,7 +35,7 @@ func (e *edge) ended() bool {
 // it was seen, none of its waits was over: then they all lasted at the moment in
 // between, and a knot can't end by itself.
 func deadlocked(start *laneNode) bool {
-	waits := map[*laneNode]*edge{}
+	waits := map[*laneNode]*waitEdge{}
 	for todo := []*laneNode{start}; len(todo) > 0; {
 		node := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
@@ -49,7 +49,7 @@ func deadlocked(start *laneNode) bool {
 		waits[node] = e
 		todo = append(todo, e.on...)
 	}
-	if !allReach(waits, start) {
+	if !allReachable(waits, start) {
 		return false // a knot beyond start, for those in it to find
 	}
 	for _, e := range waits {
@@ -60,8 +60,8 @@ func deadlocked(start *laneNode) bool {
 	return true
 }
 
-// allReach tells whether every node waits, near or far, for start.
-func allReach(waits map[*laneNode]*edge, start *laneNode) bool {
+// allReachable tells whether every node waits, near or far, for start.
+func allReachable(waits map[*laneNode]*waitEdge, start *laneNode) bool {
 	reach := map[*laneNode]bool{}
 	for grown := true; grown; {
 		grown = false

@@ -95,12 +95,12 @@ func TestCycleOfHandlersWouldDeadlock(t *testing.T) {
 func TestWaitingInAHandlerIsNoDeadlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBus(t, bus.Config{})
-		in := newTopic(t, b, bus.TopicConfig[int]{Name: "in"})
+		fan := newTopic(t, b, bus.TopicConfig[int]{Name: "in"})
 		out := newTopic(t, b, bus.TopicConfig[int]{Name: "out"})
-		subscribe(t, in, "relay", func(ctx context.Context, n int) error { return out.Publish(ctx, n) }, bus.Mailbox(1, bus.Block))
+		subscribe(t, fan, "relay", func(ctx context.Context, n int) error { return out.Publish(ctx, n) }, bus.Mailbox(1, bus.Block))
 		slow := subscribe(t, out, "slow", func(context.Context, int) error { time.Sleep(time.Minute); return nil }, bus.Mailbox(1, bus.Block))
 		for i := range 20 {
-			publish(t, in, i)
+			publish(t, fan, i)
 		}
 		if err := b.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)

@@ -55,7 +55,7 @@ func TestMalformedMessagesAreDeadLetters(t *testing.T) {
 				}
 				const raw = `{"Key":"a","N":1}`
 				why := fmt.Errorf("%w: it has no source", transport.ErrMalformed)
-				stranger(t, broker,
+				foreignClient(t, broker,
 					&transport.Envelope{Topic: "n", Payload: []byte(raw), Malformed: why},
 					&transport.Envelope{Topic: "n", Payload: []byte(raw), Malformed: why, Publisher: "/x", ID: "1"},
 				)
@@ -92,7 +92,7 @@ func TestNoData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bs, broker := buses(t, 1)
 		s := subscribe(t, newTopic(t, bs[0], bus.TopicConfig[event]{Name: "n"}), "s", ignore[event])
-		stranger(t, broker, &transport.Envelope{Topic: "n", Publisher: "/x", ID: "1"})
+		foreignClient(t, broker, &transport.Envelope{Topic: "n", Publisher: "/x", ID: "1"})
 		synctest.Wait()
 		letters := s.DeadLetters()
 		if len(letters) != 1 {
@@ -116,7 +116,7 @@ func TestMessageIDsOfForeignEvents(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		stranger(t, broker,
+		foreignClient(t, broker,
 			&transport.Envelope{Topic: "n", Publisher: "/a", ID: "1", Payload: []byte("1")},
 			&transport.Envelope{Topic: "n", Publisher: "/b", ID: "1", Payload: []byte("1")},
 			&transport.Envelope{Topic: "n", Publisher: "/a", ID: "1", Payload: []byte("1")},
@@ -168,7 +168,7 @@ func TestForeignEventsKeepOrderPerKey(t *testing.T) {
 		}
 		for n := 1; n <= 50; n++ {
 			for k := range 5 {
-				stranger(t, broker, &transport.Envelope{
+				foreignClient(t, broker, &transport.Envelope{
 					Topic: "n", Publisher: "/x", ID: fmt.Sprint(k, n), Payload: fmt.Appendf(nil, `{"Key":"k%d","N":%d}`, k, n),
 				})
 			}

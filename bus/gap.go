@@ -68,20 +68,20 @@ func (gl *gapLog) due(now time.Time, fresh bool, count uint64) (gaps, events uin
 func (s *Subscription) Gaps() []Gap {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.trouble == nil {
+	if s.mu.incidents == nil {
 		return nil
 	}
-	return append([]Gap(nil), s.mu.trouble.gaps.kept...)
+	return append([]Gap(nil), s.mu.incidents.gaps.kept...)
 }
 
 // missing is how many events all gaps have, and how many gaps are of unknown length.
 func (s *Subscription) missing() (lost, uncertain, unmeasured uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.trouble == nil {
+	if s.mu.incidents == nil {
 		return 0, 0, 0
 	}
-	gaps := &s.mu.trouble.gaps
+	gaps := &s.mu.incidents.gaps
 	return gaps.lost, gaps.uncertain, gaps.unmeasured
 }
 
@@ -90,7 +90,7 @@ func (s *Subscription) missing() (lost, uncertain, unmeasured uint64) {
 func (s *Subscription) reportGap(g Gap) {
 	now := time.Now()
 	s.mu.Lock()
-	known := &s.troubleLocked().gaps
+	known := &s.incidentsLocked().gaps
 	gaps, events, due := known.due(now, known.add(g), g.Count)
 	s.mu.Unlock()
 	if due {

@@ -89,7 +89,7 @@ func (t *gapTeller) idle() bool {
 // tellGap has OnGap called with g soon. After the end of the transport nobody is there to do so.
 func (s *Subscription) tellGap(g Gap) {
 	s.mu.Lock()
-	teller := s.troubleLocked().tellerFor(s.opts.onGap)
+	teller := s.incidentsLocked().tellerFor(s.opts.onGap)
 	s.mu.Unlock()
 	if teller == nil || !teller.add(g) {
 		return
@@ -108,7 +108,7 @@ func (t *gapTeller) drop() {
 }
 
 // tellerFor is the trouble's gapTeller, made for the first gap if there is anybody to tell.
-func (tr *trouble) tellerFor(f func(Gap)) *gapTeller {
+func (tr *incidents) tellerFor(f func(Gap)) *gapTeller {
 	if tr.teller == nil && f != nil {
 		tr.teller = new(gapTeller)
 	}
@@ -123,7 +123,7 @@ func (s *Subscription) tellGaps(teller *gapTeller) {
 			return
 		}
 		s.report("OnGap", usercode.Call("OnGap", func() error {
-			s.bus.crew.runAlone(&gapCall{node: laneNode{sub: s}, gap: g})
+			s.bus.runQueue.runAlone(&gapCall{node: laneNode{sub: s}, gap: g})
 			return nil
 		}))
 	}
@@ -142,7 +142,7 @@ func (c *gapCall) laneNode() *laneNode { return &c.node }
 
 // The watch of slow handlers has nothing to see here: OnGap is no handler.
 func (c *gapCall) progress() (attempt uint64, busy bool)          { return 0, false }
-func (c *gapCall) tellNext()                                      {}
+func (c *gapCall) notifyNextStart()                               {}
 func (c *gapCall) inspect(bool)                                   {}
 func (c *gapCall) takeSlow(uint64, bool) (a slowAttempt, ok bool) { return slowAttempt{}, false }
 
@@ -150,5 +150,5 @@ func (c *gapCall) takeSlow(uint64, bool) (a slowAttempt, ok bool) { return slowA
 func (s *Subscription) gapsTold() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.mu.trouble == nil || s.mu.trouble.teller == nil || s.mu.trouble.teller.idle()
+	return s.mu.incidents == nil || s.mu.incidents.teller == nil || s.mu.incidents.teller.idle()
 }

@@ -225,7 +225,7 @@ func TestKeyOfBarePayloadGoexit(t *testing.T) {
 		var got list[int]
 		s := subscribe(t, topic, "s", func(_ context.Context, n int) error { got.add(n); return nil }, bus.Lanes(4))
 		for _, payload := range []string{"1", "2", "3"} {
-			stranger(t, broker, &transport.Envelope{Topic: "n", Payload: []byte(payload)})
+			foreignClient(t, broker, &transport.Envelope{Topic: "n", Payload: []byte(payload)})
 		}
 		synctest.Wait()
 		if n := len(got.get()); n < 2 {

@@ -12,7 +12,7 @@ const groupSlots = 1024
 
 // group is subscriptions of one topic that share its events. The topic's list of
 // subscriptions has one entry for all of them, a head, which has no lanes of its
-// own: choosing its lane means choosing a member. The intake's lock covers it, but
+// own: choosing its lane means choosing a member. The fan-out's lock covers it, but
 // for moves.
 type group[T any] struct {
 	head    *subscription[T]
@@ -21,10 +21,10 @@ type group[T any] struct {
 	epoch   int // of the members: how often they changed
 	next    int // where the search for a member for the next unkeyed event begins
 
-	// handovers are those that may not be over. moves is their number, which lanes
+	// reassignments are those that may not be over. moves is their number, which lanes
 	// read before they start an event.
-	handovers []*handover[T]
-	moves     atomic.Int32
+	reassignments []*reassignment[T]
+	pendingMoves  atomic.Int32
 }
 
 // Group makes subscriptions of one topic on one bus share its events: each event
@@ -42,7 +42,7 @@ type group[T any] struct {
 // When a member comes or leaves, no more keys move than must for all to have
 // the same share. Events of a key are handled in order, and never two at once, also
 // then: what the old member has of a key, retries included, is done before the new
-// one starts an event of it. Until then such events wait as parked, and KeepLatest
+// one starts an event of it. Until then such events wait as deferred, and KeepLatest
 // replaces none that wait.
 //
 // A group is within one process: on a bus with a transport it is ErrGroupTransport.
@@ -93,7 +93,7 @@ func (g *group[T]) choose(hash uint64) *lane[T] {
 	return best
 }
 
-// load is how many events wait in the lane's mailbox or run. The intake's lock is
+// load is how many events wait in the lane's mailbox or run. The fan-out's lock is
 // held.
 func (l *lane[T]) load() int {
 	l.mu.Lock()
@@ -102,7 +102,7 @@ func (l *lane[T]) load() int {
 	if _, running := l.cursorLocked(); running || l.mu.retrying {
 		n++
 	}
-	if l.lossy {
+	if l.evicting {
 		return n + l.mu.box.len()
 	}
 	return n + int(l.reader.End()-l.reader.Taken())
@@ -178,7 +178,7 @@ func (g *group[T]) share() {
 			free = append(free, slot)
 		}
 	}
-	moved := make(map[*subscription[T]]*handover[T])
+	moved := make(map[*subscription[T]]*reassignment[T])
 	before := make(map[*lane[T]]uint64)
 	for _, l := range g.lanes() {
 		before[l] = l.entered()
@@ -189,7 +189,7 @@ func (g *group[T]) share() {
 			free = free[1:]
 			if from := g.slots[slot]; from != nil {
 				if moved[from] == nil {
-					moved[from] = newHandover(from)
+					moved[from] = newReassignment(from)
 					moved[from].before, moved[from].epoch = before, g.epoch
 				}
 				moved[from].slots[slot] = true
@@ -199,42 +199,42 @@ func (g *group[T]) share() {
 	}
 	for _, h := range moved {
 		if !h.over() {
-			g.handovers = append(g.handovers, h)
+			g.reassignments = append(g.reassignments, h)
 		}
 	}
-	g.moves.Store(int32(len(g.handovers)))
+	g.pendingMoves.Store(int32(len(g.reassignments)))
 }
 
-// forgetOver forgets the handovers that are over.
+// forgetOver forgets the reassignments that are over.
 func (g *group[T]) forgetOver() {
-	kept := g.handovers[:0]
-	for _, h := range g.handovers {
+	kept := g.reassignments[:0]
+	for _, h := range g.reassignments {
 		if !h.over() {
 			kept = append(kept, h)
 		}
 	}
-	clear(g.handovers[len(kept):])
-	g.handovers = kept
-	g.moves.Store(int32(len(kept)))
+	clear(g.reassignments[len(kept):])
+	g.reassignments = kept
+	g.pendingMoves.Store(int32(len(kept)))
 }
 
 // joinLocked adds s to its group, which begins with its first member.
-func (in *intake[T]) joinLocked(s *subscription[T]) {
+func (fan *fanout[T]) joinLocked(s *subscription[T]) {
 	name := s.opts.group
-	g := in.mu.groups[name]
+	g := fan.mu.groups[name]
 	if g == nil {
 		g = new(group[T])
 		g.head = &subscription[T]{topic: s.topic, group: g}
 		g.head.bus, g.head.info, g.head.name, g.head.opts = s.bus, s.info, headName(name), &defaultOptions
-		if in.mu.groups == nil {
-			in.mu.groups = make(map[string]*group[T])
+		if fan.mu.groups == nil {
+			fan.mu.groups = make(map[string]*group[T])
 		}
-		in.mu.groups[name] = g
+		fan.mu.groups[name] = g
 	}
 	s.group = g
 	if len(g.members) == 0 {
-		in.mu.index[g.head.name] = len(in.mu.subs)
-		in.mu.subs = append(in.mu.subs, g.head)
+		fan.mu.index[g.head.name] = len(fan.mu.subs)
+		fan.mu.subs = append(fan.mu.subs, g.head)
 	}
 	g.join(s)
 }
@@ -245,7 +245,7 @@ func headName(group string) string { return "group " + group }
 // leaveLocked takes s out of its group and reports whether it was a member. What
 // waits in s stays its own; what is published from now on goes to the others, and to
 // nobody if there are none.
-func (in *intake[T]) leaveLocked(s *subscription[T]) bool {
+func (fan *fanout[T]) leaveLocked(s *subscription[T]) bool {
 	g := s.group
 	if g == nil || !slices.Contains(g.members, s) {
 		return false
@@ -253,9 +253,9 @@ func (in *intake[T]) leaveLocked(s *subscription[T]) bool {
 	g.leave(s)
 	if len(g.members) == 0 {
 		head := g.head.name
-		in.takeOutLocked(in.mu.index[head])
-		delete(in.mu.index, head)
-		in.forgetGroupLocked(s.opts.group, g)
+		fan.takeOutLocked(fan.mu.index[head])
+		delete(fan.mu.index, head)
+		fan.forgetGroupLocked(s.opts.group, g)
 	}
 	return true
 }
@@ -263,13 +263,13 @@ func (in *intake[T]) leaveLocked(s *subscription[T]) bool {
 // forgetGroupLocked forgets what is over of a group: keys that changed hands, and all
 // of it once it has no members, and none of those who left has events any more that
 // the next member must not overtake.
-func (in *intake[T]) forgetGroupLocked(name string, g *group[T]) {
+func (fan *fanout[T]) forgetGroupLocked(name string, g *group[T]) {
 	g.forgetOver()
-	if len(g.members) > 0 || len(g.handovers) > 0 || in.mu.groups[name] != g {
+	if len(g.members) > 0 || len(g.reassignments) > 0 || fan.mu.groups[name] != g {
 		return
 	}
-	if last := g.slots[0]; newHandover(last).over() { // it has all slots
-		delete(in.mu.groups, name)
+	if last := g.slots[0]; newReassignment(last).over() { // it has all slots
+		delete(fan.mu.groups, name)
 	}
 }
 
@@ -278,16 +278,16 @@ func (s *subscription[T]) endedInGroup() {
 	if s.group == nil {
 		return
 	}
-	in := &s.topic.intake
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.forgetGroupLocked(s.opts.group, s.group)
+	fan := &s.topic.fanout
+	fan.mu.Lock()
+	defer fan.mu.Unlock()
+	fan.forgetGroupLocked(s.opts.group, s.group)
 }
 
 // allLocked is every subscription, the members of groups included.
-func (in *intake[T]) allLocked() iter.Seq[*subscription[T]] {
+func (fan *fanout[T]) allLocked() iter.Seq[*subscription[T]] {
 	return func(yield func(*subscription[T]) bool) {
-		for _, s := range in.mu.subs {
+		for _, s := range fan.mu.subs {
 			if s.group == nil {
 				if !yield(s) {
 					return

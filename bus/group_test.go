@@ -13,8 +13,8 @@ import (
 	"github.com/shardbus/shardbus/transport/memory"
 )
 
-// crew is members of a group, and what each of them handled.
-type crew struct {
+// groupMembers is members of a group, and what each of them handled.
+type groupMembers struct {
 	topic *bus.Topic[event]
 	subs  map[string]*bus.Subscription
 	got   map[string]*list[event]
@@ -22,18 +22,18 @@ type crew struct {
 	slow  time.Duration
 }
 
-func newCrew(t testing.TB, b *bus.Bus, names ...string) *crew {
-	c := &crew{
+func newCrew(t testing.TB, b *bus.Bus, names ...string) *groupMembers {
+	c := &groupMembers{
 		topic: newTopic(t, b, bus.TopicConfig[event]{Name: "n", Key: eventKey}),
 		subs:  map[string]*bus.Subscription{}, got: map[string]*list[event]{},
 	}
 	for _, name := range names {
-		c.hire(t, name)
+		c.addMember(t, name)
 	}
 	return c
 }
 
-func (c *crew) hire(t testing.TB, name string, opts ...bus.SubscribeOption) {
+func (c *groupMembers) addMember(t testing.TB, name string, opts ...bus.SubscribeOption) {
 	t.Helper()
 	got := &list[event]{}
 	c.got[name] = got
@@ -44,11 +44,11 @@ func (c *crew) hire(t testing.TB, name string, opts ...bus.SubscribeOption) {
 		}
 		got.add(e)
 		return nil
-	}, append(opts, bus.Group("crew"))...)
+	}, append(opts, bus.Group("workers"))...)
 }
 
 // ownerOf is the member that handled key's events; it must be one.
-func (c *crew) ownerOf(t testing.TB, key string) string {
+func (c *groupMembers) ownerOf(t testing.TB, key string) string {
 	t.Helper()
 	owner := ""
 	for name, got := range c.got {
@@ -141,8 +141,8 @@ func TestGroupBlocks(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBus(t, bus.Config{})
 			c := newCrew(t, b)
-			c.hire(t, "a", bus.Mailbox(1, bus.Block))
-			c.hire(t, "b", bus.Mailbox(1, bus.Block))
+			c.addMember(t, "a", bus.Mailbox(1, bus.Block))
+			c.addMember(t, "b", bus.Mailbox(1, bus.Block))
 			c.subs["a"].Pause()
 			c.subs["b"].Pause()
 			publish(t, c.topic, event{key, 1})
@@ -179,13 +179,13 @@ func TestGroupJoinEndsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBus(t, bus.Config{})
 		c := newCrew(t, b)
-		c.hire(t, "a", bus.Mailbox(1, bus.Block))
+		c.addMember(t, "a", bus.Mailbox(1, bus.Block))
 		c.subs["a"].Pause()
 		publish(t, c.topic, event{"", 1})
 		done := make(chan error, 1)
 		go func() { done <- c.topic.Publish(t.Context(), event{"", 2}) }()
 		synctest.Wait()
-		c.hire(t, "b")
+		c.addMember(t, "b")
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
@@ -204,7 +204,7 @@ func TestGroupLeaveKeepsOrder(t *testing.T) {
 					b := newBus(t, bus.Config{})
 					topic := newTopic(t, b, bus.TopicConfig[event]{Name: "n", Key: eventKey})
 					var order list[string]
-					hire := func(name string) *bus.Subscription {
+					addMember := func(name string) *bus.Subscription {
 						failed := false
 						h := func(e event) error {
 							time.Sleep(time.Second)
@@ -233,12 +233,12 @@ func TestGroupLeaveKeepsOrder(t *testing.T) {
 							return nil
 						}, bus.Group("g"), bus.Mailbox(100, policy))
 					}
-					first := hire("a")
+					first := addMember("a")
 					publish(t, topic, event{"k", 1})
 					time.Sleep(2 * time.Second) // it has failed once
 					publish(t, topic, event{"k", 2})
 					synctest.Wait()
-					second := hire("b") // half of the keys are its own from now on
+					second := addMember("b") // half of the keys are its own from now on
 					drained := make(chan error, 1)
 					go func() { drained <- first.Drain(t.Context()) }()
 					synctest.Wait()
@@ -283,7 +283,7 @@ func TestGroupSuccessorWaits(t *testing.T) {
 		publish(t, c.topic, event{"k", 1}, event{"k", 2})
 		go c.subs["a"].Drain(t.Context())
 		synctest.Wait()
-		c.hire(t, "b")
+		c.addMember(t, "b")
 		publish(t, c.topic, event{"k", 3})
 		time.Sleep(time.Second + time.Second/2)
 		if st := stats(t, c.subs["b"]); st.Deferred != 1 {
@@ -346,7 +346,7 @@ func TestGroupMovesFewKeys(t *testing.T) {
 			return all
 		}
 		before := owners()
-		c.hire(t, "d")
+		c.addMember(t, "d")
 		with := owners()
 		moved := 0
 		for key, owner := range with {
@@ -375,7 +375,7 @@ func TestGroupMovesFewKeys(t *testing.T) {
 func TestGroupNames(t *testing.T) {
 	b := newBus(t, bus.Config{})
 	c := newCrew(t, b, "a", "b")
-	_, err := c.topic.Subscribe(t.Context(), "a", ignore[event], bus.Group("crew"))
+	_, err := c.topic.Subscribe(t.Context(), "a", ignore[event], bus.Group("workers"))
 	requireError(t, err, bus.ErrDuplicateSubscription)
 	_, err = c.topic.Subscribe(t.Context(), "a", ignore[event])
 	requireError(t, err, bus.ErrDuplicateSubscription)
@@ -405,14 +405,14 @@ func TestGroupKeyComesBack(t *testing.T) {
 		b := newBus(t, bus.Config{})
 		topic := newTopic(t, b, bus.TopicConfig[event]{Name: "n", Key: eventKey})
 		var order list[event]
-		hire := func(name string) *bus.Subscription {
+		addMember := func(name string) *bus.Subscription {
 			return subscribe(t, topic, name, func(_ context.Context, e event) error {
 				time.Sleep(time.Second)
 				order.add(e)
 				return nil
 			}, bus.Group("g"), bus.MaxDeferred(1))
 		}
-		members := []*bus.Subscription{hire("first")}
+		members := []*bus.Subscription{addMember("first")}
 		var want []event
 		for n := range 24 {
 			e := event{"k", n}
@@ -421,7 +421,7 @@ func TestGroupKeyComesBack(t *testing.T) {
 			synctest.Wait()
 			switch n % 3 {
 			case 0, 1:
-				members = append(members, hire(fmt.Sprint("member", n)))
+				members = append(members, addMember(fmt.Sprint("member", n)))
 			case 2:
 				leaver := members[len(members)-2]
 				members = slices.Delete(members, len(members)-2, len(members)-1)

@@ -43,10 +43,10 @@ func TestGroupEnds(t *testing.T) {
 						var err error
 						policy := map[string]Policy{"drop oldest": DropOldest, "keep latest": KeepLatest}[kind]
 						if kind == "batch" {
-							s, err = topic.SubscribeBatch(t.Context(), name, func(context.Context, []Message[value]) error { return handle() }, Group("crew"), BatchSize(4), PanicBudget(3, time.Minute))
+							s, err = topic.SubscribeBatch(t.Context(), name, func(context.Context, []Message[value]) error { return handle() }, Group("workers"), BatchSize(4), PanicBudget(3, time.Minute))
 						} else {
 							s, err = topic.Subscribe(t.Context(), name, func(context.Context, value) error { return handle() },
-								Group("crew"), Lanes(2), Mailbox(1000, policy), PanicBudget(3, time.Minute))
+								Group("workers"), Lanes(2), Mailbox(1000, policy), PanicBudget(3, time.Minute))
 						}
 						if err != nil {
 							t.Fatal(err)
@@ -54,10 +54,10 @@ func TestGroupEnds(t *testing.T) {
 						return s
 					}
 					groups := func() int {
-						in := &topic.intake
-						in.mu.Lock()
-						defer in.mu.Unlock()
-						return len(in.mu.groups)
+						fan := &topic.fanout
+						fan.mu.Lock()
+						defer fan.mu.Unlock()
+						return len(fan.mu.groups)
 					}
 					published := 0
 					publish := func() {

@@ -55,17 +55,17 @@ type inspected struct{ b *Bus }
 
 func (i inspected) Watch(w inspect.Watcher)  { i.b.watcher = w }
 func (i inspected) Watcher() inspect.Watcher { return i.b.watcher }
-func (i inspected) Quiet() bool              { return i.b.quiet() && i.b.tellers.Load() == 0 }
+func (i inspected) Idle() bool               { return i.b.idle() && i.b.tellers.Load() == 0 }
 
 // Changed is closed by the next notify.
 func (i inspected) Changed() (<-chan struct{}, func()) {
-	n := &i.b.settled
+	n := &i.b.changes
 	n.waiting.Add(1)
 	return n.next(), func() { n.waiting.Add(-1) }
 }
 
 // Goroutines counts by what the engine knows: a lane has a goroutine in the states
-// active and poked, and all else is started by spawn.
+// active and signaled, and all else is started by spawn.
 func (i inspected) Goroutines() []string {
 	var names []string
 	for _, s := range i.b.subscriptions() {
@@ -76,7 +76,7 @@ func (i inspected) Goroutines() []string {
 		}
 	}
 	if n := i.b.workers.Load(); n > 0 {
-		names = append(names, fmt.Sprintf("%d of the transport, OnGap and the tidying after subscriptions", n))
+		names = append(names, fmt.Sprintf("%d of the transport, OnGap and the cleanup after subscriptions", n))
 	}
 	return names
 }

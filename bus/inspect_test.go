@@ -53,15 +53,15 @@ func TestInspect(t *testing.T) {
 		if inspect.Of(sub).Watcher() != inspect.Watcher(w) {
 			t.Error("a subscription leads to another bus")
 		}
-		if !view.Quiet() {
-			t.Error("it is not quiet before anything happened")
+		if !view.Idle() {
+			t.Error("it is not idle before anything happened")
 		}
 		if err := topic.Publish(t.Context(), 1); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if got := view.Goroutines(); view.Quiet() || !slices.Contains(got, "n/s lane 0") {
-			t.Errorf("quiet while a handler runs, or no goroutine: %q", got)
+		if got := view.Goroutines(); view.Idle() || !slices.Contains(got, "n/s lane 0") {
+			t.Errorf("idle while a handler runs, or no goroutine: %q", got)
 		}
 		changed, release := view.Changed()
 		defer release()
@@ -78,7 +78,7 @@ func TestInspect(t *testing.T) {
 		default:
 			t.Error("nobody told that the lane became idle")
 		}
-		if got := view.Goroutines(); len(got) != 0 || !view.Quiet() {
+		if got := view.Goroutines(); len(got) != 0 || !view.Idle() {
 			t.Errorf("after the end: %q", got)
 		}
 	})

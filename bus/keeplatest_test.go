@@ -45,7 +45,7 @@ func TestKeepLatest(t *testing.T) {
 }
 
 // A key that waits for another attempt keeps only the latest behind it, so that it
-// does not fill the parking with what is stale.
+// does not fill the retry queue with what is stale.
 func TestKeepLatestBehindParked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		topic := newTopic(t, newBus(t, bus.Config{}), bus.TopicConfig[event]{Name: "n", Key: eventKey})

@@ -15,9 +15,9 @@ import (
 const (
 	laneIdle      uint32 = iota // no goroutine; an arriving event starts one
 	laneActive                  // a goroutine runs
-	lanePoked                   // a goroutine runs, and must look again before it ends
-	laneResting                 // no goroutine; only poke starts one: paused, or parking is full
-	laneLingering               // no goroutine; poke starts one, and the event that makes a batch full
+	laneSignaled                // a goroutine runs, and must look again before it ends
+	laneResting                 // no goroutine; only signal starts one: paused, or retry queue is full
+	laneLingering               // no goroutine; signal starts one, and the event that makes a batch full
 	laneClosed                  // no goroutine, for good
 )
 
@@ -28,18 +28,18 @@ const cacheLine = 64
 // ends: a new event is often already on its way.
 const idleYields = 4
 
-// futileSpins is after how many vain attempts in a row a lane gives way only
+// maxVainSpins is after how many vain attempts in a row a lane gives way only
 // every spinAgain-th time.
 const (
-	futileSpins = 4
-	spinAgain   = 16
+	maxVainSpins = 4
+	spinAgain    = 16
 )
 
 // laneNode is a lane as others see it without knowing its type, or a call of OnGap.
 type laneNode struct {
 	sub   *Subscription
-	taken func() uint64        // how far in its log it is; nil of a call of OnGap
-	waits atomic.Pointer[edge] // what its handler waits for, if it does
+	taken func() uint64            // how far in its log it is; nil of a call of OnGap
+	waits atomic.Pointer[waitEdge] // what its handler waits for, if it does
 }
 
 // lane is one sequential worker of a subscription. It has a goroutine only
@@ -58,54 +58,54 @@ type lane[T any] struct {
 	capacity int // of the mailbox
 
 	// Read by publishers and for each event, hardly ever written.
-	state   atomic.Uint32
-	lossy   bool // DropOldest, KeepLatest: the mailbox is mu.box, and reader is not used
-	special bool // it has an attendant or is in a group
-	remote  bool // it has an inbox
-	crew    *crew
-	ctl     *atomic.Uint32 // the subscription's
-	handler Handler        // the subscription's
-	ctx     context.Context
-	lot     *lot[T] // where events are handled in batches, else nil
-	wait    waitList
+	state    atomic.Uint32
+	evicting bool // DropOldest, KeepLatest: the mailbox is mu.box, and reader is not used
+	special  bool // it has a hook or is in a group
+	remote   bool // it has an inbox
+	runQueue *runQueue
+	ctl      *atomic.Uint32 // the subscription's
+	handler  Handler        // the subscription's
+	ctx      context.Context
+	batchRun *batchRun[T] // where events are handled in batches, else nil
+	wait     roomWaiters
 
-	// Publishers' own, under the intake's lock.
-	log      *mailbox.Log[cell[T]] // its own mailbox; nil while it reads the topic's log
-	start    uint64                // where in a log it began
-	accepted uint64                // of what does not stand in a log: dropped, in the inbox, or lossy
+	// Publishers' own, under the fan-out's lock.
+	own      *mailbox.Shared[cell[T]] // its own mailbox; nil while it reads the topic's log
+	start    uint64                   // where in a log it began
+	accepted uint64                   // of what does not stand in a log: dropped, in the inbox, or evicting
 	dropped  uint64
 	inbox    mailbox.Ring[*transport.Envelope]
 	overflow atomic.Int64 // inbox.Len(), readable by the lane
 
 	// The goroutine's own.
-	_       [8]byte // to the next line
-	reader  mailbox.Reader[cell[T]]
-	current *cell[T]  // being handled; nil between events
-	judged  *judgment // what became of current, while that is being carried out
-	sample  sampling
-	inBatch bool        // false again when a batch ended by itself
-	keeps   bool        // events may keep other memory alive
-	futile  uint8       // how often in a row it gave way in vain
-	due     atomic.Bool // the timer fired
-	d       Delivery
+	_           [8]byte // to the next line
+	reader      mailbox.Reader[cell[T]]
+	current     *cell[T]     // being handled; nil between events
+	disposed    *disposition // what became of current, while that is being carried out
+	sample      sampling
+	inBatch     bool        // false again when a batch ended by itself
+	hasPointers bool        // events may keep other memory alive
+	vainSpins   uint8       // how often in a row it gave way in vain
+	due         atomic.Bool // the timer fired
+	d           Delivery
 
 	mu struct {
 		sync.Mutex
-		parking  parking[T]
-		box      lossy[T]
-		retrying bool // a parked delivery runs
-		settling bool // an attempt failed, and what comes of that is being carried out
-		tell     bool // the watch for slow handlers is to be told of the next start
-		inHand   int  // events of the lot
-		// cut says that what waited was abandoned: of a log all from the position cutAt on,
-		// and whatever is parked. See abandon.go.
-		cut   bool
-		cutAt uint64
+		retries   retryQueue[T]
+		box       evictingMailbox[T]
+		retrying  bool // a deferred delivery runs
+		disposing bool // an attempt failed, and what comes of that is being carried out
+		tell      bool // the watch for slow handlers is to be told of the next start
+		inHand    int  // events of the batch
+		// closed says that what waited was abandoned: of a log all from the position closedAt on,
+		// and whatever is deferred. See lane_abandon.go.
+		closed   bool
+		closedAt uint64
 		// firstInHand is the number of the first of them in the order in which they
-		// entered; noneInHand if they come out of the parking.
+		// entered; noneInHand if they come out of the retry queue.
 		firstInHand uint64
 		base        uint64
-		handled     uint64 // of what was taken before base, and of what was parked
+		handled     uint64 // of what was taken before base, and of what was deferred
 		discarded   uint64
 		dead        uint64
 		abandoned   uint64
@@ -114,67 +114,67 @@ type lane[T any] struct {
 		snoozed     uint64
 		panicked    uint64
 		slow        uint64
-		retry       *parkedKey[T] // the one of retrying, where events are handled one by one
+		retry       *retryKey[T] // the one of retrying, where events are handled one by one
 	}
-	group *parkedKey[T] // that current belongs to, when it was parked
-	slot  cell[T]       // where items of mu.box are handled
-	timer *time.Timer   // for the parked keys
-	chore atomic.Bool   // the attendant's timer fired
-	high  atomic.Int64  // the most events seen in the mailbox
+	group      *retryKey[T] // that current belongs to, when it was deferred
+	slot       cell[T]      // where items of mu.box are handled
+	timer      *time.Timer  // for the deferred keys
+	timerFired atomic.Bool  // the hook's timer fired
+	high       atomic.Int64 // the most events seen in the mailbox
 }
 
 // newLane makes a lane that reads the topic's log, or, if that is nil, has a
 // mailbox of its own.
-func newLane[T any](s *subscription[T], index int, log *mailbox.Log[cell[T]]) *lane[T] {
+func newLane[T any](s *subscription[T], index int, log *mailbox.Shared[cell[T]]) *lane[T] {
 	l := &lane[T]{
-		sub: s, index: index, crew: &s.bus.crew, ctl: &s.ctl, handler: s.handler,
-		special: s.attendant != nil || s.group != nil, remote: s.inbox != nil,
-		capacity: s.opts.capacity, lossy: s.opts.policy.lossy(), keeps: s.topic.keeps,
+		sub: s, index: index, runQueue: &s.bus.runQueue, ctl: &s.ctl, handler: s.handler,
+		special: s.hook != nil || s.group != nil, remote: s.inbox != nil,
+		capacity: s.opts.capacity, evicting: s.opts.policy.lossy(), hasPointers: s.topic.hasPointers,
 	}
 	l.node.sub = &s.Subscription
-	l.run, l.node.taken = func() { l.crew.runAlone(l) }, l.taken
+	l.run, l.node.taken = func() { l.runQueue.runAlone(l) }, l.taken
 	l.wait.wakeAt.Store(noWaiter)
 	l.ctx = &laneContext{Context: s.context(), node: &l.node}
 	l.d.info, l.d.sub, l.d.lane = s.info, s.name, int32(index)
 	if s.batch != nil {
-		l.lot = &lot[T]{lane: l}
+		l.batchRun = &batchRun[T]{lane: l}
 	}
 	if s.opts.policy == KeepLatest {
 		l.mu.box.latest = new(mailbox.Latest[cell[T]])
 	}
-	if l.lossy {
+	if l.evicting {
 		return l
 	}
 	if log == nil {
-		l.log = mailbox.NewLog[cell[T]](0)
-		log = l.log
+		l.own = mailbox.NewShared[cell[T]](0)
+		log = l.own
 	}
-	l.reader.Join(log, l.keeps)
-	l.start = log.PutCount()
+	l.reader.Join(log, l.hasPointers)
+	l.start = log.Appended()
 	l.mu.base = l.start
 	return l
 }
 
-// wake starts the lane after an event was committed. The lane looks for events
+// wakeIfIdle starts the lane after an event was committed. The lane looks for events
 // once more after it became idle, so an event is seen by one or the other.
-func (l *lane[T]) wake() {
+func (l *lane[T]) wakeIfIdle() {
 	if s := l.state.Load(); s != laneActive {
-		l.rouse(s)
+		l.wake(s)
 	}
 }
 
-// rouse is wake for a lane that was found in state s, not active.
-func (l *lane[T]) rouse(s uint32) {
-	if s == laneIdle || s == laneLingering && l.lot.full() {
+// wake is wake for a lane that was found in state s, not active.
+func (l *lane[T]) wake(s uint32) {
+	if s == laneIdle || s == laneLingering && l.batchRun.full() {
 		if l.state.CompareAndSwap(s, laneActive) {
-			l.crew.run(l)
+			l.runQueue.run(l)
 		}
 	}
 }
 
-// poke has the lane look again whatever its state: something other than an
+// signal has the lane look again whatever its state: something other than an
 // arriving event changed.
-func (l *lane[T]) poke() {
+func (l *lane[T]) signal() {
 	for {
 		switch s := l.state.Load(); s {
 		case laneIdle, laneResting, laneLingering:
@@ -183,7 +183,7 @@ func (l *lane[T]) poke() {
 				return
 			}
 		case laneActive:
-			if l.state.CompareAndSwap(laneActive, lanePoked) {
+			if l.state.CompareAndSwap(laneActive, laneSignaled) {
 				return
 			}
 		default:
@@ -198,7 +198,7 @@ type outcome uint8
 const (
 	ranDry    outcome = iota // no event is ready
 	again                    // a panic ended it; there may be more
-	resting                  // it must not go on: paused, or parking is full
+	resting                  // it must not go on: paused, or retry queue is full
 	lingering                // events wait for more to make a batch
 	closing                  // the subscription ends
 )
@@ -219,15 +219,15 @@ func (l *lane[T]) work() {
 func (l *lane[T]) laneNode() *laneNode { return &l.node }
 
 func (l *lane[T]) serve() {
-	if l.judged != nil { // a predecessor was ended in the middle of it
-		l.settle(nil)
+	if l.disposed != nil { // a predecessor was ended in the middle of it
+		l.finishFailed(nil)
 	}
-	if l.lot != nil && len(l.lot.items) > 0 { // likewise
-		l.lot.settle()
+	if l.batchRun != nil && len(l.batchRun.items) > 0 { // likewise
+		l.batchRun.finish()
 	}
 	for {
-		if l.state.Load() == lanePoked {
-			l.state.Store(laneActive) // whatever the poke was about is seen below
+		if l.state.Load() == laneSignaled {
+			l.state.Store(laneActive) // whatever the signal was about is seen below
 		}
 		out := l.batch()
 		switch out {
@@ -238,14 +238,14 @@ func (l *lane[T]) serve() {
 			return
 		case ranDry, resting, lingering:
 		}
-		if out == ranDry && l.ctl.Load()&ctlReturn != 0 {
-			l.returnToLog()
+		if out == ranDry && l.ctl.Load()&ctlReattach != 0 {
+			l.reattachReader()
 		}
 		if out == ranDry && l.spin() {
 			continue
 		}
-		if l.keeps && !l.lossy && l.reader.Shared() {
-			l.sub.topic.intake.sweep()
+		if l.hasPointers && !l.evicting && l.reader.Shared() {
+			l.sub.topic.fanout.reclaim()
 		}
 		to := laneIdle
 		switch out {
@@ -256,15 +256,15 @@ func (l *lane[T]) serve() {
 		default:
 		}
 		if !l.state.CompareAndSwap(laneActive, to) {
-			continue // poked
+			continue // signaled
 		}
 		if out == ranDry && l.ready() && l.state.CompareAndSwap(laneIdle, laneActive) {
 			continue
 		}
-		if out == lingering && l.lot.full() && l.state.CompareAndSwap(laneLingering, laneActive) {
+		if out == lingering && l.batchRun.full() && l.state.CompareAndSwap(laneLingering, laneActive) {
 			continue
 		}
-		l.sub.bus.settled.notify()
+		l.sub.bus.changes.notify()
 		return
 	}
 }
@@ -273,24 +273,24 @@ func (l *lane[T]) serve() {
 // which that was in vain several times in a row does it rarely, until it helps
 // again: among thousands of topics a yield costs more than starting a goroutine.
 func (l *lane[T]) spin() bool {
-	if l.futile >= futileSpins {
-		l.futile++
-		if l.futile < futileSpins+spinAgain {
+	if l.vainSpins >= maxVainSpins {
+		l.vainSpins++
+		if l.vainSpins < maxVainSpins+spinAgain {
 			return false
 		}
-		l.futile = futileSpins
+		l.vainSpins = maxVainSpins
 	}
 	for range idleYields {
-		if l.crew.manned.Load() {
+		if l.runQueue.hasWork.Load() {
 			return false // others have something to do
 		}
 		runtime.Gosched()
 		if l.state.Load() != laneActive || l.ready() {
-			l.futile = 0
+			l.vainSpins = 0
 			return true
 		}
 	}
-	l.futile++
+	l.vainSpins++
 	return false
 }
 
@@ -299,7 +299,7 @@ func (l *lane[T]) ready() bool {
 	if l.overflowing() {
 		return true
 	}
-	if l.lossy {
+	if l.evicting {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return l.mu.box.len() > 0
@@ -310,24 +310,24 @@ func (l *lane[T]) ready() bool {
 // taken is the position of the next event to be taken. For any goroutine.
 func (l *lane[T]) taken() uint64 { return l.reader.Taken() }
 
-// doChore has the attendant's tick called on the lane's goroutine.
-func (l *lane[T]) doChore() {
-	l.chore.Store(true)
-	l.poke()
+// runTimer has the hook's tick called on the lane's goroutine.
+func (l *lane[T]) runTimer() {
+	l.timerFired.Store(true)
+	l.signal()
 }
 
 // close ends the lane: what waits is abandoned.
 func (l *lane[T]) close() {
-	l.letGo()
-	if a := l.sub.attendant; a != nil {
-		a.end(l.index)
+	l.releaseAll()
+	if a := l.sub.hook; a != nil {
+		a.onEnd(l.index)
 	}
 	if l.timer != nil {
 		l.timer.Stop()
 	}
 	l.reader.Release()
-	if l.lot != nil && l.lot.timer != nil {
-		l.lot.timer.Stop()
+	if l.batchRun != nil && l.batchRun.timer != nil {
+		l.batchRun.timer.Stop()
 	}
 	l.state.Store(laneClosed)
 	l.sub.laneClosed()

@@ -11,7 +11,7 @@ var (
 	placedTopic *Topic[[4]uint64]
 )
 
-// What an event touches stands on as few cache lines as it may: see lane, intake.
+// What an event touches stands on as few cache lines as it may: see lane, fan-out.
 func TestLayout(t *testing.T) {
 	placedLane, placedTopic = new(lane[[4]uint64]), new(Topic[[4]uint64])
 	l, topic := placedLane, placedTopic
@@ -21,13 +21,13 @@ func TestLayout(t *testing.T) {
 		first, last unsafe.Pointer
 	}{
 		{"what publishers read of a lane", unsafe.Pointer(&l.state), unsafe.Pointer(&l.wait.wakeAt)},
-		{"what Publish touches of a topic", unsafe.Pointer(topic), unsafe.Pointer(&topic.intake.mu.seq)},
+		{"what Publish touches of a topic", unsafe.Pointer(topic), unsafe.Pointer(&topic.fanout.mu.seq)},
 	} {
 		if line(c.first) != line(c.last) {
 			t.Errorf("%s goes from %p to %p: it should stand on one line", c.what, c.first, c.last)
 		}
 	}
-	own, end := uintptr(unsafe.Pointer(&l.reader)), uintptr(unsafe.Pointer(&l.mu.parking))+8
+	own, end := uintptr(unsafe.Pointer(&l.reader)), uintptr(unsafe.Pointer(&l.mu.retries))+8
 	if own%cacheLine != 0 || end-own > 4*cacheLine {
 		t.Errorf("what the goroutine touches goes from %#x to %#x: it should begin a line and take four", own, end)
 	}

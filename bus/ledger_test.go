@@ -29,38 +29,38 @@ type job struct {
 // chaos is one random run: publishers, a handler that fails in every way, and
 // an owner that pauses, drains and ends it all at random moments.
 type chaos struct {
-	kind       string // of subscription: see subscribe
-	middleware bool
-	policy     bus.Policy
-	lanes      int
-	capacity   int
-	maxParked  int
-	keys       int // 0: no keys
-	publishers int
-	events     int // of each publisher
-	batch      bool
-	broker     bool
-	trouble    int // percent of attempts that don't just succeed
-	ending     string
-	seed       uint64
+	kind        string // of subscription: see subscribe
+	middleware  bool
+	policy      bus.Policy
+	lanes       int
+	capacity    int
+	maxDeferred int
+	keys        int // 0: no keys
+	publishers  int
+	events      int // of each publisher
+	batch       bool
+	broker      bool
+	incidents   int // percent of attempts that don't just succeed
+	ending      string
+	seed        uint64
 }
 
 func drawChaos(t *rapid.T) chaos {
 	c := chaos{
-		kind:       rapid.SampledFrom([]string{"single", "single", "batch", "batch", "actors", "group", "group of batches"}).Draw(t, "kind"),
-		middleware: rapid.Bool().Draw(t, "middleware"),
-		policy:     rapid.SampledFrom([]bus.Policy{bus.Block, bus.DropOldest, bus.DropNewest, bus.Fail, bus.KeepLatest}).Draw(t, "policy"),
-		lanes:      rapid.SampledFrom([]int{1, 1, 2, 5}).Draw(t, "lanes"),
-		capacity:   rapid.SampledFrom([]int{1, 2, 7, 64}).Draw(t, "capacity"),
-		maxParked:  rapid.SampledFrom([]int{1, 3, 100}).Draw(t, "max parked"),
-		keys:       rapid.SampledFrom([]int{0, 1, 3, 20}).Draw(t, "keys"),
-		publishers: rapid.IntRange(1, 4).Draw(t, "publishers"),
-		events:     rapid.IntRange(1, 150).Draw(t, "events"),
-		batch:      rapid.Bool().Draw(t, "batch"),
-		broker:     rapid.Bool().Draw(t, "broker"),
-		trouble:    rapid.SampledFrom([]int{0, 10, 50, 100}).Draw(t, "trouble"),
-		ending:     rapid.SampledFrom([]string{"shutdown", "hasty shutdown", "close", "drain", "hasty drain"}).Draw(t, "ending"),
-		seed:       rapid.Uint64().Draw(t, "seed"),
+		kind:        rapid.SampledFrom([]string{"single", "single", "batch", "batch", "actors", "group", "group of batches"}).Draw(t, "kind"),
+		middleware:  rapid.Bool().Draw(t, "middleware"),
+		policy:      rapid.SampledFrom([]bus.Policy{bus.Block, bus.DropOldest, bus.DropNewest, bus.Fail, bus.KeepLatest}).Draw(t, "policy"),
+		lanes:       rapid.SampledFrom([]int{1, 1, 2, 5}).Draw(t, "lanes"),
+		capacity:    rapid.SampledFrom([]int{1, 2, 7, 64}).Draw(t, "capacity"),
+		maxDeferred: rapid.SampledFrom([]int{1, 3, 100}).Draw(t, "max deferred"),
+		keys:        rapid.SampledFrom([]int{0, 1, 3, 20}).Draw(t, "keys"),
+		publishers:  rapid.IntRange(1, 4).Draw(t, "publishers"),
+		events:      rapid.IntRange(1, 150).Draw(t, "events"),
+		batch:       rapid.Bool().Draw(t, "batch"),
+		broker:      rapid.Bool().Draw(t, "broker"),
+		incidents:   rapid.SampledFrom([]int{0, 10, 50, 100}).Draw(t, "trouble"),
+		ending:      rapid.SampledFrom([]string{"shutdown", "hasty shutdown", "close", "drain", "hasty drain"}).Draw(t, "ending"),
+		seed:        rapid.Uint64().Draw(t, "seed"),
 	}
 	if c.policy == bus.KeepLatest || c.kind == "actors" {
 		c.keys = max(1, c.keys)
@@ -248,7 +248,7 @@ func (c chaos) handle(ctx context.Context, r *record, j job) error {
 		r.mu.Unlock()
 	}()
 	settled := func() { c.settle(r, j) }
-	if r.roll(100) < c.trouble {
+	if r.roll(100) < c.incidents {
 		switch r.roll(8) {
 		case 0:
 			return bus.RetryAfter(time.Duration(r.roll(10))*time.Millisecond, errors.New("again"))
@@ -289,8 +289,8 @@ func (c chaos) handle(ctx context.Context, r *record, j job) error {
 func (c chaos) settle(r *record, j job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c.keys == 0 && (c.lanes > 1 || c.trouble > 0 || c.grouped()) {
-		return // without a key, a parked event is overtaken
+	if c.keys == 0 && (c.lanes > 1 || c.incidents > 0 || c.grouped()) {
+		return // without a key, a deferred event is overtaken
 	}
 	who := fmt.Sprint(j.Publisher, "/", j.Key)
 	if c.keys == 0 {
@@ -380,7 +380,7 @@ func (r *record) agree(err error, subs ...*bus.Subscription) {
 		return
 	}
 	if st.Queued+st.Deferred > 0 || st.Abandoned < abandoned || st.Abandoned > abandoned+running {
-		r.problem("%v\nand the ledger has %d queued, %d parked, %d abandoned", err, st.Queued, st.Deferred, st.Abandoned)
+		r.problem("%v\nand the ledger has %d queued, %d deferred, %d abandoned", err, st.Queued, st.Deferred, st.Abandoned)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 // loopback is what this bus published on a topic through its transport and what of that has come
 // back: the topic's own subscriptions get it off the transport, a moment after Publish returned.
-// Shutdown and Drain wait for it. The intake's lock covers it.
+// Shutdown and Drain wait for it. The fan-out's lock covers it.
 type loopback struct {
 	live       bool            // the topic is subscribed: what is published from now on comes back
 	closed     bool            // the bus has ended: nothing comes back any more
@@ -124,21 +124,21 @@ func (lb *loopback) close(info *topicInfo) []Gap {
 }
 
 // beginSend admits a Publish through the transport. endSend, with what it returns, must follow.
-func (in *intake[T]) beginSend(ctx context.Context) (epoch uint64, err error) {
+func (fan *fanout[T]) beginSend(ctx context.Context) (epoch uint64, err error) {
 	if ctx == nil {
 		return 0, ErrNilContext
 	}
-	p := producer{ctx: ctx}
-	in.mu.Lock()
-	for p.refusedBy(in.bus) {
-		in.mu.Unlock()
-		if err := p.admit(in.bus); err != nil {
+	p := caller{ctx: ctx}
+	fan.mu.Lock()
+	for p.refusedBy(fan.bus) {
+		fan.mu.Unlock()
+		if err := p.admit(fan.bus); err != nil {
 			return 0, err
 		}
-		in.mu.Lock()
+		fan.mu.Lock()
 	}
-	defer in.mu.Unlock()
-	lb := &in.topic.link.loopback
+	defer fan.mu.Unlock()
+	lb := &fan.topic.link.loopback
 	lb.publishing++
 	if lb.live {
 		return lb.epoch, nil
@@ -148,9 +148,9 @@ func (in *intake[T]) beginSend(ctx context.Context) (epoch uint64, err error) {
 
 // endSend notes what became of a Publish. Of what was accepted, that comes back which was published
 // while the topic was subscribed: of what was on its way when Subscribe returned nobody knows.
-func (in *intake[T]) endSend(epoch uint64, partitions []int, results []transport.Result) {
-	in.mu.Lock()
-	lb := &in.topic.link.loopback
+func (fan *fanout[T]) endSend(epoch uint64, partitions []int, results []transport.Result) {
+	fan.mu.Lock()
+	lb := &fan.topic.link.loopback
 	lb.publishing--
 	var gaps []Gap
 	if epoch != 0 && epoch == lb.epoch && lb.live {
@@ -158,12 +158,12 @@ func (in *intake[T]) endSend(epoch uint64, partitions []int, results []transport
 			lb.sent(partitions[i], r)
 		}
 		if lb.closed {
-			gaps = lb.close(in.topic.info)
+			gaps = lb.close(fan.topic.info)
 		}
 	}
 	subs := lb.last
-	in.mu.Unlock()
-	in.bus.settled.notify()
+	fan.mu.Unlock()
+	fan.bus.changes.notify()
 	reportAll(subs, gaps)
 }
 
@@ -176,17 +176,17 @@ func reportAll(subs []*Subscription, gaps []Gap) {
 }
 
 // subscribed notes that the topic is live at the transport.
-func (in *intake[T]) subscribed() {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if lb := &in.topic.link.loopback; in.mu.total > 0 && !lb.live {
+func (fan *fanout[T]) subscribed() {
+	fan.mu.Lock()
+	defer fan.mu.Unlock()
+	if lb := &fan.topic.link.loopback; fan.mu.total > 0 && !lb.live {
 		lb.live, lb.partitions = true, nil
 		lb.epoch++
 	}
 }
 
-// deserted notes that nobody listens any more. The caller has the lock.
-func (lb *loopback) deserted() {
+// unsubscribed notes that nobody listens any more. The caller has the lock.
+func (lb *loopback) unsubscribed() {
 	if !lb.closed {
 		lb.live, lb.partitions = false, nil
 	}
@@ -194,37 +194,37 @@ func (lb *loopback) deserted() {
 
 // isNews reports whether a gap off the transport is to be told: not if the bus has ended, and told
 // its subscriptions itself what of its own events they did not get.
-func (in *intake[T]) isNews(g Gap) bool {
-	if g.Publisher != in.bus.id {
+func (fan *fanout[T]) isNews(g Gap) bool {
+	if g.Publisher != fan.bus.id {
 		return true
 	}
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return !in.topic.link.loopback.closed
+	fan.mu.Lock()
+	defer fan.mu.Unlock()
+	return !fan.topic.link.loopback.closed
 }
 
-// settledBy takes in that a gap was told.
-func (in *intake[T]) settledBy(g Gap) {
-	if g.Publisher != in.bus.id {
+// noteGapTold takes in that a gap was told.
+func (fan *fanout[T]) noteGapTold(g Gap) {
+	if g.Publisher != fan.bus.id {
 		return
 	}
-	in.mu.Lock()
-	in.topic.link.loopback.arrive(g.Partition, g.To)
-	in.mu.Unlock()
-	in.bus.settled.notify()
+	fan.mu.Lock()
+	fan.topic.link.loopback.arrive(g.Partition, g.To)
+	fan.mu.Unlock()
+	fan.bus.changes.notify()
 }
 
 // closeLoopback tells the subscriptions what they will not get, and returns what was open when it
 // was called first.
 func (t *Topic[T]) closeLoopback() leftOver {
-	in := &t.intake
-	in.mu.Lock()
-	lb := &in.topic.link.loopback
+	fan := &t.fanout
+	fan.mu.Lock()
+	lb := &fan.topic.link.loopback
 	if lb.closed {
-		defer in.mu.Unlock()
+		defer fan.mu.Unlock()
 		return lb.left
 	}
-	for s := range in.allLocked() {
+	for s := range fan.allLocked() {
 		lb.last = append(lb.last, &s.Subscription)
 	}
 	gaps := lb.close(t.info)
@@ -233,7 +233,7 @@ func (t *Topic[T]) closeLoopback() leftOver {
 		lb.left.events += g.Count
 	}
 	subs, left := lb.last, lb.left
-	in.mu.Unlock()
+	fan.mu.Unlock()
 	reportAll(subs, gaps)
 	return left
 }
@@ -269,20 +269,20 @@ func (b *Bus) closeLoopbacks() (left string) {
 // catchUp waits until the subscription has what this bus's publishers were told is accepted before
 // the call. What it has not got by then, it is told when it leaves.
 func (s *subscription[T]) catchUp(ctx context.Context) error {
-	in := &s.topic.intake
-	in.mu.Lock()
-	lb := &in.topic.link.loopback
+	fan := &s.topic.fanout
+	fan.mu.Lock()
+	lb := &fan.topic.link.loopback
 	epoch := lb.epoch
 	marks := make([]uint64, len(lb.partitions))
 	for i := range lb.partitions {
 		marks[i] = lb.partitions[i].accepted
 	}
 	s.marks = marks
-	in.mu.Unlock()
+	fan.mu.Unlock()
 	var late uint64
 	done := func() bool {
-		in.mu.Lock()
-		defer in.mu.Unlock()
+		fan.mu.Lock()
+		defer fan.mu.Unlock()
 		late = 0
 		if !lb.live || lb.epoch != epoch || s.ctl.Load()&ctlLeft != 0 && !lb.closed {
 			return true
@@ -292,9 +292,9 @@ func (s *subscription[T]) catchUp(ctx context.Context) error {
 				late += to - from + 1
 			}
 		}
-		return late == 0 || lb.closed || in.bus.transportGone.Load()
+		return late == 0 || lb.closed || fan.bus.transportGone.Load()
 	}
-	err := s.bus.settled.wait(ctx, done)
+	err := s.bus.changes.wait(ctx, done)
 	if err != nil && done() && late == 0 { // what came by now came in time
 		err = nil
 	}

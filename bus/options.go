@@ -42,7 +42,7 @@ func (p Policy) String() string {
 	return fmt.Sprintf("Policy(%d)", uint8(p))
 }
 
-// lossy tells whether the policy gives up events that wait.
+// evicting tells whether the policy gives up events that wait.
 func (p Policy) lossy() bool { return p == DropOldest || p == KeepLatest }
 
 // Defaults and bounds of the subscribe options.
@@ -80,13 +80,13 @@ type Option interface {
 }
 
 type subscribeOptions struct {
-	lanes     int
-	capacity  int
-	policy    Policy
-	maxParked int
-	panics    int
-	within    time.Duration
-	use       []Middleware
+	lanes       int
+	capacity    int
+	policy      Policy
+	maxDeferred int
+	panics      int
+	within      time.Duration
+	use         []Middleware
 
 	idleTimeout time.Duration // of actors; 0 is never
 	maxActive   int
@@ -136,7 +136,7 @@ func Mailbox(capacity int, policy Policy) Option {
 // behind one of their key that does. Default 1024. At the bound the lane takes
 // no new events until one is settled.
 func MaxDeferred(n int) Option {
-	return option(func(o *subscribeOptions) { o.maxParked = n })
+	return option(func(o *subscribeOptions) { o.maxDeferred = n })
 }
 
 // Use adds middleware around the handler, the first outermost, inside that of
@@ -213,7 +213,7 @@ func BatchLinger(d time.Duration) BatchOption {
 
 // defaultOptions is never changed: subscriptions without options share it.
 var defaultOptions = subscribeOptions{
-	lanes: 1, capacity: defaultCapacity, maxParked: defaultMaxParked,
+	lanes: 1, capacity: defaultCapacity, maxDeferred: defaultMaxParked,
 	panics: defaultPanics, within: defaultWithin,
 	idleTimeout: defaultIdleTimeout, maxActive: defaultMaxActive, batchSize: defaultBatchSize,
 }
@@ -249,7 +249,7 @@ func (o *subscribeOptions) validate() error {
 	if err := within("Mailbox capacity", o.capacity, 1, maxCapacity); err != nil {
 		return err
 	}
-	if err := within("MaxDeferred", o.maxParked, 1, maxCapacity); err != nil {
+	if err := within("MaxDeferred", o.maxDeferred, 1, maxCapacity); err != nil {
 		return err
 	}
 	if err := within("PanicBudget", o.panics, 0, maxCapacity); err != nil {
@@ -284,13 +284,13 @@ func (o *subscribeOptions) validate() error {
 }
 
 func (o *subscribeOptions) validateBatch() error {
-	room := min(o.capacity, o.maxParked)
+	room := min(o.capacity, o.maxDeferred)
 	switch {
 	case o.batchSize != 0 && (o.batchSize < 1 || o.batchSize > maxBatchSize):
 		return fmt.Errorf("%w: BatchSize is %d, allowed are 1 to %d", ErrInvalidConfig, max(0, o.batchSize), maxBatchSize)
 	case o.batchSize > room:
 		return fmt.Errorf("%w: BatchSize is %d, but the mailbox holds %d and MaxDeferred is %d: both must hold a batch",
-			ErrInvalidConfig, o.batchSize, o.capacity, o.maxParked)
+			ErrInvalidConfig, o.batchSize, o.capacity, o.maxDeferred)
 	case o.batchSize == 0:
 		o.batchSize = min(defaultBatchSize, room)
 	}

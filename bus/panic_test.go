@@ -159,7 +159,7 @@ func TestGoexit(t *testing.T) {
 	}{
 		{"plain", nil},
 		{"middleware", []bus.SubscribeOption{bus.Use(exit)}},
-		{"lossy", []bus.SubscribeOption{bus.Mailbox(20, bus.DropOldest)}},
+		{"evicting", []bus.SubscribeOption{bus.Mailbox(20, bus.DropOldest)}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

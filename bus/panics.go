@@ -15,7 +15,7 @@ func (s *Subscription) countPanic(lane string, cause error) {
 	now := time.Now()
 	s.mu.Lock()
 	var err error
-	tr := s.troubleLocked()
+	tr := s.incidentsLocked()
 	if tr.panics == nil {
 		tr.panics, err = newPanicBudget(s.opts)
 	}

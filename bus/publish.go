@@ -27,13 +27,13 @@ import (
 // transport's. Events published one after another are handled in that order, see
 // [Lanes].
 func (t *Topic[T]) Publish(ctx context.Context, event T, opts ...PublishOption) error {
-	if t.intake.bus.transport != nil {
+	if t.fanout.bus.transport != nil {
 		return t.send(ctx, event, opts)
 	}
-	var id ident
+	var id keyInfo
 	if len(opts) == 0 {
 		var entered bool
-		if id, entered = t.intake.publishPlain(&event); entered {
+		if id, entered = t.fanout.tryFast(&event); entered {
 			return nil
 		}
 	}
@@ -45,10 +45,10 @@ func (t *Topic[T]) Publish(ctx context.Context, event T, opts ...PublishOption) 
 			return t.sendError(err)
 		}
 	}
-	if t.intake.stamp {
+	if t.fanout.stamp {
 		c.at = time.Now().UnixNano()
 	}
-	return t.intake.publish(ctx, &c, id, nil, receipt)
+	return t.fanout.publish(ctx, &c, id, nil, receipt)
 }
 
 // PublishBatch publishes events in order, as Publish does each, at a lower cost.
@@ -67,7 +67,7 @@ func (t *Topic[T]) PublishBatch(ctx context.Context, events []T, opts ...Publish
 			return t.batchError(len(events), t.failAll(len(events), err))
 		}
 	}
-	return t.batchError(len(events), t.intake.publishBatch(ctx, events, h, t.cfg.Stamp, receipt))
+	return t.batchError(len(events), t.fanout.publishBatch(ctx, events, h, t.cfg.Stamp, receipt))
 }
 
 func (t *Topic[T]) batchError(total int, failed []IndexedError) error {
@@ -96,14 +96,14 @@ func (t *Topic[T]) send(ctx context.Context, event T, opts []PublishOption) erro
 	if err != nil {
 		return err
 	}
-	epoch, err := t.intake.beginSend(ctx)
+	epoch, err := t.fanout.beginSend(ctx)
 	if err != nil {
 		return t.sendError(err)
 	}
 	partition := [1]int{env.Partition} // the envelope is the transport's from now on
 	var result [1]transport.Result
 	func() {
-		defer func() { t.intake.endSend(epoch, partition[:], result[:]) }() // also when Publish panics
+		defer func() { t.fanout.endSend(epoch, partition[:], result[:]) }() // also when Publish panics
 		t.bus.transport.Publish(ctx, []*transport.Envelope{env}, result[:])
 	}()
 	o.receipt.sign(result[:])
@@ -116,13 +116,13 @@ func (t *Topic[T]) sendBatch(ctx context.Context, events []T, opts []PublishOpti
 	if err != nil {
 		return t.batchError(len(events), t.failAll(len(events), err))
 	}
-	epoch, err := t.intake.beginSend(ctx)
+	epoch, err := t.fanout.beginSend(ctx)
 	if err != nil {
 		return t.batchError(len(events), t.failAll(len(events), err))
 	}
 	var results []transport.Result
 	var partitions []int
-	defer func() { t.intake.endSend(epoch, partitions, results) }()
+	defer func() { t.fanout.endSend(epoch, partitions, results) }()
 	errs := make([]error, len(events))
 	envs := make([]*transport.Envelope, 0, len(events))
 	index := make([]int, 0, len(events))

@@ -150,14 +150,14 @@ func TestOrderWithinKeyWhileParked(t *testing.T) {
 		})
 		publish(t, topic, event{"a", 1}, event{"a", 2}, event{"b", 3}, event{"a", 4}, event{"", 5}, event{"c", 6})
 		synctest.Wait()
-		done.require(t, "while a is parked", "b3", "5", "c6")
+		done.require(t, "while a is deferred", "b3", "5", "c6")
 		if st := stats(t, s); st.Deferred != 3 || st.Handled != 3 || st.Queued+st.Running != 0 {
 			t.Errorf("%v", st)
 		}
 		publish(t, topic, event{"b", 7}, event{"a", 8})
 		time.Sleep(2*time.Minute + time.Second)
 		synctest.Wait()
-		done.require(t, "while a is still parked", "b3", "5", "c6", "b7")
+		done.require(t, "while a is still deferred", "b3", "5", "c6", "b7")
 		shutdown(t, b)
 		done.require(t, "in the end", "b3", "5", "c6", "b7", "a1", "a2", "a4", "a8")
 		if st := stats(t, s); st.Handled != 8 || st.Retried != 3 {
@@ -166,7 +166,7 @@ func TestOrderWithinKeyWhileParked(t *testing.T) {
 	})
 }
 
-// Those behind a parked event fail, and are parked, in their turn; another key
+// Those behind a deferred event fail, and are deferred, in their turn; another key
 // that is due between is not held up by the delays.
 func TestChainOfFailuresWithinKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -272,7 +272,7 @@ func TestMaxParkedStopsTheIntake(t *testing.T) {
 		}
 		open.Store(true)
 		shutdown(t, b)
-		// What is parked takes turns with what arrives; each key keeps its order.
+		// What is deferred takes turns with what arrives; each key keeps its order.
 		done.require(t, "in the end", "good2", "bad1", "good5", "bad3", "bad4", "good7", "bad6", "bad8")
 		if st := stats(t, s); st.Handled != 8 || st.Accepted != 8 {
 			t.Errorf("%v", st)
@@ -280,7 +280,7 @@ func TestMaxParkedStopsTheIntake(t *testing.T) {
 	})
 }
 
-// A parked event that is due at once, again and again, must not keep the lane
+// A deferred event that is due at once, again and again, must not keep the lane
 // from the events of other keys: what it waits for may be among them.
 func TestImmediateRetryLetsOthersGoOn(t *testing.T) {
 	for _, tc := range []struct {

@@ -44,8 +44,8 @@ func (s *subscription[T]) measured() *times {
 // sampleDepth looks how deep the mailbox is. Producers look, too, where they find
 // it full, and whoever reads Stats.
 func (l *lane[T]) sampleDepth() {
-	if l.lossy {
-		return // its producers see every change, under its lock
+	if l.evicting {
+		return // its publishers see every change, under its lock
 	}
 	l.sawDepth(l.reader.Waiting())
 }

@@ -32,9 +32,9 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 	if ctx == nil {
 		return &Error{Op: "shutdown", Err: ErrNilContext}
 	}
-	if l := b.crew.laneHere(); l != nil {
+	if l := b.runQueue.laneHere(); l != nil {
 		return &Error{Op: "shutdown", Topic: l.sub.info.name, Subscription: l.sub.name, Err: ErrWouldDeadlock,
-			Detail: l.caller() + " can't wait for the bus to shut down; call it from another goroutine, or Close"}
+			Detail: l.role() + " can't wait for the bus to shut down; call it from another goroutine, or Close"}
 	}
 	ended := b.state.Load() == stateClosed // before this call: not its concern
 	b.beginDraining()
@@ -42,9 +42,9 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 	for _, s := range subs {
 		s.Resume()
 	}
-	endIfQuiet := func() bool { return b.enterClosed(true) }
-	err := b.settled.wait(ctx, endIfQuiet)
-	if err != nil && endIfQuiet() {
+	endIfIdle := func() bool { return b.enterClosed(true) }
+	err := b.changes.wait(ctx, endIfIdle)
+	if err != nil && endIfIdle() {
 		err = nil
 	}
 	ctx, release := b.unlessEnded(ctx)
@@ -57,7 +57,7 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 	switch {
 	case err == nil && open != "":
 		why, cause := "the transport was closed: ", ErrClosed
-		if b.cut.Load() {
+		if b.abandonedAny.Load() {
 			why = "the bus was ended meanwhile: "
 		}
 		if err := b.awaitEnd(ctx, subs); err != nil {
@@ -72,7 +72,7 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 			}
 		}
 		err := b.awaitWork(ctx)
-		if left, _ = describeLeft(subs); err == nil && left > 0 && b.cut.Load() && !ended {
+		if left, _ = describeLeft(subs); err == nil && left > 0 && b.abandonedAny.Load() && !ended {
 			return &Error{Op: "shutdown", Err: ErrClosed, Detail: "the bus was ended meanwhile, and events were abandoned"}
 		}
 		if err == nil {
@@ -154,13 +154,13 @@ func (b *Bus) end() (open string) {
 	// The transport ends first: thousands of topics are not to be unsubscribed one by one at servers whose
 	// connections end anyhow. It is told of each all the same, with a context that has ended.
 	b.mu.Lock()
-	b.stopWork() // under mu, so that goWork adds to working before this or never
+	b.stopWork() // under mu, so that goTracked adds to working before this or never
 	b.mu.Unlock()
 	for _, s := range b.subscriptions() {
 		s.stop(nil)
 	}
-	b.tidyLast()
-	b.settled.notify()
+	b.cleanupLast()
+	b.changes.notify()
 	return open
 }
 
@@ -176,7 +176,7 @@ func (b *Bus) awaitEnd(ctx context.Context, subs []*Subscription) error {
 
 // awaitWork waits until what runs besides handlers has ended.
 func (b *Bus) awaitWork(ctx context.Context) error {
-	if err := b.crew.endWatch(ctx); err != nil {
+	if err := b.runQueue.endWatch(ctx); err != nil {
 		return err
 	}
 	if b.root == nil {
@@ -200,33 +200,33 @@ func (b *Bus) stillWorking() string {
 	if n := b.tellers.Load(); n > 0 {
 		return fmt.Sprintf("OnGap of %d subscriptions has not been told of every gap, or has not returned", n)
 	}
-	if n := b.tidying.Load(); n > 0 {
+	if n := b.cleaning.Load(); n > 0 {
 		return fmt.Sprintf("the transport has not returned from Unsubscribe of %d topics", n)
 	}
 	return "the transport has not ended"
 }
 
-// quiet tells whether nothing is pending on the whole bus. With every intake
+// idle tells whether nothing is pending on the whole bus. With every fan-out
 // locked no event can move, and a handler that might publish shows as pending.
-func (b *Bus) quiet() bool {
+func (b *Bus) idle() bool {
 	defer b.lockTopics()()
-	return b.quietLocked()
+	return b.idleLocked()
 }
 
-// enterClosed closes the bus to everybody, if it is not closed yet; with onlyIfQuiet
+// enterClosed closes the bus to everybody, if it is not closed yet; with onlyIfIdle
 // only when nothing is pending, and at the same moment, so that nobody publishes in
 // between. It reports whether nothing was pending.
-func (b *Bus) enterClosed(onlyIfQuiet bool) (quiet bool) {
+func (b *Bus) enterClosed(onlyIfIdle bool) (idle bool) {
 	defer b.lockTopics()()
-	quiet = b.quietLocked()
-	if (quiet || !onlyIfQuiet) && b.state.Swap(stateClosed) != stateClosed {
-		b.cut.Store(!quiet)
+	idle = b.idleLocked()
+	if (idle || !onlyIfIdle) && b.state.Swap(stateClosed) != stateClosed {
+		b.abandonedAny.Store(!idle)
 		close(b.closed)
 	}
-	return quiet
+	return idle
 }
 
-// lockTopics locks every intake, in the order of the topics' names.
+// lockTopics locks every fan-out, in the order of the topics' names.
 func (b *Bus) lockTopics() (unlock func()) {
 	topics := b.allTopics()
 	for _, t := range topics {
@@ -239,7 +239,7 @@ func (b *Bus) lockTopics() (unlock func()) {
 	}
 }
 
-func (b *Bus) quietLocked() bool {
+func (b *Bus) idleLocked() bool {
 	for _, t := range b.allTopics() {
 		if t.busyLocked() {
 			return false
@@ -254,7 +254,7 @@ func (b *Bus) quietLocked() bool {
 }
 
 // allTopics lists the topics in the order of their names: the order in which
-// quiet locks them.
+// idle locks them.
 func (b *Bus) allTopics() []topicHandle {
 	var topics []topicHandle
 	b.topics.Range(func(_, h any) bool {

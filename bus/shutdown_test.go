@@ -234,10 +234,10 @@ func TestHandlerBlockedInPublishIsToldOfTheEnd(t *testing.T) {
 	for i := range 200 {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBus(t, bus.Config{})
-			in := newTopic(t, b, bus.TopicConfig[int]{Name: "in"})
+			fan := newTopic(t, b, bus.TopicConfig[int]{Name: "in"})
 			out := newTopic(t, b, bus.TopicConfig[int]{Name: "out"})
 			result := make(chan error, 1)
-			subscribe(t, in, "s", func(ctx context.Context, n int) error {
+			subscribe(t, fan, "s", func(ctx context.Context, n int) error {
 				result <- out.Publish(context.WithoutCancel(ctx), n)
 				return nil
 			})
@@ -245,7 +245,7 @@ func TestHandlerBlockedInPublishIsToldOfTheEnd(t *testing.T) {
 			publish(t, out, 1)
 			synctest.Wait()
 			publish(t, out, 2)
-			publish(t, in, 3)
+			publish(t, fan, 3)
 			synctest.Wait()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()

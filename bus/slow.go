@@ -19,18 +19,18 @@ import (
 // OnDeadLetter) is let alone, until the lane says that it starts something: else the watch
 // would keep an idle process, or a synctest bubble, busy.
 type slowWatch struct {
-	crew   *crew
-	work   context.Context // the bus's own
-	log    *zap.Logger
-	after  time.Duration
-	period time.Duration // between two looks
-	keys   usercode.Calls
+	runQueue *runQueue
+	work     context.Context // the bus's own
+	log      *zap.Logger
+	after    time.Duration
+	period   time.Duration // between two looks
+	keys     usercode.Calls
 
 	// inspecting is held from before ctlInspected is set until the events that it is set for
 	// have been read.
 	inspecting sync.Mutex
 
-	// The crew's lock covers these.
+	// The run queue's lock covers these.
 	timer   *time.Timer
 	armed   bool          // the timer runs, or a look is under way
 	again   bool          // a lane said that it starts something, during a look
@@ -38,15 +38,15 @@ type slowWatch struct {
 	looking chan struct{} // closed when the look under way ends; nil when there is none
 	last    time.Time     // of a look, or of the arming before the first
 
-	sights map[*laneNode]*sight // the look's own
+	observations map[*laneNode]*observation // the look's own
 }
 
 // watched is a lane as the watch sees it.
 type watched interface {
 	// progress is a number that is another one for each attempt, and whether one is under way.
 	progress() (attempt uint64, busy bool)
-	// tellNext has the crew's watch armed when the lane starts its next attempt, or before.
-	tellNext()
+	// notifyNextStart has the run queue's watch armed when the lane starts its next attempt, or before.
+	notifyNextStart()
 	// inspect has the lane keep the event in hand as it is, when its handler has returned, until
 	// the watch lets go of inspecting; or no longer.
 	inspect(on bool)
@@ -64,8 +64,8 @@ type slowAttempt struct {
 	unknown string        // why
 }
 
-// sight is what the watch knows of a lane.
-type sight struct {
+// observation is what the watch knows of a lane.
+type observation struct {
 	attempt uint64
 	busy    bool
 	age     time.Duration // for so long, or longer, nothing has changed
@@ -80,12 +80,12 @@ const (
 
 func newSlowWatch(b *Bus) *slowWatch {
 	return &slowWatch{
-		crew: &b.crew, work: b.work, log: b.log, after: b.cfg.SlowHandler,
+		runQueue: &b.runQueue, work: b.work, log: b.log, after: b.cfg.SlowHandler,
 		period: max(leastPeriod, b.cfg.SlowHandler/looksPerSlow),
 	}
 }
 
-// armLocked has the watch look after a period, if it does not already. The crew's lock is held.
+// armLocked has the watch look after a period, if it does not already. The run queue's lock is held.
 func (w *slowWatch) armLocked() {
 	if w.armed || w.off {
 		return
@@ -102,8 +102,8 @@ func (w *slowWatch) startTimerLocked() {
 	}
 }
 
-// starts says that a lane which was let alone starts something.
-func (c *crew) starts() {
+// noteStart says that a lane which was let alone starts something.
+func (c *runQueue) noteStart() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if w := c.watch; w.armed {
@@ -114,7 +114,7 @@ func (c *crew) starts() {
 }
 
 // endWatch ends the watch and waits for the look under way.
-func (c *crew) endWatch(ctx context.Context) error {
+func (c *runQueue) endWatch(ctx context.Context) error {
 	w := c.watch
 	if w == nil {
 		return nil
@@ -139,16 +139,16 @@ func (c *crew) endWatch(ctx context.Context) error {
 
 // running is a lane with a goroutine.
 type running struct {
-	lane   watched
-	node   *laneNode
-	worker uint32
-	sight  *sight
+	lane        watched
+	node        *laneNode
+	worker      uint32
+	observation *observation
 }
 
 // look is the timer's.
 func (w *slowWatch) look() {
 	now := time.Now()
-	c := w.crew
+	c := w.runQueue
 	c.mu.Lock()
 	if w.off {
 		c.mu.Unlock()
@@ -168,7 +168,7 @@ func (w *slowWatch) look() {
 	defer close(done)
 
 	w.report(w.find(lanes, step), now)
-	alone := letAlone(lanes)
+	alone := quiescent(lanes)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -194,31 +194,31 @@ func (w *slowWatch) step(now time.Time) time.Duration {
 
 // find enters what the lanes are about, and returns those that have just become slow.
 func (w *slowWatch) find(lanes []running, step time.Duration) (slow []running) {
-	sights := make(map[*laneNode]*sight, len(lanes))
+	observations := make(map[*laneNode]*observation, len(lanes))
 	for i := range lanes {
 		r := &lanes[i]
-		s := w.sights[r.node]
+		s := w.observations[r.node]
 		if s == nil {
-			s = new(sight)
+			s = new(observation)
 		}
 		if s.see(r.lane, step) >= w.after && s.busy && !s.told {
 			s.told = true
 			slow = append(slow, *r)
-			slow[len(slow)-1].sight = s
+			slow[len(slow)-1].observation = s
 		}
-		r.sight = s
-		sights[r.node] = s
+		r.observation = s
+		observations[r.node] = s
 	}
-	w.sights = sights
+	w.observations = observations
 	return slow
 }
 
 // see looks at the lane, step after the last time, and returns for how long nothing has
 // changed.
-func (s *sight) see(l watched, step time.Duration) time.Duration {
+func (s *observation) see(l watched, step time.Duration) time.Duration {
 	attempt, busy := l.progress()
 	if s.looks == 0 || attempt != s.attempt || busy != s.busy {
-		*s = sight{attempt: attempt, busy: busy}
+		*s = observation{attempt: attempt, busy: busy}
 	} else {
 		s.age += step
 	}
@@ -226,17 +226,17 @@ func (s *sight) see(l watched, step time.Duration) time.Duration {
 	return s.age
 }
 
-// letAlone finds the lanes of which nothing new is to be expected before they say so: a slow
+// quiescent finds the lanes of which nothing new is to be expected before they say so: a slow
 // attempt that was told of, or no attempt, but what may take as long as it likes.
-func letAlone(lanes []running) map[*laneNode]bool {
+func quiescent(lanes []running) map[*laneNode]bool {
 	alone := make(map[*laneNode]bool)
 	for _, r := range lanes {
-		s := r.sight
+		s := r.observation
 		if s.busy && !s.told || s.looks < 2 {
 			continue
 		}
-		r.lane.tellNext()
-		if attempt, busy := r.lane.progress(); attempt == s.attempt && busy == s.busy { // after tellNext
+		r.lane.notifyNextStart()
+		if attempt, busy := r.lane.progress(); attempt == s.attempt && busy == s.busy { // after notifyNextStart
 			alone[r.node] = true
 		}
 	}
@@ -257,7 +257,7 @@ func (w *slowWatch) report(slow []running, now time.Time) {
 		s := r.node.sub
 		fields := []zap.Field{
 			zap.String("topic", s.info.name), zap.String("subscription", s.name), zap.Int("lane", a.lane),
-			zap.Int("attempt", a.attempt), zap.Duration("running_for", r.sight.age+time.Since(now)),
+			zap.Int("attempt", a.attempt), zap.Duration("running_for", r.observation.age+time.Since(now)),
 		}
 		fields = append(fields, w.keyField(s, a))
 		if a.events > 1 {
@@ -274,15 +274,15 @@ func (w *slowWatch) report(slow []running, now time.Time) {
 	}
 }
 
-// keyPatience is how long the topic's Key function may take.
-const keyPatience = time.Second
+// keyTimeout is how long the topic's Key function may take.
+const keyTimeout = time.Second
 
 // keyField is the attempt's key, or why that is unknown.
 func (w *slowWatch) keyField(s *Subscription, a *slowAttempt) zap.Field {
 	if a.key == nil {
 		return zap.String("key_unknown", a.unknown)
 	}
-	ctx, cancel := context.WithTimeout(w.work, keyPatience)
+	ctx, cancel := context.WithTimeout(w.work, keyTimeout)
 	defer cancel()
 	key, err := usercode.Do(ctx, &w.keys, s.info.name, "the topic's Key", func(context.Context) (string, error) { return a.key(), nil }, nil)
 	if err != nil {
@@ -310,7 +310,7 @@ func (w *slowWatch) inspect(slow []running) (attempts []*slowAttempt, stacks map
 	stacks, missing = workerStacks(wanted)
 	attempts = make([]*slowAttempt, len(slow))
 	for i, r := range slow {
-		if a, ok := r.lane.takeSlow(r.sight.attempt, handlerOn(stacks[r.worker])); ok {
+		if a, ok := r.lane.takeSlow(r.observation.attempt, handlerOn(stacks[r.worker])); ok {
 			attempts[i] = &a
 		}
 	}

@@ -9,7 +9,7 @@ import (
 type still struct{ attempt uint64 }
 
 func (s *still) progress() (uint64, bool)                       { return s.attempt, true }
-func (s *still) tellNext()                                      {}
+func (s *still) notifyNextStart()                               {}
 func (s *still) inspect(bool)                                   {}
 func (s *still) takeSlow(uint64, bool) (a slowAttempt, ok bool) { return }
 
@@ -59,8 +59,8 @@ func TestSlowWatchOfAProcessThatStoodStill(t *testing.T) {
 func TestHandlerOn(t *testing.T) {
 	const place = "\n\t/x.go:1 +0x1\n"
 	bottom := busName + "(*lane[...]).stream(0xc0, 0x1)" + place + busName + "(*lane[...]).work(0xc0)" + place +
-		busName + "digit2(0x0, 0xc0)" + place + busName + "spell(0x2, 0xc0)" + place + busName + "(*worker).start(0xc0)" + place +
-		"created by " + busName + "(*crew).run in goroutine 1" + place
+		busName + "digit2(0x0, 0xc0)" + place + busName + "encodeID(0x2, 0xc0)" + place + busName + "(*worker).start(0xc0)" + place +
+		"created by " + busName + "(*runQueue).run in goroutine 1" + place
 	handle, timed := busName+"(*lane[...]).handle(0xc0, 0xc1)"+place, busName+"(*lane[...]).timed(...)"+place
 	for stack, want := range map[string]bool{
 		bottom:                  false,

@@ -49,7 +49,7 @@ func workerOf(stack []byte) uint32 {
 	if !bytes.Contains(stack, []byte(digitName)) {
 		return 0
 	}
-	var s spelling
+	var s idDecoder
 	names := usercode.Functions(stack)
 	for i := len(names) - 1; i >= 0; i-- {
 		if !s.add(names[i], len(names)-i) {

@@ -78,13 +78,13 @@ func (s Stats) String() string {
 		s.Accepted, s.Handled, s.Discarded, s.DeadLettered, s.Dropped, s.Abandoned, s.Pending(), s.Queued, s.Running, s.Deferred)
 }
 
-// stats stops the producers, by the intake's lock, and each lane's own changes,
+// stats stops the publishers, by the fan-out's lock, and each lane's own changes,
 // by its lock. What still moves is each lane's progress through its queue: one
 // word, read once.
 func (s *subscription[T]) stats() Stats {
-	in := &s.topic.intake
-	in.mu.Lock()
-	defer in.mu.Unlock()
+	fan := &s.topic.fanout
+	fan.mu.Lock()
+	defer fan.mu.Unlock()
 	st := s.statsLocked()
 	if t := s.times.Load(); t != nil {
 		t.read(&st.Handling)
@@ -93,7 +93,7 @@ func (s *subscription[T]) stats() Stats {
 	return st
 }
 
-// statsLocked is stats with the intake's lock held.
+// statsLocked is stats with the fan-out's lock held.
 func (s *subscription[T]) statsLocked() Stats {
 	var sum Stats
 	for _, l := range s.lanes {
@@ -107,7 +107,7 @@ func (s *subscription[T]) statsLocked() Stats {
 	return sum
 }
 
-// addStatsLocked adds the lane's counters; the intake's lock is held.
+// addStatsLocked adds the lane's counters; the fan-out's lock is held.
 func (l *lane[T]) addStatsLocked(sum *Stats) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -122,11 +122,11 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 	}
 	sum.Running += uint64(l.mu.inHand)
 	depth := uint64(l.mu.box.len())
-	if !l.lossy {
+	if !l.evicting {
 		end := l.reader.End()
 		depth = end - taken
 		sum.Accepted += end - l.start
-		if l.mu.cut {
+		if l.mu.closed {
 			depth = 0
 		}
 	}
@@ -135,10 +135,10 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 	sum.Deepest = max(sum.Deepest, depth)
 	sum.HighWater = max(sum.HighWater, uint64(l.high.Load()))
 	sum.Queued += uint64(l.inbox.Len())
-	if parked := uint64(l.mu.parking.n); l.mu.cut {
-		sum.Abandoned += parked
+	if deferred := uint64(l.mu.retries.n); l.mu.closed {
+		sum.Abandoned += deferred
 	} else {
-		sum.Deferred += parked
+		sum.Deferred += deferred
 	}
 	sum.Accepted += l.accepted
 	sum.Dropped += l.dropped
@@ -153,16 +153,16 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 	sum.Slow += l.mu.slow
 }
 
-// busyLocked tells whether anything of the topic is pending; the intake's lock
+// busyLocked tells whether anything of the topic is pending; the fan-out's lock
 // is held.
 func (t *Topic[T]) busyLocked() bool {
-	if st := t.intake.mu.strangers; st != nil && st.working {
+	if st := t.fanout.mu.foreign; st != nil && st.working {
 		return true
 	}
 	if t.link != nil && t.link.loopback.busy(t.bus.transportGone.Load()) {
 		return true
 	}
-	for s := range t.intake.allLocked() {
+	for s := range t.fanout.allLocked() {
 		if s.busyLocked() {
 			return true
 		}
@@ -170,7 +170,7 @@ func (t *Topic[T]) busyLocked() bool {
 	return false
 }
 
-// busyLocked tells whether anything of s is pending; the intake's lock is held.
+// busyLocked tells whether anything of s is pending; the fan-out's lock is held.
 func (s *subscription[T]) busyLocked() bool {
 	st := s.statsLocked()
 	return st.Pending() > 0

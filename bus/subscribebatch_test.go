@@ -244,15 +244,15 @@ func TestBatchResults(t *testing.T) {
 func TestBatchRepublished(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBus(t, bus.Config{})
-		in := newTopic(t, b, bus.TopicConfig[int]{Name: "in"})
+		fan := newTopic(t, b, bus.TopicConfig[int]{Name: "in"})
 		out := newTopic(t, b, bus.TopicConfig[int]{Name: "out"})
 		full := subscribe(t, out, "full", ignore[int], bus.Mailbox(3, bus.Fail))
 		full.Pause()
-		s := subscribeBatch(t, in, "s", func(ctx context.Context, batch []bus.Message[int]) error {
+		s := subscribeBatch(t, fan, "s", func(ctx context.Context, batch []bus.Message[int]) error {
 			return out.PublishBatch(ctx, eventsOf(batch))
 		})
 		s.Pause()
-		publish(t, in, ints(1, 5)...)
+		publish(t, fan, ints(1, 5)...)
 		s.Resume()
 		synctest.Wait()
 		if st := stats(t, s); st.Handled != 3 || st.DeadLettered != 2 {
@@ -295,7 +295,7 @@ func TestBatchOffBroker(t *testing.T) {
 			}, bus.Use(use...), bus.Mailbox(10, bus.Block))
 			s.Pause()
 			publish(t, topic, doc{Name: "a"})
-			stranger(t, broker, &transport.Envelope{Topic: "docs", Payload: []byte(`{`)}, &transport.Envelope{Topic: "docs", Payload: []byte(`{"Name":"b"}`)})
+			foreignClient(t, broker, &transport.Envelope{Topic: "docs", Payload: []byte(`{`)}, &transport.Envelope{Topic: "docs", Payload: []byte(`{"Name":"b"}`)})
 			time.Sleep(time.Second)
 			s.Resume()
 			synctest.Wait()

@@ -19,7 +19,7 @@ const (
 	ctlPaused    uint32 = 1 << iota // start no handler
 	ctlLeft                         // accepts no events any more
 	ctlClosing                      // abandon what waits and end
-	ctlReturn                       // a lane that runs dry returns to the topic's log
+	ctlReattach                     // a lane that runs dry returns to the topic's log
 	ctlInspected                    // what a handler has in hand is being read: see awaitInspection
 )
 
@@ -36,19 +36,19 @@ type Subscription struct {
 
 	mu struct {
 		sync.Mutex
-		stopped bool
-		ended   bool
-		ctx     context.Context // of handlers; made for the first lane
-		cancel  context.CancelCauseFunc
-		base    context.Context // of Subscribe, without its end
-		done    chan struct{}   // made for whoever asks
-		trouble *trouble        // made for the first
+		stopped   bool
+		ended     bool
+		ctx       context.Context // of handlers; made for the first lane
+		cancel    context.CancelCauseFunc
+		base      context.Context // of Subscribe, without its end
+		done      chan struct{}   // made for whoever asks
+		incidents *incidents      // made for the first
 	}
 }
 
-// trouble is what most subscriptions never have; the subscription's lock covers
+// incidents is what most subscriptions never have; the subscription's lock covers
 // it.
-type trouble struct {
+type incidents struct {
 	err     error // why it ended
 	letters deadLetters
 	gaps    gapLog
@@ -56,12 +56,12 @@ type trouble struct {
 	panics  *supervisor.Passive // counts panics; made for the first
 }
 
-// troubleLocked is the subscription's trouble, made if need be.
-func (s *Subscription) troubleLocked() *trouble {
-	if s.mu.trouble == nil {
-		s.mu.trouble = new(trouble)
+// incidentsLocked is the subscription's trouble, made if need be.
+func (s *Subscription) incidentsLocked() *incidents {
+	if s.mu.incidents == nil {
+		s.mu.incidents = new(incidents)
 	}
-	return s.mu.trouble
+	return s.mu.incidents
 }
 
 // engine is the typed half of a subscription.
@@ -69,9 +69,9 @@ type engine interface {
 	stats() Stats
 	catchUp(ctx context.Context) error
 	leave(ctx context.Context) (missed []Gap, err error)
-	detach() (was bool)
+	leaveNow() (was bool)
 	closeLanes()
-	pokeLanes()
+	signalLanes()
 	laneStates() map[int]supervisor.State
 	busyLocked() bool
 	replay(ctx context.Context, d *Delivery) error
@@ -83,23 +83,23 @@ type subscription[T any] struct {
 	Subscription
 	topic     *Topic[T]
 	handler   Handler
-	attendant attendant       // nil unless there are actors
+	hook      laneHook        // nil unless there are actors
 	batch     batchHandler[T] // nil unless events are handled in batches
 	group     *group[T]       // that it is a member or the head of, or nil
-	leftGroup int             // the epoch of the group when it left, under the intake lock; 0 if it did not
+	leftGroup int             // the epoch of the group when it left, under the fan-out's lock; 0 if it did not
 	times     atomic.Pointer[times]
 
-	lanes  []*lane[T]   // each made when its first event comes, under the intake's lock
+	lanes  []*lane[T]   // each made when its first event comes, under the fan-out's lock
 	first  [1]*lane[T]  // lanes, where there is one
 	open   atomic.Int32 // lanes that have not closed
 	plain  bool         // there is nothing around the handler
 	asked  bool         // T is a Request
 	sharer bool         // its lane reads the topic's log, unless events were put for it alone
-	shares bool         // its lane does, under the intake lock
+	shares bool         // its lane does, under the fan-out's lock
 
-	// The intake's, under its lock.
+	// The fan-out's, under its lock.
 	tellDrops  bool // the log is to be told
-	picked     *lane[T]
+	reserved   *lane[T]
 	next       int
 	crowdedOut uint64   // events that no mailbox had room for, in all lanes
 	toldDrops  uint64   // of them the log knows
@@ -111,20 +111,20 @@ type subscription[T any] struct {
 // special is what a subscription has besides a handler of single events, and what is
 // known of that.
 type special[T any] struct {
-	attendant attendant       // of actors
-	batch     batchHandler[T] // of batches
-	guarded   bool            // the handler is, where there is middleware
-	given     any             // the function of the user that handles; for Config.Debug
+	hook    laneHook        // of actors
+	batch   batchHandler[T] // of batches
+	guarded bool            // the handler is, where there is middleware
+	given   any             // the function of the user that handles; for Config.Debug
 }
 
-// attendant looks after what a handler keeps for each lane: actors. The lane's
+// laneHook looks after what a handler keeps for each lane: actors. The lane's
 // goroutine calls it, with a context that outlasts the subscription's.
-type attendant interface {
-	// attend is called when the lane runs dry, with a function that has tick
+type laneHook interface {
+	// onIdle is called when the lane runs dry, with a function that has tick
 	// called soon.
-	attend(lane int, poke func())
-	tick(lane int)
-	end(lane int)
+	onIdle(lane int, signal func())
+	onTimer(lane int)
+	onEnd(lane int)
 }
 
 // Subscribe has h called for every event published from now on. It returns when
@@ -190,10 +190,10 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 	if o.policy == KeepLatest && t.cfg.Key == nil {
 		return nil, t.subscribeError(name, fmt.Errorf("%w: the policy KeepLatest needs TopicConfig.Key", ErrNoKey))
 	}
-	s := &subscription[T]{topic: t, attendant: sp.attendant, batch: sp.batch}
+	s := &subscription[T]{topic: t, hook: sp.hook, batch: sp.batch}
 	s.sharer = o.sharing(t.bus) && sp.batch == nil
 	s.shares = s.sharer
-	s.bus, s.info, s.name, s.opts, s.engine, s.actors = t.bus, t.info, name, o, s, sp.attendant != nil
+	s.bus, s.info, s.name, s.opts, s.engine, s.actors = t.bus, t.info, name, o, s, sp.hook != nil
 	if s.lanes = s.first[:]; o.lanes > 1 {
 		s.lanes = make([]*lane[T], o.lanes)
 	}
@@ -238,7 +238,7 @@ func (t *Topic[T]) plain(o *subscribeOptions) bool { return len(t.bus.cfg.Use)+l
 // attach makes s live, at the transport too if it is the topic's first.
 func (t *Topic[T]) attach(ctx context.Context, s *subscription[T]) error {
 	if t.link == nil {
-		return t.intake.add(s)
+		return t.fanout.add(s)
 	}
 	// The end of the bus ends the wait for its transport.
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -250,15 +250,15 @@ func (t *Topic[T]) attach(ctx context.Context, s *subscription[T]) error {
 	case <-ctx.Done():
 		return causeOf(ctx)
 	}
-	if err := t.intake.add(s); err != nil {
+	if err := t.fanout.add(s); err != nil {
 		return err
 	}
 	if err := t.bus.transport.Subscribe(ctx, t.address()); err != nil {
-		t.intake.remove(s)
+		t.fanout.remove(s)
 		s.stop(err)
 		return err
 	}
-	t.intake.subscribed()
+	t.fanout.subscribed()
 	return nil
 }
 
@@ -297,7 +297,7 @@ func (s *Subscription) Pause() {
 // Resume ends a Pause.
 func (s *Subscription) Resume() {
 	s.ctl.And(^ctlPaused)
-	s.engine.pokeLanes()
+	s.engine.signalLanes()
 }
 
 // Done is closed when the subscription has ended and none of its handlers runs.
@@ -335,10 +335,10 @@ func (s *Subscription) closeDone() {
 func (s *Subscription) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.trouble == nil {
+	if s.mu.incidents == nil {
 		return nil
 	}
-	return s.mu.trouble.err
+	return s.mu.incidents.err
 }
 
 // Stats reads the subscription's counters, all at one moment.
@@ -358,8 +358,8 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	if ctx == nil {
 		return fail(ErrNilContext, "")
 	}
-	if l := s.bus.crew.laneHere(); l != nil && l.sub == s {
-		return fail(ErrWouldDeadlock, l.caller()+" can't wait for its own subscription to drain; call it from another goroutine")
+	if l := s.bus.runQueue.laneHere(); l != nil && l.sub == s {
+		return fail(ErrWouldDeadlock, l.role()+" can't wait for its own subscription to drain; call it from another goroutine")
 	}
 	var lateErr error
 	if s.bus.transport != nil {
@@ -371,7 +371,7 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	}
 	s.ctl.Or(ctlLeft)
 	s.Resume()
-	err := s.bus.settled.wait(ctx, func() bool { return s.Stats().Pending() == 0 })
+	err := s.bus.changes.wait(ctx, func() bool { return s.Stats().Pending() == 0 })
 	ctx, release := s.bus.unlessEnded(ctx)
 	defer release()
 	s.stop(nil)
@@ -390,7 +390,7 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	if lateErr != nil {
 		return fail(lateErr, "everything else was handled")
 	}
-	if err := s.bus.settled.wait(ctx, s.gapsTold); err != nil {
+	if err := s.bus.changes.wait(ctx, s.gapsTold); err != nil {
 		return fail(err, "everything accepted was handled, but OnGap has not been told of every gap")
 	}
 	if leaveErr != nil {
@@ -432,14 +432,14 @@ func (s *Subscription) stop(err error) bool {
 	stopped := s.mu.stopped
 	s.mu.stopped = true
 	if !stopped && err != nil {
-		s.troubleLocked().err = err
+		s.incidentsLocked().err = err
 	}
 	s.mu.Unlock()
 	if stopped {
 		return false
 	}
 	s.ctl.Or(ctlLeft)
-	s.engine.detach()
+	s.engine.leaveNow()
 	s.engine.closeLanes()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -57,12 +57,12 @@ type TopicConfig[T any] struct {
 // Topic is a topic bound to a bus: what publishers and subscribers hold. All
 // methods are safe for concurrent use.
 type Topic[T any] struct {
-	intake intake[T] // first: a cache line begins here
-	bus    *Bus
-	cfg    TopicConfig[T]
-	info   *topicInfo
-	keeps  bool  // a T may keep other memory alive
-	link   *link // nil without a transport
+	fanout      fanout[T] // first: a cache line begins here
+	bus         *Bus
+	cfg         TopicConfig[T]
+	info        *topicInfo
+	hasPointers bool  // a T may keep other memory alive
+	link        *link // nil without a transport
 	// sent numbers what was published through the transport.
 	sent   atomic.Uint64
 	askers askers
@@ -73,7 +73,7 @@ type Topic[T any] struct {
 // link is what a topic has with a transport.
 type link struct {
 	// turn serialises subscribing and unsubscribing at the transport. It has one place; taken before
-	// intake.mu, never inside it.
+	// fan-out.mu, never inside it.
 	turn     chan struct{}
 	loopback loopback
 }
@@ -144,9 +144,9 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	b.mu.topicCount++
 	t := &Topic[T]{bus: b, cfg: cfg, info: newTopicInfo(cfg, codecName, b.id, fmt.Sprintf("%s.%d", b.id, b.mu.topicCount))}
 	t.info.log = b.log
-	t.intake.topic, t.intake.bus, t.intake.stamp = t, b, cfg.Stamp
-	t.intake.changed() // there is no log yet
-	t.keeps = hasPointers(reflect.TypeFor[T]())
+	t.fanout.topic, t.fanout.bus, t.fanout.stamp = t, b, cfg.Stamp
+	t.fanout.changed() // there is no log yet
+	t.hasPointers = hasPointers(reflect.TypeFor[T]())
 	if b.transport != nil {
 		t.link = &link{turn: make(chan struct{}, 1)}
 	}
@@ -260,33 +260,33 @@ type TopicStats struct {
 
 // Stats reads the topic's counters, all at one moment.
 func (t *Topic[T]) Stats() TopicStats {
-	in := &t.intake
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return TopicStats{Published: in.mu.seq + in.mu.received, Unrouted: in.mu.unrouted, Subscriptions: in.mu.total}
+	fan := &t.fanout
+	fan.mu.Lock()
+	defer fan.mu.Unlock()
+	return TopicStats{Published: fan.mu.seq + fan.mu.received, Unrouted: fan.mu.unrouted, Subscriptions: fan.mu.total}
 }
 
 func (t *Topic[T]) topicInfo() *topicInfo           { return t.info }
-func (t *Topic[T]) deliver(env *transport.Envelope) { t.intake.deliver(env) }
-func (t *Topic[T]) lock()                           { t.intake.mu.Lock() }
-func (t *Topic[T]) unlock()                         { t.intake.mu.Unlock() }
+func (t *Topic[T]) deliver(env *transport.Envelope) { t.fanout.deliver(env) }
+func (t *Topic[T]) lock()                           { t.fanout.mu.Lock() }
+func (t *Topic[T]) unlock()                         { t.fanout.mu.Unlock() }
 
 func (t *Topic[T]) gap(g transport.Gap) {
-	if !t.intake.isNews(g) {
+	if !t.fanout.isNews(g) {
 		return
 	}
 	for _, s := range t.subscriptions() {
 		s.reportGap(g)
 	}
-	t.intake.settledBy(g)
+	t.fanout.noteGapTold(g)
 }
 
 func (t *Topic[T]) subscriptions() []*Subscription {
-	in := &t.intake
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	subs := make([]*Subscription, 0, len(in.mu.subs))
-	for s := range in.allLocked() {
+	fan := &t.fanout
+	fan.mu.Lock()
+	defer fan.mu.Unlock()
+	subs := make([]*Subscription, 0, len(fan.mu.subs))
+	for s := range fan.allLocked() {
 		subs = append(subs, &s.Subscription)
 	}
 	return subs

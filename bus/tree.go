@@ -54,7 +54,7 @@ func (s *Subscription) tree(now time.Time) supervisor.Tree {
 	s.mu.Lock()
 	var panics *supervisor.Passive
 	var err error
-	if tr := s.mu.trouble; tr != nil {
+	if tr := s.mu.incidents; tr != nil {
 		panics, err = tr.panics, tr.err
 	}
 	s.mu.Unlock()
@@ -88,16 +88,16 @@ func (s *Subscription) tree(now time.Time) supervisor.Tree {
 
 // laneStates is the state of every lane that was made, by its number.
 func (s *subscription[T]) laneStates() map[int]supervisor.State {
-	in := &s.topic.intake
-	in.mu.Lock()
-	defer in.mu.Unlock()
+	fan := &s.topic.fanout
+	fan.mu.Lock()
+	defer fan.mu.Unlock()
 	states := make(map[int]supervisor.State)
 	for i, l := range s.lanes {
 		if l == nil {
 			continue
 		}
 		switch l.state.Load() {
-		case laneActive, lanePoked:
+		case laneActive, laneSignaled:
 			states[i] = supervisor.StateRunning
 		case laneClosed:
 			states[i] = supervisor.StateStopped

@@ -40,11 +40,11 @@ func typeNameOf(t reflect.Type) string {
 		h := fnv.New64a()
 		h.Write([]byte(name)) // never fails
 		end := fmt.Sprintf("#%016x", h.Sum64())
-		cut := transport.MaxTypeName - len(end)
-		for !utf8.RuneStart(name[cut]) {
-			cut--
+		closed := transport.MaxTypeName - len(end)
+		for !utf8.RuneStart(name[closed]) {
+			closed--
 		}
-		name = name[:cut] + end
+		name = name[:closed] + end
 	}
 	return name
 }

@@ -15,11 +15,11 @@ import (
 // worker's number stands in the names of the functions at the bottom of its stack, which is
 // looked at only by who is about to block.
 type worker struct {
-	id    uint32
-	crew  *crew
-	begin func() // w.start, made once
-	only  runner // the lane to run, and no other; nil for those in line
-	lane  runner // that it runs, or ran last; nil before the first. The crew's lock covers it
+	id       uint32
+	runQueue *runQueue
+	begin    func() // w.start, made once
+	only     runner // the lane to run, and no other; nil for those in line
+	lane     runner // that it runs, or ran last; nil before the first. The run queue's lock covers it
 }
 
 // workerIDs numbers the workers of all buses, from 1. Each bus keeps its own and uses them
@@ -29,14 +29,14 @@ var workerIDs atomic.Uint32
 // maxFreeWorkers bounds what a burst of lanes that block leaves behind.
 const maxFreeWorkers = 1024
 
-// hireLocked is a worker that nobody uses.
-func (c *crew) hireLocked() *worker {
+// getWorkerLocked is a worker that nobody uses.
+func (c *runQueue) getWorkerLocked() *worker {
 	if n := len(c.mu.free); n > 0 {
 		w := c.mu.free[n-1]
 		c.mu.free = c.mu.free[:n-1]
 		return w
 	}
-	w := &worker{id: workerIDs.Add(1), crew: c}
+	w := &worker{id: workerIDs.Add(1), runQueue: c}
 	w.begin = w.start
 	if c.mu.workers == nil {
 		c.mu.workers = make(map[uint32]*worker)
@@ -45,8 +45,8 @@ func (c *crew) hireLocked() *worker {
 	return w
 }
 
-// dismissLocked lets others use w, which runs no lane any more.
-func (c *crew) dismissLocked(w *worker) {
+// putWorkerLocked lets others use w, which runs no lane any more.
+func (c *runQueue) putWorkerLocked(w *worker) {
 	w.only, w.lane = nil, nil
 	if len(c.mu.free) < maxFreeWorkers {
 		c.mu.free = append(c.mu.free, w)
@@ -57,30 +57,30 @@ func (c *crew) dismissLocked(w *worker) {
 
 // start is the worker's goroutine. User code may end it.
 func (w *worker) start() {
-	dismissed := false
+	released := false
 	defer func() {
-		if !dismissed {
-			w.crew.mu.Lock()
-			w.crew.dismissLocked(w)
-			w.crew.mu.Unlock()
+		if !released {
+			w.runQueue.mu.Lock()
+			w.runQueue.putWorkerLocked(w)
+			w.runQueue.mu.Unlock()
 		}
 	}()
-	dismissed = spell(w.id, w)
+	released = encodeID(w.id, w)
 }
 
 // run is what the worker does, and reports whether it was dismissed.
-func (w *worker) run() (dismissed bool) {
+func (w *worker) run() (released bool) {
 	if w.only == nil {
-		return w.crew.look(w)
+		return w.runQueue.look(w)
 	}
 	w.only.work()
 	return false
 }
 
-// spell calls w.run beneath one function for each digit of id, the last digit first.
+// encodeID calls w.run beneath one function for each digit of id, the last digit first.
 //
 //go:noinline
-func spell(id uint32, w *worker) (dismissed bool) {
+func encodeID(id uint32, w *worker) (released bool) {
 	if id == 0 {
 		return w.run()
 	}
@@ -107,28 +107,28 @@ func spell(id uint32, w *worker) (dismissed bool) {
 const digitBits = 3
 
 //go:noinline
-func digit0(id uint32, w *worker) bool { return spell(id, w) }
+func digit0(id uint32, w *worker) bool { return encodeID(id, w) }
 
 //go:noinline
-func digit1(id uint32, w *worker) bool { return spell(id, w) }
+func digit1(id uint32, w *worker) bool { return encodeID(id, w) }
 
 //go:noinline
-func digit2(id uint32, w *worker) bool { return spell(id, w) }
+func digit2(id uint32, w *worker) bool { return encodeID(id, w) }
 
 //go:noinline
-func digit3(id uint32, w *worker) bool { return spell(id, w) }
+func digit3(id uint32, w *worker) bool { return encodeID(id, w) }
 
 //go:noinline
-func digit4(id uint32, w *worker) bool { return spell(id, w) }
+func digit4(id uint32, w *worker) bool { return encodeID(id, w) }
 
 //go:noinline
-func digit5(id uint32, w *worker) bool { return spell(id, w) }
+func digit5(id uint32, w *worker) bool { return encodeID(id, w) }
 
 //go:noinline
-func digit6(id uint32, w *worker) bool { return spell(id, w) }
+func digit6(id uint32, w *worker) bool { return encodeID(id, w) }
 
 //go:noinline
-func digit7(id uint32, w *worker) bool { return spell(id, w) }
+func digit7(id uint32, w *worker) bool { return encodeID(id, w) }
 
 // bottomFrames is within how many frames of a worker's stack its first digit stands.
 const bottomFrames = 12
@@ -141,7 +141,7 @@ func workerHere() (id uint32) {
 		pcs = make([]uintptr, 4*len(pcs))
 		n = runtime.Callers(1, pcs)
 	}
-	var s spelling
+	var s idDecoder
 	for i := n - 1; i >= 0; i-- {
 		if f := runtime.FuncForPC(pcs[i] - 1); f != nil && !s.add(f.Name(), n-i) {
 			break
@@ -150,29 +150,29 @@ func workerHere() (id uint32) {
 	return s.id
 }
 
-// spelling reads a worker's number off the names of the functions on a stack.
-type spelling struct {
+// idDecoder reads a worker's number off the names of the functions on a stack.
+type idDecoder struct {
 	id     uint32
 	digits int
 }
 
 // add takes the name of the function that stands n frames above the bottom, the bottom one
 // first, and reports whether another is of use.
-func (s *spelling) add(name string, n int) (more bool) {
+func (s *idDecoder) add(name string, n int) (more bool) {
 	if d, ok := strings.CutPrefix(name, digitName); ok && len(d) == 1 {
 		s.id |= uint32(d[0]-'0') << (digitBits * s.digits)
 		s.digits++
 		return true
 	}
 	if s.digits > 0 {
-		return name == spellName
+		return name == encodeName
 	}
 	return n <= bottomFrames
 }
 
-var spellName, digitName = func() (string, string) {
+var encodeName, digitName = func() (string, string) {
 	name := funcName()
-	return name + "spell", name + "digit"
+	return name + "encodeID", name + "digit"
 }()
 
 // funcName is what the names of this package's functions begin with.
@@ -183,7 +183,7 @@ func funcName() string {
 
 // laneHere is the lane of this bus, or the call of OnGap, on whose goroutine the caller runs,
 // in a handler or other user code; nil if it is on none's.
-func (c *crew) laneHere() *laneNode {
+func (c *runQueue) laneHere() *laneNode {
 	id := workerHere()
 	if id == 0 {
 		return nil
@@ -196,8 +196,8 @@ func (c *crew) laneHere() *laneNode {
 	return nil
 }
 
-// caller names the user's function that a goroutine of n runs.
-func (n *laneNode) caller() string {
+// role names the user's function that a goroutine of n runs.
+func (n *laneNode) role() string {
 	if n.taken == nil {
 		return "OnGap"
 	}
@@ -205,4 +205,4 @@ func (n *laneNode) caller() string {
 }
 
 // runsHere tells whether the caller runs on the goroutine of the lane's handlers.
-func (n *laneNode) runsHere() bool { return n.sub.bus.crew.laneHere() == n }
+func (n *laneNode) runsHere() bool { return n.sub.bus.runQueue.laneHere() == n }

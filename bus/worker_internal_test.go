@@ -30,8 +30,8 @@ func TestWorkerHere(t *testing.T) {
 				"by itself": func(w *worker) { go w.begin() },
 				"around":    func(w *worker) { go func() { w.start() }() },
 			} {
-				c := new(crew)
-				w := &worker{id: id, crew: c}
+				c := new(runQueue)
+				w := &worker{id: id, runQueue: c}
 				w.begin = w.start
 				got, beside := make(chan uint32), make(chan uint32)
 				w.only = probe{run: func() {
@@ -55,7 +55,7 @@ func TestWorkerHere(t *testing.T) {
 
 func BenchmarkWorkerHere(b *testing.B) {
 	done := make(chan struct{})
-	w := &worker{id: 12, crew: new(crew)}
+	w := &worker{id: 12, runQueue: new(runQueue)}
 	w.only = probe{run: func() {
 		deep(10, func() {
 			for b.Loop() {

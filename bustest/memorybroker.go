@@ -88,7 +88,7 @@ func (h *memoryBroker) idle(buses []*Bus) bool {
 		return false
 	}
 	for _, b := range buses {
-		if !b.view.Quiet() {
+		if !b.view.Idle() {
 			return false
 		}
 	}

@@ -21,13 +21,13 @@ type Bus interface {
 	Watcher() Watcher
 	// Quiet tells whether nothing is queued, running or deferred on the whole bus, and OnGap of no
 	// subscription is yet to be called.
-	Quiet() bool
+	Idle() bool
 	// Changed returns a channel that is closed when the bus may have become quiet,
 	// or a lane idle, since the call. release must be called once, when nobody
 	// waits for the channel any more.
 	Changed() (changed <-chan struct{}, release func())
 	// Goroutines names every goroutine of the bus that runs: lanes, the transport
-	// with its supervisor, and the tidying after subscriptions.
+	// with its supervisor, and the cleanup after subscriptions.
 	Goroutines() []string
 }
 

@@ -3,8 +3,8 @@ package mailbox
 import "sync/atomic"
 
 // Reader is a consumer's half of a queue: it takes a log's items in order and
-// leaves them where they are. Join, Turn and End belong to the producer of the
-// log; Taken, Cursor and Ready to anybody, and so Running when it may be called; Rejoin to both sides; the other methods to
+// leaves them where they are. Join, Detach and End belong to the writer of the
+// log; Taken, Cursor and Ready to anybody, and so Running when it may be called; Reattach to both sides; the other methods to
 // one goroutine at a time, the consumer's.
 type Reader[C any] struct {
 	cells []C // of front
@@ -12,85 +12,85 @@ type Reader[C any] struct {
 	pos   uint64
 	limit uint64 // items up to here are committed, and stand in a row in cells
 	// cursor is pos<<1 | running: one store an event tells Stats and
-	// producers alike what was taken and whether its handler still runs.
+	// writers alike what was taken and whether its handler still runs.
 	cursor atomic.Uint64
 
-	front atomic.Pointer[segment[C]]
-	base  uint64 // of front
-	log   atomic.Pointer[Log[C]]
-	turn  atomic.Pointer[turn[C]]
-	alone uint64 // items from here on are this reader's only
-	keeps bool   // any item may keep other memory alive
-	wipes bool   // cells are cleared after use: see refresh
-	soil  bool   // that of the present item is
+	front         atomic.Pointer[segment[C]]
+	base          uint64 // of front
+	log           atomic.Pointer[Shared[C]]
+	detached      atomic.Pointer[detachment[C]]
+	soleFrom      uint64 // items from here on are this reader's only
+	hasPointers   bool   // any item may keep other memory alive
+	clearAfterUse bool   // cells are cleared after use: see refresh
+	dirty         bool   // that of the present item is
 }
 
-// turn is where a reader leaves its log: for another, or for good.
-type turn[C any] struct {
+// detachment is where a reader leaves its log: for another, or for good.
+type detachment[C any] struct {
 	at    uint64 // the position of the first item that does not come from the old log
-	to    *Log[C]
+	to    *Shared[C]
 	first atomic.Pointer[segment[C]] // of to; the reader forgets it when it is there
 }
 
 // Join makes a new reader of log, from the next item on. keeps says that items
 // may keep other memory alive, so that their cells are to be cleared.
-func (r *Reader[C]) Join(log *Log[C], keeps bool) {
-	r.enter(log, log.back)
-	r.fi = log.at
-	r.pos, r.limit, r.keeps = log.put, log.put, keeps
-	log.until = log.put // r may have less room than the others
+func (r *Reader[C]) Join(shared *Shared[C], hasPointers bool) {
+	r.enter(shared, shared.back)
+	r.fi = shared.at
+	r.pos, r.limit, r.hasPointers = shared.appended, shared.appended, hasPointers
+	shared.until = shared.appended // r may have less room than the others
 	r.cursor.Store(r.pos << 1)
 }
 
 // enter takes up reading at the beginning of a segment.
-func (r *Reader[C]) enter(log *Log[C], s *segment[C]) {
-	if r.log.Load() != log {
-		r.log.Store(log)
+func (r *Reader[C]) enter(shared *Shared[C], s *segment[C]) {
+	if r.log.Load() != shared {
+		r.log.Store(shared)
 	}
 	r.front.Store(s)
 	r.base, r.cells, r.fi = s.base, s.cells, 0
 }
 
-// Turn has the reader take its items, after those put so far, from a new log
+// Detach has the reader take its items, after those put so far, from a new log
 // that begins where its own stands, or from nowhere if private is false. The
-// producer may then forget the reader, and must Seal the old log if that goes on
+// writer may then forget the reader, and must StartSegment the old log if that goes on
 // and the reader has not done with it. A reader turns once, and once more after each
-// Rejoin.
-func (r *Reader[C]) Turn(private bool) *Log[C] {
-	t := &turn[C]{at: r.log.Load().put}
+// Reattach.
+func (r *Reader[C]) Detach(private bool) *Shared[C] {
+	t := &detachment[C]{at: r.log.Load().appended}
 	if private {
-		t.to = NewLog[C](t.at)
+		t.to = NewShared[C](t.at)
 		t.first.Store(t.to.back)
 	}
-	r.turn.Store(t)
+	r.detached.Store(t)
 	return t.to
 }
 
-// Rejoin is Join for a reader that turned to a log of its own and has done with all
-// that was put there. It is for producer and consumer at once: neither may call
+// Reattach is Join for a reader that turned to a log of its own and has done with all
+// that was put there. It is for writer and consumer at once: neither may call
 // anything else meanwhile. Positions go on from where the log joined stands.
-func (r *Reader[C]) Rejoin(log *Log[C]) {
-	r.turn.Store(nil)
-	r.Join(log, r.keeps)
+func (r *Reader[C]) Reattach(shared *Shared[C]) {
+	r.detached.Store(nil)
+	r.Join(shared, r.hasPointers)
 }
 
 // End is the position of the next item that will be this reader's.
 func (r *Reader[C]) End() uint64 {
-	switch t := r.turn.Load(); {
+	switch t := r.detached.Load(); {
 	case t == nil:
-		return r.log.Load().put
+		return r.log.Load().appended
 	case t.to == nil:
 		return t.at
 	default:
-		return t.to.put
+		return t.to.appended
 	}
 }
 
 // Next takes the next item, marks it as running, and returns where it lies, or
 // nil when nothing is committed. The item before it is settled by this call.
-// The pointer is valid until the Next or Rest after it.
+// The pointer is valid until the Next or Idle after it.
 func (r *Reader[C]) Next() *C {
-	if r.soil {
+	if r.dirty {
 		r.clean()
 	}
 	if r.pos == r.limit && !r.refresh() {
@@ -99,15 +99,15 @@ func (r *Reader[C]) Next() *C {
 	c := &r.cells[r.fi]
 	r.fi++
 	r.pos++
-	r.soil = r.wipes
+	r.dirty = r.clearAfterUse
 	r.cursor.Store(r.pos<<1 | 1)
 	return c
 }
 
-// Ahead is the items that may be taken in a row, where they lie: each by a Take, in
-// order, and settled by Clear, or by the next Ahead, as by Next. It is empty when
+// Batch is the items that may be taken in a row, where they lie: each by a Take, in
+// order, and settled by Clear, or by the next Batch, as by Next. It is empty when
 // nothing is committed.
-func (r *Reader[C]) Ahead() []C {
+func (r *Reader[C]) Batch() []C {
 	r.Clear()
 	if r.pos == r.limit && !r.refresh() {
 		return nil
@@ -115,12 +115,12 @@ func (r *Reader[C]) Ahead() []C {
 	return r.cells[r.fi : r.fi+int(r.limit-r.pos)]
 }
 
-// Take takes the next item of Ahead, marks it as running, and returns how many were
+// Take takes the next item of Batch, marks it as running, and returns how many were
 // taken.
 func (r *Reader[C]) Take() uint64 {
 	r.fi++
 	r.pos++
-	r.soil = r.wipes
+	r.dirty = r.clearAfterUse
 	r.cursor.Store(r.pos<<1 | 1)
 	return r.pos
 }
@@ -131,7 +131,7 @@ func (r *Reader[C]) Running() *C { return &r.cells[r.fi-1] }
 
 // Clear lets go of the item taken last, which has settled.
 func (r *Reader[C]) Clear() {
-	if r.soil {
+	if r.dirty {
 		r.clean()
 	}
 }
@@ -139,25 +139,25 @@ func (r *Reader[C]) Clear() {
 // refresh finds out how many items may be taken in a row.
 func (r *Reader[C]) refresh() bool {
 	for {
-		log := r.log.Load()
-		limit := log.tail.Load()
-		// What the producer did before it committed an item is seen below by
+		shared := r.log.Load()
+		limit := shared.tail.Load()
+		// What the writer did before it committed an item is seen below by
 		// whoever has seen the item.
-		t := r.turn.Load()
-		turns := t != nil && log != t.to
-		if turns {
+		t := r.detached.Load()
+		detaches := t != nil && shared != t.to
+		if detaches {
 			limit = min(limit, t.at)
 		}
-		if log.newest.Load() != r.base {
+		if shared.newest.Load() != r.base {
 			next := r.front.Load().next.Load()
-			if r.pos == next.base && !(turns && r.pos == t.at) {
-				r.enter(log, next)
+			if r.pos == next.base && !(detaches && r.pos == t.at) {
+				r.enter(shared, next)
 				continue
 			}
 			limit = min(limit, next.base)
 		}
 		if limit <= r.pos { // less, if it joined between a put and its commit
-			if turns && r.pos == t.at && t.to != nil {
+			if detaches && r.pos == t.at && t.to != nil {
 				r.enter(t.to, t.first.Load())
 				t.first.Store(nil) // EachFrom relies on the order
 				continue
@@ -168,31 +168,31 @@ func (r *Reader[C]) refresh() bool {
 			r.fi = 0
 		}
 		r.limit = min(limit, r.pos+uint64(len(r.cells)-r.fi))
-		r.alone = log.aloneFrom.Load()
+		r.soleFrom = shared.soleFrom.Load()
 		// A cell that one reader has to itself is cleared although it keeps nothing
-		// alive: the producer takes a cache line over faster from the one core that
+		// alive: the writer takes a cache line over faster from the one core that
 		// wrote it last than from two that share it.
-		r.wipes = r.keeps || r.limit > r.alone
+		r.clearAfterUse = r.hasPointers || r.limit > r.soleFrom
 		return true
 	}
 }
 
-// Soil says that the item taken last may keep other memory alive.
-func (r *Reader[C]) Soil() { r.soil = true }
+// MarkDirty says that the item taken last may keep other memory alive.
+func (r *Reader[C]) MarkDirty() { r.dirty = true }
 
 // clean clears the cell of the item taken last, unless another reader may be in it.
 func (r *Reader[C]) clean() {
-	r.soil = false
-	if r.pos > r.alone {
+	r.dirty = false
+	if r.pos > r.soleFrom {
 		var zero C
 		r.cells[r.fi-1] = zero
 	}
 }
 
-// Rest says that the item taken last is settled and none is running, and lets go
+// Idle says that the item taken last is settled and none is running, and lets go
 // of it.
-func (r *Reader[C]) Rest() {
-	if r.soil {
+func (r *Reader[C]) Idle() {
+	if r.dirty {
 		r.clean()
 	}
 	if r.cursor.Load()&1 != 0 {
@@ -200,9 +200,9 @@ func (r *Reader[C]) Rest() {
 	}
 }
 
-// Settle says that the item taken last is settled and none is running; its cell
-// stays as it is until the next Next or Rest.
-func (r *Reader[C]) Settle() { r.cursor.Store(r.pos << 1) }
+// MarkDone says that the item taken last is settled and none is running; its cell
+// stays as it is until the next Next or Idle.
+func (r *Reader[C]) MarkDone() { r.cursor.Store(r.pos << 1) }
 
 // Release lets go of the log's memory. Nothing may be taken any more.
 func (r *Reader[C]) Release() {
@@ -211,11 +211,11 @@ func (r *Reader[C]) Release() {
 }
 
 // EachFrom calls f with the items from a position on, which the reader has not taken, where
-// they lie. It is for the producer, and only when nothing is put for this reader any more.
+// they lie. It is for the writer, and only when nothing is put for this reader any more.
 // The consumer may take and settle what stands before that position meanwhile, and may
 // take more, but must not settle that before the call is over.
 func (r *Reader[C]) EachFrom(from uint64, f func(*C)) {
-	t := r.turn.Load()
+	t := r.detached.Load()
 	if t == nil || t.to == nil {
 		each(r.front.Load(), from, r.End(), f)
 		return
@@ -228,7 +228,7 @@ func (r *Reader[C]) EachFrom(from uint64, f func(*C)) {
 	if first != nil {
 		front = first
 	}
-	each(front, from, t.to.put, f)
+	each(front, from, t.to.appended, f)
 }
 
 // each calls f with the items between two positions, of which the first is not before the
@@ -252,12 +252,12 @@ func (r *Reader[C]) Position() uint64 { return r.pos }
 
 // Shared tells whether other readers may be in the cells of the items taken last,
 // so that their values stay there until the log is swept.
-func (r *Reader[C]) Shared() bool { return r.pos <= r.alone }
+func (r *Reader[C]) Shared() bool { return r.pos <= r.soleFrom }
 
 // Ready tells whether a committed item waits. Exact for the consumer.
 func (r *Reader[C]) Ready() bool {
 	taken := r.Taken()
-	if t := r.turn.Load(); t != nil && taken >= t.at {
+	if t := r.detached.Load(); t != nil && taken >= t.at {
 		return t.to != nil && t.to.tail.Load() > taken
 	}
 	return r.log.Load().tail.Load() > taken
@@ -267,18 +267,18 @@ func (r *Reader[C]) Ready() bool {
 // call if neither side stands still. For anybody.
 func (r *Reader[C]) Waiting() int {
 	taken := r.Taken() // first: what was taken had been committed
-	log, end := r.log.Load(), uint64(nobody)
-	if t := r.turn.Load(); t != nil {
+	shared, end := r.log.Load(), uint64(noPosition)
+	if t := r.detached.Load(); t != nil {
 		if taken >= t.at {
-			log = t.to
+			shared = t.to
 		} else {
 			end = t.at
 		}
 	}
-	if log == nil {
+	if shared == nil {
 		return 0
 	}
-	return int(max(taken, min(end, log.tail.Load())) - taken)
+	return int(max(taken, min(end, shared.tail.Load())) - taken)
 }
 
 // Taken is the position of the next item to be taken.

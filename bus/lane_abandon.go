@@ -12,10 +12,10 @@ import (
 // in the ledger too, until it returns.
 
 // closeLanes abandons what waits in every lane, all at one moment, and has the lanes end.
-// It is called once, after s left the intake: no lane is made any more, and nothing enters.
+// It is called once, after s left the fan-out: no lane is made any more, and nothing enters.
 func (s *subscription[T]) closeLanes() {
-	in := &s.topic.intake
-	in.mu.Lock()
+	fan := &s.topic.fanout
+	fan.mu.Lock()
 	var lanes []*lane[T]
 	for _, l := range s.lanes {
 		if l != nil {
@@ -25,25 +25,25 @@ func (s *subscription[T]) closeLanes() {
 	s.open.Store(int32(len(lanes))) // before a running lane can see that it shall close
 	s.ctl.Or(ctlClosing)
 	for _, l := range lanes {
-		l.cutLocked()
+		l.abandonLocked()
 	}
-	in.mu.Unlock()
+	fan.mu.Unlock()
 	if len(lanes) == 0 {
 		s.ended()
 		return
 	}
 	for _, l := range lanes {
-		l.poke()
+		l.signal()
 	}
-	s.bus.settled.notify()
+	s.bus.changes.notify()
 }
 
-// cutLocked abandons what waits in l. The intake's lock is held; ctlClosing is set, so that
+// abandonLocked abandons what waits in l. The fan-out's lock is held; ctlClosing is set, so that
 // the lane's goroutine takes nothing any more, or knows that it took too late. A log is
 // the goroutine's to take from: so it is only marked from where on nothing counts.
-func (l *lane[T]) cutLocked() {
+func (l *lane[T]) abandonLocked() {
 	s := l.sub
-	forsake := func(c *cell[T]) { s.forsake(*c, ErrClosed) }
+	failAsker := func(c *cell[T]) { s.failAsker(*c, ErrClosed) }
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := l.inbox.Len()
@@ -52,24 +52,24 @@ func (l *lane[T]) cutLocked() {
 		n += s.inbox.envelopes.Len()
 		l.emptyInboxLocked(&s.inbox.envelopes, &s.inbox.overflow)
 	}
-	if l.lossy {
+	if l.evicting {
 		var c cell[T]
 		for l.mu.box.pop(&c) {
 			l.mu.box.evicted++
 			n++
-			forsake(&c)
+			failAsker(&c)
 		}
 	} else {
-		l.mu.cutAt, _ = l.reader.Cursor()
-		n += int(l.reader.End() - l.mu.cutAt)
+		l.mu.closedAt, _ = l.reader.Cursor()
+		n += int(l.reader.End() - l.mu.closedAt)
 		if s.asked {
-			l.reader.EachFrom(l.mu.cutAt, forsake)
+			l.reader.EachFrom(l.mu.closedAt, failAsker)
 		}
 	}
 	if s.asked {
-		l.mu.parking.each(forsake)
+		l.mu.retries.each(failAsker)
 	}
-	l.mu.cut = true // what is parked counts as abandoned from now on
+	l.mu.closed = true // what is deferred counts as abandoned from now on
 	l.mu.abandoned += uint64(n)
 }
 
@@ -83,34 +83,34 @@ func (l *lane[T]) emptyInboxLocked(inbox *mailbox.Ring[*transport.Envelope], ove
 
 // abandonTaken is called by the lane's goroutine when it has taken c out of a log and finds
 // that the subscription closes. Each side writes before it reads, the goroutine its
-// position and then the control word, cutLocked the other way round: so either cutLocked
+// position and then the control word, abandonLocked the other way round: so either abandonLocked
 // saw that c was taken, and c has run until now, or c is among what it abandoned.
 func (l *lane[T]) abandonTaken(c *cell[T]) {
 	l.mu.Lock()
-	if !l.mu.cut || l.reader.Position() <= l.mu.cutAt {
+	if !l.mu.closed || l.reader.Position() <= l.mu.closedAt {
 		l.foldLocked()
 		l.mu.abandoned++
 	}
 	l.mu.Unlock()
-	l.sub.forsake(*c, ErrClosed)
+	l.sub.failAsker(*c, ErrClosed)
 }
 
-// letGo lets go of what waited in l. The lane calls it, as the consumer of its mailbox.
-func (l *lane[T]) letGo() {
-	in := &l.sub.topic.intake
-	in.mu.Lock() // cutLocked is over
-	defer in.mu.Unlock()
+// releaseAll lets go of what waited in l. The lane calls it, as the consumer of its mailbox.
+func (l *lane[T]) releaseAll() {
+	fan := &l.sub.topic.fanout
+	fan.mu.Lock() // abandonLocked is over
+	defer fan.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.foldLocked()
-	// Some may have been parked after cutLocked.
-	l.mu.abandoned += uint64(l.mu.parking.clear(func(c *cell[T]) { l.sub.forsake(*c, ErrClosed) }))
+	// Some may have been deferred after abandonLocked.
+	l.mu.abandoned += uint64(l.mu.retries.clear(func(c *cell[T]) { l.sub.failAsker(*c, ErrClosed) }))
 	l.mu.box.running = false
-	if !l.lossy {
+	if !l.evicting {
 		for c := l.reader.Next(); c != nil; c = l.reader.Next() {
 			continue
 		}
-		l.reader.Rest()
+		l.reader.Idle()
 	}
 	l.mu.base, _ = l.cursorLocked()
 }

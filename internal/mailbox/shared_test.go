@@ -13,26 +13,26 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // queue is a log with a single reader, as a lane with its own mailbox has it.
 type queue[C any] struct {
-	log *mailbox.Log[C]
+	log *mailbox.Shared[C]
 	mailbox.Reader[C]
 }
 
-func newQueue[C any](keeps bool) *queue[C] {
-	q := &queue[C]{log: mailbox.NewLog[C](0)}
-	q.Join(q.log, keeps)
+func newQueue[C any](hasPointers bool) *queue[C] {
+	q := &queue[C]{log: mailbox.NewShared[C](0)}
+	q.Join(q.log, hasPointers)
 	return q
 }
 
 // full tells whether capacity items wait, and finds room if not.
 func (q *queue[C]) full(capacity int) bool {
-	return !q.log.Free() && !q.log.Extend(q.Taken(), q.Taken()+uint64(capacity))
+	return !q.log.Free() && !q.log.Grow(q.Taken(), q.Taken()+uint64(capacity))
 }
 
 // model is what a reader of a log shall see.
 type model struct {
 	reader  *mailbox.Reader[int]
 	cap     int
-	own     *mailbox.Log[int] // after it turned to a log of its own
+	own     *mailbox.Shared[int] // after it turned to a log of its own
 	left    bool
 	waiting []int // committed or not
 	shown   int   // of waiting, those committed
@@ -48,9 +48,9 @@ type model struct {
 // and counts agree.
 func TestLogMatchesSlices(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		log := mailbox.NewLog[int](0)
+		shared := mailbox.NewShared[int](0)
 		var readers []*model
-		shared := func() (n int) {
+		common := func() (n int) {
 			for _, m := range readers {
 				if m.own == nil && !m.left {
 					n++
@@ -59,15 +59,15 @@ func TestLogMatchesSlices(t *testing.T) {
 			return n
 		}
 		forget := func(m *model) {
-			if shared() == 0 {
-				log = mailbox.NewLog[int](0) // as the intake does
-			} else if m.reader.Done() < log.PutCount() {
-				log.Seal()
+			if common() == 0 {
+				shared = mailbox.NewShared[int](0) // as the intake does
+			} else if m.reader.Done() < shared.Appended() {
+				shared.StartSegment()
 			}
-			log.Alone(shared() == 1)
+			shared.SetSoleReader(common() == 1)
 		}
 		commit := func() {
-			log.Commit()
+			shared.Commit()
 			for _, m := range readers {
 				if m.own != nil {
 					m.own.CommitBeforeFence()
@@ -83,31 +83,31 @@ func TestLogMatchesSlices(t *testing.T) {
 			}
 			op := rapid.IntRange(0, 15).Draw(t, "op")
 			switch {
-			case op == 0 && shared() < 4 || m == nil:
+			case op == 0 && common() < 4 || m == nil:
 				m = &model{reader: new(mailbox.Reader[int]), cap: rapid.SampledFrom([]int{1, 3, 20, 100}).Draw(t, "capacity")}
-				m.reader.Join(log, rapid.Bool().Draw(t, "keeps"))
-				m.taken = log.PutCount()
+				m.reader.Join(shared, rapid.Bool().Draw(t, "keeps"))
+				m.taken = shared.Appended()
 				readers = append(readers, m)
-				log.Alone(shared() == 1)
+				shared.SetSoleReader(common() == 1)
 			case op == 1 && m.own == nil && !m.left:
 				commit() // the owner's lock is never given back without
 				if rapid.Bool().Draw(t, "private") {
-					m.own = m.reader.Turn(true)
+					m.own = m.reader.Detach(true)
 				} else {
-					m.reader.Turn(false)
+					m.reader.Detach(false)
 					m.left = true
 				}
 				forget(m)
-			case op == 15 && m.own != nil && m.taken == m.own.PutCount() && shared() < 4:
-				m.reader.Rest()
+			case op == 15 && m.own != nil && m.taken == m.own.Appended() && common() < 4:
+				m.reader.Idle()
 				m.running, m.held = false, nil
-				m.reader.Rejoin(log)
-				m.own, m.taken = nil, log.PutCount()
-				log.Alone(shared() == 1)
+				m.reader.Reattach(shared)
+				m.own, m.taken = nil, shared.Appended()
+				shared.SetSoleReader(common() == 1)
 			case op <= 5: // a burst to all who share the log, or to one with its own
 				to, dst := []*model{m}, m.own
 				if m.own == nil {
-					to, dst = nil, log
+					to, dst = nil, shared
 					for _, other := range readers {
 						if other.own == nil && !other.left {
 							to = append(to, other)
@@ -125,19 +125,19 @@ func TestLogMatchesSlices(t *testing.T) {
 					m.take(t)
 				}
 			case op == 11:
-				m.reader.Rest()
+				m.reader.Idle()
 				m.running, m.held = false, nil
 			case op <= 13:
 				m.takeInRow(t, rapid.IntRange(1, 40).Draw(t, "takes"))
 			default:
-				done := log.PutCount()
+				done := shared.Appended()
 				for _, m := range readers {
 					if m.own == nil && !m.left {
 						done = min(done, m.reader.Done())
 					}
 				}
-				if shared() > 1 {
-					log.Sweep(done)
+				if common() > 1 {
+					shared.Reclaim(done)
 				}
 			}
 			for _, m := range readers {
@@ -148,7 +148,7 @@ func TestLogMatchesSlices(t *testing.T) {
 }
 
 // burst puts items while there is room, one by one or in place.
-func burst(t *rapid.T, log *mailbox.Log[int], to []*model, next *int) {
+func burst(t *rapid.T, shared *mailbox.Shared[int], to []*model, next *int) {
 	for n := rapid.IntRange(1, 60).Draw(t, "burst"); n > 0; {
 		taken, room := ^uint64(0), ^uint64(0)
 		full := false
@@ -157,7 +157,7 @@ func burst(t *rapid.T, log *mailbox.Log[int], to []*model, next *int) {
 			room = min(room, m.reader.Taken()+uint64(m.cap))
 			full = full || len(m.waiting) >= m.cap
 		}
-		if free := log.Free() || log.Extend(taken, room); free == full {
+		if free := shared.Free() || shared.Grow(taken, room); free == full {
 			t.Fatalf("room for more: %v, and somebody is full: %v", free, full)
 		}
 		if full {
@@ -165,13 +165,13 @@ func burst(t *rapid.T, log *mailbox.Log[int], to []*model, next *int) {
 		}
 		var cells []int
 		if rapid.Bool().Draw(t, "in place") {
-			cells = log.Slots(n)
+			cells = shared.Slots(n)
 			for i := range cells {
 				cells[i] = *next + i
 			}
 		} else {
 			v := *next
-			log.Put(&v)
+			shared.Append(&v)
 			cells = []int{v}
 		}
 		for _, m := range to {
@@ -203,9 +203,9 @@ func (m *model) take(t *rapid.T) {
 	m.running = true
 }
 
-// takeInRow takes up to n items by Ahead, Take and Clear.
+// takeInRow takes up to n items by Batch, Take and Clear.
 func (m *model) takeInRow(t *rapid.T, n int) {
-	cells := m.reader.Ahead()
+	cells := m.reader.Batch()
 	m.held = nil
 	if len(cells) > m.shown || len(cells) == 0 && m.shown > 0 {
 		t.Fatalf("%d items ahead, with %d committed", len(cells), m.shown)
@@ -245,17 +245,17 @@ func (m *model) check(t *rapid.T) {
 	}
 }
 
-// One producer, several readers that join and leave while it goes on.
+// One writer, several readers that join and leave while it goes on.
 func TestLogBetweenGoroutines(t *testing.T) {
 	const n, capacity, readers = 60_000, 100, 3
-	log := mailbox.NewLog[[2]int](0)
+	shared := mailbox.NewShared[[2]int](0)
 	rs := make([]*mailbox.Reader[[2]int], readers)
 	done := make(chan struct{}, readers)
 	for i := range rs {
 		rs[i] = new(mailbox.Reader[[2]int])
-		rs[i].Join(log, true)
+		rs[i].Join(shared, true)
 	}
-	log.Alone(false)
+	shared.SetSoleReader(false)
 	for i, r := range rs {
 		upTo := n
 		if i == 0 {
@@ -266,7 +266,7 @@ func TestLogBetweenGoroutines(t *testing.T) {
 			for want := 0; want < upTo; {
 				c := r.Next()
 				if c == nil {
-					r.Rest()
+					r.Idle()
 					runtime.Gosched()
 					continue
 				}
@@ -276,7 +276,7 @@ func TestLogBetweenGoroutines(t *testing.T) {
 				}
 				want++
 			}
-			r.Rest()
+			r.Idle()
 			if i == 0 && r.Next() != nil {
 				t.Error("an item after the reader has left")
 			}
@@ -284,24 +284,24 @@ func TestLogBetweenGoroutines(t *testing.T) {
 	}
 	for i := range n {
 		if i == n/2 {
-			rs[0].Turn(false)
+			rs[0].Detach(false)
 			rs = rs[1:]
-			log.Seal()
+			shared.StartSegment()
 		}
-		for !log.Free() {
+		for !shared.Free() {
 			taken := rs[0].Taken()
 			for _, r := range rs {
 				taken = min(taken, r.Taken())
 			}
-			if !log.Extend(taken, taken+capacity) {
-				log.Commit()
+			if !shared.Grow(taken, taken+capacity) {
+				shared.Commit()
 				runtime.Gosched()
 			}
 		}
 		v := [2]int{i, -i}
-		log.Put(&v)
+		shared.Append(&v)
 		if i%3 == 0 || i == n-1 {
-			log.Commit()
+			shared.Commit()
 		}
 	}
 	for range readers {
@@ -317,12 +317,12 @@ func TestLogSteadyStateDoesNotAllocate(t *testing.T) {
 			if q.full(1000) {
 				t.Fatal("full")
 			}
-			q.log.Put(&i)
+			q.log.Append(&i)
 		}
 		q.log.Commit()
 		for q.Next() != nil {
 		}
-		q.Rest()
+		q.Idle()
 	}
 	for range 10 {
 		cycle()
@@ -335,13 +335,13 @@ func TestLogSteadyStateDoesNotAllocate(t *testing.T) {
 // What was handled can be collected: a lone reader clears cells as it goes, those
 // of many are swept.
 func TestLogKeepsNoValueAlive(t *testing.T) {
-	for _, shared := range []bool{false, true} {
+	for _, common := range []bool{false, true} {
 		const n = 20
 		q := newQueue[*[1 << 10]byte](true)
 		var other mailbox.Reader[*[1 << 10]byte]
-		if shared {
+		if common {
 			other.Join(q.log, true)
-			q.log.Alone(false)
+			q.log.SetSoleReader(false)
 		}
 		collected := make(chan struct{}, n)
 		for range n {
@@ -350,20 +350,20 @@ func TestLogKeepsNoValueAlive(t *testing.T) {
 			if q.full(n) {
 				t.Fatal("full")
 			}
-			q.log.Put(&v)
+			q.log.Append(&v)
 		}
 		q.log.Commit()
 		for q.Next() != nil {
 		}
-		q.Rest()
-		if shared != q.Shared() {
+		q.Idle()
+		if common != q.Shared() {
 			t.Errorf("Shared is %v", q.Shared())
 		}
-		if shared {
+		if common {
 			for other.Next() != nil {
 			}
-			other.Rest()
-			q.log.Sweep(q.log.PutCount())
+			other.Idle()
+			q.log.Reclaim(q.log.Appended())
 		}
 		for len(collected) < n {
 			runtime.GC()

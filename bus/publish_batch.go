@@ -7,14 +7,14 @@ import (
 	"github.com/shardbus/shardbus/internal/errguard"
 )
 
-// batchChunk is how many events of a batch enter under one hold of the intake's
+// batchChunk is how many events of a batch enter under one hold of the fan-out's
 // lock: enough to make the lock's cost vanish, few enough not to shut others out.
 const batchChunk = 64
 
 // batch is one PublishBatch on its way in.
 type batch[T any] struct {
-	in     *intake[T]
-	p      producer
+	in     *fanout[T]
+	p      caller
 	head   head // of every event
 	hashes [batchChunk]uint64
 	keyed  bool     // hashes hold the keys of the present chunk
@@ -26,19 +26,19 @@ type batch[T any] struct {
 // publishBatch enters events one after another. When one has to wait, those
 // before it are shown to the lanes first. When the wait is given up, what is
 // left fails with it; ErrMailboxFull fails only the event it befell.
-func (in *intake[T]) publishBatch(ctx context.Context, events []T, h head, stamp bool, receipt *Receipt) []IndexedError {
-	b := batch[T]{in: in, p: producer{ctx: ctx}, head: h}
+func (fan *fanout[T]) publishBatch(ctx context.Context, events []T, h head, stamp bool, receipt *Receipt) []IndexedError {
+	b := batch[T]{in: fan, p: caller{ctx: ctx}, head: h}
 	for start := 0; start < len(events); start += batchChunk {
 		chunk := events[start:min(start+batchChunk, len(events))]
 		if stamp {
 			b.head.at = time.Now().UnixNano()
 		}
 		b.hash(chunk)
-		in.mu.Lock()
+		fan.mu.Lock()
 		n, err := b.enter(chunk, start)
-		in.commitAll()
-		receipt.entered(len(in.mu.subs), start == 0)
-		in.mu.Unlock()
+		fan.commitAll()
+		receipt.entered(len(fan.mu.subs), start == 0)
+		fan.mu.Unlock()
 		if err != nil {
 			for i := start + n; i < len(events); i++ {
 				b.failed = append(b.failed, IndexedError{Index: i, Err: err})
@@ -47,7 +47,7 @@ func (in *intake[T]) publishBatch(ctx context.Context, events []T, h head, stamp
 		}
 	}
 	if b.lost {
-		in.reportDrops()
+		fan.reportDrops()
 	}
 	if len(b.failed) > 0 {
 		receipt.clear()
@@ -57,36 +57,36 @@ func (in *intake[T]) publishBatch(ctx context.Context, events []T, h head, stamp
 
 // enter puts the events of a chunk, the first of which has the index start in
 // the batch, and returns how many it dealt with before it had to give up. It is
-// called, and returns, with the intake locked; what it put is not committed.
+// called, and returns, with the fan-out locked; what it put is not committed.
 func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
-	in := b.in
+	fan := b.in
 	for n < len(chunk) {
-		n += in.enterLog(chunk[n:], b.head)
+		n += fan.fastBatch(chunk[n:], b.head)
 		if n == len(chunk) {
 			break
 		}
 		switch {
-		case in.keyed.Load() && !b.keyed, in.latest.Load() > 0 && b.keys == nil:
+		case fan.keyed.Load() && !b.keyed, fan.latest.Load() > 0 && b.keys == nil:
 			b.unlocked(func() { b.hash(chunk) })
 			continue
-		case b.p.refusedBy(in.bus):
-			b.unlocked(func() { err = b.p.admit(in.bus) })
+		case b.p.refusedBy(fan.bus):
+			b.unlocked(func() { err = b.p.admit(fan.bus) })
 			if err != nil {
-				return n, &Error{Op: "publish", Topic: in.topic.info.name, Err: err}
+				return n, &Error{Op: "publish", Topic: fan.topic.info.name, Err: err}
 			}
 			continue
 		}
-		full := in.pick(b.hashes[n], nil)
+		full := fan.reserve(b.hashes[n], nil)
 		if full == nil {
 			if b.keys != nil {
-				in.nameLocked(b.keys[n])
+				fan.nameLocked(b.keys[n])
 			}
-			b.lost = in.put(&cell[T]{head: b.head, v: chunk[n]}, nil) || b.lost
+			b.lost = fan.append(&cell[T]{head: b.head, v: chunk[n]}, nil) || b.lost
 			n++
 			continue
 		}
-		in.commitAll()
-		if err = in.awaitRoom(&b.p, full, b.hashes[n]); errguard.Is(err, ErrMailboxFull) {
+		fan.commitAll()
+		if err = fan.awaitRoom(&b.p, full, b.hashes[n]); errguard.Is(err, ErrMailboxFull) {
 			b.failed = append(b.failed, IndexedError{Index: start + n, Err: err})
 			n++
 		} else if err != nil {
@@ -96,15 +96,15 @@ func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
 	return n, nil
 }
 
-// enterLog is the short way in, as publishLog is: it puts as many events as there
+// fastBatch is the short way in, as fastShared is: it puts as many events as there
 // is room for and returns how many.
-func (in *intake[T]) enterLog(events []T, h head) (n int) {
-	log := in.mu.log
-	if in.mu.slow || log == nil || in.bus.state.Load() != stateOpen {
+func (fan *fanout[T]) fastBatch(events []T, h head) (n int) {
+	log := fan.mu.shared
+	if fan.mu.slow || log == nil || fan.bus.state.Load() != stateOpen {
 		return 0
 	}
-	seq := in.mu.seq
-	for n < len(events) && in.extend() == nil {
+	seq := fan.mu.seq
+	for n < len(events) && fan.grow() == nil {
 		cells := log.Slots(len(events) - n)
 		for i, v := range events[n : n+len(cells)] {
 			seq++
@@ -113,11 +113,11 @@ func (in *intake[T]) enterLog(events []T, h head) (n int) {
 		}
 		n += len(cells)
 	}
-	in.mu.seq = seq
+	fan.mu.seq = seq
 	return n
 }
 
-// unlocked runs user code outside the intake's lock, after what was put has
+// unlocked runs user code outside the fan-out's lock, after what was put has
 // been committed.
 func (b *batch[T]) unlocked(f func()) {
 	b.in.commitAll()
@@ -147,9 +147,9 @@ func (b *batch[T]) hash(chunk []T) {
 }
 
 // commitAll shows every lane what was put for it.
-func (in *intake[T]) commitAll() {
-	in.commitLog()
-	for s := range in.allLocked() {
+func (fan *fanout[T]) commitAll() {
+	fan.commitLog()
+	for s := range fan.allLocked() {
 		if s.shares {
 			continue
 		}

@@ -13,21 +13,21 @@ func (l *lane[T]) batch() (out outcome) {
 }
 
 func (l *lane[T]) handleReady() outcome {
-	if l.lot != nil {
-		return l.lot.handleReady()
+	if l.batchRun != nil {
+		return l.batchRun.handleReady()
 	}
-	turn := true // of what is parked and due; it alternates with what arrives
+	retryTurn := true // of what is deferred and due; it alternates with what arrives
 	for {
 		var c *cell[T]
-		if busy := l.ctl.Load() != 0 || l.mu.parking.n > 0 || l.special; busy || l.lossy {
+		if busy := l.ctl.Load() != 0 || l.mu.retries.n > 0 || l.special; busy || l.evicting {
 			if busy {
-				if out := l.duties(&turn); out == again {
+				if out := l.runPending(&retryTurn); out == again {
 					continue
 				} else if out != ranDry {
 					return out
 				}
 			}
-			if c = l.take(); c != nil && !l.lossy && l.ctl.Load()&ctlClosing != 0 {
+			if c = l.take(); c != nil && !l.evicting && l.ctl.Load()&ctlClosing != 0 {
 				l.abandonTaken(c)
 				continue
 			}
@@ -35,20 +35,20 @@ func (l *lane[T]) handleReady() outcome {
 			continue // something came up
 		}
 		if c == nil {
-			if l.refill() || l.mu.parking.n > 0 && l.due.Load() {
+			if l.refill() || l.mu.retries.n > 0 && l.due.Load() {
 				continue
 			}
 			l.rest()
-			if l.special && l.sub.attendant != nil {
-				l.sub.attendant.attend(l.index, l.doChore)
+			if l.special && l.sub.hook != nil {
+				l.sub.hook.onIdle(l.index, l.runTimer)
 			}
 			return ranDry
 		}
-		if (l.mu.parking.n > 0 || l.special && l.sub.group != nil) && l.parkBehind(c) {
+		if (l.mu.retries.n > 0 || l.special && l.sub.group != nil) && l.deferBehind(c) {
 			continue
 		}
 		if err := l.handle(c); err != nil {
-			l.settle(err)
+			l.finishFailed(err)
 		}
 	}
 }
@@ -58,7 +58,7 @@ func (l *lane[T]) handleReady() outcome {
 // to be done first. The caller has seen that the control word is 0.
 func (l *lane[T]) stream() (dry bool) {
 	for {
-		cells := l.reader.Ahead()
+		cells := l.reader.Batch()
 		if len(cells) == 0 {
 			return true
 		}
@@ -72,14 +72,14 @@ func (l *lane[T]) stream() (dry bool) {
 			}
 			err := l.handle(&cells[i])
 			if err != nil {
-				l.settle(err)
+				l.finishFailed(err)
 			}
 			ctl := l.ctl.Load() // after the handler, and before its event is let go of
 			if ctl&ctlInspected != 0 {
 				l.awaitInspection()
 			}
 			l.reader.Clear()
-			if ctl != 0 || err != nil && l.mu.parking.n > 0 {
+			if ctl != 0 || err != nil && l.mu.retries.n > 0 {
 				return false
 			}
 		}
@@ -97,9 +97,9 @@ func (l *lane[T]) handle(c *cell[T]) error {
 	return l.timed()
 }
 
-// duties does what comes before the next event: ranDry says that the event's
+// runPending does what comes before the next event: ranDry says that the event's
 // turn has come, again that something else was handled.
-func (l *lane[T]) duties(turn *bool) outcome {
+func (l *lane[T]) runPending(retryTurn *bool) outcome {
 	s := l.sub
 	ctl := l.ctl.Load()
 	if ctl&ctlInspected != 0 {
@@ -112,15 +112,15 @@ func (l *lane[T]) duties(turn *bool) outcome {
 		}
 		return resting
 	}
-	if s.attendant != nil && l.chore.Load() {
+	if s.hook != nil && l.timerFired.Load() {
 		l.rest()
-		l.chore.Store(false)
-		s.attendant.tick(l.index)
+		l.timerFired.Store(false)
+		s.hook.onTimer(l.index)
 	}
-	if l.mu.parking.n > 0 {
-		full := l.mu.parking.n >= s.opts.maxParked
-		if (*turn || full) && l.due.Load() && l.runDue() {
-			*turn = false
+	if l.mu.retries.n > 0 {
+		full := l.mu.retries.n >= s.opts.maxDeferred
+		if (*retryTurn || full) && l.due.Load() && l.runRetry() {
+			*retryTurn = false
 			return again
 		}
 		if full {
@@ -128,7 +128,7 @@ func (l *lane[T]) duties(turn *bool) outcome {
 			return resting
 		}
 	}
-	*turn = true
+	*retryTurn = true
 	return ranDry
 }
 
@@ -147,8 +147,8 @@ func (l *lane[T]) view(c *cell[T], attempt int) {
 // viewEnvelope is the part of view that most events don't need.
 func (l *lane[T]) viewEnvelope(c *cell[T]) {
 	if l.group == nil {
-		l.keeps = true
-		l.reader.Soil()
+		l.hasPointers = true
+		l.reader.MarkDirty()
 	} else if l.d.encoded {
 		var zero T
 		c.v = zero // what the last attempt decoded
@@ -158,7 +158,7 @@ func (l *lane[T]) viewEnvelope(c *cell[T]) {
 // take takes the next event out of the mailbox; it runs from now on. Whatever
 // ran before has settled.
 func (l *lane[T]) take() *cell[T] {
-	if l.lossy {
+	if l.evicting {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if !l.mu.box.take(&l.slot) {
@@ -177,8 +177,8 @@ func (l *lane[T]) take() *cell[T] {
 // rest says that no event runs, and lets go of the events handled.
 func (l *lane[T]) rest() {
 	l.current, l.d.value, l.d.head = nil, nil, nil
-	if !l.lossy {
-		l.reader.Rest()
+	if !l.evicting {
+		l.reader.Idle()
 		return
 	}
 	l.mu.Lock()
@@ -194,19 +194,19 @@ func (l *lane[T]) caught(out *outcome) {
 		return
 	}
 	l.inBatch = false
-	if l.lot != nil {
+	if l.batchRun != nil {
 		err := ErrGoexit
 		if r := recover(); r != nil {
 			err = &PanicError{Value: r, Stack: debug.Stack()}
 			*out = again
 		}
-		l.lot.cutShort(err)
+		l.batchRun.abort(err)
 		return
 	}
 	if r := recover(); r != nil {
-		l.settle(&PanicError{Value: r, Stack: debug.Stack()})
+		l.finishFailed(&PanicError{Value: r, Stack: debug.Stack()})
 		*out = again
 		return
 	}
-	l.settle(ErrGoexit) // and the goroutine ends, whatever we do
+	l.finishFailed(ErrGoexit) // and the goroutine ends, whatever we do
 }

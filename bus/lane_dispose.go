@@ -6,11 +6,11 @@ import (
 	"github.com/shardbus/shardbus/internal/errguard"
 )
 
-// judgment is what a failed attempt leads to.
-type judgment struct {
+// disposition is what a failed attempt leads to.
+type disposition struct {
 	act      Action
 	after    time.Duration // of ActionRetry and ActionSnooze
-	key      string        // to park it by; "" if it has none
+	key      string        // to defer it by; "" if it has none
 	actor    string        // whose actor panicked, by key
 	err      error         // the verdict's
 	cause    error         // the attempt's
@@ -24,11 +24,11 @@ type judgment struct {
 // handled now, and asks for no delay, would keep a processor busy for as long as that lasts.
 const minDelay = time.Millisecond
 
-// judge finds the verdict in err, or makes one: without a valid one the delivery
+// dispose finds the verdict in err, or makes one: without a valid one the delivery
 // is a dead letter. What is kept of err is safe to be asked: its methods are user code.
-func judge(err error) (j judgment) {
+func dispose(err error) (j disposition) {
 	err = errguard.Safe(err)
-	j = judgment{act: ActionDeadLetter, err: err, cause: err}
+	j = disposition{act: ActionDeadLetter, err: err, cause: err}
 	if pe, ok := errguard.As[*PanicError](err); ok {
 		j.stack, j.panicked, j.thrown = pe.Stack, true, pe
 	}
@@ -40,34 +40,34 @@ func judge(err error) (j judgment) {
 }
 
 // again tells whether the delivery gets another attempt.
-func (j *judgment) again() bool {
+func (j *disposition) again() bool {
 	return !j.abandon && (j.act == ActionRetry || j.act == ActionSnooze)
 }
 
-// settle ends a failed attempt at the current delivery.
-func (l *lane[T]) settle(err error) {
+// finishFailed ends a failed attempt at the current delivery.
+func (l *lane[T]) finishFailed(err error) {
 	c, g := l.current, l.group
 	if c == nil {
 		return
 	}
 	s := l.sub
-	// What is judged stays so: if user code below, the Key or OnDeadLetter, ends
+	// What is decided stays so: if user code below, the Key or OnDeadLetter, ends
 	// the goroutine, caught comes here again.
-	j := l.judged
+	j := l.disposed
 	if j == nil {
-		l.beginSettling()
-		j = l.judge(err, g != nil)
-		l.judged = j
+		l.beginDisposing()
+		j = l.dispose(err, g != nil)
+		l.disposed = j
 		if j.act == ActionDeadLetter && !j.abandon {
 			s.keepDeadLetter(l.ctx, deadLetter(c, l.d, j))
 		}
 	}
 	if !j.again() {
-		l.forsake(c, j)
+		l.failAsker(c, j)
 	}
-	l.account(c, g, j)
-	l.current, l.group, l.judged = nil, nil, nil
-	if l.mu.parking.n > 0 {
+	l.record(c, g, j)
+	l.current, l.group, l.disposed = nil, nil, nil
+	if l.mu.retries.n > 0 {
 		l.armTimer()
 	}
 	if j.panicked {
@@ -75,17 +75,17 @@ func (l *lane[T]) settle(err error) {
 	}
 }
 
-// judge is the judgment on the current delivery, which is parked already or not.
-func (l *lane[T]) judge(err error, parked bool) *judgment {
-	j := judge(err)
+// dispose is the disposition on the current delivery, which is deferred already or not.
+func (l *lane[T]) dispose(err error, deferred bool) *disposition {
+	j := dispose(err)
 	// Not after Goexit, which may have been the Key's.
-	if j.stack != nil && l.sub.attendant != nil {
+	if j.stack != nil && l.sub.hook != nil {
 		j.actor, _ = l.key() // a Key that panics too names nobody
 	}
-	if j.again() && !parked {
+	if j.again() && !deferred {
 		var keyErr *PanicError
 		if j.key, keyErr = l.key(); keyErr != nil {
-			j = judgment{act: ActionDeadLetter, err: keyErr, cause: keyErr, stack: keyErr.Stack, panicked: true}
+			j = disposition{act: ActionDeadLetter, err: keyErr, cause: keyErr, stack: keyErr.Stack, panicked: true}
 		}
 	}
 	j.abandon = l.sub.ctl.Load()&ctlClosing != 0 && j.act != ActionDiscard
@@ -93,15 +93,15 @@ func (l *lane[T]) judge(err error, parked bool) *judgment {
 }
 
 // failed names who panicked: the lane, or the actor of the event's key.
-func (l *lane[T]) failed(j *judgment) string {
-	if l.sub.attendant == nil || j.actor == "" {
+func (l *lane[T]) failed(j *disposition) string {
+	if l.sub.hook == nil || j.actor == "" {
 		return laneName(l.index)
 	}
 	return actorName(j.actor)
 }
 
-// forsake tells an asker that the delivery was given up, and why.
-func (l *lane[T]) forsake(c *cell[T], j *judgment) {
+// failAsker tells an asker that the delivery was given up, and why.
+func (l *lane[T]) failAsker(c *cell[T], j *disposition) {
 	err := j.err
 	switch {
 	case j.abandon:
@@ -109,12 +109,12 @@ func (l *lane[T]) forsake(c *cell[T], j *judgment) {
 	case err == nil:
 		err = ErrNoReply
 	}
-	l.sub.forsake(*c, err)
+	l.sub.failAsker(*c, err)
 }
 
-// account enters the end of an attempt at c in the ledger, and parks c if it
-// gets another. g is where it was parked, nil if it was not.
-func (l *lane[T]) account(c *cell[T], g *parkedKey[T], j *judgment) {
+// record enters the end of an attempt at c in the ledger, and defers c if it
+// gets another. g is where it was deferred, nil if it was not.
+func (l *lane[T]) record(c *cell[T], g *retryKey[T], j *disposition) {
 	attempt := l.d.attempt
 	var due time.Time
 	if j.again() {
@@ -123,25 +123,25 @@ func (l *lane[T]) account(c *cell[T], g *parkedKey[T], j *judgment) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.foldLocked()
-	l.mu.settling = false
+	l.mu.disposing = false
 	if g != nil {
 		l.mu.retrying, l.mu.retry = false, nil
 	}
-	l.tally(j, &attempt)
+	l.countLocked(j, &attempt)
 	switch {
 	case j.again() && g != nil:
-		l.mu.parking.again(g, c, attempt, due)
+		l.mu.retries.again(g, c, attempt, due)
 	case j.again():
-		l.mu.parking.park(j.key, c, l.takenLast(), attempt, due)
+		l.mu.retries.deferEvent(j.key, c, l.lastTakenNumber(), attempt, due)
 	case g != nil:
-		l.mu.parking.next(g)
+		l.mu.retries.next(g)
 	}
 }
 
-// tally enters the end of an attempt in the ledger, a success where j is nil, and
+// countLocked enters the end of an attempt in the ledger, a success where j is nil, and
 // reports whether there is another attempt, whose number is in *attempt then. The
 // lane's lock is held.
-func (l *lane[T]) tally(j *judgment, attempt *int) (again bool) {
+func (l *lane[T]) countLocked(j *disposition, attempt *int) (again bool) {
 	if j == nil {
 		l.mu.handled++
 		return false
@@ -179,21 +179,21 @@ func (l *lane[T]) foldLocked() {
 		}
 		l.mu.base = taken
 	}
-	if l.lossy {
+	if l.evicting {
 		l.mu.box.running = false
 	} else {
-		l.reader.Settle()
+		l.reader.MarkDone()
 	}
 }
 
 // cursorLocked is how many events were taken, and whether the last runs.
 func (l *lane[T]) cursorLocked() (taken uint64, running bool) {
-	if l.lossy {
+	if l.evicting {
 		return l.mu.box.taken, l.mu.box.running
 	}
 	taken, running = l.reader.Cursor()
-	if l.mu.cut && taken > l.mu.cutAt { // too late: it was abandoned before
-		return l.mu.cutAt, false
+	if l.mu.closed && taken > l.mu.closedAt { // too late: it was abandoned before
+		return l.mu.closedAt, false
 	}
 	return taken, running
 }

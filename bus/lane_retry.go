@@ -8,44 +8,44 @@ import (
 	"github.com/shardbus/shardbus/internal/mailbox"
 )
 
-// parking is where a lane keeps what waits for another attempt: each key with
+// retryQueue is where a lane keeps what waits for another attempt: each key with
 // the failed event and those that came behind it, each event without a key by
 // itself. It knows no clock. The lane's lock covers it; only the lane's
 // goroutine changes it.
-type parking[T any] struct {
+type retryQueue[T any] struct {
 	n     int // events that wait; the one being run again does not
-	byKey map[string]*parkedKey[T]
+	byKey map[string]*retryKey[T]
 	heap  dueHeap[T]
 	seq   uint64
 }
 
-// parkedKey is one key that waits. first is the event to be attempted next,
+// retryKey is one key that waits. first is the event to be attempted next,
 // behind are those of the same key after it.
-type parkedKey[T any] struct {
+type retryKey[T any] struct {
 	key     string // "" stands for an event without a key
 	first   cell[T]
 	n       uint64 // number of first in order of arrival at the lane
 	attempt int    // of first, when it runs
 	due     time.Time
 	seq     uint64 // order among equal dues
-	behind  mailbox.Ring[parkedEvent[T]]
-	await   time.Duration // not 0: first awaits another member of the group, and is next looked at so much later
+	behind  mailbox.Ring[retryEvent[T]]
+	recheck time.Duration // not 0: first awaits another member of the group, and is next looked at so much later
 }
 
-// parkedEvent is an event behind the first of its key.
-type parkedEvent[T any] struct {
+// retryEvent is an event behind the first of its key.
+type retryEvent[T any] struct {
 	c       cell[T]
 	n       uint64 // its number in order of arrival at the lane
 	attempt int    // when it runs
-	await   time.Duration
+	recheck time.Duration
 }
 
-// park sets key aside with c, whose given attempt is due then.
-func (p *parking[T]) park(key string, c *cell[T], n uint64, attempt int, due time.Time) {
-	g := &parkedKey[T]{key: key, n: n}
+// deferEvent sets key aside with c, whose given attempt is due then.
+func (p *retryQueue[T]) deferEvent(key string, c *cell[T], n uint64, attempt int, due time.Time) {
+	g := &retryKey[T]{key: key, n: n}
 	if key != "" {
 		if p.byKey == nil {
-			p.byKey = make(map[string]*parkedKey[T])
+			p.byKey = make(map[string]*retryKey[T])
 		}
 		p.byKey[key] = g
 	}
@@ -53,7 +53,7 @@ func (p *parking[T]) park(key string, c *cell[T], n uint64, attempt int, due tim
 }
 
 // again has c, which was g's first, wait once more.
-func (p *parking[T]) again(g *parkedKey[T], c *cell[T], attempt int, due time.Time) {
+func (p *retryQueue[T]) again(g *retryKey[T], c *cell[T], attempt int, due time.Time) {
 	if c != &g.first {
 		g.first = *c
 	}
@@ -61,14 +61,14 @@ func (p *parking[T]) again(g *parkedKey[T], c *cell[T], attempt int, due time.Ti
 	p.push(g, attempt, due)
 }
 
-func (p *parking[T]) push(g *parkedKey[T], attempt int, due time.Time) {
+func (p *retryQueue[T]) push(g *retryKey[T], attempt int, due time.Time) {
 	p.seq++
 	g.attempt, g.due, g.seq = attempt, due, p.seq
 	heap.Push(&p.heap, g)
 }
 
-// behind has e wait behind its key, and reports whether that is parked.
-func (p *parking[T]) behind(key string, e parkedEvent[T]) bool {
+// behind has e wait behind its key, and reports whether that is deferred.
+func (p *retryQueue[T]) behind(key string, e retryEvent[T]) bool {
 	g := p.find(key)
 	if g == nil {
 		return false
@@ -78,8 +78,8 @@ func (p *parking[T]) behind(key string, e parkedEvent[T]) bool {
 	return true
 }
 
-// find is the key if it is parked, else nil.
-func (p *parking[T]) find(key string) *parkedKey[T] {
+// find is the key if it is deferred, else nil.
+func (p *retryQueue[T]) find(key string) *retryKey[T] {
 	if key == "" {
 		return nil // events without a key are not in byKey
 	}
@@ -87,50 +87,50 @@ func (p *parking[T]) find(key string) *parkedKey[T] {
 }
 
 // mayFollow tells whether the event next behind g may be run together with first.
-func (g *parkedKey[T]) mayFollow() bool {
+func (g *retryKey[T]) mayFollow() bool {
 	next := g.behind.Peek()
-	return next.attempt == 1 && next.await == 0
+	return next.attempt == 1 && next.recheck == 0
 }
 
 // replaceBehind puts *c in the place of the one event behind g that was never
 // attempted, and that one into *c, and reports whether there is such a one.
-func (g *parkedKey[T]) replaceBehind(c *cell[T], n uint64, await bool) bool {
+func (g *retryKey[T]) replaceBehind(c *cell[T], n uint64, blocked bool) bool {
 	if g.behind.Len() != 1 || g.behind.Peek().attempt != 1 {
 		return false
 	}
 	old := g.behind.Peek()
 	old.c, *c = *c, old.c
-	if old.n = n; await {
-		old.await = firstAwait
+	if old.n = n; blocked {
+		old.recheck = firstRecheck
 	}
 	return true
 }
 
 // pop takes out the key that is due first, to run its first event, or nil when
 // none is due by now.
-func (p *parking[T]) pop(now time.Time) *parkedKey[T] {
+func (p *retryQueue[T]) pop(now time.Time) *retryKey[T] {
 	if len(p.heap) == 0 || p.heap[0].due.After(now) {
 		return nil
 	}
 	p.n--
-	return heap.Pop(&p.heap).(*parkedKey[T])
+	return heap.Pop(&p.heap).(*retryKey[T])
 }
 
 // next says that g's first is settled: those behind it follow at once, or the
 // key is free.
-func (p *parking[T]) next(g *parkedKey[T]) {
-	var next parkedEvent[T]
+func (p *retryQueue[T]) next(g *retryKey[T]) {
+	var next retryEvent[T]
 	if !g.behind.Pop(&next) {
 		g.first = cell[T]{}
 		delete(p.byKey, g.key)
 		return
 	}
-	g.first, g.n, g.await = next.c, next.n, next.await
+	g.first, g.n, g.recheck = next.c, next.n, next.recheck
 	p.push(g, next.attempt, time.Time{})
 }
 
 // nextDue is when something is due.
-func (p *parking[T]) nextDue() (time.Time, bool) {
+func (p *retryQueue[T]) nextDue() (time.Time, bool) {
 	if len(p.heap) == 0 {
 		return time.Time{}, false
 	}
@@ -138,26 +138,26 @@ func (p *parking[T]) nextDue() (time.Time, bool) {
 }
 
 // each calls f with every event that waits.
-func (p *parking[T]) each(f func(c *cell[T])) {
+func (p *retryQueue[T]) each(f func(c *cell[T])) {
 	for _, g := range p.heap {
 		f(&g.first)
 	}
 	for _, g := range p.byKey { // the one that is being run is not in the heap
-		g.behind.Each(func(e *parkedEvent[T]) { f(&e.c) })
+		g.behind.Each(func(e *retryEvent[T]) { f(&e.c) })
 	}
 }
 
 // clear forgets everything, gives each event to f first, and returns how many
 // they were.
-func (p *parking[T]) clear(f func(c *cell[T])) int {
+func (p *retryQueue[T]) clear(f func(c *cell[T])) int {
 	n := p.n
 	p.each(f)
-	*p = parking[T]{}
+	*p = retryQueue[T]{}
 	return n
 }
 
-// dueHeap orders parked keys by when they are due.
-type dueHeap[T any] []*parkedKey[T]
+// dueHeap orders deferred keys by when they are due.
+type dueHeap[T any] []*retryKey[T]
 
 func (h dueHeap[T]) Len() int { return len(h) }
 func (h dueHeap[T]) Less(i, j int) bool {
@@ -167,7 +167,7 @@ func (h dueHeap[T]) Less(i, j int) bool {
 	return h[i].seq < h[j].seq
 }
 func (h dueHeap[T]) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *dueHeap[T]) Push(x any)   { *h = append(*h, x.(*parkedKey[T])) }
+func (h *dueHeap[T]) Push(x any)   { *h = append(*h, x.(*retryKey[T])) }
 func (h *dueHeap[T]) Pop() any {
 	old := *h
 	g := old[len(old)-1]
@@ -187,10 +187,10 @@ func (l *lane[T]) key() (key string, err *PanicError) {
 	return l.d.Key(), nil
 }
 
-// parkBehind has c, just taken, wait behind its key if that is parked, or if
+// deferBehind has c, just taken, wait behind its key if that is deferred, or if
 // another member of the group has not done with it.
-func (l *lane[T]) parkBehind(c *cell[T]) bool {
-	if l.mu.parking.n == 0 && l.sub.group.moves.Load() == 0 {
+func (l *lane[T]) deferBehind(c *cell[T]) bool {
+	if l.mu.retries.n == 0 && l.sub.group.pendingMoves.Load() == 0 {
 		return false
 	}
 	l.current = c
@@ -199,78 +199,78 @@ func (l *lane[T]) parkBehind(c *cell[T]) bool {
 	if err != nil {
 		return false // the handler's attempt will meet it in its turn
 	}
-	n := l.takenLast()
-	await := l.mustAwait(key, n)
-	l.lockParking()
-	parked, tell := l.fallInLocked(key, c, n, await)
-	if !parked && await {
-		l.awaitLocked(key, c, n, time.Now())
-		parked = true
+	n := l.lastTakenNumber()
+	blocked := l.mustWait(key, n)
+	l.lockRetries()
+	deferred, tell := l.deferIfKeyWaitsLocked(key, c, n, blocked)
+	if !deferred && blocked {
+		l.deferBlockedLocked(key, c, n, time.Now())
+		deferred = true
 	}
-	if parked {
+	if deferred {
 		l.foldLocked()
 		l.current = nil
 	}
-	l.unlockParking(tell)
-	if await {
+	l.unlockRetries(tell)
+	if blocked {
 		l.armTimer()
 	}
-	return parked
+	return deferred
 }
 
-// lockParking takes the lane's lock, and with KeepLatest the intake's before it,
+// lockRetries takes the lane's lock, and with KeepLatest the fan-out's before it,
 // since what falls in may give up another event.
-func (l *lane[T]) lockParking() {
+func (l *lane[T]) lockRetries() {
 	if l.mu.box.latest != nil {
-		l.sub.topic.intake.mu.Lock()
+		l.sub.topic.fanout.mu.Lock()
 	}
 	l.mu.Lock()
 }
 
-// unlockParking undoes lockParking, and tells of drops.
-func (l *lane[T]) unlockParking(tell bool) {
+// unlockRetries undoes lockRetries, and tells of drops.
+func (l *lane[T]) unlockRetries(tell bool) {
 	l.mu.Unlock()
 	if l.mu.box.latest != nil {
-		l.sub.topic.intake.mu.Unlock()
+		l.sub.topic.fanout.mu.Unlock()
 	}
 	if tell {
-		l.sub.topic.intake.reportDrops()
+		l.sub.topic.fanout.reportDrops()
 	}
 }
 
-// fallInLocked has c wait behind its key if that is parked. With KeepLatest an
+// deferIfKeyWaitsLocked has c wait behind its key if that is deferred. With KeepLatest an
 // event that waits there gives way to c, as in the mailbox: else a key that waits
-// long would fill the parking with what is stale. tell says that drops are to be
+// long would fill the retry queue with what is stale. tell says that drops are to be
 // told; n is c's number in order of arrival, and await that it awaits another member
 // of the group.
-func (l *lane[T]) fallInLocked(key string, c *cell[T], n uint64, await bool) (parked, tell bool) {
-	g := l.mu.parking.find(key)
+func (l *lane[T]) deferIfKeyWaitsLocked(key string, c *cell[T], n uint64, blocked bool) (deferred, tell bool) {
+	g := l.mu.retries.find(key)
 	switch {
 	case g == nil:
 		return false, false
-	case l.mu.box.latest != nil && g.replaceBehind(c, n, await):
+	case l.mu.box.latest != nil && g.replaceBehind(c, n, blocked):
 		l.countReplaced()
-		l.sub.forsake(*c, ErrMailboxFull)
+		l.sub.failAsker(*c, ErrMailboxFull)
 	default:
-		e := parkedEvent[T]{c: *c, n: n, attempt: 1}
-		if await {
-			e.await = firstAwait
+		e := retryEvent[T]{c: *c, n: n, attempt: 1}
+		if blocked {
+			e.recheck = firstRecheck
 		}
-		l.mu.parking.behind(key, e)
+		l.mu.retries.behind(key, e)
 	}
 	return true, tell
 }
 
-// runDue runs the parked event that is due first, and reports whether there
+// runRetry runs the deferred event that is due first, and reports whether there
 // was one.
-func (l *lane[T]) runDue() bool {
+func (l *lane[T]) runRetry() bool {
 	l.due.Store(false) // before looking: what fires from here on is seen again
 	l.rest()
 	now := time.Now()
 	l.mu.Lock()
-	var g *parkedKey[T]
-	if !l.mu.cut {
-		g = l.mu.parking.pop(now)
+	var g *retryKey[T]
+	if !l.mu.closed {
+		g = l.mu.retries.pop(now)
 	}
 	l.mu.retrying, l.mu.retry = g != nil, g
 	l.startsLocked()
@@ -280,27 +280,27 @@ func (l *lane[T]) runDue() bool {
 		return l.due.Load() // it may just have become due
 	}
 	l.due.Store(true) // there may be more
-	if l.awaiting(g) {
+	if l.keyBlocked(g) {
 		return true
 	}
 	l.current, l.group = &g.first, g
 	l.view(&g.first, g.attempt)
 	if err := l.handler(l.ctx, &l.d); err != nil {
-		l.settle(err)
+		l.finishFailed(err)
 		return true
 	}
 	l.current, l.group = nil, nil
 	l.mu.Lock()
 	l.mu.retrying, l.mu.retry = false, nil
 	l.mu.handled++
-	l.mu.parking.next(g)
+	l.mu.retries.next(g)
 	l.mu.Unlock()
 	return true
 }
 
-// armTimer has the lane poked when the next parked key is due.
+// armTimer has the lane signaled when the next deferred key is due.
 func (l *lane[T]) armTimer() {
-	due, ok := l.mu.parking.nextDue()
+	due, ok := l.mu.retries.nextDue()
 	if !ok {
 		return
 	}
@@ -311,7 +311,7 @@ func (l *lane[T]) armTimer() {
 	case l.timer == nil:
 		l.timer = time.AfterFunc(wait, func() {
 			l.due.Store(true)
-			l.poke()
+			l.signal()
 		})
 	default:
 		l.timer.Reset(wait)

@@ -9,29 +9,29 @@ const firstCells = 8
 // cacheLine is the size of a cache line, or more.
 const cacheLine = 64
 
-// Log is the producer's half of a queue. Its methods must be serialised by the
+// Shared is the writer's half of a queue. Its methods must be serialised by the
 // caller, and so must the methods of a Reader that say so.
 //
 // An item's position is how many were put before it. Memory is a circular
 // segment; when it is full of items that some reader still needs, a larger one
 // follows it, and readers pass from one to the other at the position where it
 // begins. So nothing that a reader looks at ever moves. The log has no bound of
-// its own: Put may be called while Free is true, and Extend says how far readers
+// its own: Append may be called while Free is true, and Grow says how far readers
 // let it go on.
-type Log[C any] struct {
-	cells []C // of back
-	at    int // the cell of the next item
-	put   uint64
-	until uint64 // Put may go on to here
-	back  *segment[C]
-	_     [cacheLine - 56]byte
+type Shared[C any] struct {
+	cells    []C // of back
+	at       int // the cell of the next item
+	appended uint64
+	until    uint64 // Append may go on to here
+	back     *segment[C]
+	_        [cacheLine - 56]byte
 
 	// Read by readers whenever they have run out of items, and so not beside
-	// what every Put reads and writes.
+	// what every Append reads and writes.
 	tail atomic.Uint64 // items committed
-	// aloneFrom is the position from which on the log has one reader only,
+	// soleFrom is the position from which on the log has one reader only,
 	// which clears the cells it has done with.
-	aloneFrom atomic.Uint64
+	soleFrom atomic.Uint64
 	// newest is back.base: a reader that is there need not look for what follows
 	// its segment. It is set before an item beyond it is committed.
 	newest atomic.Uint64
@@ -47,21 +47,21 @@ type segment[C any] struct {
 	next atomic.Pointer[segment[C]]
 }
 
-// nobody is no position.
-const nobody = ^uint64(0)
+// noPosition is no position.
+const noPosition = ^uint64(0)
 
-// NewLog makes a log whose first item has the position base.
-func NewLog[C any](base uint64) *Log[C] {
-	l := &Log[C]{put: base}
+// NewShared makes a log whose first item has the position base.
+func NewShared[C any](base uint64) *Shared[C] {
+	l := &Shared[C]{appended: base}
 	l.follow(firstCells)
-	l.until = base // so that Extend is asked
+	l.until = base // so that Grow is asked
 	l.tail.Store(base)
 	return l
 }
 
-// follow moves the producer to a new segment.
-func (l *Log[C]) follow(size int) {
-	s := &segment[C]{cells: make([]C, size), base: l.put}
+// follow moves the writer to a new segment.
+func (l *Shared[C]) follow(size int) {
+	s := &segment[C]{cells: make([]C, size), base: l.appended}
 	if l.back != nil {
 		l.back.next.Store(s)
 	}
@@ -69,17 +69,17 @@ func (l *Log[C]) follow(size int) {
 	l.newest.Store(s.base)
 }
 
-// Free tells whether an item may be Put. When not, Extend may change that.
-func (l *Log[C]) Free() bool { return l.put < l.until }
+// Free tells whether an item may be Append. When not, Grow may change that.
+func (l *Shared[C]) Free() bool { return l.appended < l.until }
 
-// Room is how many items may be Put before Extend is to be asked again.
-func (l *Log[C]) Room() int { return int(l.until - l.put) }
+// Room is how many items may be Append before Grow is to be asked again.
+func (l *Shared[C]) Room() int { return int(l.until - l.appended) }
 
-// Extend finds memory for more items and reports whether there may be any. taken
+// Grow finds memory for more items and reports whether there may be any. taken
 // is a number of items that every reader has taken, and room the position up to
 // which all of them have room.
-func (l *Log[C]) Extend(taken, room uint64) bool {
-	if room <= l.put {
+func (l *Shared[C]) Grow(taken, room uint64) bool {
+	if room <= l.appended {
 		return false
 	}
 	low := l.back.base // of what is needed in back
@@ -87,10 +87,10 @@ func (l *Log[C]) Extend(taken, room uint64) bool {
 		low = taken - 1 // which may still be handled
 	}
 	size := uint64(len(l.cells))
-	if l.put-low >= size {
+	if l.appended-low >= size {
 		// room exceeds put, so this is larger.
 		l.follow(int(min(2*size, room-taken+1)))
-		low, size = l.put, uint64(len(l.cells))
+		low, size = l.appended, uint64(len(l.cells))
 	}
 	l.until = min(room, low+size)
 	return true
@@ -98,71 +98,71 @@ func (l *Log[C]) Extend(taken, room uint64) bool {
 
 // Slot is the cell of the next item, for the caller to fill. Only if Free. What
 // the cell held before is still there.
-func (l *Log[C]) Slot() *C {
+func (l *Shared[C]) Slot() *C {
 	c := &l.cells[l.at]
 	l.at++
 	if l.at == len(l.cells) {
 		l.at = 0
 	}
-	l.put++
+	l.appended++
 	return c
 }
 
-// Put appends a copy of *c. Only if Free. Readers see it after Commit.
-func (l *Log[C]) Put(c *C) { *l.Slot() = *c }
+// Append appends a copy of *c. Only if Free. Readers see it after Commit.
+func (l *Shared[C]) Append(c *C) { *l.Slot() = *c }
 
 // Slots is cells for the next items, at most n and Room of them, for the caller
 // to fill; n and Room are positive.
-func (l *Log[C]) Slots(n int) []C {
+func (l *Shared[C]) Slots(n int) []C {
 	n = min(n, l.Room(), len(l.cells)-l.at)
 	cells := l.cells[l.at : l.at+n]
 	l.at += n
 	if l.at == len(l.cells) {
 		l.at = 0
 	}
-	l.put += uint64(n)
+	l.appended += uint64(n)
 	return cells
 }
 
-// Commit makes everything Put so far visible to readers. What the caller reads
+// Commit makes everything Append so far visible to readers. What the caller reads
 // after it, readers that it must wake among that, is as new as the commit.
-func (l *Log[C]) Commit() { l.tail.Store(l.put) }
+func (l *Shared[C]) Commit() { l.tail.Store(l.appended) }
 
 // CommitBeforeFence is Commit for a caller that runs an atomic read-modify-write,
 // such as unlocking a mutex, before it looks for readers to wake: it may save the
 // fence.
-func (l *Log[C]) CommitBeforeFence() { storeRelease(&l.tail, l.put) }
+func (l *Shared[C]) CommitBeforeFence() { storeRelease(&l.tail, l.appended) }
 
-// PutCount is the position of the next item.
-func (l *Log[C]) PutCount() uint64 { return l.put }
+// Appended is the position of the next item.
+func (l *Shared[C]) Appended() uint64 { return l.appended }
 
-// Alone says whether the log has, for items put from now on, one reader only.
-func (l *Log[C]) Alone(alone bool) {
-	was := l.aloneFrom.Load() != nobody
+// SetSoleReader says whether the log has, for items put from now on, one reader only.
+func (l *Shared[C]) SetSoleReader(alone bool) {
+	was := l.soleFrom.Load() != noPosition
 	switch {
 	case alone && !was:
-		l.aloneFrom.Store(l.put)
+		l.soleFrom.Store(l.appended)
 	case !alone:
-		l.aloneFrom.Store(nobody)
+		l.soleFrom.Store(noPosition)
 	}
 }
 
-// Seal leaves the memory in use to its readers for good: what is put from now on
+// StartSegment leaves the memory in use to its readers for good: what is put from now on
 // goes elsewhere.
-func (l *Log[C]) Seal() {
-	if l.put > l.back.base {
+func (l *Shared[C]) StartSegment() {
+	if l.appended > l.back.base {
 		l.follow(len(l.cells))
-		l.until = l.put
+		l.until = l.appended
 	}
 }
 
-// Sweep zeroes cells whose items every reader is done with: those before the
+// Reclaim zeroes cells whose items every reader is done with: those before the
 // position done. It is for logs of many readers.
-func (l *Log[C]) Sweep(done uint64) {
+func (l *Shared[C]) Reclaim(done uint64) {
 	size := uint64(len(l.cells))
 	low := l.back.base
-	if l.put > low+size {
-		low = l.put - size
+	if l.appended > low+size {
+		low = l.appended - size
 	}
 	if done <= low {
 		return

@@ -80,11 +80,11 @@ func TestAbandonedAtOnce(t *testing.T) {
 	for kind, subscribe := range hungKinds {
 		for how, end := range ends {
 			for _, broker := range []bool{false, true} {
-				for _, parked := range []bool{false, true} {
+				for _, deferred := range []bool{false, true} {
 					if broker && kind == "group" {
 						continue
 					}
-					t.Run(fmt.Sprintf("%s, %s, broker %v, parked %v", kind, how, broker, parked), func(t *testing.T) {
+					t.Run(fmt.Sprintf("%s, %s, broker %v, deferred %v", kind, how, broker, deferred), func(t *testing.T) {
 						synctest.Test(t, func(t *testing.T) {
 							cfg := bus.Config{Grace: time.Second}
 							if broker {
@@ -97,7 +97,7 @@ func TestAbandonedAtOnce(t *testing.T) {
 							topic := newTopic(t, b, bus.TopicConfig[event]{Name: "n", Key: eventKey})
 							h := hung{make(chan struct{})}
 							s := subscribe(t, topic, h)
-							if parked { // one waits for another attempt, one behind it, and then one hangs
+							if deferred { // one waits for another attempt, one behind it, and then one hangs
 								for _, e := range []event{{"p", 2}, {"p", 3}, {"a", 1}} {
 									publish(t, topic, e)
 									synctest.Wait()
@@ -109,7 +109,7 @@ func TestAbandonedAtOnce(t *testing.T) {
 							}
 							publish(t, topic, event{"a", 4}, event{"c", 5})
 							waiting := uint64(3)
-							if parked {
+							if deferred {
 								waiting = 4
 							}
 							synctest.Wait()
@@ -218,7 +218,7 @@ func TestForeignPayloadsAreAbandoned(t *testing.T) {
 		}})
 		s := subscribe(t, topic, "s", func(context.Context, event) error { return nil }, bus.Lanes(2))
 		for range 4 {
-			stranger(t, broker, &transport.Envelope{Topic: "n", Payload: []byte(`{"Key":"k","N":1}`)})
+			foreignClient(t, broker, &transport.Envelope{Topic: "n", Payload: []byte(`{"Key":"k","N":1}`)})
 		}
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

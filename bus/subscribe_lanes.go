@@ -8,15 +8,15 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// This file is a subscription's lanes as the topic's intake and the
-// subscription's owner see them. The intake's lock covers lanes, shares, picked,
-// next, inbox and the producers' own part of each lane.
+// This file is a subscription's lanes as the topic's fan-out and the
+// subscription's owner see them. The fan-out's lock covers lanes, shares, picked,
+// next, inbox and the publishers' own part of each lane.
 
-// pick chooses the lane for an event with that key hash and remembers it in
+// reserve chooses the lane for an event with that key hash and remembers it in
 // picked. It returns the lane when the event must not enter it now.
-func (s *subscription[T]) pick(hash uint64) (full *lane[T]) {
+func (s *subscription[T]) reserve(hash uint64) (full *lane[T]) {
 	l := s.choose(hash)
-	s.picked = l
+	s.reserved = l
 	if l.full() {
 		l.sawDepth(l.capacity)
 		if p := l.sub.opts.policy; p == Block || p == Fail {
@@ -55,9 +55,9 @@ func (s *subscription[T]) lane(i int) *lane[T] {
 	return s.lanes[i]
 }
 
-// takers is the lanes that could take an event for which l was chosen: any, if
+// candidates is the lanes that could take an event for which l was chosen: any, if
 // it has no key, else only l.
-func (s *subscription[T]) takers(l *lane[T], hash uint64) []*lane[T] {
+func (s *subscription[T]) candidates(l *lane[T], hash uint64) []*lane[T] {
 	if hash == 0 && s.group != nil {
 		return s.group.lanes()
 	}
@@ -70,11 +70,11 @@ func (s *subscription[T]) takers(l *lane[T], hash uint64) []*lane[T] {
 // full tells whether the lane's own mailbox has no room. One that drops its oldest
 // event always has.
 func (l *lane[T]) full() bool {
-	if l.lossy || l.log.Free() {
+	if l.evicting || l.own.Free() {
 		return false
 	}
 	taken := l.reader.Taken()
-	return !l.log.Extend(taken, taken+uint64(l.capacity))
+	return !l.own.Grow(taken, taken+uint64(l.capacity))
 }
 
 // roomAt is how many events must have been taken for n places to be free.
@@ -82,10 +82,10 @@ func (l *lane[T]) roomAt(n int) uint64 {
 	return l.reader.End() - uint64(l.capacity) + uint64(n)
 }
 
-// put enters an event into the lane's own mailbox, or drops it or another, and
+// append enters an event into the lane's own mailbox, or drops it or another, and
 // reports whether drops are to be told. The lane sees it after commit.
-func (l *lane[T]) put(c *cell[T]) (tell bool) {
-	if l.lossy {
+func (l *lane[T]) append(c *cell[T]) (tell bool) {
+	if l.evicting {
 		l.accepted++
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -93,30 +93,30 @@ func (l *lane[T]) put(c *cell[T]) (tell bool) {
 		own := *c
 		// While keys change hands in a group, the place of an event tells which others
 		// it awaits: then none is given to a newer one.
-		inPlace := l.sub.group == nil || l.sub.group.moves.Load() == 0
+		inPlace := l.sub.group == nil || l.sub.group.pendingMoves.Load() == 0
 		evicted := l.mu.box.evicted
-		if l.mu.box.put(&own, l.sub.topic.intake.mu.key, l.capacity, inPlace) {
+		if l.mu.box.append(&own, l.sub.topic.fanout.mu.key, l.capacity, inPlace) {
 			if l.mu.box.evicted > evicted {
-				tell = l.drop()
+				tell = l.countDrop()
 			} else {
 				l.countReplaced()
 			}
-			l.sub.forsake(own, ErrMailboxFull)
+			l.sub.failAsker(own, ErrMailboxFull)
 		}
 		return tell
 	}
 	if l.sub.opts.policy == DropNewest && l.full() {
 		l.accepted++
-		l.sub.forsake(*c, ErrMailboxFull)
-		return l.drop()
+		l.sub.failAsker(*c, ErrMailboxFull)
+		return l.countDrop()
 	}
-	l.log.Put(c)
+	l.own.Append(c)
 	return false
 }
 
-// drop counts an event that a full mailbox had no room for, and reports whether the log is to be
+// countDrop counts an event that a full mailbox had no room for, and reports whether the log is to be
 // told: of the first, and whenever their number has doubled.
-func (l *lane[T]) drop() (tell bool) {
+func (l *lane[T]) countDrop() (tell bool) {
 	s := l.sub
 	l.dropped++
 	s.crowdedOut++
@@ -132,13 +132,13 @@ func (l *lane[T]) drop() (tell bool) {
 func (l *lane[T]) countReplaced() { l.dropped++ }
 
 // commit shows the picked lane what was put, and wakes it.
-func (s *subscription[T]) commit() { s.picked.commit() }
+func (s *subscription[T]) commit() { s.reserved.commit() }
 
 func (l *lane[T]) commit() {
-	if l.log != nil {
-		l.log.Commit()
+	if l.own != nil {
+		l.own.Commit()
 	}
-	l.wake()
+	l.wakeIfIdle()
 }
 
 // received is what became of an envelope.
@@ -153,10 +153,10 @@ const (
 // receive enters an envelope off the transport. The lane sees it after commit.
 func (s *subscription[T]) receive(c *cell[T], hash uint64) received {
 	l := s.choose(hash)
-	s.picked = l
+	s.reserved = l
 	if s.opts.policy == Fail && l.full() { // there is no publisher to refuse
 		l.accepted++
-		if l.drop() {
+		if l.countDrop() {
 			return receivedDropped
 		}
 		return receivedOK
@@ -167,7 +167,7 @@ func (s *subscription[T]) receive(c *cell[T], hash uint64) received {
 		inbox, overflow = &s.inbox.envelopes, &s.inbox.overflow
 	}
 	if s.opts.policy != Block || inbox.Len() == 0 && !l.full() {
-		if l.put(c) {
+		if l.append(c) {
 			return receivedDropped
 		}
 		return receivedOK
@@ -192,10 +192,10 @@ func (l *lane[T]) refill() bool {
 	if !l.overflowing() {
 		return false
 	}
-	in := &s.topic.intake
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	before := l.log.PutCount()
+	fan := &s.topic.fanout
+	fan.mu.Lock()
+	defer fan.mu.Unlock()
+	before := l.own.Appended()
 	var env *transport.Envelope
 	for !l.full() {
 		if !pop(&l.inbox, &l.overflow, &env) && !pop(&s.inbox.envelopes, &s.inbox.overflow, &env) {
@@ -203,10 +203,10 @@ func (l *lane[T]) refill() bool {
 		}
 		l.accepted-- // by this lane or another: from now on the log counts it
 		s.inbox.bytes -= env.Size()
-		l.log.Put(&cell[T]{head: head{env: env}})
+		l.own.Append(&cell[T]{head: head{env: env}})
 	}
-	l.log.Commit()
-	return l.log.PutCount() > before
+	l.own.Commit()
+	return l.own.Appended() > before
 }
 
 // inbox holds the envelopes of a subscription that any of its lanes may take.
@@ -237,10 +237,10 @@ func (s *subscription[T]) replay(ctx context.Context, d *Delivery) error {
 	if c.seq != 0 { // else it is decoded afresh
 		c.v = *d.value.(*T)
 	}
-	return s.topic.intake.publish(ctx, c, ident{}, s, nil)
+	return s.topic.fanout.publish(ctx, c, keyInfo{}, s, nil)
 }
 
-// leave ends the intake, at the transport too if s is the topic's last.
+// leave takes s out of the fan-out, at the transport too if s is the topic's last.
 // missed is what Drain waited for in vain.
 func (s *subscription[T]) leave(ctx context.Context) (missed []Gap, err error) {
 	t := s.topic
@@ -252,7 +252,7 @@ func (s *subscription[T]) leave(ctx context.Context) (missed []Gap, err error) {
 	case t.link.turn <- struct{}{}:
 		defer func() { <-t.link.turn }()
 	case <-ctx.Done():
-		if s.detach() {
+		if s.leaveNow() {
 			missed = s.missed
 		}
 		return missed, causeOf(ctx)
@@ -267,11 +267,11 @@ func (s *subscription[T]) leave(ctx context.Context) (missed []Gap, err error) {
 	return missed, t.bus.transport.Unsubscribe(ctx, t.address())
 }
 
-// remove takes s out of the topic's intake; it reports how many are left there
+// remove takes s out of the topic's fan-out; it reports how many are left there
 // and whether s was.
 func (s *subscription[T]) remove() (left int, was bool) {
 	s.bus.remember(&s.Subscription)
-	left, was = s.topic.intake.remove(s)
+	left, was = s.topic.fanout.remove(s)
 	if !was { // whoever took it out remembered it, and it may have ended since
 		if s.hasEnded() {
 			s.bus.forget(&s.Subscription)
@@ -280,12 +280,12 @@ func (s *subscription[T]) remove() (left int, was bool) {
 	return left, was
 }
 
-// detach ends the intake without waiting for the transport: the bus
+// leaveNow takes s out of the fan-out without waiting for the transport: the bus
 // unsubscribes in its own time.
-func (s *subscription[T]) detach() (was bool) {
+func (s *subscription[T]) leaveNow() (was bool) {
 	left, was := s.remove()
 	if was && left == 0 && s.topic.link != nil {
-		s.bus.tidy(s.topic.unsubscribeUnused)
+		s.bus.cleanup(s.topic.unsubscribeUnused)
 	}
 	return was
 }
@@ -317,9 +317,9 @@ func (t *Topic[T]) address() transport.Topic {
 
 // made is the lanes that exist.
 func (s *subscription[T]) made() []*lane[T] {
-	in := &s.topic.intake
-	in.mu.Lock()
-	defer in.mu.Unlock()
+	fan := &s.topic.fanout
+	fan.mu.Lock()
+	defer fan.mu.Unlock()
 	var lanes []*lane[T]
 	for _, l := range s.lanes {
 		if l != nil {
@@ -329,9 +329,9 @@ func (s *subscription[T]) made() []*lane[T] {
 	return lanes
 }
 
-func (s *subscription[T]) pokeLanes() {
+func (s *subscription[T]) signalLanes() {
 	for _, l := range s.made() {
-		l.poke()
+		l.signal()
 	}
 }
 
@@ -346,5 +346,5 @@ func (s *subscription[T]) ended() {
 	s.endedInGroup()
 	s.closeDone()
 	s.bus.forget(&s.Subscription)
-	s.bus.settled.notify()
+	s.bus.changes.notify()
 }

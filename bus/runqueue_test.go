@@ -11,7 +11,7 @@ import (
 	"github.com/shardbus/shardbus/bus"
 )
 
-// However many handlers block at once, the next topic's runs: the crew has no size.
+// However many handlers block at once, the next topic's runs: the run queue has no size.
 // When they go on, those that got in line meanwhile are served too, also where some
 // of the handlers end their goroutines, and nobody is left behind.
 func TestCrewHasNoSize(t *testing.T) {

@@ -13,39 +13,39 @@ import (
 // noWaiter in a lane's wakeAt says that nobody waits for room.
 const noWaiter = math.MaxUint64
 
-// impatience is how long a blocked publisher waits for half the mailbox to
+// batchWakeDelay is how long a blocked publisher waits for half the mailbox to
 // drain before it takes the first place that falls free. Waking once for many
 // places saves a switch of goroutines an event while handlers are fast; with
 // slow ones this bound keeps a publisher from idling beside free places.
-const impatience = time.Millisecond
+const batchWakeDelay = time.Millisecond
 
-// producer is one call of Publish: what it needs to know of its caller, found
+// caller is one call of Publish: what it needs to know of its caller, found
 // out only when needed, because a context's Value is user code.
-type producer struct {
+type caller struct {
 	ctx      context.Context
 	known    bool
-	caller   *laneNode // the lane whose handler's context it has, or nil
+	from     *laneNode // the lane whose handler's context it has, or nil
 	waits    bool      // it is on the goroutine of caller's handler
 	admitted bool      // may publish although the bus shuts down
 }
 
-func (p *producer) lane() *laneNode {
+func (p *caller) lane() *laneNode {
 	if !p.known {
-		p.caller, p.known = callerLane(p.ctx), true
-		p.waits = p.caller != nil && p.caller.runsHere()
+		p.from, p.known = callerLane(p.ctx), true
+		p.waits = p.from != nil && p.from.runsHere()
 	}
-	return p.caller
+	return p.from
 }
 
 // refusedBy tells whether b's state calls for admit.
-func (p *producer) refusedBy(b *Bus) bool {
+func (p *caller) refusedBy(b *Bus) bool {
 	s := b.state.Load()
 	return s != stateOpen && (s == stateClosed || !p.admitted)
 }
 
-// admit says whether this producer may publish on b in its present state: from
+// admit says whether this publisher may publish on b in its present state: from
 // outside only while it is open, a handler of b until it is closed.
-func (p *producer) admit(b *Bus) error {
+func (p *caller) admit(b *Bus) error {
 	switch b.state.Load() {
 	case stateOpen:
 		return nil
@@ -60,18 +60,18 @@ func (p *producer) admit(b *Bus) error {
 
 // waiter is a publisher that waits for room.
 type waiter struct {
-	ready chan struct{} // capacity 1
-	timer *time.Timer
-	edge  *edge // not nil when a handler waits
+	ready    chan struct{} // capacity 1
+	timer    *time.Timer
+	waitEdge *waitEdge // not nil when a handler waits
 }
 
 // awaitRoom waits until full, a lane that was chosen for an event with that key
 // hash, may have room. It is called with in.mu held and returns with it held;
 // what it saw before is stale then. The error is complete.
-func (in *intake[T]) awaitRoom(p *producer, full *lane[T], hash uint64) error {
-	s, b := full.sub, in.bus
+func (fan *fanout[T]) awaitRoom(p *caller, full *lane[T], hash uint64) error {
+	s, b := full.sub, fan.bus
 	fail := func(err error, detail string) error {
-		return &Error{Op: "publish", Topic: in.topic.info.name, Subscription: s.name, Err: err, Detail: detail}
+		return &Error{Op: "publish", Topic: fan.topic.info.name, Subscription: s.name, Err: err, Detail: detail}
 	}
 	if s.opts.policy == Fail {
 		return fail(ErrMailboxFull, fmt.Sprintf("%d events wait; the event entered no mailbox", s.opts.capacity))
@@ -81,38 +81,38 @@ func (in *intake[T]) awaitRoom(p *producer, full *lane[T], hash uint64) error {
 	}
 	if !p.known {
 		// Who asks may be a handler: ask outside the lock, then look again.
-		in.mu.Unlock()
+		fan.mu.Unlock()
 		p.lane()
-		in.mu.Lock()
+		fan.mu.Lock()
 		return nil
 	}
-	w := in.waiterLocked()
-	lanes := s.takers(full, hash)
+	w := fan.waiterLocked()
+	lanes := s.candidates(full, hash)
 	if p.waits {
-		w.edge = &edge{on: make([]*laneNode, len(lanes)), at: make([]uint64, len(lanes))}
+		w.waitEdge = &waitEdge{on: make([]*laneNode, len(lanes)), at: make([]uint64, len(lanes))}
 		for i, l := range lanes {
-			w.edge.on[i], w.edge.at[i] = &l.node, l.roomAt(1)
+			w.waitEdge.on[i], w.waitEdge.at[i] = &l.node, l.roomAt(1)
 		}
 	}
 	for _, l := range lanes {
-		l.enlist(w, l.roomAt(l.sub.opts.wakeRoom()), l.roomAt(1))
+		l.addWaiter(w, l.roomAt(l.sub.opts.wakeRoom()), l.roomAt(1))
 	}
-	in.mu.Unlock()
+	fan.mu.Unlock()
 
 	err := func() error {
 		stop := b.draining
-		if p.admitted || p.caller != nil && p.caller.sub.bus == b {
+		if p.admitted || p.from != nil && p.from.sub.bus == b {
 			stop = b.closed
 		}
-		if w.edge != nil {
-			p.caller.waits.Store(w.edge)
-			defer p.caller.waits.Store(nil)
-			defer w.edge.over.Store(true)
-			if deadlocked(p.caller) {
+		if w.waitEdge != nil {
+			p.from.waits.Store(w.waitEdge)
+			defer p.from.waits.Store(nil)
+			defer w.waitEdge.over.Store(true)
+			if deadlocked(p.from) {
 				return fail(ErrWouldDeadlock, "its handlers wait, directly or through others, for the one that publishes")
 			}
 		}
-		w.timer.Reset(impatience)
+		w.timer.Reset(batchWakeDelay)
 		defer w.timer.Stop()
 		for {
 			select {
@@ -120,7 +120,7 @@ func (in *intake[T]) awaitRoom(p *producer, full *lane[T], hash uint64) error {
 				return nil
 			case <-w.timer.C:
 				for _, l := range lanes {
-					l.hurry(w)
+					l.acceptOnePlace(w)
 				}
 			case <-p.ctx.Done():
 				return fail(causeOf(p.ctx), fmt.Sprintf("its mailbox of %d stayed full; the event entered no mailbox", s.opts.capacity))
@@ -130,23 +130,23 @@ func (in *intake[T]) awaitRoom(p *producer, full *lane[T], hash uint64) error {
 		}
 	}()
 	for _, l := range lanes {
-		l.delist(w)
+		l.removeWaiter(w)
 	}
 	select { // a token that came too late
 	case <-w.ready:
 	default:
 	}
-	w.edge = nil
-	in.mu.Lock()
-	in.mu.free = append(in.mu.free, w)
+	w.waitEdge = nil
+	fan.mu.Lock()
+	fan.mu.free = append(fan.mu.free, w)
 	return err
 }
 
 // waiterLocked takes a waiter from the free list or makes one.
-func (in *intake[T]) waiterLocked() *waiter {
-	if n := len(in.mu.free); n > 0 {
-		w := in.mu.free[n-1]
-		in.mu.free = in.mu.free[:n-1]
+func (fan *fanout[T]) waiterLocked() *waiter {
+	if n := len(fan.mu.free); n > 0 {
+		w := fan.mu.free[n-1]
+		fan.mu.free = fan.mu.free[:n-1]
 		return w
 	}
 	w := &waiter{ready: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
@@ -154,31 +154,31 @@ func (in *intake[T]) waiterLocked() *waiter {
 	return w
 }
 
-// waitList is a lane's publishers that wait for room.
-type waitList struct {
+// roomWaiters is a lane's publishers that wait for room.
+type roomWaiters struct {
 	// wakeAt is the least at of the places, read by the lane for every event;
 	// noWaiter when there is none.
 	wakeAt atomic.Uint64
 	mu     struct {
 		sync.Mutex
-		places []place
+		places []waiterEntry
 		tell   bool // wakeAt is 0: the watch for slow handlers is to be told of the next start
 	}
 }
 
-// place is a waiter's place in the list of one lane: it is to be woken when the
+// waiterEntry is a waiter's place in the list of one lane: it is to be woken when the
 // lane has taken at events.
-type place struct {
+type waiterEntry struct {
 	w   *waiter
 	at  uint64
 	one uint64 // when a single place is free
 }
 
-// enlist registers w to be woken when the lane has taken at events; one is how
+// addWaiter registers w to be woken when the lane has taken at events; one is how
 // many free a single place.
-func (l *lane[T]) enlist(w *waiter, at, one uint64) {
+func (l *lane[T]) addWaiter(w *waiter, at, one uint64) {
 	l.wait.mu.Lock()
-	l.wait.mu.places = append(l.wait.mu.places, place{w, at, one})
+	l.wait.mu.places = append(l.wait.mu.places, waiterEntry{w, at, one})
 	l.wait.wakeAt.Store(min(l.wait.wakeAt.Load(), at))
 	l.wait.mu.Unlock()
 	// The lane may have taken its last event before it could see wakeAt; then
@@ -188,11 +188,11 @@ func (l *lane[T]) enlist(w *waiter, at, one uint64) {
 	}
 }
 
-// hurry makes w content with a single free place, if it is not yet, and looks
+// acceptOnePlace makes w content with a single free place, if it is not yet, and looks
 // whether there is one.
-func (l *lane[T]) hurry(w *waiter) {
+func (l *lane[T]) acceptOnePlace(w *waiter) {
 	l.wait.mu.Lock()
-	i := slices.IndexFunc(l.wait.mu.places, func(p place) bool { return p.w == w })
+	i := slices.IndexFunc(l.wait.mu.places, func(p waiterEntry) bool { return p.w == w })
 	if i < 0 {
 		l.wait.mu.Unlock()
 		return // it has been woken
@@ -207,11 +207,11 @@ func (l *lane[T]) hurry(w *waiter) {
 	}
 }
 
-// delist takes w out if it is still there.
-func (l *lane[T]) delist(w *waiter) {
+// removeWaiter takes w out if it is still there.
+func (l *lane[T]) removeWaiter(w *waiter) {
 	l.wait.mu.Lock()
 	defer l.wait.mu.Unlock()
-	l.wait.mu.places = slices.DeleteFunc(l.wait.mu.places, func(p place) bool { return p.w == w })
+	l.wait.mu.places = slices.DeleteFunc(l.wait.mu.places, func(p waiterEntry) bool { return p.w == w })
 }
 
 // wakeWaiters wakes everybody who waits for room here. They look again, and
@@ -220,12 +220,12 @@ func (l *lane[T]) wakeWaiters() {
 	l.wait.mu.Lock()
 	if l.wait.mu.tell {
 		l.wait.mu.tell = false
-		defer l.crew.starts()
+		defer l.runQueue.noteStart()
 	}
 	defer l.wait.mu.Unlock()
 	for _, p := range l.wait.mu.places {
-		if p.w.edge != nil {
-			p.w.edge.over.Store(true)
+		if p.w.waitEdge != nil {
+			p.w.waitEdge.over.Store(true)
 		}
 		select {
 		case p.w.ready <- struct{}{}:

@@ -11,13 +11,13 @@ import (
 	"github.com/shardbus/shardbus/internal/errguard"
 )
 
-// lot is the batch that a lane of a SubscribeBatch has in hand, or is about to take.
+// batchRun is the batch that a lane of a SubscribeBatch has in hand, or is about to take.
 // Events wait for it in the mailbox, and are taken all at once; from then on they
 // count as running until all are settled together. Only the lane's goroutine uses
 // it, but for full.
-type lot[T any] struct {
+type batchRun[T any] struct {
 	lane     *lane[T]
-	items    []lotItem[T]
+	items    []batchItem[T]
 	messages []Message[T] // of the items that entered
 	handled  bool         // the handler was called
 
@@ -25,21 +25,21 @@ type lot[T any] struct {
 	timer *time.Timer
 }
 
-// lotItem is one event of a lot.
-type lotItem[T any] struct {
-	cell    cell[T]
-	d       Delivery
-	n       uint64 // its number in order of arrival at the lane
-	attempt int
-	group   *parkedKey[T] // that it came from, when it was parked
-	index   int           // in messages, if it entered
-	entered bool
-	tried   bool      // err is what became of its attempt
-	result  error     // the handler's
-	err     error     // its chain's
-	judged  *judgment // of err, when that is known
-	key     string    // when that is known
-	kept    bool      // as a dead letter
+// batchItem is one event of a batch.
+type batchItem[T any] struct {
+	cell     cell[T]
+	d        Delivery
+	n        uint64 // its number in order of arrival at the lane
+	attempt  int
+	group    *retryKey[T] // that it came from, when it was deferred
+	index    int          // in messages, if it entered
+	entered  bool
+	tried    bool         // err is what became of its attempt
+	result   error        // the handler's
+	err      error        // its chain's
+	disposed *disposition // of err, when that is known
+	key      string       // when that is known
+	kept     bool         // as a dead letter
 }
 
 // errNamed is the error of an event that a BatchError names without one.
@@ -52,15 +52,15 @@ var errBehind = errors.New("an event of the same key, before it in the batch, fa
 func behind() error { return &Verdict{Action: ActionSnooze, Err: errBehind} }
 
 // full tells whether a whole batch waits, or all that can. For any goroutine.
-func (b *lot[T]) full() bool {
+func (b *batchRun[T]) full() bool {
 	l := b.lane
 	return l.overflowing() || b.waiting() >= l.sub.opts.batchSize
 }
 
 // waiting is how many events the mailbox holds.
-func (b *lot[T]) waiting() int {
+func (b *batchRun[T]) waiting() int {
 	l := b.lane
-	if !l.lossy {
+	if !l.evicting {
 		return l.reader.Waiting()
 	}
 	l.mu.Lock()
@@ -69,9 +69,9 @@ func (b *lot[T]) waiting() int {
 }
 
 // handleReady is the lane's, for batches.
-func (b *lot[T]) handleReady() outcome {
+func (b *batchRun[T]) handleReady() outcome {
 	l, s := b.lane, b.lane.sub
-	turn := true // of what is parked and due; it alternates with what arrives
+	retryTurn := true // of what is deferred and due; it alternates with what arrives
 	for {
 		if ctl := s.ctl.Load(); ctl&(ctlPaused|ctlClosing) != 0 {
 			if ctl&ctlClosing != 0 {
@@ -79,31 +79,31 @@ func (b *lot[T]) handleReady() outcome {
 			}
 			return resting
 		}
-		parked := l.mu.parking.n // only this goroutine changes it
-		if parked > 0 {
-			full := parked >= s.opts.maxParked
-			if (turn || full) && l.due.Load() && b.takeDue() {
+		deferred := l.mu.retries.n // only this goroutine changes it
+		if deferred > 0 {
+			full := deferred >= s.opts.maxDeferred
+			if (retryTurn || full) && l.due.Load() && b.takeRetries() {
 				b.run()
-				turn = false
+				retryTurn = false
 				continue
 			}
 			if full {
 				return resting
 			}
 		}
-		turn = true
+		retryTurn = true
 		l.refill()
 		if b.mustLinger() {
-			if l.mu.parking.n > 0 && l.due.Load() {
+			if l.mu.retries.n > 0 && l.due.Load() {
 				continue
 			}
 			return lingering
 		}
-		if b.take(min(s.opts.batchSize, s.opts.maxParked-parked)) {
+		if b.take(min(s.opts.batchSize, s.opts.maxDeferred-deferred)) {
 			b.run()
 			continue
 		}
-		if l.refill() || l.mu.parking.n > 0 && l.due.Load() {
+		if l.refill() || l.mu.retries.n > 0 && l.due.Load() {
 			continue
 		}
 		return ranDry
@@ -112,7 +112,7 @@ func (b *lot[T]) handleReady() outcome {
 
 // mustLinger tells whether what waits is to wait for more, and sees to it that the
 // lane looks again in time.
-func (b *lot[T]) mustLinger() bool {
+func (b *batchRun[T]) mustLinger() bool {
 	l, s := b.lane, b.lane.sub
 	if s.opts.linger == 0 || b.full() || s.ctl.Load()&ctlLeft != 0 || s.bus.state.Load() != stateOpen || b.waiting() == 0 {
 		return false
@@ -126,7 +126,7 @@ func (b *lot[T]) mustLinger() bool {
 		return false
 	}
 	if b.timer == nil {
-		b.timer = time.AfterFunc(wait, l.poke)
+		b.timer = time.AfterFunc(wait, l.signal)
 	} else {
 		b.timer.Reset(wait)
 	}
@@ -134,11 +134,11 @@ func (b *lot[T]) mustLinger() bool {
 }
 
 // take takes up to n events out of the mailbox, and reports whether there were any.
-func (b *lot[T]) take(n int) bool {
+func (b *batchRun[T]) take(n int) bool {
 	l := b.lane
 	l.sampleDepth()
 	l.mu.Lock()
-	if l.mu.cut {
+	if l.mu.closed {
 		l.mu.Unlock()
 		return false
 	}
@@ -148,14 +148,14 @@ func (b *lot[T]) take(n int) bool {
 		if c == nil {
 			break
 		}
-		b.items = append(b.items, lotItem[T]{cell: *c, n: l.takenLast(), attempt: 1})
+		b.items = append(b.items, batchItem[T]{cell: *c, n: l.lastTakenNumber(), attempt: 1})
 		first = b.items[0].n
 	}
-	if l.lossy {
+	if l.evicting {
 		l.mu.box.running = false
 		l.slot = cell[T]{}
 	} else {
-		l.reader.Rest()
+		l.reader.Idle()
 	}
 	l.mu.base, _ = l.cursorLocked()
 	l.mu.inHand, l.mu.firstInHand = len(b.items), first
@@ -164,34 +164,34 @@ func (b *lot[T]) take(n int) bool {
 	if len(b.items) == 0 {
 		return false
 	}
-	if !l.lossy && l.reader.Position() >= l.wait.wakeAt.Load() {
+	if !l.evicting && l.reader.Position() >= l.wait.wakeAt.Load() {
 		l.wakeWaiters()
 	}
 	b.until = time.Time{}
 	if linger := l.sub.opts.linger; linger > 0 && b.waiting() > 0 {
 		b.until = time.Now().Add(linger) // the next batch has begun
 	}
-	if l.mu.parking.n > 0 || l.sub.group != nil {
-		b.setAside()
+	if l.mu.retries.n > 0 || l.sub.group != nil {
+		b.deferBlocked()
 	}
 	return true
 }
 
-// noneInHand stands for the number of an event that came out of the parking.
+// noneInHand stands for the number of an event that came out of the retry queue.
 const noneInHand = math.MaxUint64
 
-// takenLast is the number of the event taken last in order of arrival, the lane's
+// lastTakenNumber is the number of the event taken last in order of arrival, the lane's
 // lock being held.
-func (l *lane[T]) takenLast() uint64 {
-	if l.lossy {
-		return l.mu.box.ran
+func (l *lane[T]) lastTakenNumber() uint64 {
+	if l.evicting {
+		return l.mu.box.lastTaken
 	}
 	return l.reader.Position()
 }
 
-func (b *lot[T]) nextLocked() *cell[T] {
+func (b *batchRun[T]) nextLocked() *cell[T] {
 	l := b.lane
-	if !l.lossy {
+	if !l.evicting {
 		return l.reader.Next()
 	}
 	if !l.mu.box.take(&l.slot) {
@@ -200,76 +200,76 @@ func (b *lot[T]) nextLocked() *cell[T] {
 	return &l.slot
 }
 
-// setAside has the events just taken whose key is parked wait behind it, and those
+// deferBlocked has the events just taken whose key is deferred wait behind it, and those
 // whose key another member of the group has not done with.
-func (b *lot[T]) setAside() {
+func (b *batchRun[T]) deferBlocked() {
 	l := b.lane
-	if l.mu.parking.n == 0 && l.sub.group.moves.Load() == 0 {
+	if l.mu.retries.n == 0 && l.sub.group.pendingMoves.Load() == 0 {
 		return
 	}
 	b.open()
-	awaits := make([]bool, len(b.items))
+	blocked := make([]bool, len(b.items))
 	for i := range b.items {
 		it := &b.items[i]
 		b.findKey(it)
-		awaits[i] = l.mustAwait(it.key, it.n)
+		blocked[i] = l.mustWait(it.key, it.n)
 	}
 	now := time.Now()
-	l.lockParking()
+	l.lockRetries()
 	kept, tellAny := b.items[:0], false
 	for i := range b.items {
 		it := &b.items[i]
-		parked, tell := l.fallInLocked(it.key, &it.cell, it.n, awaits[i])
+		deferred, tell := l.deferIfKeyWaitsLocked(it.key, &it.cell, it.n, blocked[i])
 		tellAny = tellAny || tell
 		switch {
-		case parked:
-		case awaits[i]:
-			l.awaitLocked(it.key, &it.cell, it.n, now)
+		case deferred:
+		case blocked[i]:
+			l.deferBlockedLocked(it.key, &it.cell, it.n, now)
 		default:
 			kept = append(kept, *it)
 		}
 	}
-	if l.mu.parking.n > 0 {
+	if l.mu.retries.n > 0 {
 		defer l.armTimer()
 	}
 	clear(b.items[len(kept):])
 	b.items = kept
 	l.mu.inHand = len(kept)
-	l.unlockParking(tellAny)
+	l.unlockRetries(tellAny)
 }
 
-// takeDue takes the parked events that are due, and reports whether there were
+// takeRetries takes the deferred events that are due, and reports whether there were
 // any. Of a key it takes the first event, and with one that was never attempted
 // those of the same kind behind it: what failed before is tried again by itself,
 // as far as its key goes.
-func (b *lot[T]) takeDue() bool {
+func (b *batchRun[T]) takeRetries() bool {
 	l := b.lane
 	l.due.Store(false) // before looking: what fires from here on is seen again
 	now := time.Now()
 	n := l.sub.opts.batchSize
 	l.mu.Lock()
 	l.mu.firstInHand = noneInHand
-	for len(b.items) < n && !l.mu.cut {
-		g := l.mu.parking.pop(now)
+	for len(b.items) < n && !l.mu.closed {
+		g := l.mu.retries.pop(now)
 		if g == nil {
 			break
 		}
-		if g.await > 0 {
+		if g.recheck > 0 {
 			l.mu.retrying = true
 			l.mu.inHand = len(b.items)
 			l.mu.Unlock()
-			waits := l.awaiting(g)
+			waits := l.keyBlocked(g)
 			l.mu.Lock()
 			if l.mu.retrying = false; waits {
 				continue
 			}
 		}
-		b.items = append(b.items, lotItem[T]{cell: g.first, n: g.n, attempt: g.attempt, group: g, key: g.key})
-		for g.attempt == 1 && len(b.items) < n && g.behind.Len() > 0 && g.mayFollow() && !l.mu.cut {
-			var e parkedEvent[T]
+		b.items = append(b.items, batchItem[T]{cell: g.first, n: g.n, attempt: g.attempt, group: g, key: g.key})
+		for g.attempt == 1 && len(b.items) < n && g.behind.Len() > 0 && g.mayFollow() && !l.mu.closed {
+			var e retryEvent[T]
 			g.behind.Pop(&e)
-			l.mu.parking.n--
-			b.items = append(b.items, lotItem[T]{cell: e.c, n: e.n, attempt: 1, group: g, key: g.key})
+			l.mu.retries.n--
+			b.items = append(b.items, batchItem[T]{cell: e.c, n: e.n, attempt: 1, group: g, key: g.key})
 		}
 	}
 	l.mu.inHand = len(b.items)
@@ -284,7 +284,7 @@ func (b *lot[T]) takeDue() bool {
 }
 
 // open makes a Delivery of each item.
-func (b *lot[T]) open() {
+func (b *batchRun[T]) open() {
 	for i := range b.items {
 		it := &b.items[i]
 		c := &it.cell
@@ -300,7 +300,7 @@ func (b *lot[T]) open() {
 
 // findKey computes the key of an item, where none is known. The Key function is the
 // user's: one that panics here will do so in the attempt.
-func (b *lot[T]) findKey(it *lotItem[T]) {
+func (b *batchRun[T]) findKey(it *batchItem[T]) {
 	if it.key != "" {
 		return
 	}
@@ -312,8 +312,8 @@ func (b *lot[T]) findKey(it *lotItem[T]) {
 	it.key = it.d.Key()
 }
 
-// run runs an attempt at the lot and settles it.
-func (b *lot[T]) run() {
+// run runs an attempt at the batch and settles it.
+func (b *batchRun[T]) run() {
 	if len(b.items) == 0 {
 		return // all were set aside
 	}
@@ -339,12 +339,12 @@ func (b *lot[T]) run() {
 		}
 	}
 	b.lane.sub.measured().add(time.Since(start))
-	b.settle()
+	b.finish()
 }
 
 // attemptFrom runs the chains of the items from the i-th on, each inside the one
 // before it if that entered the batch, and in the last one the handler.
-func (b *lot[T]) attemptFrom(ctx context.Context, i int) {
+func (b *batchRun[T]) attemptFrom(ctx context.Context, i int) {
 	for ; i < len(b.items); i++ {
 		it := &b.items[i]
 		if b.mustFollow(i) {
@@ -364,15 +364,15 @@ func (b *lot[T]) attemptFrom(ctx context.Context, i int) {
 
 // mustFollow tells whether an item before the i-th, of its key, was turned away
 // from the batch and comes again.
-func (b *lot[T]) mustFollow(i int) bool {
+func (b *batchRun[T]) mustFollow(i int) bool {
 	it := &b.items[i]
 	for j := range i {
 		before := &b.items[j]
 		if before.entered || before.err == nil {
 			continue
 		}
-		b.judge(before)
-		if !before.judged.again() {
+		b.dispose(before)
+		if !before.disposed.again() {
 			continue
 		}
 		b.findKey(it)
@@ -384,7 +384,7 @@ func (b *lot[T]) mustFollow(i int) bool {
 }
 
 // attempt runs the chain of one item. A panic of a middleware is its failure alone.
-func (b *lot[T]) attempt(ctx context.Context, it *lotItem[T]) (err error) {
+func (b *batchRun[T]) attempt(ctx context.Context, it *batchItem[T]) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = &PanicError{Value: r, Stack: debug.Stack()}
@@ -394,7 +394,7 @@ func (b *lot[T]) attempt(ctx context.Context, it *lotItem[T]) (err error) {
 }
 
 // enter is the end of an item's chain.
-func (b *lot[T]) enter(ctx context.Context, d *Delivery) error {
+func (b *batchRun[T]) enter(ctx context.Context, d *Delivery) error {
 	it := &b.items[d.place]
 	if it.entered { // its chain asks again, after the batch
 		m, err := MessageOf[T](d)
@@ -411,7 +411,7 @@ func (b *lot[T]) enter(ctx context.Context, d *Delivery) error {
 }
 
 // admit adds an item to the batch without a chain around it.
-func (b *lot[T]) admit(it *lotItem[T]) (err error) {
+func (b *batchRun[T]) admit(it *batchItem[T]) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = &PanicError{Value: r, Stack: debug.Stack()}
@@ -420,7 +420,7 @@ func (b *lot[T]) admit(it *lotItem[T]) (err error) {
 	return b.admitAs(it, &it.d)
 }
 
-func (b *lot[T]) admitAs(it *lotItem[T], d *Delivery) error {
+func (b *batchRun[T]) admitAs(it *batchItem[T], d *Delivery) error {
 	m, err := MessageOf[T](d)
 	if err != nil {
 		return err
@@ -432,7 +432,7 @@ func (b *lot[T]) admitAs(it *lotItem[T], d *Delivery) error {
 
 // handle calls the handler with what entered, and says for each event what it
 // returned.
-func (b *lot[T]) handle(ctx context.Context) {
+func (b *batchRun[T]) handle(ctx context.Context) {
 	b.handled = true
 	if len(b.messages) == 0 {
 		return
@@ -485,14 +485,14 @@ func (b *lot[T]) handle(ctx context.Context) {
 
 // mayComeAgain tells whether an error of the handler leads to another attempt, or
 // the middleware may have it so.
-func (b *lot[T]) mayComeAgain(err error) bool {
-	j := judge(err)
+func (b *batchRun[T]) mayComeAgain(err error) bool {
+	j := dispose(err)
 	_, decided := VerdictOf(err)
 	return j.again() || !decided && !b.lane.sub.plain
 }
 
 // failAll says that the handler returned err for every event.
-func (b *lot[T]) failAll(err error) {
+func (b *batchRun[T]) failAll(err error) {
 	for i := range b.items {
 		b.items[i].result = err
 	}

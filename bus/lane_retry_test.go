@@ -43,7 +43,7 @@ func TestPauseWhileParked(t *testing.T) {
 	})
 }
 
-// Shutdown and Drain wait for the parked, however long their delay.
+// Shutdown and Drain wait for the deferred, however long their delay.
 func TestOrderlyEndWaitsForParked(t *testing.T) {
 	for _, name := range []string{"shutdown", "drain"} {
 		t.Run(name, func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestOrderlyEndWaitsForParked(t *testing.T) {
 	}
 }
 
-// An end that does not wait abandons the parked and says how many; the timer
+// An end that does not wait abandons the deferred and says how many; the timer
 // that would have run them is gone.
 func TestHastyEndAbandonsParked(t *testing.T) {
 	for _, name := range []string{"shutdown", "drain", "close"} {
@@ -139,7 +139,7 @@ func TestKeyThatPanics(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		opts []bus.SubscribeOption
-	}{{"plain", nil}, {"lossy", []bus.SubscribeOption{bus.Mailbox(10, bus.DropOldest)}}, {"guarded", []bus.SubscribeOption{bus.Use(passThrough)}}} {
+	}{{"plain", nil}, {"evicting", []bus.SubscribeOption{bus.Mailbox(10, bus.DropOldest)}}, {"guarded", []bus.SubscribeOption{bus.Use(passThrough)}}} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBus(t, bus.Config{})
@@ -157,7 +157,7 @@ func TestKeyThatPanics(t *testing.T) {
 					}
 					return nil
 				}, tc.opts...)
-				// The second "bad" meets a lane that has parked events: there
+				// The second "bad" meets a lane that has deferred events: there
 				// the key is asked for before the handler runs.
 				publish(t, topic, event{"bad", 1}, event{"a", 2}, event{"bad", 11}, event{"bad", 3}, event{"a", 12})
 				shutdown(t, b)
@@ -238,7 +238,7 @@ func spoil(next bus.Handler) bus.Handler {
 }
 
 // Off a transport each attempt decodes afresh: after a retry, after a snooze,
-// behind a parked event and in a replay.
+// behind a deferred event and in a replay.
 func TestEachAttemptDecodesAfresh(t *testing.T) {
 	for _, tc := range []struct {
 		name  string

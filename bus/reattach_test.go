@@ -46,10 +46,10 @@ func (r *reader) handle(_ context.Context, n int) error {
 
 // shares tells whether r reads the topic's log.
 func (r *reader) shares() bool {
-	in := &r.typed.topic.intake
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return r.typed.shares && r.typed.lanes[0] != nil && r.typed.lanes[0].log == nil
+	fan := &r.typed.topic.fanout
+	fan.mu.Lock()
+	defer fan.mu.Unlock()
+	return r.typed.shares && r.typed.lanes[0] != nil && r.typed.lanes[0].own == nil
 }
 
 // check compares r with what was published up to, without, event number end.
@@ -308,7 +308,7 @@ func BenchmarkAfterReplay(b *testing.B) {
 					subs = append(subs, s)
 				}
 				settled := func() {
-					err := eb.settled.wait(ctx, func() bool {
+					err := eb.changes.wait(ctx, func() bool {
 						return !slices.ContainsFunc(subs, func(s *Subscription) bool { return s.Stats().Pending() > 0 })
 					})
 					if err != nil {

@@ -12,12 +12,12 @@ func (l *lane[T]) progress() (attempt uint64, busy bool) {
 // was taken before ends.
 func (l *lane[T]) progressLocked() (attempt uint64, busy bool) {
 	taken, running := l.cursorLocked()
-	busy = !l.mu.settling && (running || l.mu.retrying || l.mu.inHand > 0)
+	busy = !l.mu.disposing && (running || l.mu.retrying || l.mu.inHand > 0)
 	return taken + l.mu.handled + l.mu.failed + l.mu.snoozed, busy
 }
 
-func (l *lane[T]) tellNext() {
-	if !l.lossy {
+func (l *lane[T]) notifyNextStart() {
+	if !l.evicting {
 		l.wait.mu.Lock()
 		l.wait.mu.tell = true
 		l.wait.wakeAt.Store(0) // as if a publisher waited for the next event to be taken
@@ -33,15 +33,15 @@ func (l *lane[T]) tellNext() {
 func (l *lane[T]) startsLocked() {
 	if l.mu.tell {
 		l.mu.tell = false
-		l.crew.starts()
+		l.runQueue.noteStart()
 	}
 }
 
-// beginSettling says that the handler has returned: what comes now is not its doing.
-func (l *lane[T]) beginSettling() {
+// beginDisposing says that the handler has returned: what comes now is not its doing.
+func (l *lane[T]) beginDisposing() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.mu.settling = true
+	l.mu.disposing = true
 }
 
 func (l *lane[T]) inspect(on bool) {
@@ -55,8 +55,8 @@ func (l *lane[T]) inspect(on bool) {
 // awaitInspection is called by the lane's goroutine between the handler of an event in a log and
 // whatever lets go of that, when ctlInspected is set.
 func (l *lane[T]) awaitInspection() {
-	l.crew.watch.inspecting.Lock()
-	defer l.crew.watch.inspecting.Unlock()
+	l.runQueue.watch.inspecting.Lock()
+	defer l.runQueue.watch.inspecting.Unlock()
 }
 
 func (l *lane[T]) takeSlow(attempt uint64, kept bool) (a slowAttempt, ok bool) {
@@ -69,7 +69,7 @@ func (l *lane[T]) takeSlow(attempt uint64, kept bool) (a slowAttempt, ok bool) {
 	a = slowAttempt{lane: l.index, attempt: 1, events: 1}
 	switch {
 	case l.mu.inHand > 0: // until that is 0, under the lock, the items stand still
-		it := &l.lot.items[0]
+		it := &l.batchRun.items[0]
 		a.attempt, a.events = it.attempt, l.mu.inHand
 		if it.group != nil {
 			a.setKey(it.group.key)
@@ -79,7 +79,7 @@ func (l *lane[T]) takeSlow(attempt uint64, kept bool) (a slowAttempt, ok bool) {
 	case l.mu.retrying && l.mu.retry != nil:
 		a.attempt = l.mu.retry.attempt
 		a.setKey(l.mu.retry.key)
-	case l.lossy:
+	case l.evicting:
 		l.keyOf(&a, &l.slot)
 	case kept:
 		l.keyOf(&a, l.reader.Running())

@@ -40,7 +40,7 @@ func TestBatchKeepsOrderOfKeys(t *testing.T) {
 			publish(t, topic, event{"a", 1}, event{"b", 1}, event{"a", 2}, event{"b", 2}, event{"b", 3}, event{"c", 1}, event{"b", 4}, event{"c", 2})
 			s.Resume()
 			time.Sleep(time.Minute)
-			// b 4 came while its key was parked: it fell in behind.
+			// b 4 came while its key was deferred: it fell in behind.
 			got.require(t, "batches",
 				[]string{"a1#1", "b1#1", "a2#1", "b2#1", "b3#1", "c1#1"},
 				[]string{"c2#1"},
@@ -206,7 +206,7 @@ func TestBatchMiddlewareFailsItsEventOnly(t *testing.T) {
 				topic := newTopic(t, b, bus.TopicConfig[event]{Name: "n", Key: eventKey})
 				var got list[[]event]
 				snoozed := false
-				trouble := func(next bus.Handler) bus.Handler {
+				incidents := func(next bus.Handler) bus.Handler {
 					return func(ctx context.Context, d *bus.Delivery) error {
 						v, _ := bus.Value[event](d)
 						bad := v.N == 2
@@ -224,7 +224,7 @@ func TestBatchMiddlewareFailsItsEventOnly(t *testing.T) {
 						return err
 					}
 				}
-				s := subscribeBatch(t, topic, "s", collect(&got), bus.Use(trouble))
+				s := subscribeBatch(t, topic, "s", collect(&got), bus.Use(incidents))
 				s.Pause()
 				publish(t, topic, event{"a", 1}, event{"b", 2}, event{"a", 3}, event{"b", 4})
 				s.Resume()
