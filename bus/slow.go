@@ -38,7 +38,7 @@ type slowWatch struct {
 	looking chan struct{} // closed when the look under way ends; nil when there is none
 	last    time.Time     // of a look, or of the arming before the first
 
-	observations map[*laneNode]*observation // the look's own
+	observations map[*laneNode]*laneProgress // the look's own
 }
 
 // watched is a lane as the watch sees it.
@@ -64,8 +64,8 @@ type slowAttempt struct {
 	unknown string        // why
 }
 
-// observation is what the watch knows of a lane.
-type observation struct {
+// laneProgress is what the watch knows of a lane.
+type laneProgress struct {
 	attempt uint64
 	busy    bool
 	age     time.Duration // for so long, or longer, nothing has changed
@@ -142,7 +142,7 @@ type running struct {
 	lane        watched
 	node        *laneNode
 	worker      uint32
-	observation *observation
+	observation *laneProgress
 }
 
 // look is the timer's.
@@ -194,12 +194,12 @@ func (w *slowWatch) step(now time.Time) time.Duration {
 
 // find enters what the lanes are about, and returns those that have just become slow.
 func (w *slowWatch) find(lanes []running, step time.Duration) (slow []running) {
-	observations := make(map[*laneNode]*observation, len(lanes))
+	observations := make(map[*laneNode]*laneProgress, len(lanes))
 	for i := range lanes {
 		r := &lanes[i]
 		s := w.observations[r.node]
 		if s == nil {
-			s = new(observation)
+			s = new(laneProgress)
 		}
 		if s.see(r.lane, step) >= w.after && s.busy && !s.told {
 			s.told = true
@@ -215,10 +215,10 @@ func (w *slowWatch) find(lanes []running, step time.Duration) (slow []running) {
 
 // see looks at the lane, step after the last time, and returns for how long nothing has
 // changed.
-func (s *observation) see(l watched, step time.Duration) time.Duration {
+func (s *laneProgress) see(l watched, step time.Duration) time.Duration {
 	attempt, busy := l.progress()
 	if s.looks == 0 || attempt != s.attempt || busy != s.busy {
-		*s = observation{attempt: attempt, busy: busy}
+		*s = laneProgress{attempt: attempt, busy: busy}
 	} else {
 		s.age += step
 	}
