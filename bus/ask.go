@@ -14,7 +14,7 @@ var (
 	// ErrNoSubscriber: nobody is there to answer.
 	ErrNoSubscriber = errors.New("no subscriber")
 	// ErrAskEnded: the asker no longer waits, or has a reply already.
-	ErrAskEnded = errors.New("the asker does not wait")
+	ErrAskEnded = errors.New("the caller of Ask does not wait")
 	// ErrNotAcrossProcesses: the operation works only on a bus without a
 	// transport.
 	ErrNotAcrossProcesses = errors.New("works only within one process")

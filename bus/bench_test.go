@@ -19,7 +19,7 @@ func passThrough(next bus.Handler) bus.Handler {
 	return func(ctx context.Context, d *bus.Delivery) error { return next(ctx, d) }
 }
 
-// tally checks that every event was handled: their number and the sum of IDs.
+// counter checks that every event was handled: their number and the sum of IDs.
 type tally struct {
 	n, sum uint64
 	done   chan struct{}

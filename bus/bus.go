@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"fmt"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,10 +12,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/shardbus/shardbus/internal/errguard"
 	"github.com/shardbus/shardbus/internal/inspect"
 	"github.com/shardbus/shardbus/internal/logguard"
-	"github.com/shardbus/shardbus/internal/usercode"
 	"github.com/shardbus/shardbus/supervisor"
 	"github.com/shardbus/shardbus/transport"
 )
@@ -194,169 +191,6 @@ func newIncarnation() string {
 
 // ID is the bus's incarnation: the publisher that its events name.
 func (b *Bus) ID() string { return b.id }
-
-// serveTransport starts the supervisor of the transport.
-func (b *Bus) serveTransport() error {
-	child := supervisor.Child{
-		Name: "transport",
-		Serve: func(ctx context.Context) error {
-			err := b.transport.Serve(ctx, sink{b})
-			if errguard.Is(err, transport.ErrClosed) {
-				b.transportGone.Store(true)
-				b.changes.notify()
-			}
-			return err
-		},
-		Grace: b.cfg.Grace,
-	}
-	if t, ok := b.transport.(interface{ Tree() supervisor.Tree }); ok {
-		child.Tree = t.Tree
-	}
-	root, err := supervisor.New(supervisor.Spec{
-		Name:        "bus",
-		MaxRestarts: supervisor.Unlimited, // an outage of the broker must not end the bus
-		OnEvent: func(e supervisor.Event) {
-			if e.Err != nil {
-				b.log.Warn("transport", zap.Stringer("kind", e.Kind), zap.String("child", e.Path), zap.Error(errguard.Safe(e.Err)))
-			}
-		},
-	}, child)
-	if err != nil {
-		return err
-	}
-	claimer, ok := b.transport.(transport.Claimer)
-	if ok {
-		if err := claimer.Claim(); err != nil {
-			return err
-		}
-	}
-	b.root = root
-	b.goCounted("the transport's end", func() {
-		if ok {
-			defer claimer.Release()
-		}
-		if b.served = root.Serve(b.work); b.served != nil {
-			b.log.Error("the transport did not stop cleanly", zap.Error(errguard.Safe(b.served)))
-		}
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.mu.silent = true
-	})
-	return nil
-}
-
-// goTell runs f, which tells of gaps, on a goroutine that Shutdown and Close wait for, unless the
-// transport has ended. Until then its own goroutine is waited for, and so working is not 0.
-func (b *Bus) goTell(f func()) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.mu.silent || b.root == nil {
-		return false
-	}
-	b.tellers.Add(1)
-	b.goCounted("OnGap", func() {
-		defer b.changes.notify() // after tellers
-		defer b.tellers.Add(-1)
-		f()
-	})
-	return true
-}
-
-// cleanup runs f, which ends with its context, beside everything else; Shutdown
-// and Close wait for it. At the end of the bus it runs with a context that has ended.
-func (b *Bus) cleanup(f func(ctx context.Context) error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch {
-	case b.mu.left:
-	case b.work.Err() != nil:
-		b.mu.last = append(b.mu.last, f)
-	default:
-		b.cleanupLocked(f)
-	}
-}
-
-// cleanupLast runs the cleanup that was asked for since the transport was told to end, and nothing after that.
-func (b *Bus) cleanupLast() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.mu.left = true
-	if len(b.mu.last) > 0 {
-		b.cleanupLocked(b.mu.last...)
-		b.mu.last = nil
-	}
-}
-
-// cleanupLocked runs all one after another on a goroutine that is waited for. If a transport ends that goroutine, by a panic
-// say, another goes on with the rest.
-func (b *Bus) cleanupLocked(all ...func(ctx context.Context) error) {
-	b.cleaning.Add(int64(len(all)))
-	b.goCounted("unsubscribing", func() {
-		defer func() {
-			if len(all) > 0 {
-				b.cleaning.Add(-int64(len(all)))
-				b.mu.Lock()
-				defer b.mu.Unlock()
-				b.cleanupLocked(all[1:]...)
-			}
-		}()
-		for ; len(all) > 0; all = all[1:] {
-			if err := all[0](b.work); err != nil && b.work.Err() == nil {
-				b.log.Warn("the transport did not unsubscribe", zap.Error(errguard.Safe(err)))
-			}
-			b.cleaning.Add(-1)
-		}
-	})
-}
-
-// goTracked runs f, which ends by itself, unless the bus has ended; Shutdown and
-// Close wait for it.
-func (b *Bus) goTracked(what string, f func()) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.work.Err() != nil {
-		return false
-	}
-	b.goCounted(what, f)
-	return true
-}
-
-// goCounted runs f on a goroutine that is counted and waited for. The methods of a transport, which f
-// may call, are user code: what they do to the goroutine is logged.
-func (b *Bus) goCounted(what string, f func()) {
-	b.workers.Add(1)
-	b.working.Go(func() {
-		defer b.workers.Add(-1)
-		returned := false
-		defer func() {
-			if returned {
-				return
-			}
-			err := fmt.Errorf("%s: %w", what, usercode.ErrGoexit)
-			if r := recover(); r != nil {
-				err = &usercode.PanicError{What: what, Value: r, Stack: debug.Stack()}
-			}
-			reportTo(b.log, what, err)
-		}()
-		f()
-		returned = true
-	})
-}
-
-// sink is the bus as its transport sees it.
-type sink struct{ bus *Bus }
-
-func (s sink) Deliver(env *transport.Envelope) {
-	if h, ok := s.bus.topics.Load(env.Topic); ok {
-		h.(topicHandle).deliver(env)
-	}
-}
-
-func (s sink) Gap(g transport.Gap) {
-	if h, ok := s.bus.topics.Load(g.Topic); ok {
-		h.(topicHandle).gap(g)
-	}
-}
 
 // notifier wakes whoever waits for a condition that some change may have made
 // true. Notifying costs one atomic read while nobody waits.

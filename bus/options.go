@@ -42,7 +42,7 @@ func (p Policy) String() string {
 	return fmt.Sprintf("Policy(%d)", uint8(p))
 }
 
-// evicting tells whether the policy gives up events that wait.
+// evicts tells whether the policy gives up events that wait.
 func (p Policy) lossy() bool { return p == DropOldest || p == KeepLatest }
 
 // Defaults and bounds of the subscribe options.

@@ -31,7 +31,7 @@ type runQueue struct {
 	_ [cacheLine]byte
 }
 
-// runner is a lane of any type.
+// laneRunner is a lane of any type.
 type runner interface {
 	// work runs the lane until it has nothing to do. Whatever becomes of the
 	// goroutine, the lane sees to itself.

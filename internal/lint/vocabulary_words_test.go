@@ -91,16 +91,12 @@ var renamed = map[string]map[string]string{
 
 // pendingWords are meaningless words that are still to be replaced, by directory.
 var pendingWords = map[string][]string{
-	"bus":             {"attendant", "chore", "crew", "laggard", "lot", "manned", "rouse", "scout", "stranger", "strangers", "troupe", "troupes"},
 	"docs":            {"crew"},
 	"transport/redis": {"aloft", "detour", "errands", "refuge", "refuges", "rehome", "stranger", "strangers"},
 }
 
 // pending are names of renamed that are still to be replaced.
-var pending = map[string][]string{
-	"bus":              {"account", "allReach", "attendant", "awaiting", "chore", "company", "crew", "cut", "duties", "edge", "engage", "enterLog", "extend", "goWork", "gone", "handover", "holders", "ident", "intake", "judge", "judgment", "laggard", "lossy", "lot", "manned", "member", "moves", "park", "parkedKey", "parking", "pick", "poke", "producer", "publishLane", "publishLog", "publishPlain", "put", "quiet", "ran", "rouse", "runner", "strangers", "sweep", "takers", "tally", "tidy", "trouble", "troupe", "turn"},
-	"internal/mailbox": {"Ahead", "Alone", "Log", "Put", "Rejoin", "Rest", "Seal", "Settle", "Soil", "Turn", "keeps", "wipes"},
-}
+var pending = map[string][]string{}
 
 // pendingMeaning stands for types of one name that are still to be told apart.
 const pendingMeaning = "to be told apart"

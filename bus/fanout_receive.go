@@ -1,0 +1,94 @@
+package bus
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/shardbus/shardbus/transport"
+)
+
+// deliver enters an envelope off the transport. It never blocks: what finds a
+// mailbox full waits in the lane's inbox, and what finds that full too is
+// dropped and reported as a gap.
+func (fan *fanout[T]) deliver(env *transport.Envelope) {
+	if b := fan.bus; b.state.Load() != stateOpen && env.Publisher != b.id {
+		return // the bus is leaving; only what its own handlers publish it still takes
+	}
+	if !fan.needsDecoding(env) {
+		fan.enter(env, false)
+	} else if !fan.enqueueForeign(env) {
+		fan.overflowed(env)
+	}
+}
+
+// enter offers an envelope to every subscription; foreign says that it comes out of the
+// queue of foreign events.
+func (fan *fanout[T]) enter(env *transport.Envelope, foreign bool) {
+	hash := keyHash(env.Key)
+	c := cell[T]{head: head{env: env}}
+	lost := false
+	var overflow []*subscription[T]
+	fan.mu.Lock()
+	if foreign {
+		fan.mu.foreign.inHand = nil
+	}
+	if fan.bus.state.Load() == stateClosed {
+		fan.mu.Unlock()
+		return
+	}
+	fan.nameLocked(env.Key)
+	fan.mu.received++
+	if len(fan.mu.subs) == 0 {
+		fan.mu.unrouted++
+	}
+	for _, s := range fan.mu.subs { // off a transport nobody shares a log
+		switch s.receive(&c, hash) {
+		case receivedDropped:
+			lost = true
+		case receivedOverflow:
+			overflow = append(overflow, s)
+		case receivedOK:
+		}
+		s.commit()
+	}
+	own := env.Publisher == fan.bus.id
+	if own {
+		fan.topic.link.loopback.arrive(env.Partition, env.Seq)
+	}
+	fan.mu.Unlock()
+	if own {
+		fan.bus.changes.notify()
+	}
+	if lost {
+		fan.reportDrops()
+	}
+	if len(overflow) == 0 {
+		return
+	}
+	now := time.Now()
+	for _, s := range overflow {
+		s.reportOverflow(env, now)
+	}
+}
+
+// reportDrops logs the drops that are due to be told.
+func (fan *fanout[T]) reportDrops() {
+	type due struct {
+		s       *subscription[T]
+		dropped uint64
+	}
+	var reports []due
+	fan.mu.Lock()
+	for s := range fan.allLocked() {
+		if s.tellDrops {
+			s.tellDrops = false
+			reports = append(reports, due{s, s.crowdedOut})
+		}
+	}
+	fan.mu.Unlock()
+	for _, r := range reports {
+		r.s.log().Warn("the mailbox was full and events were dropped",
+			zap.Uint64("dropped", r.dropped), zap.Stringer("policy", r.s.opts.policy), zap.Int("capacity", r.s.opts.capacity))
+	}
+}

@@ -1,0 +1,225 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/shardbus/shardbus/internal/errguard"
+)
+
+// open makes a Delivery of each item.
+func (b *batchRun[T]) open() {
+	for i := range b.items {
+		it := &b.items[i]
+		c := &it.cell
+		it.d = b.lane.d
+		it.d.head, it.d.value, it.d.attempt = &c.head, &c.v, it.attempt
+		it.d.batch, it.d.place = b, int32(i)
+		if it.d.encoded = c.seq == 0; it.d.encoded {
+			var zero T
+			c.v = zero // what the last attempt decoded
+		}
+	}
+}
+
+// findKey computes the key of an item, where none is known. The Key function is the
+// user's: one that panics here will do so in the attempt.
+func (b *batchRun[T]) findKey(it *batchItem[T]) {
+	if it.key != "" {
+		return
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			it.key = ""
+		}
+	}()
+	it.key = it.d.Key()
+}
+
+// run runs an attempt at the batch and settles it.
+func (b *batchRun[T]) run() {
+	if len(b.items) == 0 {
+		return // all were set aside
+	}
+	b.open()
+	b.handled = false
+	start := time.Now()
+	ctx := b.lane.ctx
+	if s := b.lane.sub; !s.plain || s.bus.cfg.Debug {
+		b.attemptFrom(ctx, 0)
+	} else {
+		for i := range b.items {
+			it := &b.items[i]
+			if it.err = b.admit(it); it.err != nil {
+				it.tried = true
+			}
+		}
+		b.handle(ctx)
+		for i := range b.items {
+			it := &b.items[i]
+			if it.entered {
+				it.err, it.tried = it.result, true
+			}
+		}
+	}
+	b.lane.sub.measured().add(time.Since(start))
+	b.finish()
+}
+
+// attemptFrom runs the chains of the items from the i-th on, each inside the one
+// before it if that entered the batch, and in the last one the handler.
+func (b *batchRun[T]) attemptFrom(ctx context.Context, i int) {
+	for ; i < len(b.items); i++ {
+		it := &b.items[i]
+		if b.mustFollow(i) {
+			it.err = behind()
+		} else {
+			it.err = b.attempt(ctx, it)
+		}
+		it.tried = true
+		if it.entered {
+			return
+		}
+	}
+	if !b.handled {
+		b.handle(ctx)
+	}
+}
+
+// mustFollow tells whether an item before the i-th, of its key, was turned away
+// from the batch and comes again.
+func (b *batchRun[T]) mustFollow(i int) bool {
+	it := &b.items[i]
+	for j := range i {
+		before := &b.items[j]
+		if before.entered || before.err == nil {
+			continue
+		}
+		b.dispose(before)
+		if !before.disposed.again() {
+			continue
+		}
+		b.findKey(it)
+		if it.key != "" && it.key == before.key {
+			return true
+		}
+	}
+	return false
+}
+
+// attempt runs the chain of one item. A panic of a middleware is its failure alone.
+func (b *batchRun[T]) attempt(ctx context.Context, it *batchItem[T]) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &PanicError{Value: r, Stack: debug.Stack()}
+		}
+	}()
+	return b.lane.sub.handler(ctx, &it.d)
+}
+
+// enter is the end of an item's chain.
+func (b *batchRun[T]) enter(ctx context.Context, d *Delivery) error {
+	it := &b.items[d.place]
+	if it.entered { // its chain asks again, after the batch
+		m, err := MessageOf[T](d)
+		if err != nil {
+			return err
+		}
+		return b.lane.sub.batch(ctx, []Message[T]{m})
+	}
+	if err := b.admitAs(it, d); err != nil {
+		return err
+	}
+	b.attemptFrom(ctx, int(d.place)+1)
+	return it.result
+}
+
+// admit adds an item to the batch without a chain around it.
+func (b *batchRun[T]) admit(it *batchItem[T]) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &PanicError{Value: r, Stack: debug.Stack()}
+		}
+	}()
+	return b.admitAs(it, &it.d)
+}
+
+func (b *batchRun[T]) admitAs(it *batchItem[T], d *Delivery) error {
+	m, err := MessageOf[T](d)
+	if err != nil {
+		return err
+	}
+	it.entered, it.index, it.key = true, len(b.messages), m.Key
+	b.messages = append(b.messages, m)
+	return nil
+}
+
+// handle calls the handler with what entered, and says for each event what it
+// returned.
+func (b *batchRun[T]) handle(ctx context.Context) {
+	b.handled = true
+	if len(b.messages) == 0 {
+		return
+	}
+	defer func() { // for the handler's panic
+		if r := recover(); r != nil {
+			b.failAll(&PanicError{Value: r, Stack: debug.Stack()})
+		}
+	}()
+	err := errguard.Safe(b.lane.sub.batch(ctx, b.messages))
+	if err == nil {
+		return
+	}
+	b.failAll(err)
+	be := batchErrorIn(err)
+	if be == nil {
+		return
+	}
+	s := b.lane.sub
+	if !be.fits(len(b.messages)) {
+		foreign := &Error{Op: "handle", Topic: s.info.name, Subscription: s.name, Err: ErrForeignBatchError,
+			Detail: fmt.Sprintf("the batch has %d events, and this is said of it: %v", len(b.messages), be)}
+		b.failAll(foreign)
+		return
+	}
+	failed := make(map[int]error, len(be.Failed))
+	for _, f := range be.Failed {
+		if failed[f.Index] == nil {
+			failed[f.Index] = errguard.Safe(f.Err)
+			if f.Err == nil {
+				failed[f.Index] = errNamed
+			}
+		}
+	}
+	again := make(map[string]bool) // keys of which an event may get another attempt
+	for i := range b.items {
+		it := &b.items[i]
+		if !it.entered {
+			continue
+		}
+		it.result = failed[it.index]
+		switch {
+		case it.key != "" && again[it.key]:
+			it.result = behind()
+		case it.result != nil && b.mayComeAgain(it.result):
+			again[it.key] = true
+		}
+	}
+}
+
+// mayComeAgain tells whether an error of the handler leads to another attempt, or
+// the middleware may have it so.
+func (b *batchRun[T]) mayComeAgain(err error) bool {
+	j := dispose(err)
+	_, decided := VerdictOf(err)
+	return j.again() || !decided && !b.lane.sub.plain
+}
+
+// failAll says that the handler returned err for every event.
+func (b *batchRun[T]) failAll(err error) {
+	for i := range b.items {
+		b.items[i].result = err
+	}
+}

@@ -1,0 +1,163 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/shardbus/shardbus/router"
+)
+
+// special is what a subscription has besides a handler of single events, and what is
+// known of that.
+type special[T any] struct {
+	hook    laneHook        // of actors
+	batch   batchHandler[T] // of batches
+	guarded bool            // the handler is, where there is middleware
+	given   any             // the function of the user that handles; for Config.Debug
+}
+
+// laneHook looks after what a handler keeps for each lane: actors. The lane's
+// goroutine calls it, with a context that outlasts the subscription's.
+type laneHook interface {
+	// onIdle is called when the lane runs dry, with a function that has tick
+	// called soon.
+	onIdle(lane int, signal func())
+	onTimer(lane int)
+	onEnd(lane int)
+}
+
+// Subscribe has h called for every event published from now on. It returns when
+// the subscription is live; ctx bounds only the wait for that, but its values
+// are those of the handlers' contexts. name is unique among the topic's
+// subscriptions on this bus, and follows the rules of topic names.
+//
+// h is called from one goroutine for each lane (see [Lanes]), never twice at
+// once for one key. See [Handler] for what its error means.
+func (t *Topic[T]) Subscribe(ctx context.Context, name string, h func(ctx context.Context, event T) error, opts ...SubscribeOption) (*Subscription, error) {
+	if err := given(ctx, h == nil); err != nil {
+		return nil, t.subscribeError(name, err)
+	}
+	o, err := newOptions(opts, SubscribeOption.applySubscribe)
+	if err != nil {
+		return nil, t.subscribeError(name, err)
+	}
+	return t.subscribe(ctx, name, eventHandler(h, !t.plain(o)), o, special[T]{guarded: true, given: h})
+}
+
+// SubscribeMessage is Subscribe for a handler that wants to know more of an
+// event than its value.
+func (t *Topic[T]) SubscribeMessage(ctx context.Context, name string, h func(ctx context.Context, m Message[T]) error, opts ...SubscribeOption) (*Subscription, error) {
+	if err := given(ctx, h == nil); err != nil {
+		return nil, t.subscribeError(name, err)
+	}
+	o, err := newOptions(opts, SubscribeOption.applySubscribe)
+	if err != nil {
+		return nil, t.subscribeError(name, err)
+	}
+	return t.subscribe(ctx, name, func(ctx context.Context, d *Delivery) error {
+		if d.encoded {
+			if err := d.Decode(nil); err != nil {
+				return err
+			}
+		}
+		return h(ctx, message(d, *d.value.(*T)))
+	}, o, special[T]{given: h})
+}
+
+// given says what a Subscribe was not given that it needs.
+func given(ctx context.Context, nilHandler bool) error {
+	switch {
+	case nilHandler:
+		return ErrNilHandler
+	case ctx == nil:
+		return ErrNilContext
+	}
+	return nil
+}
+
+func (t *Topic[T]) subscribeError(name string, err error) error {
+	return &Error{Op: "subscribe to", Topic: t.info.name, Subscription: name, Err: err}
+}
+
+func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *subscribeOptions, sp special[T]) (*Subscription, error) {
+	if err := router.ValidName(name); err != nil {
+		return nil, t.subscribeError(name, err)
+	}
+	if o.grouped && t.bus.transport != nil {
+		return nil, t.subscribeError(name, ErrGroupTransport)
+	}
+	if o.policy == KeepLatest && t.cfg.Key == nil {
+		return nil, t.subscribeError(name, fmt.Errorf("%w: the policy KeepLatest needs TopicConfig.Key", ErrNoKey))
+	}
+	s := &subscription[T]{topic: t, hook: sp.hook, batch: sp.batch}
+	s.sharer = o.sharing(t.bus) && sp.batch == nil
+	s.shares = s.sharer
+	s.bus, s.info, s.name, s.opts, s.engine, s.actors = t.bus, t.info, name, o, s, sp.hook != nil
+	if s.lanes = s.first[:]; o.lanes > 1 {
+		s.lanes = make([]*lane[T], o.lanes)
+	}
+	if t.bus.transport != nil {
+		s.inbox = new(inbox)
+	}
+	if s.mu.base = ctx; ctx.Done() != nil {
+		s.mu.base = context.WithoutCancel(ctx)
+	}
+	s.plain = t.plain(o)
+	if !s.plain && !sp.guarded {
+		h = guard(h)
+	}
+	all, ofBus := slices.Concat(t.bus.cfg.Use, o.use), len(t.bus.cfg.Use)
+	var err error
+	if t.bus.cfg.Debug {
+		s.handler, err = s.checked(h, sp.given, all, ofBus)
+	} else {
+		s.handler, err = chain(h, all, ofBus)
+	}
+	if err != nil {
+		return nil, t.subscribeError(name, err)
+	}
+	if _, s.asked = any(new(T)).(request); s.asked {
+		s.handler = replies(s.handler)
+		s.plain = false
+	}
+	if err := t.attach(ctx, s); err != nil {
+		return nil, t.subscribeError(name, err)
+	}
+	t.bus.noteSubscribed(&s.Subscription)
+	if w := t.bus.watcher; w != nil {
+		w.Subscribed(&s.Subscription)
+	}
+	return &s.Subscription, nil
+}
+
+// plain tells whether there is nothing around the handler of a subscription with these
+// options.
+func (t *Topic[T]) plain(o *subscribeOptions) bool { return len(t.bus.cfg.Use)+len(o.use) == 0 }
+
+// attach makes s live, at the transport too if it is the topic's first.
+func (t *Topic[T]) attach(ctx context.Context, s *subscription[T]) error {
+	if t.link == nil {
+		return t.fanout.add(s)
+	}
+	// The end of the bus ends the wait for its transport.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(t.bus.work, func() { cancel(ErrClosed) })()
+	select {
+	case t.link.turn <- struct{}{}:
+		defer func() { <-t.link.turn }()
+	case <-ctx.Done():
+		return causeOf(ctx)
+	}
+	if err := t.fanout.add(s); err != nil {
+		return err
+	}
+	if err := t.bus.transport.Subscribe(ctx, t.address()); err != nil {
+		t.fanout.remove(s)
+		s.stop(err)
+		return err
+	}
+	t.fanout.subscribed()
+	return nil
+}

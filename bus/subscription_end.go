@@ -1,0 +1,112 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Drain ends the subscription in order: it accepts nothing any more, handles
+// what it accepted, retries included, and returns nil when that is done. With a
+// transport it first waits until it has what this bus published before the call;
+// what has not come then is a Gap with the reason Ended, and in the error. When
+// ctx ends first, handler contexts are cancelled, what waits is abandoned at once, and
+// the error says how much, and how many handlers still run, as Stats does. From a
+// handler or the OnGap of this subscription it is ErrWouldDeadlock.
+func (s *Subscription) Drain(ctx context.Context) error {
+	fail := func(err error, detail string) error {
+		return &Error{Op: "drain", Topic: s.info.name, Subscription: s.name, Err: err, Detail: detail}
+	}
+	if ctx == nil {
+		return fail(ErrNilContext, "")
+	}
+	if l := s.bus.runQueue.laneHere(); l != nil && l.sub == s {
+		return fail(ErrWouldDeadlock, l.role()+" can't wait for its own subscription to drain; call it from another goroutine")
+	}
+	var lateErr error
+	if s.bus.transport != nil {
+		lateErr = s.engine.catchUp(ctx)
+	}
+	missed, leaveErr := s.engine.leave(ctx)
+	for _, g := range missed {
+		s.reportGap(g)
+	}
+	s.ctl.Or(ctlLeft)
+	s.Resume()
+	err := s.bus.changes.wait(ctx, func() bool { return s.Stats().Pending() == 0 })
+	ctx, release := s.bus.unlessEnded(ctx)
+	defer release()
+	s.stop(nil)
+	if err != nil {
+		// What was handled by now was handled in time.
+		if st := s.Stats(); st.Abandoned+st.Running > 0 {
+			return fail(err, leftBehind(st))
+		}
+	}
+	if err := s.awaitEnd(ctx); err != nil {
+		return fail(err, "everything accepted was handled, but actors have not stopped")
+	}
+	if n := s.Stats().Abandoned; n > 0 {
+		return fail(errors.Join(ErrClosed, s.Err()), fmt.Sprintf("it was ended meanwhile and abandoned %d events", n))
+	}
+	if lateErr != nil {
+		return fail(lateErr, "everything else was handled")
+	}
+	if err := s.bus.changes.wait(ctx, s.gapsTold); err != nil {
+		return fail(err, "everything accepted was handled, but OnGap has not been told of every gap")
+	}
+	if leaveErr != nil {
+		return fail(leaveErr, "everything accepted was handled, but the transport did not unsubscribe")
+	}
+	return nil
+}
+
+// leftBehind says what a subscription that was stopped abandoned, and what still runs.
+func leftBehind(st Stats) string {
+	text := fmt.Sprintf("%d events abandoned", st.Abandoned)
+	if st.Running > 0 {
+		text += fmt.Sprintf(", %d still running", st.Running)
+	}
+	return text
+}
+
+// awaitEnd waits until a subscription that was stopped with nothing pending has
+// ended. Its lanes only have to say so, whatever ctx says, unless there are
+// actors: their Stop is user code, and may outlast ctx.
+func (s *Subscription) awaitEnd(ctx context.Context) error {
+	if !s.actors {
+		<-s.Done()
+		return nil
+	}
+	select {
+	case <-s.Done():
+		return nil
+	case <-ctx.Done():
+		return causeOf(ctx)
+	}
+}
+
+// stop ends the subscription at once: handler contexts end, what waits is
+// abandoned. It does not wait. It reports whether this call stopped it: the first
+// err stays.
+func (s *Subscription) stop(err error) bool {
+	s.mu.Lock()
+	stopped := s.mu.stopped
+	s.mu.stopped = true
+	if !stopped && err != nil {
+		s.incidentsLocked().err = err
+	}
+	s.mu.Unlock()
+	if stopped {
+		return false
+	}
+	s.ctl.Or(ctlLeft)
+	s.engine.leaveNow()
+	s.engine.closeLanes()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.cancel != nil {
+		s.mu.cancel(ErrClosed)
+	}
+	return true
+}
