@@ -129,7 +129,7 @@ func Ask[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], query Q) (R
 	defer func() {
 		if !ended { // ctx's methods, and a Key, are user code
 			a.end()
-			topic.askers.put(a)
+			topic.askers.release(a)
 		}
 	}()
 	id, routed, err := topic.fanout.ask(ctx, &c)
@@ -138,7 +138,7 @@ func Ask[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], query Q) (R
 	}
 	reply, replyErr := a.end()
 	ended = true
-	topic.askers.put(a)
+	topic.askers.release(a)
 	switch {
 	case err != nil:
 		return none, err
@@ -257,7 +257,7 @@ func takeAsker[R any](l *askers) *asker[R] {
 	return &asker[R]{replied: make(chan struct{}, 1)}
 }
 
-func (l *askers) put(a any) {
+func (l *askers) release(a any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.free) < maxFreeAskers {

@@ -20,7 +20,7 @@ func passThrough(next bus.Handler) bus.Handler {
 }
 
 // counter checks that every event was handled: their number and the sum of IDs.
-type tally struct {
+type counter struct {
 	n, sum uint64
 	done   chan struct{}
 }
@@ -28,7 +28,7 @@ type tally struct {
 // last is the ID of the event that ends a run.
 const last = 1 << 62
 
-func (c *tally) handle(_ context.Context, e tick) error {
+func (c *counter) handle(_ context.Context, e tick) error {
 	if e.ID == last {
 		close(c.done)
 		return nil
@@ -38,7 +38,7 @@ func (c *tally) handle(_ context.Context, e tick) error {
 	return nil
 }
 
-func (c *tally) verify(b *testing.B, n uint64) {
+func (c *counter) verify(b *testing.B, n uint64) {
 	b.Helper()
 	if c.n != n || c.sum != n*(n+1)/2 {
 		b.Errorf("%d events with sum %d handled, want %d", c.n, c.sum, n)
@@ -55,8 +55,8 @@ func BenchmarkPublish(b *testing.B) {
 		b.Run(bc.name, func(b *testing.B) {
 			eb := newBus(b, bus.Config{})
 			topic := newTopic(b, eb, bus.TopicConfig[tick]{Name: "ticks"})
-			c := &tally{done: make(chan struct{})}
-			subscribe(b, topic, "tally", c.handle, bus.Use(bc.use...))
+			c := &counter{done: make(chan struct{})}
+			subscribe(b, topic, "counter", c.handle, bus.Use(bc.use...))
 			ctx := context.Background()
 			b.ReportAllocs()
 			i := uint64(0)
@@ -75,7 +75,7 @@ func BenchmarkPublish(b *testing.B) {
 	}
 	b.Run("channel", func(b *testing.B) {
 		ch := make(chan tick, 1024)
-		c := &tally{done: make(chan struct{})}
+		c := &counter{done: make(chan struct{})}
 		go func() {
 			for e := range ch {
 				if c.handle(context.Background(), e) != nil {
@@ -105,7 +105,7 @@ func BenchmarkPublishKeyed(b *testing.B) {
 	eb := newBus(b, bus.Config{})
 	topic := newTopic(b, eb, bus.TopicConfig[tick]{Name: "ticks", Key: func(e tick) string { return keys[e.Key] }})
 	var wg sync.WaitGroup
-	subscribe(b, topic, "tally", func(context.Context, tick) error { wg.Done(); return nil }, bus.Lanes(8), bus.Use(passThrough, passThrough))
+	subscribe(b, topic, "counter", func(context.Context, tick) error { wg.Done(); return nil }, bus.Lanes(8), bus.Use(passThrough, passThrough))
 	ctx := context.Background()
 	b.ReportAllocs()
 	i := uint64(0)
@@ -123,8 +123,8 @@ func BenchmarkPublishKeyed(b *testing.B) {
 func BenchmarkPublishBatch(b *testing.B) {
 	eb := newBus(b, bus.Config{})
 	topic := newTopic(b, eb, bus.TopicConfig[tick]{Name: "ticks"})
-	c := &tally{done: make(chan struct{})}
-	subscribe(b, topic, "tally", c.handle, bus.Use(passThrough, passThrough))
+	c := &counter{done: make(chan struct{})}
+	subscribe(b, topic, "counter", c.handle, bus.Use(passThrough, passThrough))
 	ctx := context.Background()
 	batch := make([]tick, 100)
 	b.ReportAllocs()

@@ -112,7 +112,7 @@ func TestPayloadsByteForByte(t *testing.T) {
 
 // An event of a foreign client has what it came with: no ID, no publisher, perhaps no
 // time; its key is that of its value.
-func TestStrangersEvent(t *testing.T) {
+func TestForeignClientsEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bs, broker := buses(t, 1)
 		topic := newTopic(t, bs[0], bus.TopicConfig[event]{Name: "n", Key: eventKey})

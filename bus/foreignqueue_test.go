@@ -13,7 +13,7 @@ import (
 
 // Bare payloads carry no key on the wire: it is found by decoding, and order
 // per key holds with many lanes.
-func TestStrangersKeepOrderPerKey(t *testing.T) {
+func TestForeignQueueKeepsOrderPerKey(t *testing.T) {
 	type reading struct {
 		Sensor string
 		N      int

@@ -129,7 +129,7 @@ func newLane[T any](s *subscription[T], index int, log *mailbox.Shared[cell[T]])
 	l := &lane[T]{
 		sub: s, index: index, runQueue: &s.bus.runQueue, ctl: &s.ctl, handler: s.handler,
 		special: s.hook != nil || s.group != nil, remote: s.inbox != nil,
-		capacity: s.opts.capacity, evicting: s.opts.policy.lossy(), hasPointers: s.topic.hasPointers,
+		capacity: s.opts.capacity, evicting: s.opts.policy.evicts(), hasPointers: s.topic.hasPointers,
 	}
 	l.node.sub = &s.Subscription
 	l.run, l.node.taken = func() { l.runQueue.runAlone(l) }, l.taken

@@ -43,7 +43,7 @@ func (p Policy) String() string {
 }
 
 // evicts tells whether the policy gives up events that wait.
-func (p Policy) lossy() bool { return p == DropOldest || p == KeepLatest }
+func (p Policy) evicts() bool { return p == DropOldest || p == KeepLatest }
 
 // Defaults and bounds of the subscribe options.
 const (

@@ -23,7 +23,7 @@ type runQueue struct {
 	mu      struct {
 		sync.Mutex
 		spinning bool // a spinner was started and has not looked yet
-		queue    []runner
+		queue    []laneRunner
 		head, n  int // of queue, a circle whose length is a power of two
 		free     []*worker
 		workers  map[uint32]*worker // all, by their numbers
@@ -32,7 +32,7 @@ type runQueue struct {
 }
 
 // laneRunner is a lane of any type.
-type runner interface {
+type laneRunner interface {
 	// work runs the lane until it has nothing to do. Whatever becomes of the
 	// goroutine, the lane sees to itself.
 	work()
@@ -44,7 +44,7 @@ type runner interface {
 const firstQueue = 16
 
 // run has r run soon, and in the order of the calls if nobody blocks.
-func (c *runQueue) run(r runner) {
+func (c *runQueue) run(r laneRunner) {
 	c.mu.Lock()
 	if c.mu.n == len(c.mu.queue) {
 		c.growLocked()
@@ -66,7 +66,7 @@ func (c *runQueue) run(r runner) {
 }
 
 // runAlone runs r on the calling goroutine, which is a new one.
-func (c *runQueue) runAlone(r runner) {
+func (c *runQueue) runAlone(r laneRunner) {
 	c.mu.Lock()
 	w := c.getWorkerLocked()
 	w.only = r
@@ -111,7 +111,7 @@ func (c *runQueue) look(w *worker) (released bool) {
 }
 
 // startLocked says that w is about to run r.
-func (c *runQueue) startLocked(w *worker, r runner) {
+func (c *runQueue) startLocked(w *worker, r laneRunner) {
 	w.lane = r
 	if c.watch != nil {
 		c.watch.armLocked()
@@ -119,7 +119,7 @@ func (c *runQueue) startLocked(w *worker, r runner) {
 }
 
 func (c *runQueue) growLocked() {
-	line := make([]runner, max(firstQueue, 2*len(c.mu.queue)))
+	line := make([]laneRunner, max(firstQueue, 2*len(c.mu.queue)))
 	k := copy(line, c.mu.queue[c.mu.head:])
 	copy(line[k:], c.mu.queue[:c.mu.head])
 	c.mu.queue, c.mu.head = line, 0

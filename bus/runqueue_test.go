@@ -14,7 +14,7 @@ import (
 // However many handlers block at once, the next topic's runs: the run queue has no size.
 // When they go on, those that got in line meanwhile are served too, also where some
 // of the handlers end their goroutines, and nobody is left behind.
-func TestCrewHasNoSize(t *testing.T) {
+func TestRunQueueHasNoSize(t *testing.T) {
 	const topics = 500
 	synctest.Test(t, func(t *testing.T) {
 		b := newBus(t, bus.Config{})
@@ -57,7 +57,7 @@ func TestCrewHasNoSize(t *testing.T) {
 
 // Publishers and lanes of many topics at once: every event is handled, without a lane
 // left in line when the last publisher has gone.
-func TestCrewLeavesNobodyInLine(t *testing.T) {
+func TestRunQueueLeavesNobodyInLine(t *testing.T) {
 	const topics, publishers, rounds = 64, 4, 200
 	b := newBus(t, bus.Config{})
 	var handled atomic.Int64

@@ -145,8 +145,8 @@ func (t *Topic[T]) attach(ctx context.Context, s *subscription[T]) error {
 	defer cancel(nil)
 	defer context.AfterFunc(t.bus.work, func() { cancel(ErrClosed) })()
 	select {
-	case t.link.turn <- struct{}{}:
-		defer func() { <-t.link.turn }()
+	case t.link.subscribing <- struct{}{}:
+		defer func() { <-t.link.subscribing }()
 	case <-ctx.Done():
 		return causeOf(ctx)
 	}

@@ -249,8 +249,8 @@ func (s *subscription[T]) leave(ctx context.Context) (missed []Gap, err error) {
 		return nil, nil
 	}
 	select {
-	case t.link.turn <- struct{}{}:
-		defer func() { <-t.link.turn }()
+	case t.link.subscribing <- struct{}{}:
+		defer func() { <-t.link.subscribing }()
 	case <-ctx.Done():
 		if s.leaveNow() {
 			missed = s.missed
@@ -294,15 +294,15 @@ func (s *subscription[T]) leaveNow() (was bool) {
 // left.
 func (t *Topic[T]) unsubscribeUnused(ctx context.Context) error {
 	select {
-	case t.link.turn <- struct{}{}: // also when ctx has ended, see Bus.end
+	case t.link.subscribing <- struct{}{}: // also when ctx has ended, see Bus.end
 	default:
 		select {
-		case t.link.turn <- struct{}{}:
+		case t.link.subscribing <- struct{}{}:
 		case <-ctx.Done():
 			return causeOf(ctx)
 		}
 	}
-	defer func() { <-t.link.turn }()
+	defer func() { <-t.link.subscribing }()
 	if len(t.subscriptions()) > 0 {
 		return nil
 	}

@@ -72,10 +72,10 @@ type Topic[T any] struct {
 
 // link is what a topic has with a transport.
 type link struct {
-	// turn serialises subscribing and unsubscribing at the transport. It has one place; taken before
+	// subscribing serialises subscribing and unsubscribing at the transport. It has one place; taken before
 	// fan-out.mu, never inside it.
-	turn     chan struct{}
-	loopback loopback
+	subscribing chan struct{}
+	loopback    loopback
 }
 
 // topicInfo is what the untyped parts of the engine know of a topic. Immutable.
@@ -148,7 +148,7 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	t.fanout.changed() // there is no log yet
 	t.hasPointers = hasPointers(reflect.TypeFor[T]())
 	if b.transport != nil {
-		t.link = &link{turn: make(chan struct{}, 1)}
+		t.link = &link{subscribing: make(chan struct{}, 1)}
 	}
 	b.topics.Store(cfg.Name, topicHandle(t))
 	return t, nil

@@ -17,9 +17,9 @@ import (
 type worker struct {
 	id       uint32
 	runQueue *runQueue
-	begin    func() // w.start, made once
-	only     runner // the lane to run, and no other; nil for those in line
-	lane     runner // that it runs, or ran last; nil before the first. The run queue's lock covers it
+	begin    func()     // w.start, made once
+	only     laneRunner // the lane to run, and no other; nil for those in line
+	lane     laneRunner // that it runs, or ran last; nil before the first. The run queue's lock covers it
 }
 
 // workerIDs numbers the workers of all buses, from 1. Each bus keeps its own and uses them
