@@ -28,10 +28,10 @@ func (t *Transport) Claim() error {
 // former bus, and the numbers of its events, are forgotten. No Serve may run.
 func (t *Transport) Release() {
 	t.subscriber.RemoveAll()
-	t.sender.forget()
+	t.publisher.Forget()
 	for _, own := range t.dedicated {
 		own.subscriber.RemoveAll()
-		own.sender.forget()
+		own.publisher.Forget()
 	}
 	t.claimed.Store(false)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 
-	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/supervisor"
 	"github.com/shardbus/shardbus/transport"
 )
@@ -61,7 +60,7 @@ func (t *Transport) publishDedicated(ctx context.Context, envs []*transport.Enve
 	var running sync.WaitGroup
 	for carrier, indices := range shares {
 		if len(shares) == 1 {
-			carrier.publish(ctx, envs, results)
+			carrier.publisher.Publish(ctx, envs, results)
 			return true
 		}
 		running.Go(func() {
@@ -69,7 +68,7 @@ func (t *Transport) publishDedicated(ctx context.Context, envs []*transport.Enve
 			for i, at := range indices {
 				part[i] = envs[at]
 			}
-			carrier.publish(ctx, part, fates)
+			carrier.publisher.Publish(ctx, part, fates)
 			for i, at := range indices {
 				results[at] = fates[i]
 			}
@@ -77,17 +76,4 @@ func (t *Transport) publishDedicated(ctx context.Context, envs []*transport.Enve
 	}
 	running.Wait()
 	return true
-}
-
-// concerns reports whether the events of a channel pass here. Who asks the other transport of this process for them gets
-// no answer from this one, which knows nothing of them.
-func (o *sender) carries(channel string) bool {
-	topic, _, ok := router.ParseChannel(channel)
-	if !ok {
-		topic = channel
-	}
-	if o.only != "" {
-		return topic == o.only
-	}
-	return !o.cfg.Topics[topic].Dedicated
 }

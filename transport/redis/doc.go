@@ -22,25 +22,25 @@
 //	reauther    keeps the open connections logged in                                          (internal/conn)
 //	health      knows what is connected, and warns of primaries that stay away                 (health)
 //	shards      keeps two children running for each primary                                   (shards)
-//	  writer    publishes what is queued for the node, as pipelines                           (sender, channelqueue, nodequeue, batch, redirect, writer, writer_batch)
-//	    pipeline  its connection, on which many pipelines are in flight                       (internal/pipeline, pipeline_dial)
+//	  writer    publishes what is queued for the node, as pipelines                           (internal/publisher)
+//	    pipeline  its connection, on which many pipelines are in flight                       (internal/pipeline)
 //	  reader    one connection for all channels of the shard                                  (reader, receive_buffer, session)
 //	    probe   proves that the connection hears its node, and warns when it is behind        (heartbeat, probe, lag_warning)
 //	    keepalive asks a server that says nothing whether it lives                             (keepalive)
 //	  peer      what the writer and the reader of a node do for each other                    (internal/control)
-//	  control   sends control messages beside the events, on the writer's connection          (internal/control, writer_control)
+//	  control   sends control messages beside the events, on the writer's connection          (internal/control)
 //	guard       stands between rueidis and a server, and has said HELLO before                (internal/conn)
 //	subscriptions  what shall be subscribed, and where it is                                   (subscriptions, slots, channel)
 //	  queue     Subscribe calls line up for it, and wait until their channels have come       (subscribe, subscribe_queue, subscribe_call)
-//	fallbacks   and where a shard's events are published while its primary is of no use         (fallbacks, healthcheck, internal/fallback)
+//	fallbacks   and where a shard's events are published while its primary is of no use         (internal/publisher, internal/fallback)
 //	dedicated   topics with connections of their own: each a transport within the transport     (dedicated)
 //	ticker      asks for what is missing, and gives up what has been for too long             (repair_ticker)
-//	repair      asks publishers and answers subscribers, over channels of its own             (nack, nack_answer, baseline, baseline_answer, retransmit, control_channels)
+//	repair      asks publishers and answers subscribers, over channels of its own             (nack, nack_answer, baseline, baseline_answer, control_channels, internal/publisher)
 //
 // What decides about repair is pure: internal/sendwindow is what a publisher remembers, internal/track what a subscriber
 // misses, whom it asks when, and what waits, internal/ratelimit how often.
 //
-// [sender] and [subscriptions] outlive the children, so that a child that fails loses nothing but its connection. A failing
+// The publisher and the [Subscriber] outlive the children, so that a child that fails loses nothing but its connection. A failing
 // child is restarted without limit and without touching any other.
 //
 // A caller of Publish writes its events itself, and what others have queued, if nobody else is writing: it never waits for

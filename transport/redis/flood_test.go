@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
-	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
+	"github.com/shardbus/shardbus/transport/redis/internal/publisher"
 	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
@@ -26,14 +26,10 @@ func TestAskersAreLimited(t *testing.T) {
 	tr := newTransport(cfg, cluster.Discovery{Snapshot: snapshot})
 	now := time.Unix(1e6, 0)
 	const events, size = 300, 10_000
-	tr.sender.mu.Lock()
-	s := tr.sender.channelQueueLocked(queueKey{publisher: "p", channel: "c"}, router.Slot("c"), new(transport.Envelope))
 	for seq := uint64(1); seq <= events; seq++ {
-		s.assigned = seq
-		s.window.Put(now, seq, append(append([]byte(`{"x":"`), make([]byte, size)...), `"}`...))
+		tr.publisher.Remember(now, "p", "c", seq, append(append([]byte(`{"x":"`), make([]byte, size)...), `"}`...))
 	}
-	tr.sender.mu.Unlock()
-	post := tr.controlSenders.At("a:1")
+	post := tr.publisher.Control().At("a:1")
 	post.Open()
 	from, ch := &session{Session: reconcile.Session{Addr: "a:1"}, s: tr.subscriber}, &channel{control: &controlState{publisher: "p"}}
 	ch.Init(ch, reconcile.Nack, "asks", 0)
@@ -59,7 +55,7 @@ func TestAskersAreLimited(t *testing.T) {
 	for range 200 {
 		sum += ask("greedy", fmt.Sprintf("1-%d", events))
 	}
-	if limit := int(answerRate.Burst) + 2*answerBytes; sum < int(answerRate.Burst)/2 || sum > limit {
+	if limit := int(answerRate.Burst) + 2*publisher.AnswerBytes; sum < int(answerRate.Burst)/2 || sum > limit {
 		t.Errorf("one got %d bytes at once, want up to %d", sum, limit)
 	}
 	if got := ask("modest", "7"); got < size {
@@ -68,7 +64,7 @@ func TestAskersAreLimited(t *testing.T) {
 	for i := range 2000 {
 		sum += ask(fmt.Sprint("name", i), fmt.Sprintf("1-%d", events))
 	}
-	if limit := int(answerTotal.Burst) + 2*answerBytes; sum > limit {
+	if limit := int(answerTotal.Burst) + 2*publisher.AnswerBytes; sum > limit {
 		t.Errorf("all got %d bytes at once, want up to %d", sum, limit)
 	}
 	now = now.Add(time.Second)

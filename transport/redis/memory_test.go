@@ -163,11 +163,9 @@ func TestQuestionsAreChargedUnread(t *testing.T) {
 func TestListenersKeepAShare(t *testing.T) {
 	l := listen(t)
 	now := time.Unix(1e6, 0)
-	r, c := l.tr.subscriber.nacks, l.tr.controlSenders.At("a:1")
+	r, c := l.tr.subscriber.nacks, l.tr.publisher.Control().At("a:1")
 	c.Open()
-	l.tr.sender.mu.Lock()
-	l.tr.sender.mu.publishers["p"] = struct{}{}
-	l.tr.sender.mu.Unlock()
+	l.tr.publisher.Remember(now, "p", "c", 1, []byte(`{}`))
 	questions := new(channel)
 	questions.Init(questions, reconcile.Baseline, "questions", 0)
 	answered := func(subscriber string, more int) bool {

@@ -2,8 +2,14 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
+
+// errStandbyNowhere is why Open refuses Config.Standby. Without a cluster what is published at a
+// replica reaches only the subscribers that listen there, and sentinels may make any other replica
+// the primary.
+var errStandbyNowhere = errors.New("Config.Standby needs a cluster: without one, what is published at a replica reaches its own subscribers only")
 
 // Open connects to the servers, finds out whether they are a cluster, and returns the transport for
 // one bus. It fails when ctx ends, when no start address answers ([ErrUnreachable]; each is named),

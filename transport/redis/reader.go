@@ -16,7 +16,9 @@ import (
 )
 
 const (
-	pipelineTasks = 4096                  // slots of one pipeline, at most
+	pipelineTasks = 4096 // slots of one pipeline, at most
+	// maxMovedPause bounds the pause of channels whose nodes send them from one to the other.
+	maxMovedPause = 250 * time.Millisecond
 	retryMoved    = 10 * time.Millisecond // after a MOVED that does not help: the topology is being asked for
 	retryRefused  = time.Second           // after an error that trying again at once does not mend
 )
@@ -215,7 +217,7 @@ func (r *reader) send(ctx context.Context, orders []command) (refused []command,
 		return refused, delay, nil
 	}
 	r.redirectsInVain++ // a new topology does not wait for this
-	return refused, max(delay, min(retryMoved<<min(r.redirectsInVain-1, 16), maxRedirectPause)), nil
+	return refused, max(delay, min(retryMoved<<min(r.redirectsInVain-1, 16), maxMovedPause)), nil
 }
 
 // tellRefused is how often refused channels are logged. They are tried again every second.

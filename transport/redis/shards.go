@@ -126,7 +126,7 @@ func (t *Transport) shard(addr string) (supervisor.Child, error) {
 	tree, err := supervisor.New(
 		supervisor.Spec{Name: childName(addr), MaxRestarts: supervisor.Unlimited, Backoff: restartBackoff, OnEvent: t.onEvent},
 		supervisor.Child{Name: "publisher", Serve: func(ctx context.Context) error {
-			return t.health.watched(addr, publisherOf, func(up func()) error { return t.serveWriter(ctx, addr, k, up) })
+			return t.health.watched(addr, publisherOf, func(up func()) error { return t.publisher.Serve(ctx, addr, k, up) })
 		}},
 		supervisor.Child{Name: "subscriber", Serve: func(ctx context.Context) error {
 			return t.health.watched(addr, subscriberOf, func(up func()) error { return t.subscriber.Serve(ctx, addr, k, up) })

@@ -10,7 +10,7 @@ import (
 // subscriberSettings are those of the receiving side.
 func (t *Transport) subscriberSettings() Settings {
 	return Settings{
-		Conn: t.cfg.servers, Log: t.log, Cluster: t.topology, Sender: &t.controlSenders, Answerer: t.sender,
+		Conn: t.cfg.servers, Log: t.log, Cluster: t.topology, Sender: t.publisher.Control(), Answerer: t.publisher.Answerer(),
 		Sink: &t.current, Closed: t.closed, ConnectFailed: t.onConnectFailed,
 		Standby: t.cfg.Standby, ReceiveBytes: t.cfg.ReceiveBytes, MaxPayload: t.cfg.MaxPayload,
 		ProbeInterval: t.cfg.ProbeInterval, ProbeTimeout: t.cfg.ProbeTimeout,

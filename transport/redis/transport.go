@@ -14,29 +14,25 @@ import (
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
-	"github.com/shardbus/shardbus/transport/redis/internal/control"
+	"github.com/shardbus/shardbus/transport/redis/internal/publisher"
 	"go.uber.org/zap"
 )
 
 // Transport carries the events of one bus through Redis. It implements transport.Transport. Open
 // makes one; its methods may be called concurrently.
 type Transport struct {
-	cfg            Config
-	log            *zap.Logger
-	topology       *cluster.Topology
-	sender         *sender
-	subscriber     *Subscriber
-	controlSenders control.Queues
-	routes         routes
-	health         *health
-	calls          callPool
+	cfg        Config
+	log        *zap.Logger
+	topology   *cluster.Topology
+	publisher  *publisher.Publisher
+	subscriber *Subscriber
+	health     *health
 
 	only      string                // not empty: the one topic that this carries
 	dedicated map[string]*Transport // by topic; never changed
 
 	current atomic.Pointer[transport.Sink]        // of the Serve that runs, or ran last
 	tree    atomic.Pointer[supervisor.Supervisor] // likewise
-	ending  atomic.Bool                           // Serve was told to end: publishers say their last words
 	claimed atomic.Bool                           // by a bus
 
 	mu sync.Mutex
@@ -56,7 +52,7 @@ func newTransport(cfg Config, found cluster.Discovery) *Transport {
 		t.cfg.sentinels.Reauther = t.cfg.servers.Reauther
 	}
 	t.topology = cluster.NewTopology(t.cfg.topology, found, t.topologyChanged)
-	t.topology.OnNodeState, t.topology.OnPoll = t.nodeSays, t.onPoll
+	t.topology.OnNodeState, t.topology.OnPoll = t.nodeReports, t.onPoll
 	t.build()
 	t.dedicate()
 	return t
@@ -66,15 +62,8 @@ func newTransport(cfg Config, found cluster.Discovery) *Transport {
 func (t *Transport) build() {
 	t.ended = sync.NewCond(&t.mu)
 	t.health = newHealth()
-	t.sender = newSender(&t.cfg, t.topology)
+	t.publisher = publisher.New(t.publisherSettings(), t.topology)
 	t.subscriber = NewSubscriber(t.subscriberSettings())
-	t.sender.views = t.subscriber.Views()
-	if !t.cfg.Repair.Off {
-		t.sender.onNewPublisher = t.subscriber.ControlChannelsChanged
-	}
-	t.routes.cfg = &t.cfg
-	t.sender.only = t.only
-	t.sender.onNewQueue = func(key queueKey) { t.subscriber.BeginPublisher(key.channel, key.publisher) }
 	var nobody transport.Sink = discard{}
 	t.current.Store(&nobody)
 }
@@ -116,8 +105,8 @@ func (t *Transport) Serve(ctx context.Context, sink transport.Sink) error {
 		case <-ended:
 			return
 		}
-		t.ending.Store(true)
-		t.sender.close(transport.ErrClosed)
+		t.publisher.SetEnding(true)
+		t.publisher.Close(transport.ErrClosed)
 		t.subscriber.Fail(transport.ErrClosed)
 		stop()
 	})
@@ -167,8 +156,8 @@ func (t *Transport) begin(sink transport.Sink) (*supervisor.Supervisor, error) {
 	t.serving, t.shards = true, s
 	t.current.Store(&sink)
 	t.tree.Store(tree)
-	t.ending.Store(false)
-	t.sender.open()
+	t.publisher.SetEnding(false)
+	t.publisher.Open()
 	return tree, nil
 }
 
@@ -181,7 +170,7 @@ func (t *Transport) end() {
 
 // topologyChanged brings everything to where the new snapshot says.
 func (t *Transport) topologyChanged(changes router.Changes) {
-	t.sender.applyTopology()
+	t.publisher.ApplyTopology()
 	t.subscriber.TopologyChanged(changes)
 	for _, own := range t.dedicated {
 		own.topologyChanged(changes)
@@ -218,7 +207,7 @@ func (t *Transport) close() {
 	defer t.mu.Unlock()
 	if !t.isClosed() {
 		close(t.closed)
-		t.sender.close(transport.ErrClosed)
+		t.publisher.Close(transport.ErrClosed)
 		t.subscriber.Fail(transport.ErrClosed)
 	}
 	for t.serving {

@@ -1,6 +1,7 @@
-// Package control is what the publishing and the receiving side of the Redis transport do for each other, so that neither
-// imports the other. The publishing side has the connections that can be written to; it sends the receiving side's
-// messages (Sender, Peer) and answers, from what it remembers, the questions that the receiving side hears (Answerer).
+// Package control is what the publishing and the receiving side of the Redis transport do for each
+// other, so that neither imports the other. The publishing side has the connections that can be
+// written to; it sends the receiving side's messages (Sender, Peer) and answers, from what it
+// remembers, the questions that the receiving side hears (Answerer).
 package control
 
 import (
@@ -14,7 +15,8 @@ import (
 // ErrNoOwner is why an event or a subscription waits whose slot nobody serves.
 var ErrNoOwner = errors.New("no node owns the slot: the cluster is not whole, see CLUSTER SLOTS")
 
-// Sender sends control messages. The publishing side implements it with Queues. Its methods may be called concurrently.
+// Sender sends control messages. The publishing side implements it with Queues. Its methods may be
+// called concurrently.
 type Sender interface {
 	// At returns the queue of a node. It is never nil.
 	At(addr string) *Queue
@@ -24,20 +26,21 @@ type Sender interface {
 	Retain(wanted func(addr string) bool)
 }
 
-// Answerer knows the publishers of this process. The publishing side implements it. Its methods do no I/O and may be
-// called concurrently.
+// Answerer knows the publishers of this process. The publishing side implements it. Its methods do
+// no I/O and may be called concurrently.
 type Answerer interface {
 	// Publishers returns the publishers that can be asked.
 	Publishers() []string
 	// AnswerHello returns what each of them says of its position on the channels of a Hello.
 	AnswerHello(now time.Time, hello wire.Hello) []wire.Answer
-	// Retransmit answers negative acknowledgements with events of up to limit bytes, or one. It also returns how many
-	// numbers it looked at. What it leaves out will be asked for again.
+	// Retransmit answers negative acknowledgements with events of up to limit bytes, or one. It
+	// also returns how many numbers it looked at. What it leaves out will be asked for again.
 	Retransmit(now time.Time, publisher string, ask wire.Ask, limit int) (answers []wire.Answer, looked int)
-	// Positions calls each with the publishers that are known on a channel: the number up to which every event is
-	// accepted or abandoned, and the last that was assigned.
+	// Positions calls each with the publishers that are known on a channel: the number up to which
+	// every event is accepted or abandoned, and the last that was assigned.
 	Positions(channel string, slot int, each func(publisher string, resolved, assigned uint64))
-	// HastenWatermarks has the watermarks of all channels published soon: questions may have been missed.
+	// HastenWatermarks has the watermarks of all channels published soon: questions may have been
+	// missed.
 	HastenWatermarks()
 	// ExpireWindows drops what is remembered for longer than it may be.
 	ExpireWindows(now time.Time)
@@ -50,8 +53,8 @@ type Message struct {
 	Channel string
 	Doc     []byte
 	Command []byte // in place of the two
-	// Sent, if not nil, is told how many subscribers received the document at the node, or why it was not sent. Answered,
-	// if not nil, is told what a command led to. They must not block.
+	// Sent, if not nil, is told how many subscribers received the document at the node, or why it
+	// was not sent. Answered, if not nil, is told what a command led to. They must not block.
 	Sent     func(receivers int, err error)
 	Answered func(reply resp.Reply, err error)
 }

@@ -2,7 +2,8 @@ package control
 
 import "github.com/shardbus/shardbus/transport/redis/internal/resp"
 
-// Peer is what the publisher and the subscriber of one node do for each other. It outlives their connections.
+// Peer is what the publisher and the subscriber of one node do for each other. It outlives their
+// connections.
 type Peer struct {
 	// Commands are the subscriber's, to be sent on the publisher's connection.
 	Commands chan Command

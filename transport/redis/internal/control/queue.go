@@ -18,8 +18,8 @@ const (
 // ErrNotSent is why a message was not sent.
 var ErrNotSent = errors.New("redis: the connection ended before it was sent")
 
-// Queue is what waits to be sent on the connection of one node's publisher, beside the events. It outlives the
-// connection; what waits does not.
+// Queue is what waits to be sent on the connection of one node's publisher, beside the events. It
+// outlives the connection; what waits does not.
 type Queue struct {
 	mu sync.Mutex
 	// mu guards what follows.
@@ -82,7 +82,8 @@ func (q *Queue) IsUp() bool {
 	return q.up
 }
 
-// Send queues a message. It reports false, and m is told nothing, if there is no connection or no room.
+// Send queues a message. It reports false, and m is told nothing, if there is no connection or no
+// room.
 func (q *Queue) Send(m Message) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
-// TestQueueOutlivesItsConnection: nothing is queued without a connection, and each message that was is told its end once:
-// by who took it, or when the connection ends.
+// TestQueueOutlivesItsConnection: nothing is queued without a connection, and each message that was
+// is told its end once: by who took it, or when the connection ends.
 func TestQueueOutlivesItsConnection(t *testing.T) {
 	var all control.Queues
 	q := all.At("a:1")
@@ -49,8 +49,8 @@ func TestQueueOutlivesItsConnection(t *testing.T) {
 	}
 }
 
-// TestQueueIsBounded: what waits has a bound in messages and in bytes, but one message always fits; one pipeline takes a
-// part, and says that there is more.
+// TestQueueIsBounded: what waits has a bound in messages and in bytes, but one message always fits;
+// one pipeline takes a part, and says that there is more.
 func TestQueueIsBounded(t *testing.T) {
 	for _, c := range []struct{ size, fit, batch int }{{10, 4096, 256}, {1 << 20, 16, 1}, {20 << 20, 1, 1}} {
 		var all control.Queues

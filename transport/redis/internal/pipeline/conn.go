@@ -1,5 +1,5 @@
-// Package pipeline is a publisher's connection to one server: commands of many callers are written as they come, and the
-// replies are handed out in order.
+// Package pipeline is a publisher's connection to one server: commands of many callers are written
+// as they come, and the replies are handed out in order.
 package pipeline
 
 import (
@@ -15,13 +15,14 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
-// Conn is a publisher's connection. Any number of commands are in flight on it, and no goroutine stands between it and
-// who writes: callers of Publish write themselves, and read too if they are alone. rueidis has one command, or one
-// pipeline, of each caller in flight, which makes the caller wait for the replies. It does not say when it has written,
-// so two pipelines that belong behind each other cannot be in flight at once.
+// Conn is a publisher's connection. Any number of commands are in flight on it, and no goroutine
+// stands between it and who writes: callers of Publish write themselves, and read too if they are
+// alone. rueidis has one command, or one pipeline, of each caller in flight, which makes the caller
+// wait for the replies. It does not say when it has written, so two pipelines that belong behind
+// each other cannot be in flight at once.
 //
-// The holder of the write token may write, the holder of the read token may read. Both are channels and not locks
-// because their holders do I/O.
+// The holder of the write token may write, the holder of the read token may read. Both are channels
+// and not locks because their holders do I/O.
 type Conn struct {
 	conn   net.Conn
 	raw    syscall.RawConn // nil: a write may block
@@ -99,9 +100,10 @@ func New(conn net.Conn) *Conn {
 	return p
 }
 
-// Enqueue says that the commands of h were added to Out behind its first before bytes, and that the server answers with
-// due replies. The connection fails if nothing moves on it for timeout while this is the oldest request in flight. If it
-// has failed already, Enqueue takes the commands out again and h is told nothing. The caller holds the write token.
+// Enqueue says that the commands of h were added to Out behind its first before bytes, and that the
+// server answers with due replies. The connection fails if nothing moves on it for timeout while
+// this is the oldest request in flight. If it has failed already, Enqueue takes the commands out
+// again and h is told nothing. The caller holds the write token.
 func (p *Conn) Enqueue(h ReplyHandler, due int, timeout time.Duration, before int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,7 +136,8 @@ func (p *Conn) TryAcquire() bool {
 	}
 }
 
-// Release gives the write token back. The caller looks itself whether somebody asked for it in vain.
+// Release gives the write token back. The caller looks itself whether somebody asked for it in
+// vain.
 func (p *Conn) Release() { <-p.writeToken }
 
 // MayBlock reports whether every write to the connection may block.
@@ -148,8 +151,9 @@ func (p *Conn) ReleaseAndNotify() {
 	}
 }
 
-// Flush writes Out. Unless it may wait it writes as much as the kernel takes, and reports whether that was all. The
-// connection fails if the kernel takes nothing for timeout; then the reader is told. The caller holds the write token.
+// Flush writes Out. Unless it may wait it writes as much as the kernel takes, and reports whether
+// that was all. The connection fails if the kernel takes nothing for timeout; then the reader is
+// told. The caller holds the write token.
 func (p *Conn) Flush(timeout time.Duration, mayWait bool) (all bool) {
 	var err error
 	if p.raw != nil {
@@ -191,8 +195,8 @@ func (p *Conn) CloseWith(err error) {
 	_ = conn.Close()
 }
 
-// read waits until something arrives, and hands the replies out. While nothing is in flight it waits for readLinger only.
-// The caller holds the read token.
+// read waits until something arrives, and hands the replies out. While nothing is in flight it
+// waits for readLinger only. The caller holds the read token.
 func (p *Conn) read() {
 	var deadline time.Time
 	if p.next() {
@@ -233,8 +237,8 @@ func (p *Conn) consume(n int, err error) {
 	}
 }
 
-// readLinger is how long Serve waits for the next request where it would be woken for the replies. To wake it twice costs
-// more than to wake, for a while, a caller that would have read itself.
+// readLinger is how long Serve waits for the next request where it would be woken for the replies.
+// To wake it twice costs more than to wake, for a while, a caller that would have read itself.
 const readLinger = 5 * time.Millisecond
 
 // makeRoom makes room behind what was not looked at yet.
@@ -312,7 +316,8 @@ func (p *Conn) fail(err error) {
 	}
 }
 
-// WakeReader has Serve read, unless it does already. Who enqueued something and does not read calls it.
+// WakeReader has Serve read, unless it does already. Who enqueued something and does not read calls
+// it.
 func (p *Conn) WakeReader() {
 	if !p.readerWanted.Load() {
 		p.readerWanted.Store(true)
@@ -336,8 +341,8 @@ func (p *Conn) failure() error {
 	return p.err
 }
 
-// ReadUntil reads, if nobody else does, until done has something, nothing is in flight, or it has read so many times. It
-// reports whether it received from done.
+// ReadUntil reads, if nobody else does, until done has something, nothing is in flight, or it has
+// read so many times. It reports whether it received from done.
 func (p *Conn) ReadUntil(done <-chan struct{}, times int) (is bool) {
 	select {
 	case p.reading <- struct{}{}:

@@ -20,8 +20,8 @@ import (
 
 var errTestEnded = errors.New("the test has ended")
 
-// answering returns a connection whose other end answers each command, of three words, with what answer says; it closes the connection when
-// that says so, or when the test ends.
+// answering returns a connection whose other end answers each command, of three words, with what
+// answer says; it closes the connection when that says so, or when the test ends.
 func answering(t *testing.T, answer func(word string) (text string, closes bool)) *Conn {
 	t.Helper()
 	ours, theirs := net.Pipe()
@@ -85,7 +85,8 @@ func hears(t *testing.T, p *Conn, words ...string) {
 	}
 }
 
-// TestAnswersInOrder: whoever reads, each request gets the answers to its own commands, while others are in flight.
+// TestAnswersInOrder: whoever reads, each request gets the answers to its own commands, while
+// others are in flight.
 func TestAnswersInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := answering(t, func(word string) (string, bool) { return "+" + word + "\r\n", false })
@@ -105,8 +106,9 @@ func TestAnswersInOrder(t *testing.T) {
 	})
 }
 
-// TestTimesOut: a server that says nothing ends the connection when the oldest request's time is over, and all that
-// is in flight with it; what is asked afterwards fails at once. That nothing is asked ends nothing.
+// TestTimesOut: a server that says nothing ends the connection when the oldest request's time is
+// over, and all that is in flight with it; what is asked afterwards fails at once. That nothing is
+// asked ends nothing.
 func TestTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hung := false
@@ -194,7 +196,8 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// TestNeverWaitsForTheKernel: what a peer does not read stays in Out, and goes when one waits for it.
+// TestNeverWaitsForTheKernel: what a peer does not read stays in Out, and goes when one waits for
+// it.
 func TestNeverWaitsForTheKernel(t *testing.T) {
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {

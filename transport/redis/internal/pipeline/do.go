@@ -21,8 +21,8 @@ func (q *replyCollector) Completed(err error) {
 	q.done <- struct{}{}
 }
 
-// Do sends n commands and returns the reply to each; or fewer, and why. The connection fails if nothing moves on it for
-// timeout.
+// Do sends n commands and returns the reply to each; or fewer, and why. The connection fails if
+// nothing moves on it for timeout.
 func (p *Conn) Do(commands []byte, n int, timeout time.Duration) ([]resp.Reply, error) {
 	q := &replyCollector{replies: make([]resp.Reply, 0, n), done: make(chan struct{}, 1)}
 	p.Acquire()

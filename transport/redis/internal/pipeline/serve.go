@@ -2,8 +2,9 @@ package pipeline
 
 import "time"
 
-// idleAfter is how long nothing must have been enqueued before Serve reads although nothing is in flight. Then it notices
-// that the server closes the connection; but a caller that enqueues something has to wake it, and would rather read itself.
+// idleAfter is how long nothing must have been enqueued before Serve reads although nothing is in
+// flight. Then it notices that the server closes the connection; but a caller that enqueues
+// something has to wake it, and would rather read itself.
 const idleAfter = 100 * time.Millisecond
 
 // Serve reads for the callers that do not, until Stop is called and nothing is in flight.
@@ -65,8 +66,8 @@ func (p *Conn) Enqueued() uint64 {
 	return p.enqueuedCount
 }
 
-// readIdle waits, while nothing is in flight, for the end of the connection; or for a reply, since something may be
-// enqueued meanwhile, which sets the deadline. The caller holds the read token.
+// readIdle waits, while nothing is in flight, for the end of the connection; or for a reply, since
+// something may be enqueued meanwhile, which sets the deadline. The caller holds the read token.
 func (p *Conn) readIdle() {
 	p.makeRoom()
 	lies, err := p.enterIdle()
@@ -78,7 +79,8 @@ func (p *Conn) readIdle() {
 	p.consume(n, err)
 }
 
-// enterIdle takes the deadline off the read that follows, unless something is in flight or Serve is to end.
+// enterIdle takes the deadline off the read that follows, unless something is in flight or Serve is
+// to end.
 func (p *Conn) enterIdle() (lies bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -15,8 +15,8 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
-// TestNoticesTheEnd: when nothing has been asked for a moment, what the server does is noticed at once; before that, when
-// the moment is over.
+// TestNoticesTheEnd: when nothing has been asked for a moment, what the server does is noticed at
+// once; before that, when the moment is over.
 func TestNoticesTheEnd(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -60,8 +60,8 @@ func TestNoticesTheEnd(t *testing.T) {
 	}
 }
 
-// TestTimesOutAfterIdle: a server that hangs while nothing is asked is given as much time for what is asked then as
-// at any other moment.
+// TestTimesOutAfterIdle: a server that hangs while nothing is asked is given as much time for what
+// is asked then as at any other moment.
 func TestTimesOutAfterIdle(t *testing.T) {
 	for _, idle := range []time.Duration{0, idleAfter - 1, idleAfter, idleAfter + 1, time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
@@ -85,8 +85,8 @@ func TestTimesOutAfterIdle(t *testing.T) {
 	}
 }
 
-// TestAnswersWhileIdle: whenever somebody asks, while somebody waits for the end or begins to, the answer is his own; and Serve ends
-// when it is to, whatever it waits for.
+// TestAnswersWhileIdle: whenever somebody asks, while somebody waits for the end or begins to, the
+// answer is his own; and Serve ends when it is to, whatever it waits for.
 func TestAnswersWhileIdle(t *testing.T) {
 	for seed := range uint64(30) {
 		synctest.Test(t, func(t *testing.T) {

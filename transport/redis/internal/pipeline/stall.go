@@ -11,25 +11,29 @@ import (
 )
 
 const (
-	// writeChunk is how much one Write is given where it blocks and may not be tried again once it timed out, as TLS. So
-	// that a slow connection counts as one and not as a dead one, it must take as much within the request's timeout.
+	// writeChunk is how much one Write is given where it blocks and may not be tried again once it
+	// timed out, as TLS. So that a slow connection counts as one and not as a dead one, it must
+	// take as much within the request's timeout.
 	writeChunk = 16 << 10
-	// unseenRate is how many bytes a second a connection is given time for, beside the timeout, whose kernel does not
-	// tell what it has sent.
+	// unseenRate is how many bytes a second a connection is given time for, beside the timeout,
+	// whose kernel does not tell what it has sent.
 	unseenRate = 256 << 10
-	// leastMoved is how many bytes have to go out, or arrive of a reply, to count, unless that is the end of it. So that a
-	// server that takes or says a byte now and then holds nobody up for ever.
+	// leastMoved is how many bytes have to go out, or arrive of a reply, to count, unless that is
+	// the end of it. So that a server that takes or says a byte now and then holds nobody up for
+	// ever.
 	leastMoved = 1 << 10
 )
 
-// maxStalledChecks is how many checks, spread over the timeout, have to find nothing before a connection counts as dead.
-// A process that stood still itself, and finds the timeout over, makes one check and not all of them.
+// maxStalledChecks is how many checks, spread over the timeout, have to find nothing before a
+// connection counts as dead. A process that stood still itself, and finds the timeout over, makes
+// one check and not all of them.
 const maxStalledChecks = 8
 
-// stall decides when a connection is dead because nothing moves on it: no reply comes, and nothing of the oldest request
-// goes out, or so little that it would take for ever. How long the whole takes does not count, so that a large event may
-// take its time on a slow link. What is written behind the oldest request does not count either: a server that hangs
-// takes bytes for as long as its kernel has room. stall is pure, and counts checks as pulse does, and for the same reason.
+// stall decides when a connection is dead because nothing moves on it: no reply comes, and nothing
+// of the oldest request goes out, or so little that it would take for ever. How long the whole
+// takes does not count, so that a large event may take its time on a slow link. What is written
+// behind the oldest request does not count either: a server that hangs takes bytes for as long as
+// its kernel has room. stall is pure, and counts checks as pulse does, and for the same reason.
 type stall struct {
 	idleChecks int    // checks in a row that found nothing
 	unsent     bool   // at the last check not all of the request had left
@@ -37,8 +41,8 @@ type stall struct {
 	partial    int    // bytes of a reply that had arrived, when that counted last
 }
 
-// received takes in that something arrived: whether there was the end of a reply, and how many bytes there are of the next. It
-// reports whether that counts.
+// received takes in that something arrived: whether there was the end of a reply, and how many
+// bytes there are of the next. It reports whether that counts.
 func (s *stall) received(ended bool, partial int) bool {
 	if !ended && partial < s.partial+leastMoved {
 		return false
@@ -50,8 +54,9 @@ func (s *stall) received(ended bool, partial int) bool {
 // begin is for the next request, when those before it were answered.
 func (s *stall) begin() { *s = stall{} }
 
-// check takes in up to where bytes have left, of which the request's end at end. extra is how many checks it is given
-// beside maxStalledChecks. It reports whether something moved, and whether the connection is dead.
+// check takes in up to where bytes have left, of which the request's end at end. extra is how many
+// checks it is given beside maxStalledChecks. It reports whether something moved, and whether the
+// connection is dead.
 func (s *stall) check(left, end uint64, extra int) (moved, dead bool) {
 	left = min(left, end)
 	moved = s.unsent && left > s.sentTo && (left >= s.sentTo+leastMoved || left == end)
@@ -70,7 +75,8 @@ func (f *pendingRequest) checkInterval() time.Duration {
 	return max(f.timeout/maxStalledChecks, time.Microsecond)
 }
 
-// checkStall is for when the reader has waited for checkInterval in vain. It returns why the connection is dead; nil if it may live.
+// checkStall is for when the reader has waited for checkInterval in vain. It returns why the
+// connection is dead; nil if it may live.
 func (p *Conn) checkStall(now time.Time) error {
 	f := &p.current
 	p.checkAt = now.Add(f.checkInterval())

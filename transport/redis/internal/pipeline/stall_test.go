@@ -15,8 +15,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestStallJudgesSilence: a connection is dead after maxStalledChecks checks in a row without anything moving, never
-// while something arrives or the oldest request goes out, and it does not matter what goes out behind that.
+// TestStallJudgesSilence: a connection is dead after maxStalledChecks checks in a row without
+// anything moving, never while something arrives or the oldest request goes out, and it does not
+// matter what goes out behind that.
 func TestStallJudgesSilence(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const end = 20 * leastMoved
@@ -65,7 +66,8 @@ func TestStallJudgesSilence(t *testing.T) {
 	})
 }
 
-// slowPeer reads what arrives at a rate until it has so many bytes, and answers each command unless it hangs.
+// slowPeer reads what arrives at a rate until it has so many bytes, and answers each command unless
+// it hangs.
 func slowPeer(t *testing.T, rate int, answer bool) (p *Conn) {
 	t.Helper()
 	ours, theirs := net.Pipe()
@@ -129,8 +131,8 @@ func readCommand(r *bufio.Reader, words [][]byte) error {
 	return nil
 }
 
-// TestTakesItsTime: on a slow link a request lasts for as long as it takes, many times its timeout; and those behind it
-// are not late for that.
+// TestTakesItsTime: on a slow link a request lasts for as long as it takes, many times its timeout;
+// and those behind it are not late for that.
 func TestTakesItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := slowPeer(t, 100<<10, true)
@@ -161,8 +163,8 @@ func TestTakesItsTime(t *testing.T) {
 	})
 }
 
-// TestEndsInSilence: a server that has taken all and answers nothing is found after the timeout, however much is
-// written behind, which its kernel takes.
+// TestEndsInSilence: a server that has taken all and answers nothing is found after the timeout,
+// however much is written behind, which its kernel takes.
 func TestEndsInSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := slowPeer(t, 10<<20, false)
@@ -182,7 +184,8 @@ func TestEndsInSilence(t *testing.T) {
 	})
 }
 
-// TestEndsTrickles: a server that says a byte now and then, or takes one, is found like one that hangs.
+// TestEndsTrickles: a server that says a byte now and then, or takes one, is found like one that
+// hangs.
 func TestEndsTrickles(t *testing.T) {
 	trickle := func(t *testing.T, serve func(theirs net.Conn)) {
 		synctest.Test(t, func(t *testing.T) {

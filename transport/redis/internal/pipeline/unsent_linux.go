@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// unsentBytes returns how many bytes that were written the other end's kernel has not confirmed; seen is false if nobody
-// can tell.
+// unsentBytes returns how many bytes that were written the other end's kernel has not confirmed;
+// seen is false if nobody can tell.
 func unsentBytes(socket syscall.RawConn) (n uint64, seen bool) {
 	if socket == nil {
 		return 0, false

@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// rawConn returns a TCP connection as something that can be written to without waiting; nil for any other, as TLS is.
+// rawConn returns a TCP connection as something that can be written to without waiting; nil for any
+// other, as TLS is.
 func rawConn(conn net.Conn) syscall.RawConn {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {

@@ -1,4 +1,4 @@
-package redis
+package publisher
 
 import (
 	"fmt"
@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/sendwindow"
 )
@@ -16,24 +15,18 @@ const (
 	batchBytes  = 1 << 20 // and bytes, unless one event is larger
 )
 
-// outbox is everything on its way to the servers: the streams and the lanes they are written through. Its methods do
-// no I/O.
+// sender is everything on its way to the servers: the channel queues and the node queues they are
+// written through. Its methods do no I/O.
 type sender struct {
-	cfg      *Config
-	topology *cluster.Topology
-	only     string // not empty: the one topic that passes here
-	// newPublisher, if not nil, is called when a publisher is heard of first. It must not block.
-	onNewPublisher func()
-	// newStream, if not nil, is called when a publisher is to publish on a channel for the first time. It must not block.
-	onNewQueue func(key queueKey)
-	views      *topicViews // nil: nobody asks
+	cfg     *Settings
+	cluster Cluster
 
 	mu struct {
 		sync.Mutex
 		memory     *sendwindow.Memory  // nil: nothing is remembered
 		publishers map[string]struct{} // whose windows there are
-		streams    map[queueKey]*channelQueue
-		fresh      []queueKey // of streams, those that newStream was not told of
+		queues     map[queueKey]*channelQueue
+		fresh      []queueKey // of queues, those that Settings.OnNewQueue was not told of
 		bySlot     map[int][]*channelQueue
 		nodes      map[string]*nodeQueue // by the primary's address; "": slots that nobody owns
 		redirects  map[int]redirect      // slots that a MOVED put elsewhere than the snapshot does
@@ -45,33 +38,34 @@ type sender struct {
 
 var _ control.Answerer = (*sender)(nil)
 
-func newSender(cfg *Config, t *cluster.Topology) *sender {
-	o := &sender{cfg: cfg, topology: t}
-	if !cfg.Repair.Off {
-		o.mu.memory = sendwindow.New(cfg.Repair.limits())
+func newSender(cfg *Settings, cluster Cluster) *sender {
+	o := &sender{cfg: cfg, cluster: cluster}
+	if cfg.Memory != nil {
+		o.mu.memory = sendwindow.New(*cfg.Memory)
 		o.mu.publishers = make(map[string]struct{})
 	}
-	o.mu.streams = make(map[queueKey]*channelQueue)
+	o.mu.queues = make(map[queueKey]*channelQueue)
 	o.mu.bySlot = make(map[int][]*channelQueue)
 	o.mu.nodes = make(map[string]*nodeQueue)
 	o.mu.redirects = make(map[int]redirect)
 	o.mu.paused = make(map[*channelQueue]struct{})
 	if cfg.Standby {
 		o.mu.fallbacks = new(fallbacks)
-		o.mu.fallbacks.update(time.Now(), t.Snapshot())
+		o.mu.fallbacks.update(time.Now(), cluster.Snapshot())
 	}
 	return o
 }
 
-// lane returns the lane of a primary.
+// nodeQueue returns the node queue of a primary.
 func (o *sender) nodeQueue(addr string) *nodeQueue {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.nodeQueueLocked(addr)
 }
 
-// attach returns the lane of a primary for a writer, which detaches from it at its end. Until then the lane stays, though
-// the primary may be none any more: it may be one again before the writer knows.
+// attach returns the node queue of a primary for a writer, which detaches from it at its end. Until
+// then the node queue stays, though the primary may be none any more: it may be one again before
+// the writer knows.
 func (o *sender) attach(addr string) (l *nodeQueue, detach func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -81,6 +75,21 @@ func (o *sender) attach(addr string) (l *nodeQueue, detach func()) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		l.writers--
+	}
+}
+
+// setWriter makes a writer the one of its node, until clearWriter.
+func (o *sender) setWriter(l *nodeQueue, w queueWriter) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l.writer = w
+}
+
+func (o *sender) clearWriter(l *nodeQueue, w queueWriter) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if l.writer == w {
+		l.writer = nil
 	}
 }
 
@@ -96,24 +105,26 @@ func (o *sender) nodeQueueLocked(addr string) *nodeQueue {
 	return l
 }
 
-// streamLocked returns the stream of an envelope.
+// channelQueueLocked returns the channel queue of an envelope.
 func (o *sender) channelQueueLocked(key queueKey, slot int, env *transport.Envelope) *channelQueue {
-	s := o.mu.streams[key]
+	s := o.mu.queues[key]
 	if s == nil {
 		s = &channelQueue{queueKey: key, slot: slot, window: o.sendWindowLocked(key.publisher)}
-		o.mu.streams[key] = s
+		o.mu.queues[key] = s
 		o.mu.bySlot[slot] = append(o.mu.bySlot[slot], s)
 		o.targetLocked(slot).add(s)
 		o.mu.fresh = append(o.mu.fresh, key)
 		if s.window != nil {
-			o.views.Publishes(env)
+			if o.cfg.Views != nil {
+				o.cfg.Views.Publishes(env)
+			}
 		}
 	}
 	return s
 }
 
-// positions calls each with the publishers here that are known on a channel: up to which number all is settled, and the last
-// that was assigned.
+// Positions calls each with the publishers here that are known on a channel: up to which number all
+// is resolved, and the last that was assigned.
 func (o *sender) Positions(channel string, slot int, each func(publisher string, settled, assigned uint64)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -124,13 +135,13 @@ func (o *sender) Positions(channel string, slot int, each func(publisher string,
 	}
 }
 
-// rehome moves streams to the lanes of the primaries that the snapshot names. Those with events in flight follow when
-// these are settled.
+// applyTopology moves channel queues to the node queues of the primaries that the snapshot names.
+// Those with events in flight follow when these are resolved.
 func (o *sender) applyTopology() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	clear(o.mu.redirects)
-	o.mu.fallbacks.update(time.Now(), o.topology.Snapshot())
+	o.mu.fallbacks.update(time.Now(), o.cluster.Snapshot())
 	for s := range o.mu.paused {
 		o.resumeLocked(s)
 	}
@@ -141,7 +152,7 @@ func (o *sender) applyTopology() {
 	}
 	for addr, l := range o.mu.nodes {
 		if len(l.queues) == 0 && l.events == 0 && l.writers == 0 {
-			if _, known := o.topology.Snapshot().NodeShard(addr); !known {
+			if _, known := o.cluster.Snapshot().NodeShard(addr); !known {
 				delete(o.mu.nodes, addr)
 			}
 		}
@@ -161,24 +172,24 @@ func (o *sender) moveLocked(s *channelQueue) {
 	}
 }
 
-// push queues a call's items from the first-th on, as far as there is room, and returns the first that did not fit and
-// what to wait for then. Once all are queued it lets go of the call, which may be done by then. The caller is to have w,
-// if it is not nil, written with; other writers are told.
-func (o *sender) push(c *publishCall, first int) (w *writer, next int, space <-chan struct{}, err error) {
+// push queues a call's events from the first-th on, as far as there is room, and returns the first
+// that did not fit and what to wait for then. Once all are queued it lets go of the call, which may
+// be done by then. The caller is to have w, if it is not nil, written with; other writers are told.
+func (o *sender) push(c *publishCall, first int) (w queueWriter, next int, space <-chan struct{}, err error) {
 	o.mu.Lock()
 	w, next, space, err = o.pushLocked(c, first)
 	fresh := o.mu.fresh
 	o.mu.fresh = nil
 	o.mu.Unlock()
-	if o.onNewQueue != nil {
+	if o.cfg.OnNewQueue != nil {
 		for _, key := range fresh {
-			o.onNewQueue(key)
+			o.cfg.OnNewQueue(key.publisher, key.channel)
 		}
 	}
 	return w, next, space, err
 }
 
-func (o *sender) pushLocked(c *publishCall, first int) (w *writer, next int, space <-chan struct{}, err error) {
+func (o *sender) pushLocked(c *publishCall, first int) (w queueWriter, next int, space <-chan struct{}, err error) {
 	for i := first; i < len(c.events); i++ {
 		it := &c.events[i]
 		if it.env == nil { // refused
@@ -200,7 +211,7 @@ func (o *sender) pushLocked(c *publishCall, first int) (w *writer, next int, spa
 		l.events++
 		l.bytes += it.size
 		c.unresolved++
-		if l.makeReady(s); w == nil || w.queue != l {
+		if l.makeReady(s); w == nil || w.node() != l {
 			l.signal()
 		}
 	}
@@ -210,14 +221,14 @@ func (o *sender) pushLocked(c *publishCall, first int) (w *writer, next int, spa
 	return w, len(c.events), nil, nil
 }
 
-// abandon ends a call's open items with err: its caller waits no longer. What was written may still be accepted; its
-// number is uncertain from now on.
+// abandon ends a call's open events with err: its caller waits no longer. What was written may
+// still be accepted; its number is uncertain from now on.
 func (o *sender) abandon(c *publishCall, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i := range c.events {
 		it := &c.events[i]
-		if it.queue == nil || it.call == nil {
+		if it.queue == nil || it.caller == nil {
 			continue
 		}
 		s := it.queue
@@ -239,7 +250,7 @@ func (o *sender) abandon(c *publishCall, err error) {
 	}
 }
 
-// outcome is what became of one item of a batch.
+// outcome is what became of one event of a batch.
 type outcome struct {
 	receivers int
 	err       error // final
@@ -249,8 +260,9 @@ type outcome struct {
 	to        string
 }
 
-// settle takes in the outcomes of a batch, in its order. It reports whether a channel that had receivers has none any
-// more, and whether such events, or others that would be sent around, are to be sent again in a moment only.
+// applyOutcomes takes in the outcomes of a batch, in its order. It reports whether a channel that
+// had receivers has none any more, and whether such events, or others that would be sent around,
+// are to be sent again in a moment only.
 func (o *sender) applyOutcomes(l *nodeQueue, b *batch, outcomes []outcome, failure error) (deserted, stirred bool) {
 	b.done = b.done[:0]
 	deserted, stirred = o.applyOutcomesLocking(l, b, outcomes, failure)
@@ -308,12 +320,12 @@ func (o *sender) applyOutcomesLocking(l *nodeQueue, b *batch, outcomes []outcome
 	}
 	l.inFlight -= len(b.events)
 	for _, s := range b.queues {
-		// What is to be sent again stays in front, in order, and nothing newer on the channel is sent before it: not until
-		// all that was sent before that became known is settled.
+		// What is to be sent again stays in front, in order, and nothing newer on the channel is
+		// sent before it: not until all that was sent before that became known is resolved.
 		s.dropDone()
 		if s.inFlight == 0 {
 			s.retrying = false
-			if rest := s.redirectLoop(); rest > cluster.SuspectInterval { // the next question about the topology ends it, or one after that
+			if rest := s.redirectLoop(); rest > shortPause { // the next question about the topology ends it, or one after that
 				s.pausedUntil = now.Add(rest)
 				o.mu.paused[s] = struct{}{}
 			} else {
@@ -337,7 +349,7 @@ func (o *sender) applyOutcomesLocking(l *nodeQueue, b *batch, outcomes []outcome
 	}
 	for i, it := range b.events {
 		if out := outcomes[i]; !out.retry {
-			if c := o.finishLocked(it, out); c != nil { // from here on the item is its caller's again
+			if c := o.finishLocked(it, out); c != nil { // from here on the event is its caller's again
 				b.done = append(b.done, c)
 			}
 		}
@@ -347,10 +359,11 @@ func (o *sender) applyOutcomesLocking(l *nodeQueue, b *batch, outcomes []outcome
 	return deserted, stirred
 }
 
-// finishLocked tells an item's caller how it ended, unless the caller has left. It returns the call if that was the last.
+// finishLocked tells an event's caller how it ended, unless the caller has left. It returns the
+// call if that was the last.
 func (o *sender) finishLocked(it *pendingEvent, out outcome) (ended *publishCall) {
-	c := it.call
-	it.call = nil
+	c := it.caller
+	it.caller = nil
 	if it.dead {
 		return nil
 	}

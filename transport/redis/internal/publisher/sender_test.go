@@ -1,4 +1,4 @@
-package redis
+package publisher
 
 import (
 	"errors"
@@ -8,19 +8,18 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"pgregory.net/rapid"
 )
 
-// TestOutboxKeepsOrder drives an outbox with writers whose pipelines fail in part, slots that move and callers that
-// leave. Of each stream, what is written begins with the lowest number that is open, and goes on in order; each call
-// gets its results; each number is accepted, or noted as given up.
+// TestSenderKeepsOrder drives a sender with writers whose pipelines fail in part, slots that move
+// and callers that leave. Of each channel queue, what is written begins with the lowest number that
+// is open, and goes on in order; each call gets its results; each number is accepted, or noted as
+// abandoned.
 func TestSenderKeepsOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		cfg, err := Config{Addrs: []string{"h"}, QueueEvents: 20}.resolved()
-		if err != nil {
-			t.Fatal(err)
-		}
+		cfg := testSettings()
+		cfg.QueueEvents = 20
 		owners := func(first string) *router.Snapshot {
 			s, err := router.NewSnapshot([]router.Shard{
 				{Primary: router.Node{Addr: first}, Slots: []router.SlotRange{{From: 0, To: 99}}},
@@ -30,15 +29,15 @@ func TestSenderKeepsOrder(t *testing.T) {
 			}
 			return s
 		}
-		top := cluster.NewTopology(cfg.topology, cluster.Discovery{Snapshot: owners("a:1")}, nil)
+		top := newFakeCluster(owners("a:1"))
 		o := newSender(&cfg, top)
 		accepted := map[string]map[uint64]bool{}
 		var opened []*publishCall
-		flights := map[string][]*batch{} // in order
+		inFlight := map[string][]*batch{} // in order
 
 		finish := func(addr string) {
-			b := flights[addr][0]
-			flights[addr] = flights[addr][1:]
+			b := inFlight[addr][0]
+			inFlight[addr] = inFlight[addr][1:]
 			outcomes := make([]outcome, len(b.events))
 			for i, it := range b.events {
 				switch rapid.SampledFrom([]string{"ok", "ok", "again", "moved", "error"}).Draw(t, "outcome") {
@@ -85,11 +84,11 @@ func TestSenderKeepsOrder(t *testing.T) {
 				t.Fatalf("%d bytes of large events are in flight", large)
 			}
 			if len(b.events) > 0 {
-				flights[addr] = append(flights[addr], b)
+				inFlight[addr] = append(inFlight[addr], b)
 			}
 			for _, s := range l.queues {
 				for _, it := range s.pending[s.inFlight:] {
-					if len(flights[addr]) == 0 && !s.blocked() && !it.dead {
+					if len(inFlight[addr]) == 0 && !s.blocked() && !it.dead {
 						t.Fatal("an event is not written, and nothing is in flight")
 					}
 				}
@@ -102,7 +101,7 @@ func TestSenderKeepsOrder(t *testing.T) {
 				c := new(callPool).get(make([]transport.Result, rapid.IntRange(1, 3).Draw(t, "events")))
 				for i := range c.events {
 					channel := fmt.Sprint(rapid.IntRange(0, 2).Draw(t, "channel"))
-					c.events[i] = pendingEvent{env: &transport.Envelope{Publisher: "p"}, route: route{channel: channel, slot: int(channel[0] - '0')}, call: c, index: i}
+					c.events[i] = pendingEvent{env: &transport.Envelope{Publisher: "p"}, route: route{channel: channel, slot: int(channel[0] - '0')}, caller: c, index: i}
 					c.events[i].size = rapid.SampledFrom([]int{10, 10, largeEvent, 900 << 10}).Draw(t, "size")
 				}
 				_, next, space, err := o.push(c, 0)
@@ -110,24 +109,24 @@ func TestSenderKeepsOrder(t *testing.T) {
 					t.Fatal(err)
 				}
 				if space != nil || next < len(c.events) {
-					o.abandon(c, ErrTimeout)
+					o.abandon(c, conn.ErrTimeout)
 					return
 				}
 				opened = append(opened, c)
 			case "write":
-				if len(flights[addr]) < 3 {
+				if len(inFlight[addr]) < 3 {
 					begin(addr)
 				}
 			case "answer":
-				if len(flights[addr]) > 0 {
+				if len(inFlight[addr]) > 0 {
 					finish(addr)
 				}
 			case "leave":
 				if len(opened) > 0 {
-					o.abandon(opened[rapid.IntRange(0, len(opened)-1).Draw(t, "who")], ErrTimeout)
+					o.abandon(opened[rapid.IntRange(0, len(opened)-1).Draw(t, "who")], conn.ErrTimeout)
 				}
 			case "move":
-				top.SetSnapshot(owners(addr))
+				top.snapshot.Store(owners(addr))
 				o.applyTopology()
 			}
 		}
@@ -136,14 +135,14 @@ func TestSenderKeepsOrder(t *testing.T) {
 		}
 		o.close(transport.ErrClosed)
 		for _, addr := range []string{"a:1", "b:1"} {
-			for len(flights[addr]) > 0 {
+			for len(inFlight[addr]) > 0 {
 				finish(addr)
 			}
 			if l := o.nodeQueue(addr); l.events != 0 || l.bytes != 0 || l.inFlight != 0 || l.largeInFlight != 0 {
 				t.Fatalf("%s: %d events, %d bytes are left", addr, l.events, l.bytes)
 			}
 		}
-		for _, s := range o.mu.streams {
+		for _, s := range o.mu.queues {
 			if s.resolved != s.assigned || len(s.pending) > 0 {
 				t.Fatalf("%s: settled up to %d of %d", s.channel, s.resolved, s.assigned)
 			}
@@ -153,13 +152,13 @@ func TestSenderKeepsOrder(t *testing.T) {
 					given = given || r.From <= seq && seq <= r.To
 				}
 				if !given && !accepted[s.channel][seq] {
-					t.Fatalf("%s: %d was neither accepted nor given up", s.channel, seq)
+					t.Fatalf("%s: %d was neither accepted nor abandoned", s.channel, seq)
 				}
 			}
 		}
 		for _, c := range opened {
 			for i := range c.events {
-				if c.events[i].call != nil && !c.events[i].dead {
+				if c.events[i].caller != nil && !c.events[i].dead {
 					t.Fatal("a caller was told nothing")
 				}
 			}
@@ -167,7 +166,7 @@ func TestSenderKeepsOrder(t *testing.T) {
 	})
 }
 
-func TestMarksBackOff(t *testing.T) {
+func TestWatermarksBackOff(t *testing.T) {
 	now := time.Unix(1e6, 0)
 	s := &channelQueue{queueKey: queueKey{publisher: "p", channel: "c"}, assigned: 1, resolved: 1, born: now}
 	s.lastWatermark = now

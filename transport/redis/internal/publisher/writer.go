@@ -1,4 +1,4 @@
-package redis
+package publisher
 
 import (
 	"context"
@@ -19,11 +19,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// writer is one incarnation of a publisher: what a lane holds goes out through its pipe. Who has something to say takes
-// the pipe's turn, if it is free, and writes what is ready, others' events too: a caller of Publish, or whoever reads the
-// replies to what was written before. Its own goroutine is for when they cannot.
+// writer is one incarnation of a publisher: what a node queue holds goes out through its
+// connection. Who has something to say takes the write token, if it is free, and writes what is
+// ready, others' events too: a caller of Publish, or whoever reads the replies to what was written
+// before. Its own goroutine is for when they cannot.
 type writer struct {
-	t        *Transport
+	pub      *Publisher
 	addr     string
 	peer     *control.Peer
 	queue    *nodeQueue
@@ -31,7 +32,7 @@ type writer struct {
 	stop     func(error)     // ends it
 	role     *conn.RoleQuery // nil: somebody else says whether the server is the primary
 
-	ended    atomic.Bool // nothing more is to be taken from the lane
+	ended    atomic.Bool // nothing more is to be taken from the node queue
 	paused   atomic.Bool // nothing is to be taken for a moment
 	inFlight atomic.Int32
 	pauses   chan time.Duration // capacity 1: for how long it is paused
@@ -39,56 +40,57 @@ type writer struct {
 	batches  sync.Pool
 }
 
-// errEnded is why a connection ends that is not needed any more.
-var errEnded = errors.New("redis: the connection is no longer needed")
+// ErrEnded is why a connection ends that is not needed any more.
+var ErrEnded = errors.New("redis: the connection is no longer needed")
 
-// serveWriter publishes what the lane of addr holds until ctx ends or the connection fails. It calls up when it is connected.
-func (t *Transport) serveWriter(ctx context.Context, addr string, k *control.Peer, up func()) error {
-	p, kept, err := t.dialWriter(ctx, addr)
+// Serve publishes what the node queue of addr holds until ctx ends or the connection fails. It
+// calls up when it is connected.
+func (pub *Publisher) Serve(ctx context.Context, addr string, k *control.Peer, up func()) error {
+	p, kept, err := pub.dialWriter(ctx, addr)
 	var role *conn.RoleQuery
 	if err == nil {
-		role, err = t.writerRole(ctx, addr, p)
+		role, err = pub.writerRole(ctx, addr, p)
 	}
 	if err != nil {
-		t.sender.connectFailed(addr, err)
-		t.onConnectFailed(ctx, err)
+		pub.sender.connectFailed(addr, err)
+		pub.waitToReconnect(ctx, err)
 		return err
 	}
 	if kept != nil {
 		defer kept.TrackWith(func(_ context.Context, words ...string) error {
-			return firstFailure(p.Do(resp.Append(nil, append([]string{"AUTH"}, words...)...), 1, t.cfg.CommandTimeout))
+			return firstFailure(p.Do(resp.Append(nil, append([]string{"AUTH"}, words...)...), 1, pub.cfg.CommandTimeout))
 		})()
 	}
-	defer p.CloseWith(errEnded)
-	l, detach := t.sender.attach(addr)
+	defer p.CloseWith(ErrEnded)
+	l, detach := pub.sender.attach(addr)
 	defer detach()
-	t.sender.watermarksSoon(l)
+	pub.sender.watermarksSoon(l)
 	k.RequestProbe()
 
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	w := newWriter(t, l, k, p)
+	w := newWriter(pub, l, k, p)
 	if w.role = role; role != nil {
 		role.Do = conn.NewRoleQueryOver(func(command []byte) ([]resp.Reply, error) { return w.do(command, 1) }).Do
 	}
 	w.stop = func(err error) {
-		t.sender.NodeFailed(addr)
+		pub.sender.NodeFailed(addr)
 		cancel(err)
 		p.CloseWith(err)
 	}
 	p.OnFailure = func(err error) {
-		t.topology.Suspect()
+		pub.cluster.Suspect()
 		w.stop(fmt.Errorf("redis: publish at %s: %w", addr, err))
 	}
 	var all, reader sync.WaitGroup
 	reader.Go(p.Serve)
-	t.sender.setWriter(l, w)
+	pub.sender.setWriter(l, w)
 	up()
 	l.signal() // what an earlier incarnation left
 	tasks := []func(context.Context) error{
-		w.run, w.runAside, func(ctx context.Context) error { return w.serveControl(ctx, t.controlSenders.At(addr)) },
+		w.run, w.runAside, func(ctx context.Context) error { return w.serveControl(ctx, pub.control.At(addr)) },
 	}
-	if t.cfg.Standby {
+	if pub.cfg.Standby {
 		tasks = append(tasks, w.healthcheck)
 	}
 	for _, task := range tasks {
@@ -105,22 +107,38 @@ func (t *Transport) serveWriter(ctx context.Context, addr string, k *control.Pee
 	if ctx.Err() == nil {
 		return context.Cause(running)
 	}
-	if !t.ending.Load() {
+	if !pub.ending.Load() {
 		return nil // only this shard ends here
 	}
-	return w.sendWatermarks(t.sender.dueWatermarks(l, time.Now(), true), true)
+	return w.sendWatermarks(pub.sender.dueWatermarks(l, time.Now(), true), true)
 }
 
-// writerRole asks over a new connection whether the server is the primary, where nobody else says so, and returns what asks
-// again. An error says why the connection is not to be used; it is closed.
-func (t *Transport) writerRole(ctx context.Context, addr string, p *pipeline.Conn) (*conn.RoleQuery, error) {
-	if !t.topology.IsStandalone() {
+// waitToReconnect returns when it may be worth it to connect again. A server that refuses who we
+// are is left alone for a while, and says nothing about the topology.
+func (pub *Publisher) waitToReconnect(ctx context.Context, err error) {
+	if !conn.IsAuthError(err) {
+		pub.cluster.Suspect()
+		return
+	}
+	cool := time.NewTimer(conn.RefusedDelay())
+	defer cool.Stop()
+	select {
+	case <-ctx.Done():
+	case <-cool.C:
+	}
+}
+
+// writerRole asks over a new connection whether the server is the primary, where nobody else says
+// so, and returns what asks again. An error says why the connection is not to be used; it is
+// closed.
+func (pub *Publisher) writerRole(ctx context.Context, addr string, p *pipeline.Conn) (*conn.RoleQuery, error) {
+	if !pub.cluster.IsStandalone() {
 		return nil, nil
 	}
-	asker := conn.NewRoleQueryOver(func(command []byte) ([]resp.Reply, error) { return p.Do(command, 1, t.cfg.CommandTimeout) })
+	asker := conn.NewRoleQueryOver(func(command []byte) ([]resp.Reply, error) { return p.Do(command, 1, pub.cfg.CommandTimeout) })
 	role, err := asker.Identify(ctx)
 	if err != nil {
-		err = fmt.Errorf("redis: role of %s: %w", addr, t.cfg.servers.Explain(err))
+		err = fmt.Errorf("redis: role of %s: %w", addr, pub.cfg.Conn.Explain(err))
 	} else {
 		err = role.Err(addr)
 	}
@@ -131,30 +149,32 @@ func (t *Transport) writerRole(ctx context.Context, addr string, p *pipeline.Con
 	return asker, nil
 }
 
-// checkRole asks whether the server is the primary still. An error says that the connection is to be left.
+// checkRole asks whether the server is the primary still. An error says that the connection is to
+// be left.
 func (w *writer) checkRole(ctx context.Context) error {
 	role, err := w.role.Again(ctx)
 	if err == nil {
-		err = w.t.topology.CheckServer(w.addr, role)
+		err = w.pub.cluster.CheckServer(w.addr, role)
 	}
 	if err != nil {
-		w.t.topology.Suspect()
-		w.t.sender.connectFailed(w.addr, err)
+		w.pub.cluster.Suspect()
+		w.pub.sender.connectFailed(w.addr, err)
 	}
 	return err
 }
 
-// dialWriter connects a writer. With Config.Standby nobody waits for it longer than for a pipeline, while it goes on.
-func (t *Transport) dialWriter(ctx context.Context, addr string) (*pipeline.Conn, *conn.AuthConn, error) {
-	if t.cfg.Standby {
-		defer time.AfterFunc(t.cfg.StandbyAfter, func() { t.sender.NodeFailed(addr) }).Stop()
+// dialWriter connects a writer. With Settings.Standby nobody waits for it longer than for a
+// pipeline, while it goes on.
+func (pub *Publisher) dialWriter(ctx context.Context, addr string) (*pipeline.Conn, *conn.AuthConn, error) {
+	if pub.cfg.Standby {
+		defer time.AfterFunc(pub.cfg.StandbyAfter, func() { pub.sender.NodeFailed(addr) }).Stop()
 	}
-	return dialPipeline(ctx, t.cfg.servers, addr, conn.NameWriter)
+	return Dial(ctx, pub.cfg.Conn, addr, conn.NameWriter)
 }
 
 // newWriter returns one that nobody has written with yet.
-func newWriter(t *Transport, l *nodeQueue, k *control.Peer, p *pipeline.Conn) *writer {
-	w := &writer{t: t, addr: l.addr, peer: k, queue: l, pipeline: p, pauses: make(chan time.Duration, 1)}
+func newWriter(pub *Publisher, l *nodeQueue, k *control.Peer, p *pipeline.Conn) *writer {
+	w := &writer{pub: pub, addr: l.addr, peer: k, queue: l, pipeline: p, pauses: make(chan time.Duration, 1)}
 	w.refused = backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(10*time.Millisecond), backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(0),
 	)
@@ -163,27 +183,12 @@ func newWriter(t *Transport, l *nodeQueue, k *control.Peer, p *pipeline.Conn) *w
 	return w
 }
 
-// end has nobody take anything from the lane for this writer any more.
+// stopTaking has nobody take anything from the node queue for this writer any more.
 func (w *writer) stopTaking() {
-	w.t.sender.clearWriter(w.queue, w)
+	w.pub.sender.clearWriter(w.queue, w)
 	w.pipeline.Acquire()
 	w.ended.Store(true)
 	w.pipeline.ReleaseAndNotify()
-}
-
-// enlistWriter makes a writer the one of its lane, until dismissed.
-func (o *sender) setWriter(l *nodeQueue, w *writer) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	l.writer = w
-}
-
-func (o *sender) clearWriter(l *nodeQueue, w *writer) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if l.writer == w {
-		l.writer = nil
-	}
 }
 
 // run writes what nobody else did until ctx ends.
@@ -205,7 +210,7 @@ func (w *writer) run(ctx context.Context) error {
 	}
 }
 
-// runAside sends watermarks when they are due, and errands, until ctx ends.
+// runAside sends watermarks when they are due, and commands of the subscriber, until ctx ends.
 func (w *writer) runAside(ctx context.Context) error {
 	due := time.NewTimer(idle)
 	defer due.Stop()
@@ -215,7 +220,7 @@ func (w *writer) runAside(ctx context.Context) error {
 		role.Stop()
 	}
 	for {
-		due.Reset(w.t.sender.untilWatermark(w.queue))
+		due.Reset(w.pub.sender.untilWatermark(w.queue))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -230,16 +235,17 @@ func (w *writer) runAside(ctx context.Context) error {
 				return err
 			}
 		case <-due.C:
-			if err := w.sendWatermarks(w.t.sender.dueWatermarks(w.queue, time.Now(), false), false); err != nil {
+			if err := w.sendWatermarks(w.pub.sender.dueWatermarks(w.queue, time.Now(), false), false); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// do sends n commands beside the events and returns what was answered to each, or why the connection is of no use.
+// do sends n commands beside the events and returns what was answered to each, or why the
+// connection is of no use.
 func (w *writer) do(commands []byte, n int) ([]resp.Reply, error) {
-	limit, _ := w.t.sender.replyTimeout(w.addr)
+	limit, _ := w.pub.sender.replyTimeout(w.addr)
 	replies, err := w.pipeline.Do(commands, n, limit)
 	for i := 0; i < len(replies) && err == nil; i++ {
 		if failure := replies[i].Err(); conn.Classify(failure) == conn.ConnBroken {
@@ -247,8 +253,8 @@ func (w *writer) do(commands []byte, n int) ([]resp.Reply, error) {
 		}
 	}
 	if err != nil {
-		w.t.topology.Suspect()
-		err = fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.cfg.servers.Explain(err))
+		w.pub.cluster.Suspect()
+		err = fmt.Errorf("redis: publish at %s: %w", w.addr, w.pub.cfg.Conn.Explain(err))
 	}
 	return replies, err
 }
@@ -261,8 +267,8 @@ func firstFailure(replies []resp.Reply, err error) error {
 	return err
 }
 
-// mark publishes watermarks. They are not repeated: the next ones follow. The last ones are kept too, with the same
-// pipeline: no node has the end wait for it twice.
+// sendWatermarks publishes watermarks. They are not repeated: the next ones follow. The last ones
+// are kept too, with the same pipeline: no node has the end wait for it twice.
 func (w *writer) sendWatermarks(marks []wire.Watermark, last bool) error {
 	for len(marks) > 0 {
 		var commands []byte
@@ -290,13 +296,19 @@ func (w *writer) sendWatermarks(marks []wire.Watermark, last bool) error {
 		for _, reply := range replies[:n] {
 			switch err := reply.Err(); conn.Classify(err) {
 			case conn.ReplyDenied:
-				w.t.log.Warn("redis: watermarks are refused, so subscribers do not notice that the last events were lost",
+				w.pub.log.Warn("redis: watermarks are refused, so subscribers do not notice that the last events were lost",
 					zap.String("addr", w.addr), zap.Error(err))
 			case conn.ReplyMoved:
-				w.t.topology.Suspect()
+				w.pub.cluster.Suspect()
 			case conn.ReplyRetryable, conn.ReplyOK, conn.ConnBroken:
 			}
 		}
 	}
 	return nil
+}
+
+func (w *writer) node() *nodeQueue { return w.queue }
+
+func (w *writer) readUntil(done <-chan struct{}, times int) bool {
+	return w.pipeline.ReadUntil(done, times)
 }

@@ -1,4 +1,4 @@
-package redis
+package publisher
 
 import (
 	"fmt"
@@ -11,16 +11,16 @@ import (
 )
 
 const (
-	// fewFlights is how many pipelines of events are under way before one waits for a reply to those before: what queues
-	// up meanwhile goes together, which is worth more than the wait.
+	// fewBatches is how many pipelines of events are in flight before one waits for a reply to
+	// those before: what queues up meanwhile goes together, which is worth more than the wait.
 	fewBatches = 16
-	// fullFlight is how many events go without that wait.
+	// fullBatch is how many events go without that wait.
 	fullBatch = 64
-	// pumpRounds is how many pipelines one writes who has something else to do.
+	// writeRounds is how many pipelines one writes who has something else to do.
 	writeRounds = 2
 )
 
-// load is a batch under way.
+// writerBatch is a batch in flight.
 type writerBatch struct {
 	w        *writer
 	batch    batch
@@ -30,8 +30,9 @@ type writerBatch struct {
 	refused  bool  // the server cannot take them now
 }
 
-// pump writes what is ready, unless somebody else is writing or it had better wait. Who reads anyway is not woken for it.
-// A caller who may wait does so if the kernel does not take it all at once; else the writer's goroutine does.
+// tryWrite writes what is ready, unless somebody else is writing or it had better wait. Who reads
+// anyway is not woken for it. A caller who may wait does so if the kernel does not take it all at
+// once; else the writer's goroutine does.
 func (w *writer) tryWrite(mayWait, reads bool) {
 	for range writeRounds {
 		if !w.shouldWrite() {
@@ -48,24 +49,25 @@ func (w *writer) tryWrite(mayWait, reads bool) {
 	}
 }
 
-// may reports whether there is something to write that shall not wait. Who has made it so asks, and who had the turn.
+// shouldWrite reports whether there is something to write that shall not wait. Who has made it so
+// asks, and who had the write token.
 func (w *writer) shouldWrite() bool {
 	return w.queue.readyCount.Load() > 0 && !w.ended.Load() && !w.paused.Load() &&
 		(w.inFlight.Load() < fewBatches || w.queue.waitingCount.Load() >= fullBatch)
 }
 
-// drive writes whatever is to be written. Only the writer's goroutine may: it waits.
+// writeBlocking writes whatever is to be written. Only the writer's goroutine may: it waits.
 func (w *writer) writeBlocking() {
 	w.pipeline.Acquire()
 	if len(w.pipeline.Out) > 0 {
-		limit, _ := w.t.sender.replyTimeout(w.addr)
+		limit, _ := w.pub.sender.replyTimeout(w.addr)
 		w.pipeline.Flush(limit, true)
 	}
 	w.pipeline.Release()
 	w.tryWrite(true, false)
 }
 
-// write sends a batch of what is ready. The caller has the turn.
+// write sends a batch of what is ready. The caller has the write token.
 func (w *writer) write(mayWait, reads bool) {
 	p := w.pipeline
 	if w.ended.Load() {
@@ -76,12 +78,12 @@ func (w *writer) write(mayWait, reads bool) {
 		return
 	}
 	b := w.batches.Get().(*writerBatch) //nolint:forcetypeassert // see New
-	w.t.sender.take(w.queue, &b.batch)
+	w.pub.sender.take(w.queue, &b.batch)
 	if len(b.batch.events) == 0 {
 		w.batches.Put(b)
 		return
 	}
-	limit, _ := w.t.sender.replyTimeout(w.addr)
+	limit, _ := w.pub.sender.replyTimeout(w.addr)
 	before := len(p.Out)
 	for _, it := range b.batch.events {
 		if it.doc == nil || it.abandonedText != "" {
@@ -106,7 +108,7 @@ func (w *writer) write(mayWait, reads bool) {
 	}
 }
 
-// reply takes in what became of the next item.
+// Reply takes in what became of the next event.
 func (b *writerBatch) Reply(r resp.Reply) {
 	out := outcome{receivers: int(r.N)}
 	if err := r.Err(); err != nil {
@@ -130,15 +132,16 @@ func (b *writerBatch) outcomeOf(err error, it *pendingEvent) (out outcome) {
 		b.failure, b.lost = err, true
 	case conn.ReplyDenied:
 		out.err = fmt.Errorf("redis: publish to topic %q, channel %q at %s: %w",
-			it.env.Topic, it.queue.channel, b.w.addr, b.w.t.cfg.servers.ExplainChannel(err, it.queue.channel))
+			it.env.Topic, it.queue.channel, b.w.addr, b.w.pub.cfg.Conn.ExplainChannel(err, it.queue.channel))
 	}
 	return out
 }
 
-// landed settles the batch.
+// Completed takes in that no more replies come.
 func (b *writerBatch) Completed(err error) { b.end(err, true) }
 
-// end settles the batch, whose items without an outcome were written or not, and writes what waited for that.
+// end takes in the end of the batch, whose events without an outcome were written or not, and
+// writes what waited for that.
 func (b *writerBatch) end(err error, written bool) {
 	w := b.w
 	if err != nil {
@@ -148,25 +151,26 @@ func (b *writerBatch) end(err error, written bool) {
 		}
 	}
 	if b.lost || b.refused { // before the events are anybody's again
-		w.t.sender.NodeFailed(w.addr)
+		w.pub.sender.NodeFailed(w.addr)
 	}
 	failure := b.failure
 	if failure != nil {
-		w.t.topology.Suspect()
-		failure = fmt.Errorf("redis: publish at %s: %w", w.addr, w.t.topology.ExplainMoved(w.t.cfg.servers.Explain(failure), w.addr))
+		w.pub.cluster.Suspect()
+		failure = fmt.Errorf("redis: publish at %s: %w", w.addr, w.pub.cluster.ExplainMoved(w.pub.cfg.Conn.Explain(failure), w.addr))
 	}
 	switch {
 	case b.lost:
 		w.ended.Store(true) // before anything is to be written again
 		w.stop(failure)
 	case b.refused:
-		w.t.log.Debug("redis: publishing is refused for now", zap.String("addr", w.addr), zap.Error(failure))
+		w.pub.log.Debug("redis: publishing is refused for now", zap.String("addr", w.addr), zap.Error(failure))
 		w.pause(w.refused.NextBackOff())
 	}
-	deserted, stirred := w.t.sender.applyOutcomes(w.queue, &b.batch, b.outcomes, failure)
+	deserted, stirred := w.pub.sender.applyOutcomes(w.queue, &b.batch, b.outcomes, failure)
 	if deserted {
-		// The subscribers have left, or the slot has and this node does not know, or their connections are dead.
-		w.t.topology.Hint()
+		// The subscribers have left, or the slot has and this node does not know, or their
+		// connections are dead.
+		w.pub.cluster.Hint()
 		w.peer.RequestProbe()
 	}
 	switch {
@@ -185,7 +189,7 @@ func (b *writerBatch) end(err error, written bool) {
 	w.tryWrite(false, true)
 }
 
-// pause has nothing taken from the lane for a while.
+// pause has nothing taken from the node queue for a while.
 func (w *writer) pause(d time.Duration) {
 	w.paused.Store(true)
 	select {

@@ -1,4 +1,4 @@
-package redis
+package publisher
 
 import (
 	"fmt"
@@ -9,10 +9,10 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
-// routes remembers where the partitions of topics lie that were published to, because that takes strings to build. It
-// grows with the topics, as the streams do.
+// routes remembers where the partitions of topics lie that were published to, because that takes
+// strings to build. It grows with the topics, as the channel queues do.
 type routes struct {
-	cfg *Config
+	compact func(topic string) bool // Settings.Compact
 
 	mu sync.RWMutex
 	// mu guards known.
@@ -58,7 +58,7 @@ func (r *routes) learn(placement router.Placement) ([]route, error) {
 		return nil, fmt.Errorf("%w: %w", transport.ErrInvalidTopic, err)
 	}
 	all := make([]route, placement.Len())
-	compact := r.cfg.compact(placement.Topic)
+	compact := r.compact(placement.Topic)
 	for i := range all {
 		all[i] = route{channel: placement.Channel(i), slot: placement.Slot(i), compact: compact}
 	}

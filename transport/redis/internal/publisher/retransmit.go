@@ -1,4 +1,4 @@
-package redis
+package publisher
 
 import (
 	"encoding/json"
@@ -20,7 +20,7 @@ const (
 	answerNumbers = 1 << 14
 )
 
-// windowLocked returns the window of a new stream; nil if its publisher cannot be asked.
+// sendWindowLocked returns the window of a new channel queue; nil if its publisher cannot be asked.
 func (o *sender) sendWindowLocked(publisher string) *sendwindow.Window {
 	if o.mu.memory == nil || !wire.IsParty(publisher) {
 		return nil
@@ -30,21 +30,21 @@ func (o *sender) sendWindowLocked(publisher string) *sendwindow.Window {
 			return nil
 		}
 		o.mu.publishers[publisher] = struct{}{}
-		if o.onNewPublisher != nil {
-			o.onNewPublisher()
+		if o.cfg.OnNewPublisher != nil {
+			o.cfg.OnNewPublisher()
 		}
 	}
 	return o.mu.memory.Window()
 }
 
-// publishers returns those that can be asked.
+// Publishers returns those that can be asked.
 func (o *sender) Publishers() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Sorted(maps.Keys(o.mu.publishers))
 }
 
-// forgetOld drops what is remembered for longer than it may be.
+// ExpireWindows drops what is remembered for longer than it may be.
 func (o *sender) ExpireWindows(now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -53,7 +53,8 @@ func (o *sender) ExpireWindows(now time.Time) {
 	}
 }
 
-// here answers a Hello: what every publisher here says of its streams on the channels, in one answer each.
+// AnswerHello answers a Hello: what every publisher here says of its channel queues on the
+// channels, in one answer each.
 func (o *sender) AnswerHello(now time.Time, h wire.Hello) []wire.Answer {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -61,7 +62,7 @@ func (o *sender) AnswerHello(now time.Time, h wire.Hello) []wire.Answer {
 	for publisher := range o.mu.publishers {
 		a := wire.Answer{Publisher: publisher, N: h.N}
 		for _, channel := range h.Channels {
-			if s := o.mu.streams[queueKey{publisher: publisher, channel: channel}]; s != nil && s.assigned > 0 {
+			if s := o.mu.queues[queueKey{publisher: publisher, channel: channel}]; s != nil && s.assigned > 0 {
 				mark := s.watermark(now)
 				mark.Assigned = s.assigned
 				a.Streams = append(a.Streams, mark)
@@ -75,16 +76,16 @@ func (o *sender) AnswerHello(now time.Time, h wire.Hello) []wire.Answer {
 	return answers
 }
 
-// answer answers questions to a publisher of ours, with events of up to limit bytes, or one, and tells how many numbers it
-// looked at. What is left out will be asked for again.
+// Retransmit answers questions to a publisher of ours, with events of up to limit bytes, or one,
+// and tells how many numbers it looked at. What is left out will be asked for again.
 func (o *sender) Retransmit(now time.Time, publisher string, ask wire.Ask, limit int) (answers []wire.Answer, looked int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	r := answerBuilder{limit: limit, numbers: answerNumbers}
 	for _, m := range ask.Streams {
 		r.head = wire.Answer{Publisher: publisher, N: ask.N, Channel: m.Channel}
-		s := o.mu.streams[queueKey{publisher: publisher, channel: m.Channel}]
-		if s != nil && s.window == nil || s == nil && !o.carries(m.Channel) {
+		s := o.mu.queues[queueKey{publisher: publisher, channel: m.Channel}]
+		if s != nil && s.window == nil || s == nil && !o.cfg.Carries(m.Channel) {
 			continue
 		}
 		if s != nil && s.assigned > 0 {
@@ -103,7 +104,7 @@ func (o *sender) Retransmit(now time.Time, publisher string, ask wire.Ask, limit
 	return r.answers, answerNumbers - max(r.numbers, 0)
 }
 
-// reply is an answer in the making.
+// answerBuilder is an answer in the making.
 type answerBuilder struct {
 	limit   int // bytes that may still be sent
 	numbers int // that may still be looked at
@@ -124,7 +125,7 @@ func (r *answerBuilder) flush() {
 	r.begin()
 }
 
-// add answers for a run of a stream's numbers.
+// add answers for a run of a channel queue's numbers.
 func (r *answerBuilder) add(s *channelQueue, piece seqset.Range) {
 	low := s.window.Low()
 	if piece.From < low {
@@ -132,8 +133,8 @@ func (r *answerBuilder) add(s *channelQueue, piece seqset.Range) {
 	}
 	for seq := max(piece.From, low); seq <= min(piece.To, s.assigned) && r.numbers > 0 && !r.full; seq++ {
 		r.numbers--
-		fate, doc := s.window.Look(seq)
-		switch fate {
+		state, doc := s.window.Look(seq)
+		switch state {
 		case sendwindow.Void:
 			r.void = appendNumber(r.void, seq)
 		case sendwindow.Open:

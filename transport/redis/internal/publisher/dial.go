@@ -1,4 +1,4 @@
-package redis
+package publisher
 
 import (
 	"cmp"
@@ -11,8 +11,9 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
-// dialPipe returns a pipe to a node, logged in. ctx bounds the dialling; what to keep logged in is nil if nothing is.
-func dialPipeline(ctx context.Context, c *conn.Settings, addr, name string) (*pipeline.Conn, *conn.AuthConn, error) {
+// Dial returns a pipeline to a node, logged in. ctx bounds the dialling; what to keep logged in is
+// nil if nothing is.
+func Dial(ctx context.Context, c *conn.Settings, addr, name string) (*pipeline.Conn, *conn.AuthConn, error) {
 	p, kept, err := connectPipeline(ctx, c, addr, name)
 	if err != nil {
 		return nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, c.ExplainConnect(err))

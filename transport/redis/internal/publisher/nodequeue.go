@@ -1,4 +1,4 @@
-package redis
+package publisher
 
 import (
 	"slices"
@@ -6,36 +6,45 @@ import (
 	"time"
 )
 
-// lane is the queue of one primary. outbox.mu guards all of it but the channels.
+// nodeQueue is the queue of one primary. sender.mu guards all of it but the channels.
 type nodeQueue struct {
 	addr          string
 	queues        map[queueKey]*channelQueue
-	ready         []*channelQueue // have items to take
+	ready         []*channelQueue // have events to take
 	readyLarge    []*channelQueue // likewise, a large one first: each goes in a pipeline of its own, in turn with the others
 	largeInFlight int             // bytes of the large events in flight
 	largeTurn     bool            // it is a large one's
 	events        int             // queued or in flight
 	inFlight      int             // of events, those in flight
 	bytes         int
-	writers       int     // attached
-	writer        *writer // nil: nobody is connected
+	writers       int         // attached
+	writer        queueWriter // nil: nobody is connected
 
 	readyCount   atomic.Int32 // len(ready), and of the events those
 	waitingCount atomic.Int64 // that are not in flight: for who asks whether to write
 
 	wake             chan struct{} // capacity 1: there is something to take
-	watermarkChanged chan struct{} // capacity 1: markAt is another
+	watermarkChanged chan struct{} // capacity 1: watermarkAt is another
 	space            chan struct{} // closed when there is room again; nil: nobody waits
 
 	watermarkAt time.Time // no watermark is due before this; zero: none is due
 	lastErr     error     // why the last pipeline failed; nil after one that did not
 }
 
+// queueWriter writes what is queued at a node.
+type queueWriter interface {
+	node() *nodeQueue
+	// tryWrite writes what is ready, unless somebody else does or it had better wait.
+	tryWrite(mayWait, reads bool)
+	// readUntil reads replies until done has something, or so many times.
+	readUntil(done <-chan struct{}, times int) bool
+}
+
 func newNodeQueue(addr string) *nodeQueue {
 	return &nodeQueue{addr: addr, queues: make(map[queueKey]*channelQueue), wake: make(chan struct{}, 1), watermarkChanged: make(chan struct{}, 1)}
 }
 
-// add lists a stream here, with what it holds.
+// add lists a channel queue here, with what it holds.
 func (l *nodeQueue) add(s *channelQueue) {
 	l.queues[s.queueKey] = s
 	s.node = l
@@ -47,7 +56,7 @@ func (l *nodeQueue) add(s *channelQueue) {
 	l.watermarkBy(s.watermarkAt)
 }
 
-// remove takes a stream that has nothing in flight off the lane.
+// remove takes a channel queue that has nothing in flight off the node queue.
 func (l *nodeQueue) remove(s *channelQueue) {
 	delete(l.queues, s.queueKey)
 	for _, it := range s.pending {
@@ -61,14 +70,14 @@ func (l *nodeQueue) remove(s *channelQueue) {
 	l.updateCounts()
 }
 
-// enlist makes the writer take from s if there is something to take.
+// schedule makes the writer take from s if there is something to take.
 func (l *nodeQueue) schedule(s *channelQueue) {
 	if l.makeReady(s) {
 		l.signal()
 	}
 }
 
-// list is enlist for who writes itself.
+// makeReady is schedule for a caller that writes itself.
 func (l *nodeQueue) makeReady(s *channelQueue) (fresh bool) {
 	if fresh = len(s.pending) > s.inFlight && !s.blocked() && !s.ready; fresh {
 		s.ready = true
@@ -78,8 +87,8 @@ func (l *nodeQueue) makeReady(s *channelQueue) (fresh bool) {
 	return fresh
 }
 
-// A large event takes long on a slow connection, and what is written behind it waits. So only so many bytes of large ones
-// are in flight at a time, or one event: others go between them.
+// A large event takes long on a slow connection, and what is written behind it waits. So only so
+// many bytes of large ones are in flight at a time, or one event: others go between them.
 const (
 	largeEvent  = 64 << 10
 	largeAtOnce = 1 << 20
@@ -88,12 +97,12 @@ const (
 // isLarge reports whether an event is one.
 func (it *pendingEvent) isLarge() bool { return it.size >= largeEvent }
 
-// holds reports whether a large event waits until others have landed.
+// largeMustWait reports whether a large event waits until others are completed.
 func (l *nodeQueue) largeMustWait(it *pendingEvent) bool {
 	return l.largeInFlight > 0 && l.largeInFlight+it.size > largeAtOnce
 }
 
-// nextLarge returns the stream whose large event goes next; nil if none may.
+// nextLarge returns the channel queue whose large event goes next; nil if none may.
 func (l *nodeQueue) nextLarge() *channelQueue {
 	for len(l.readyLarge) > 0 {
 		s := l.readyLarge[0]
@@ -138,11 +147,11 @@ func (l *nodeQueue) signal() {
 }
 
 // full reports whether a Publish must wait. One event always fits, whatever its size.
-func (l *nodeQueue) full(cfg *Config, size int) bool {
+func (l *nodeQueue) full(cfg *Settings, size int) bool {
 	return l.events >= cfg.QueueEvents || l.events > 0 && l.bytes+size > cfg.QueueBytes
 }
 
-// leave forgets an item's share of the bounds.
+// release forgets an event's share of the bounds.
 func (l *nodeQueue) release(it *pendingEvent) {
 	l.events--
 	l.bytes -= it.size
@@ -164,7 +173,7 @@ func (l *nodeQueue) makeRoom() {
 	}
 }
 
-// markBy makes sure that the writer looks for due watermarks at a time.
+// watermarkBy makes sure that the writer looks for due watermarks at a time.
 func (l *nodeQueue) watermarkBy(at time.Time) {
 	if !at.IsZero() && (l.watermarkAt.IsZero() || at.Before(l.watermarkAt)) {
 		l.watermarkAt = at

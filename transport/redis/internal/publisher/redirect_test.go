@@ -1,4 +1,4 @@
-package redis
+package publisher
 
 import (
 	"fmt"
@@ -6,35 +6,33 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 )
 
-// detouring is an outbox with one slot, at a primary with a replica, and a stream that has events to send.
-type detouring struct {
+// redirected is a sender with one slot, at a primary with a replica, and a channel queue that has
+// events to send.
+type redirected struct {
 	*sender
 	t   *testing.T
-	cfg Config
-	top *cluster.Topology
+	cfg Settings
+	top *fakeCluster
 	n   int
 }
 
-const detouredSlot = 7
+const redirectedSlot = 7
 
-func newDetouring(t *testing.T, owner, replica string) *detouring {
-	cfg, err := Config{Addrs: []string{"h"}, Standby: true}.resolved()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &detouring{t: t, cfg: cfg}
-	d.top = cluster.NewTopology(d.cfg.topology, cluster.Discovery{Snapshot: d.view(owner, replica)}, nil)
+func newRedirected(t *testing.T, owner, replica string) *redirected {
+	cfg := testSettings()
+	cfg.Standby = true
+	d := &redirected{t: t, cfg: cfg}
+	d.top = newFakeCluster(d.view(owner, replica))
 	d.sender = newSender(&d.cfg, d.top)
 	return d
 }
 
-func (d *detouring) view(owner, replica string) *router.Snapshot {
+func (d *redirected) view(owner, replica string) *router.Snapshot {
 	s, err := router.NewSnapshot([]router.Shard{{
 		Primary: router.Node{Addr: owner, ID: owner}, Replicas: []router.Node{{Addr: replica, ID: replica}},
-		Slots: []router.SlotRange{{From: detouredSlot, To: detouredSlot}},
+		Slots: []router.SlotRange{{From: redirectedSlot, To: redirectedSlot}},
 	}})
 	if err != nil {
 		d.t.Fatal(err)
@@ -43,18 +41,18 @@ func (d *detouring) view(owner, replica string) *router.Snapshot {
 }
 
 // moves makes another node the slot's owner.
-func (d *detouring) moves(owner, replica string) {
-	d.top.SetSnapshot(d.view(owner, replica))
+func (d *redirected) moves(owner, replica string) {
+	d.top.snapshot.Store(d.view(owner, replica))
 	d.applyTopology()
 }
 
 // take publishes an event and takes it as a pipeline of the node where it should go.
-func (d *detouring) take(addr string) *batch {
+func (d *redirected) take(addr string) *batch {
 	d.t.Helper()
 	c := &publishCall{events: make([]pendingEvent, 1), results: make([]transport.Result, 1), unresolved: 1, done: make(chan struct{}, 1)}
 	d.n++
 	c.events[0] = pendingEvent{
-		env: &transport.Envelope{Topic: "c", Publisher: "p", ID: fmt.Sprint(d.n)}, call: c, route: route{channel: "c", slot: detouredSlot}, size: 1,
+		env: &transport.Envelope{Topic: "c", Publisher: "p", ID: fmt.Sprint(d.n)}, caller: c, route: route{channel: "c", slot: redirectedSlot}, size: 1,
 	}
 	if _, _, space, err := d.push(c, 0); err != nil || space != nil {
 		d.t.Fatal(err)
@@ -62,7 +60,7 @@ func (d *detouring) take(addr string) *batch {
 	return d.takeAt(addr)
 }
 
-func (d *detouring) takeAt(addr string) *batch {
+func (d *redirected) takeAt(addr string) *batch {
 	d.t.Helper()
 	b := new(batch)
 	if d.sender.take(d.nodeQueue(addr), b); len(b.events) == 0 {
@@ -72,7 +70,7 @@ func (d *detouring) takeAt(addr string) *batch {
 }
 
 // moved settles a pipeline with a redirection.
-func (d *detouring) moved(addr string, b *batch, to string) (paused bool) {
+func (d *redirected) moved(addr string, b *batch, to string) (paused bool) {
 	d.t.Helper()
 	outcomes := make([]outcome, len(b.events))
 	for i := range outcomes {
@@ -82,20 +80,21 @@ func (d *detouring) moved(addr string, b *batch, to string) (paused bool) {
 	return paused
 }
 
-func (d *detouring) at(want string) {
+func (d *redirected) at(want string) {
 	d.t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if home := d.targetLocked(detouredSlot).addr; home != want {
+	if home := d.targetLocked(redirectedSlot).addr; home != want {
 		d.t.Fatalf("events go to %s, want %s", home, want)
 	}
 }
 
-// TestDetour: a node that names another is followed until the next snapshot, to the replica if that other one is of no use.
-// What it says when the snapshot has changed, or is the same as the snapshot says, makes no detour that would outlast it.
-func TestDetour(t *testing.T) {
+// TestRedirect: a node that names another is followed until the next snapshot, to the replica if
+// that other one is of no use. What it says when the snapshot has changed, or is the same as the
+// snapshot says, makes no redirect that would outlast it.
+func TestRedirect(t *testing.T) {
 	t.Run("ahead of the snapshot", func(t *testing.T) {
-		d := newDetouring(t, "a:1", "ra:1")
+		d := newRedirected(t, "a:1", "ra:1")
 		d.moved("a:1", d.take("a:1"), "b:1")
 		d.at("b:1")
 		d.moves("b:1", "rb:1")
@@ -104,7 +103,7 @@ func TestDetour(t *testing.T) {
 		d.at("rb:1")
 	})
 	t.Run("behind the snapshot", func(t *testing.T) {
-		d := newDetouring(t, "a:1", "ra:1")
+		d := newRedirected(t, "a:1", "ra:1")
 		b := d.take("a:1")
 		d.moves("b:1", "rb:1")
 		d.moved("a:1", b, "b:1")
@@ -112,14 +111,14 @@ func TestDetour(t *testing.T) {
 		d.at("rb:1")
 	})
 	t.Run("far behind the snapshot", func(t *testing.T) {
-		d := newDetouring(t, "a:1", "ra:1")
+		d := newRedirected(t, "a:1", "ra:1")
 		b := d.take("a:1")
 		d.moves("c:1", "rc:1")
 		d.moved("a:1", b, "b:1")
 		d.at("c:1")
 	})
 	t.Run("several under way", func(t *testing.T) {
-		d := newDetouring(t, "a:1", "ra:1")
+		d := newRedirected(t, "a:1", "ra:1")
 		one, two := d.take("a:1"), d.take("a:1")
 		d.moved("a:1", one, "b:1")
 		d.moves("b:1", "rb:1")
@@ -128,7 +127,7 @@ func TestDetour(t *testing.T) {
 		d.at("rb:1")
 	})
 	t.Run("there and back", func(t *testing.T) {
-		d := newDetouring(t, "a:1", "ra:1")
+		d := newRedirected(t, "a:1", "ra:1")
 		d.moved("a:1", d.take("a:1"), "b:1")
 		d.moved("b:1", d.takeAt("b:1"), "a:1")
 		d.at("a:1")
@@ -136,15 +135,16 @@ func TestDetour(t *testing.T) {
 		d.at("ra:1")
 	})
 	t.Run("to nobody", func(t *testing.T) {
-		d := newDetouring(t, "a:1", "ra:1")
+		d := newRedirected(t, "a:1", "ra:1")
 		d.moved("a:1", d.take("a:1"), "")
 		d.at("a:1")
 	})
 }
 
-// TestBounces: nodes that send a stream to each other are not asked as fast as they answer, unless it was accepted meanwhile.
-func TestBounces(t *testing.T) {
-	d := newDetouring(t, "a:1", "ra:1")
+// TestRedirectLoop: nodes that send a channel queue to each other are not asked as fast as they
+// answer, unless it was accepted meanwhile.
+func TestRedirectLoop(t *testing.T) {
+	d := newRedirected(t, "a:1", "ra:1")
 	b, at := d.take("a:1"), "a:1"
 	for range 2 {
 		for i := 1; i <= 2*fewRedirects; i++ {

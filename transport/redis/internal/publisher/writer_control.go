@@ -1,4 +1,4 @@
-package redis
+package publisher
 
 import (
 	"context"
@@ -7,7 +7,8 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
-// serveControl sends the control messages for a node on the connection of w until ctx ends or the connection fails.
+// serveControl sends the control messages for a node on the connection of w until ctx ends or the
+// connection fails.
 func (w *writer) serveControl(ctx context.Context, queue *control.Queue) error {
 	queue.Open()
 	defer queue.Close()
@@ -43,8 +44,8 @@ func (w *writer) serveControl(ctx context.Context, queue *control.Queue) error {
 	}
 }
 
-// runProxyCommand sends a command of the subscriber under a deadline. An error says that the connection is of no use any
-// more.
+// runProxyCommand sends a command of the subscriber under a deadline. An error says that the
+// connection is of no use any more.
 func (w *writer) runProxyCommand(c control.Command) error {
 	replies, err := w.do(c.Command, 1)
 	if err == nil {

@@ -1,4 +1,4 @@
-package redis
+package publisher
 
 import (
 	"context"
@@ -10,11 +10,13 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
-// TestPipelineLogsIn: who may log in is logged in and named, as far as the server lets us; else the error is the server's.
-func TestPipelineLogsIn(t *testing.T) {
+// TestDialLogsIn: who may log in is logged in and named, as far as the server lets us; else the
+// error is the server's.
+func TestDialLogsIn(t *testing.T) {
 	for _, c := range []struct {
 		name, password string
 		answers        string
@@ -24,8 +26,8 @@ func TestPipelineLogsIn(t *testing.T) {
 		{"a login", "p", "+OK\r\n+OK\r\n", nil},
 		{"no name", "", "-NOPERM no\r\n", nil},
 		{"an old name", "", "-ERR unknown command\r\n", nil},
-		{"a wrong password", "p", "-WRONGPASS no\r\n-NOAUTH no\r\n", ErrAuth},
-		{"a password is wanted", "", "-NOAUTH no\r\n", ErrAuth},
+		{"a wrong password", "p", "-WRONGPASS no\r\n-NOAUTH no\r\n", conn.ErrAuth},
+		{"a password is wanted", "", "-NOAUTH no\r\n", conn.ErrAuth},
 		{"too many", "", "-ERR max number of clients reached\r\n", resp.Error("ERR max number of clients reached")},
 		{"silence", "", "", os.ErrDeadlineExceeded},
 	} {
@@ -41,18 +43,14 @@ func TestPipelineLogsIn(t *testing.T) {
 					}
 					_, _ = io.WriteString(theirs, c.answers)
 				})
-				cfg, err := Config{Addrs: []string{"h"}, Password: c.password, Dial: func(context.Context, string) (net.Conn, error) {
-					return ours, nil
-				}}.resolved()
-				if err != nil {
-					t.Fatal(err)
-				}
-				p, kept, err := dialPipeline(t.Context(), cfg.servers, "h:1", "name")
+				cfg := testSettings().Conn
+				cfg.Password, cfg.DialFunc = c.password, func(context.Context, string) (net.Conn, error) { return ours, nil }
+				p, kept, err := Dial(t.Context(), cfg, "h:1", "name")
 				if !errors.Is(err, c.want) || kept != nil {
 					t.Errorf("%v, %v", kept, err)
 				}
 				if p != nil {
-					p.CloseWith(errEnded)
+					p.CloseWith(ErrEnded)
 				}
 			})
 		})

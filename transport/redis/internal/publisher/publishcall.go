@@ -1,4 +1,4 @@
-package redis
+package publisher
 
 import (
 	"context"
@@ -6,19 +6,20 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
-// call is one Publish. Its caller fills it; once an item is queued, outbox.mu guards it, but for doc and seqAt, which
-// are then the writer's.
+// publishCall is one Publish. Its caller fills it; once an event is queued, sender.mu guards it,
+// but for doc and seqAt, which are then the writer's.
 type publishCall struct {
 	events     []pendingEvent
 	results    []transport.Result
-	unresolved int           // items that are queued and not settled, and 1 while more are to be queued
+	unresolved int           // events that are queued and not resolved, and 1 while more are to be queued
 	done       chan struct{} // capacity 1: open became 0
 	timeout    *time.Timer   // of the caller; stopped when it is not waiting
 }
 
-// item is one event that waits to be accepted.
+// pendingEvent is one event that waits to be accepted.
 type pendingEvent struct {
 	env *transport.Envelope // nil: refused
 	route
@@ -26,20 +27,20 @@ type pendingEvent struct {
 	seqAt         int
 	size          int
 	seq           uint64 // 0: not assigned, never written
-	abandonedText string // the stream's givenTo when it was last taken
+	abandonedText string // the channel queue's abandonedText when it was last taken
 	queue         *channelQueue
 
 	repeated bool // a pipeline that it was in failed, and nobody knows whether the server had accepted it
 
-	call     *publishCall // nil: its caller was told how it ended
+	caller   *publishCall // nil: its caller was told how it ended
 	index    int          // in call.results
-	inFlight bool         // it is in a batch that was taken and not settled
+	inFlight bool         // it is in a batch that was taken and not resolved
 	done     bool         // it ended
 	dead     bool         // the caller was told an error already, and waits no longer
 }
 
-// callPool keeps calls for re-use. Each transport has its own: a call has a channel, and one that was made in a
-// synctest bubble must not be used in another.
+// callPool keeps calls for re-use. Each transport has its own: a call has a channel, and one that
+// was made in a synctest bubble must not be used in another.
 type callPool struct{ pool sync.Pool }
 
 // get returns a call for as many events as there are results.
@@ -62,7 +63,7 @@ const (
 	keptBytes  = 64 << 10
 )
 
-// put gives the call's memory to the next. Every item was settled, so no writer uses it any more.
+// put gives the call's memory to the next. Every event was resolved, so no writer uses it any more.
 func (p *callPool) put(c *publishCall) {
 	if cap(c.events) > keptEvents {
 		return
@@ -90,13 +91,14 @@ func (c *publishCall) timer(d time.Duration) *time.Timer {
 	return c.timeout
 }
 
-// release takes one off what the call waits for, and reports whether that was the last: then done is to be told.
+// release takes one off what the call waits for, and reports whether that was the last: then done
+// is to be told.
 func (c *publishCall) release() bool {
 	c.unresolved--
 	return c.unresolved == 0
 }
 
-// wait blocks until the call's items are settled, or ctx ends, or the timer fires.
+// wait blocks until the call's events are resolved, or ctx ends, or the timer fires.
 func (c *publishCall) wait(ctx context.Context, timeout <-chan time.Time) error {
 	select {
 	case <-c.done:
@@ -104,6 +106,6 @@ func (c *publishCall) wait(ctx context.Context, timeout <-chan time.Time) error 
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-timeout:
-		return ErrTimeout
+		return conn.ErrTimeout
 	}
 }

@@ -1,4 +1,4 @@
-package redis
+package publisher
 
 import (
 	"bytes"
@@ -11,9 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/pipeline"
 )
@@ -56,19 +54,13 @@ func (m *mute) answer(t *testing.T, n int) {
 	synctest.Wait()
 }
 
-// TestFewPipelines: 16 pipelines are under way, and then what is published waits, until 64 events do, which go together, or
-// replies come. Nothing of it is lost, sent twice or out of order.
+// TestFewPipelines: 16 pipelines are in flight, and then what is published waits, until 64 events
+// do, which go together, or replies come. Nothing of it is lost, sent twice or out of order.
 func TestFewPipelines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg, err := Config{Addrs: []string{"a:1"}, CommandTimeout: time.Hour, PublishTimeout: 2 * time.Hour}.resolved()
-		if err != nil {
-			t.Fatal(err)
-		}
-		snapshot, err := router.NewSnapshot([]router.Shard{{Primary: router.Node{Addr: "a:1"}, Slots: []router.SlotRange{{From: 0, To: 16383}}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		tr := newTransport(cfg, cluster.Discovery{Snapshot: snapshot})
+		cfg := testSettings()
+		cfg.CommandTimeout, cfg.PublishTimeout = time.Hour, 2*time.Hour
+		tr := New(cfg, newFakeCluster(oneShard(t, "a:1")))
 		ours, theirs := net.Pipe()
 		server := &mute{conn: theirs}
 		var all sync.WaitGroup
@@ -108,7 +100,7 @@ func TestFewPipelines(t *testing.T) {
 				t.Fatalf("%s: %d were sent, want %d, or in another order: %v", what, len(got), sent, got)
 			}
 			if n := int(w.inFlight.Load()); n != flights {
-				t.Fatalf("%s: %d pipelines are under way, want %d", what, n, flights)
+				t.Fatalf("%s: %d pipelines are in flight, want %d", what, n, flights)
 			}
 		}
 
@@ -133,12 +125,12 @@ func TestFewPipelines(t *testing.T) {
 		server.answer(t, 65)
 		look("all replies", 145, 0)
 		if l.events != 0 || l.inFlight != 0 || l.bytes != 0 {
-			t.Errorf("%d events are left, %d aloft, %d bytes", l.events, l.inFlight, l.bytes)
+			t.Errorf("%d events are left, %d in flight, %d bytes", l.events, l.inFlight, l.bytes)
 		}
 
 		w.stopTaking()
 		p.Stop()
-		p.CloseWith(errEnded)
+		p.CloseWith(ErrEnded)
 		theirs.Close()
 		t.Cleanup(all.Wait)
 	})

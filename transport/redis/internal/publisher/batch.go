@@ -1,4 +1,4 @@
-package redis
+package publisher
 
 import "time"
 
@@ -6,10 +6,11 @@ import "time"
 type batch struct {
 	events []*pendingEvent
 	queues []*channelQueue
-	done   []*publishCall // whose last item was settled with it
+	done   []*publishCall // whose last event was resolved with it
 }
 
-// take fills b with what is ready on the lane, in the order in which streams became ready, and assigns numbers.
+// take fills b with what is ready on the node queue, in the order in which channel queues became
+// ready, and assigns numbers.
 func (o *sender) take(l *nodeQueue, b *batch) {
 	b.events, b.queues = b.events[:0], b.queues[:0]
 	o.mu.Lock()
@@ -60,7 +61,7 @@ func (o *sender) take(l *nodeQueue, b *batch) {
 	}
 }
 
-// takeItem takes the next item of a stream, and gives it its number.
+// takeItem takes the next event of a channel queue, and gives it its number.
 func (l *nodeQueue) takeItem(s *channelQueue, it *pendingEvent, b *batch, now time.Time) {
 	s.number(it, now)
 	it.inFlight = true

@@ -1,4 +1,4 @@
-package redis
+package publisher
 
 import (
 	"fmt"
@@ -11,14 +11,14 @@ import (
 	"go.uber.org/zap"
 )
 
-// lastKept is for how long the last watermarks of a publisher that has ended are kept.
+// lastWatermarkAge is for how long the last watermarks of a publisher that has ended are kept.
 const lastWatermarkAge = 10 * time.Minute
 
-// appendLast appends commands that keep last watermarks where a subscriber finds them that was cut off meanwhile: each in a
-// key on its slot, for a while. It returns how many. Who may not write keys keeps none; subscribers say then that they do
-// not know how much is missing.
+// appendLastWatermarks appends commands that keep last watermarks where a subscriber finds them
+// that was cut off meanwhile: each in a key on its slot, for a while. It returns how many. Who may
+// not write keys keeps none; subscribers say then that they do not know how much is missing.
 func (w *writer) appendLastWatermarks(commands []byte, marks []wire.Watermark) (all []byte, n int, err error) {
-	if w.t.cfg.Repair.Off {
+	if w.pub.cfg.Memory == nil {
 		return commands, 0, nil
 	}
 	for _, m := range marks {
@@ -36,9 +36,9 @@ func (w *writer) appendLastWatermarks(commands []byte, marks []wire.Watermark) (
 	return commands, n, nil
 }
 
-// keptLast takes in what was answered to those commands.
+// checkLastWatermarks takes in what was answered to those commands.
 func (w *writer) checkLastWatermarks(replies []resp.Reply) {
 	if err := firstFailure(replies, nil); err != nil {
-		w.t.log.Debug("redis: the last watermark could not be stored", zap.String("addr", w.addr), zap.Error(err))
+		w.pub.log.Debug("redis: the last watermark could not be stored", zap.String("addr", w.addr), zap.Error(err))
 	}
 }

@@ -1,4 +1,4 @@
-package redis
+package publisher
 
 import (
 	"slices"
@@ -8,35 +8,36 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 )
 
-// streamKey names a numbered sequence of events: one publisher's on one channel.
+// queueKey names a numbered sequence of events: one publisher's on one channel.
 type queueKey struct{ publisher, channel string }
 
-// stream is the sending side of such a sequence. outbox.mu guards all of it.
+// channelQueue is the sending side of such a sequence. sender.mu guards all of it.
 type channelQueue struct {
 	queueKey
 	slot int
 	node *nodeQueue
 
-	// queue is what was not settled yet, in order. inFlight of it are under way: the first, unless it is stalled.
+	// pending is what was not resolved yet, in order. inFlight of it are in flight: the first,
+	// unless it is retrying.
 	pending     []*pendingEvent
 	inFlight    int
-	ready       bool      // listed in lane.ready
+	ready       bool      // listed in nodeQueue.ready
 	retrying    bool      // something is to be sent again, when nothing is in flight any more
-	moving      bool      // it goes to another lane, when nothing is in flight any more
-	hasDead     bool      // queue has items that nobody waits for
+	moving      bool      // it goes to another node queue, when nothing is in flight any more
+	hasDead     bool      // queue has events that nobody waits for
 	redirected  bool      // a node has said so of the slot, since anything was in flight
 	redirects   int       // how many times in a row
-	pausedUntil time.Time // nothing is taken before; zero: it does not rest. outbox.mu.resting lists it
+	pausedUntil time.Time // nothing is taken before; zero: it is not paused. sender.mu.paused lists it
 
 	assigned      uint64             // the last number given out
 	born          time.Time          // when number 1 was
-	resolved      uint64             // this and all below were accepted or given up
+	resolved      uint64             // this and all below were accepted or abandoned
 	abandoned     seqset.Set         // numbers whose Publish returned an error
 	abandonedText string             // given, as it travels
 	window        *sendwindow.Window // what can be sent once more; nil: nothing
 
 	hadReceivers bool      // the last event had receivers
-	unheardSince time.Time // with Config.Standby, since when the first in the queue has none; zero: it was not sent
+	unheardSince time.Time // with Settings.Standby, since when the first in the queue has none; zero: it was not sent
 
 	watermarkAt   time.Time // when the next watermark is due; zero: never, nothing was published
 	watermarkStep int       // how many there were since the last event
@@ -44,14 +45,15 @@ type channelQueue struct {
 	lastSent      time.Time // when the last event was
 }
 
-// markDelays is when watermarks follow the last event: soon, because a lost tail shows only by them, and then ever
-// more rarely, but for ever, because subscribers may be away for long.
+// watermarkDelays is when watermarks follow the last event: soon, because a lost tail shows only by
+// them, and then ever more rarely, but for ever, because subscribers may be away for long.
 var watermarkDelays = [...]time.Duration{250 * time.Millisecond, time.Second, 4 * time.Second, 16 * time.Second, time.Minute}
 
-// markEvery is how often there is a watermark while events flow. It tells late what began while a subscriber was away.
+// watermarkEvery is how often there is a watermark while events flow. It tells late what began
+// while a subscriber was away.
 const watermarkEvery = 10 * time.Second
 
-// giveUp notes that a number's Publish returned an error.
+// abandonSeq notes that a number's Publish returned an error.
 func (s *channelQueue) abandonSeq(seq uint64) {
 	s.abandoned = s.abandoned.With(seqset.Range{From: seq, To: seq})
 	s.abandonedText = s.abandoned.String()
@@ -60,7 +62,7 @@ func (s *channelQueue) abandonSeq(seq uint64) {
 	}
 }
 
-// sent schedules the watermark after an event.
+// scheduleWatermark schedules the watermark after an event.
 func (s *channelQueue) scheduleWatermark(now time.Time) {
 	if s.lastWatermark.IsZero() || s.watermarkStep > 0 {
 		s.lastWatermark = now
@@ -72,8 +74,8 @@ func (s *channelQueue) scheduleWatermark(now time.Time) {
 	}
 }
 
-// mark notes a watermark and schedules the one after it. One that follows the last event at once does not count: who
-// lost the event has lost the watermark too.
+// watermarkSent notes a watermark and schedules the one after it. One that follows the last event
+// at once does not count: who lost the event has lost the watermark too.
 func (s *channelQueue) watermarkSent(now time.Time) {
 	s.lastWatermark = now
 	if tail := s.lastSent.Add(watermarkDelays[0]); tail.Sub(now) > watermarkSlack {
@@ -84,7 +86,8 @@ func (s *channelQueue) watermarkSent(now time.Time) {
 	s.watermarkAt = now.Add(watermarkDelays[s.watermarkStep])
 }
 
-// hasten schedules the next watermark for about now, but no sooner after the last one than a lost tail is told.
+// hastenWatermark schedules the next watermark for about now, but no sooner after the last one than
+// a lost tail is told.
 func (s *channelQueue) hastenWatermark(now time.Time) {
 	at := now.Add(watermarkSlack)
 	if rest := s.lastWatermark.Add(watermarkDelays[0]); rest.After(at) {
@@ -95,10 +98,10 @@ func (s *channelQueue) hastenWatermark(now time.Time) {
 	}
 }
 
-// held reports whether nothing is to be taken.
+// blocked reports whether nothing is to be taken.
 func (s *channelQueue) blocked() bool { return s.retrying || s.moving || !s.pausedUntil.IsZero() }
 
-// number gives an item that is about to be written its number.
+// number gives an event that is about to be written its number.
 func (s *channelQueue) number(it *pendingEvent, now time.Time) {
 	if it.seq == 0 && s.publisher != "" {
 		if s.assigned == 0 {
@@ -111,7 +114,7 @@ func (s *channelQueue) number(it *pendingEvent, now time.Time) {
 	it.abandonedText = s.abandonedText
 }
 
-// refloor computes settled from the queue: all below the first number that is still open.
+// updateResolved computes resolved from the queue: all below the first number that is still open.
 func (s *channelQueue) updateResolved() {
 	s.resolved = s.assigned
 	if len(s.pending) > 0 && s.pending[0].seq != 0 {
@@ -119,7 +122,8 @@ func (s *channelQueue) updateResolved() {
 	}
 }
 
-// dropSettled takes what is settled off the queue. It is in front, unless something before it is to be sent again.
+// dropDone takes what is resolved off the queue. It is in front, unless something before it is to
+// be sent again.
 func (s *channelQueue) dropDone() {
 	n := 0
 	for n < len(s.pending) && s.pending[n].done {

@@ -1,7 +1,6 @@
-package redis
+package publisher
 
 import (
-	"errors"
 	"time"
 
 	"github.com/shardbus/shardbus/router"
@@ -9,21 +8,20 @@ import (
 	"go.uber.org/zap"
 )
 
-// errStandbyNowhere is why Open refuses Config.Standby. Without a cluster what is published at a replica reaches nobody but
-// who listens there, and sentinels may make any other the primary.
-var errStandbyNowhere = errors.New("Config.Standby needs a cluster: without one, what is published at a replica reaches its own subscribers only")
-
-// refugeConfig is when a primary is gone back to. While events are published at a replica nothing is missing: there is
-// no hurry, and each return to a primary that is not well costs Config.StandbyAfter.
+// fallbackConfig is when a primary is gone back to. While events are published at a replica nothing
+// is missing: there is no hurry, and each return to a primary that is not well costs
+// Settings.StandbyAfter.
 var fallbackConfig = fallback.Config{Trial: 500 * time.Millisecond, MaxTrial: 30 * time.Second, Calm: time.Minute, Doubt: 500 * time.Millisecond}
 
-// refuges are where the events of each shard are published. Its methods do nothing on nil. outbox.mu guards it.
+// fallbacks are where the events of each shard are published. Its methods do nothing on nil.
+// sender.mu guards it.
 type fallbacks struct {
 	byPrimary map[string]*fallback.Shard
 	byNode    map[string]*fallback.Shard
 }
 
-// follow makes the shards those of the snapshot. What is known of a node goes with it to its new primary.
+// update makes the shards those of the snapshot. What is known of a node goes with it to its new
+// primary.
 func (r *fallbacks) update(now time.Time, snapshot *router.Snapshot) {
 	if r == nil {
 		return
@@ -62,14 +60,15 @@ func (r *fallbacks) at(primary string) string {
 	return primary
 }
 
-// judgeNode tells what is known of a node to its shard, and moves events if they are to be published elsewhere now.
+// reportNode tells what is known of a node to its shard, and moves events if they are to be
+// published elsewhere now.
 func (o *sender) reportNode(addr string, tell func(now time.Time, s *fallback.Shard)) {
 	if was, is := o.reportNodeLocking(addr, tell); was != is {
 		o.cfg.Logger.Info("redis: events of a shard are published at another of its nodes", zap.String("old_addr", was), zap.String("addr", is))
 	}
 }
 
-// judged is judgeNode, and returns where events were published and are now.
+// reportNodeLocking is reportNode, and returns where events were published and are now.
 func (o *sender) reportNodeLocking(addr string, tell func(now time.Time, s *fallback.Shard)) (was, is string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -89,8 +88,9 @@ func (o *sender) reportNodeLocking(addr string, tell func(now time.Time, s *fall
 	return was, is
 }
 
-// evacuateLocked brings the streams of a lane to where they belong. Those with events in flight follow when these are
-// settled. A watermark tells soon what the node accepted and perhaps kept to itself.
+// moveAllLocked brings the channel queues of a node to where they belong. Those with events in
+// flight follow when these are resolved. A watermark tells soon what the node accepted and perhaps
+// kept to itself.
 func (o *sender) moveAllLocked(now time.Time, addr string) {
 	l := o.mu.nodes[addr]
 	if l == nil {
@@ -104,25 +104,17 @@ func (o *sender) moveAllLocked(now time.Time, addr string) {
 	}
 }
 
-// leave says that a node did not accept an event, or may not have.
+// NodeFailed says that a node did not accept an event, or may not have.
 func (o *sender) NodeFailed(addr string) {
 	o.reportNode(addr, func(now time.Time, s *fallback.Shard) { s.Failed(now, addr) })
 }
 
-// accepts says that a node would accept an event.
+// nodeAccepts says that a node would accept an event.
 func (o *sender) nodeAccepts(addr string) {
 	o.reportNode(addr, func(now time.Time, s *fallback.Shard) { s.Accepts(now, addr) })
 }
 
-// nodeSays takes in whether a node says that it is cut off.
-func (t *Transport) nodeSays(addr string, failing bool) {
-	t.sender.reportNode(addr, func(now time.Time, s *fallback.Shard) { s.Says(now, addr, failing) })
-	for _, own := range t.dedicated {
-		own.nodeSays(addr, failing)
-	}
-}
-
-// doubts reports whether a node is to be asked whether it accepts events.
+// needsProbe reports whether a node is to be asked whether it accepts events.
 func (o *sender) needsProbe(addr string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -133,15 +125,17 @@ func (o *sender) needsProbe(addr string) bool {
 	return s != nil && s.Doubted(addr)
 }
 
-// With Config.Standby an event that nobody hears, where somebody heard the one before, is sent again for stirFor, every
-// stirEvery: from Redis 7.2.2 on a replica that is promoted drops its subscriptions, and has them again in a moment.
+// With Settings.Standby an event that nobody hears, where somebody heard the one before, is sent
+// again for resendFor, every resendEvery: from Redis 7.2.2 on a replica that is promoted drops its
+// subscriptions, and has them again in a moment.
 const (
 	resendFor   = 25 * time.Millisecond
 	resendEvery = 2 * time.Millisecond
 )
 
-// stirs reports whether an event of the stream that nobody heard is to be sent again.
-func (s *channelQueue) resendsUnheard(cfg *Config, now time.Time) bool {
+// resendsUnheard reports whether an event of the channel queue that nobody heard is to be sent
+// again.
+func (s *channelQueue) resendsUnheard(cfg *Settings, now time.Time) bool {
 	if !cfg.Standby || !s.hadReceivers {
 		return false
 	}
@@ -149,4 +143,18 @@ func (s *channelQueue) resendsUnheard(cfg *Config, now time.Time) bool {
 		s.unheardSince = now
 	}
 	return now.Sub(s.unheardSince) < resendFor
+}
+
+// replyTimeout is for how long nothing may move on a connection to a node: less if there is another
+// to go to. alone says that there is none now, and may be soon.
+func (o *sender) replyTimeout(addr string) (limit time.Duration, alone bool) {
+	if !o.cfg.Standby || o.cfg.StandbyAfter >= o.cfg.CommandTimeout {
+		return o.cfg.CommandTimeout, false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s := o.mu.fallbacks.byNode[addr]; s != nil && s.Elsewhere(addr) {
+		return o.cfg.StandbyAfter, false
+	}
+	return o.cfg.CommandTimeout, true
 }

@@ -1,12 +1,13 @@
-package redis
+package publisher
 
 import "slices"
 
-// forget drops the streams of which nothing is on its way: after close, and without writers, all of them.
+// forget drops the channel queues of which nothing is on its way: after close, and without writers,
+// all of them.
 func (o *sender) forget() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for key, s := range o.mu.streams {
+	for key, s := range o.mu.queues {
 		if len(s.pending) > 0 || s.inFlight > 0 {
 			continue
 		}
@@ -14,9 +15,11 @@ func (o *sender) forget() {
 		if s.window != nil {
 			s.window.Drop()
 			delete(o.mu.publishers, s.publisher)
-			o.views.Retires(s.publisher)
+			if o.cfg.Views != nil {
+				o.cfg.Views.Retires(s.publisher)
+			}
 		}
-		delete(o.mu.streams, key)
+		delete(o.mu.queues, key)
 		o.mu.bySlot[s.slot] = slices.DeleteFunc(o.mu.bySlot[s.slot], func(other *channelQueue) bool { return other == s })
 		if len(o.mu.bySlot[s.slot]) == 0 {
 			delete(o.mu.bySlot, s.slot)
@@ -31,13 +34,13 @@ func (o *sender) open() {
 	o.mu.err = nil
 }
 
-// close fails everything that is queued, and what comes until open, with err. What is in flight is settled by its
-// writer, and not sent again.
+// close fails everything that is queued, and what comes until open, with err. What is in flight is
+// resolved by its writer, and not sent again.
 func (o *sender) close(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.mu.err = err
-	for _, s := range o.mu.streams {
+	for _, s := range o.mu.queues {
 		s.pending = slices.DeleteFunc(s.pending, func(it *pendingEvent) bool {
 			if it.inFlight {
 				return false

@@ -1,4 +1,4 @@
-package redis
+package publisher
 
 import (
 	"fmt"
@@ -11,12 +11,12 @@ import (
 const (
 	// idle is how long a writer sleeps when no watermark is due.
 	idle = time.Hour
-	// markSlack is how much too early a watermark may be, so that those of many streams go together and the streams are
-	// looked through 20 times a second at most.
+	// watermarkSlack is how much too early a watermark may be, so that those of many channel queues
+	// go together and the channel queues are looked through 20 times a second at most.
 	watermarkSlack = 50 * time.Millisecond
 )
 
-// failed notes why a node cannot be reached.
+// connectFailed notes why a node cannot be reached.
 func (o *sender) connectFailed(addr string, err error) {
 	o.NodeFailed(addr)
 	o.mu.Lock()
@@ -24,7 +24,8 @@ func (o *sender) connectFailed(addr string, err error) {
 	o.nodeQueueLocked(addr).lastErr = err
 }
 
-// markSoon schedules the watermarks of a lane anew: subscribers may have been away like we were.
+// watermarksSoon schedules the watermarks of a node queue anew: subscribers may have been away like
+// we were.
 func (o *sender) watermarksSoon(l *nodeQueue) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -37,13 +38,13 @@ func (o *sender) watermarksSoon(l *nodeQueue) {
 	}
 }
 
-// markAll has the watermarks of all streams told soon: what hears the questions of subscribers was away, so somebody may
-// have asked in vain where the streams stand.
+// HastenWatermarks has the watermarks of all channel queues told soon: what hears the questions of
+// subscribers was away, so somebody may have asked in vain where the channel queues stand.
 func (o *sender) HastenWatermarks() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	for _, s := range o.mu.streams {
+	for _, s := range o.mu.queues {
 		if !s.watermarkAt.IsZero() {
 			s.hastenWatermark(now)
 			s.node.watermarkBy(s.watermarkAt)
@@ -51,7 +52,7 @@ func (o *sender) HastenWatermarks() {
 	}
 }
 
-// untilMark is how long no watermark of the lane is due.
+// untilWatermark is how long no watermark of the node queue is due.
 func (o *sender) untilWatermark(l *nodeQueue) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -61,8 +62,8 @@ func (o *sender) untilWatermark(l *nodeQueue) time.Duration {
 	return max(conn.Promptly, time.Until(l.watermarkAt))
 }
 
-// dueMarks returns the watermarks of the lane that are due, one for each slot and publisher; with final, those of all
-// streams, for the last time.
+// dueWatermarks returns the watermarks of the node queue that are due, one for each slot and
+// publisher; with final, those of all channel queues, for the last time.
 func (o *sender) dueWatermarks(l *nodeQueue, now time.Time, final bool) []wire.Watermark {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -95,7 +96,7 @@ func (o *sender) dueWatermarks(l *nodeQueue, now time.Time, final bool) []wire.W
 	return marks
 }
 
-// told is what the publisher says of a stream.
+// watermark is what the publisher says of a channel queue.
 func (s *channelQueue) watermark(now time.Time) wire.Mark {
 	return wire.Mark{
 		Channel: s.channel, Last: s.resolved, AgeMillis: now.Sub(s.born).Milliseconds(), Uncertain: s.abandonedText,
