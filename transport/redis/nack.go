@@ -240,7 +240,10 @@ func (r *nackClient) sendNacks(now time.Time, channels map[*channel]struct{}) {
 	}
 	for publisher, all := range others {
 		r.mu.Lock()
-		may := r.askingNew.Take(now, askRateNew, 1)
+		may := r.askingNew.Left(now, askRateNew) > 0
+		if may {
+			r.askingNew.Spend(1)
+		}
 		r.mu.Unlock()
 		if may {
 			r.sendAll(now, publisher, n, all)

@@ -24,15 +24,6 @@ func (b *Bucket) Left(now time.Time, r Rate) float64 {
 // Spend takes n, also more than is left: what comes next then waits for longer.
 func (b *Bucket) Spend(n float64) { b.spent += n }
 
-// Take spends n if there is anything left, and reports whether there was.
-func (b *Bucket) Take(now time.Time, r Rate, n float64) bool {
-	if b.Left(now, r) <= 0 {
-		return false
-	}
-	b.Spend(n)
-	return true
-}
-
 // Buckets are those of many parties. Forgers may make up parties, so their number is bounded, and all together have a
 // bucket too.
 type Buckets struct {

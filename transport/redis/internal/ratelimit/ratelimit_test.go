@@ -23,7 +23,8 @@ func TestBucket(t *testing.T) {
 		for range rapid.IntRange(1, 100).Draw(t, "steps") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 300).Draw(t, "ms")) * time.Millisecond)
 			n := float64(rapid.IntRange(1, 3).Draw(t, "n"))
-			if b.Take(now, rate, n) {
+			if b.Left(now, rate) > 0 {
+				b.Spend(n)
 				all = append(all, taken{now, n})
 			}
 			sum := 0.0
