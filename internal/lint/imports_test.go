@@ -39,7 +39,7 @@ var layers = []component{
 	{dir: "codec"},
 	{dir: "transport"},
 	{dir: "transport/memory", uses: []string{"transport"}},
-	{dir: "transport/redis", uses: []string{"transport", "router", "supervisor"}, libraries: []string{rueidis, backoff, zap}},
+	{dir: "transport/redis", uses: []string{"transport", "transport/internal/frame", "router", "supervisor"}, libraries: []string{rueidis, backoff, zap}},
 	{dir: "bus", uses: []string{"transport", "transport/memory", "supervisor", "codec", "router"}, libraries: []string{backoff, zap}},
 	{dir: "middleware", uses: []string{"bus", "codec"}, libraries: []string{backoff, zap}},
 	{dir: "bustest", uses: []string{"bus", "transport", "transport/memory", "codec", "bustest/transporttest"}, libraries: []string{zap}},

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/internal/frame"
 )
 
 // sequenceDigits is the width of every uint64 in decimal. Numbers are padded to it, so that the order of the text is
@@ -75,8 +76,7 @@ func Append(dst []byte, env *transport.Envelope, uncertain string) (doc []byte, 
 
 // PutSequence overwrites the number at the index that [Append] or [AppendCompact] returned.
 func PutSequence(doc []byte, at int, seq uint64) {
-	if at >= compactSequence && isCompact(doc[at-compactSequence:at]) {
-		putCompactSequence(doc, at, seq)
+	if frame.PutSequence(doc, at, seq) {
 		return
 	}
 	digits := doc[at : at+sequenceDigits]
