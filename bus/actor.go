@@ -14,16 +14,15 @@ import (
 	"github.com/shardbus/shardbus/internal/usercode"
 )
 
-// Actor is the behaviour of one key: what Handle and Stop close over is its
-// state, which nobody else touches. Both run on the key's lane, one at a time.
+// Actor is the behaviour of one key. What Handle and Stop close over is its state, which nothing
+// else touches. Both run on the key's lane, one at a time.
 type Actor[T any] struct {
-	// Handle takes the key's next event. Its error means what a handler's does.
-	// Required.
+	// Handle takes the key's next event. Its error means what a handler's does. Required.
 	Handle func(ctx context.Context, event T) error
 
-	// Stop is called when the actor is passivated, or its subscription ends, but
-	// not after it panicked. It may save state. Its context is live then, for
-	// Config.Grace. An error or a panic of it is logged. nil is allowed.
+	// Stop is called when the actor is passivated, or when its subscription ends, but not after it
+	// panicked. It may save state. Its context is live then, for Config.Grace. Its error or panic
+	// is logged. nil is allowed.
 	Stop func(ctx context.Context) error
 }
 
@@ -39,14 +38,13 @@ const (
 // ErrNoKey: an event for keyed actors came without a key.
 var ErrNoKey = errors.New("event has no key")
 
-// Spawn subscribes keyed actors: build is called for each key when its first
-// event comes, and again after the actor was passivated or panicked. The topic
-// must have a Key; an event whose key is empty is a dead letter with ErrNoKey.
+// Spawn subscribes keyed actors: build is called for each key when its first event comes, and again
+// after the actor was passivated or panicked. The topic must have a Key; an event whose key is
+// empty is a dead letter with ErrNoKey.
 //
-// An actor that panics, or can't be built, is dropped; its key waits, with a
-// back-off, and the event is tried again with a new one, at most 5 times in all
-// before it is a dead letter. Other keys go on meanwhile. An idle actor costs
-// memory only; see [IdleTimeout] and [MaxActors].
+// An actor that panics, or can't be built, is dropped; its key waits, with a back-off, and the
+// event is tried again with a new one, at most 5 times in all before it is a dead letter. Other
+// keys go on meanwhile. An idle actor costs memory only; see [IdleTimeout] and [MaxActors].
 //
 // Spawn returns, and ctx and name mean, what they do with [Topic.Subscribe].
 func (t *Topic[T]) Spawn(ctx context.Context, name string, build func(ctx context.Context, key string) (Actor[T], error), opts ...ActorOption) (*Subscription, error) {
@@ -78,13 +76,13 @@ type actorSet[T any] struct {
 	log    *zap.Logger
 }
 
-// laneActors is the actors of one lane, in a list from the one used last to the one
-// idle for longest.
+// laneActors is the actors of one lane, in a list from the one used last to the one idle for
+// longest.
 type laneActors[T any] struct {
 	actors map[string]*actorCell[T]
 	ends   actorCell[T] // next is the first of the list, prev the last
-	// period counts the ticks of half an idle timeout. An actor remembers the
-	// one of its last event, which saves reading the clock for each.
+	// period counts the ticks of half an idle timeout. An actor remembers the one of its last
+	// event, which saves reading the clock for each.
 	period uint64
 	timer  *time.Timer
 }
@@ -174,8 +172,7 @@ func (c *actorSet[T]) remove(tr *laneActors[T], m *actorCell[T]) {
 	delete(tr.actors, m.key)
 }
 
-// again is the verdict on an event whose actor failed. A verdict that was
-// returned by build stands.
+// again is the verdict on an event whose actor failed. A verdict that was returned by build stands.
 func (c *actorSet[T]) again(d *Delivery, err error) error {
 	if _, decided := VerdictOf(err); decided {
 		return err

@@ -7,21 +7,20 @@ import (
 	"sync"
 )
 
-// Errors of Ask, beside those of Publish.
+// Errors of Ask, in addition to those of Publish.
 var (
 	// ErrNoReply: the handler acknowledged the request without a reply.
 	ErrNoReply = errors.New("no reply")
-	// ErrNoSubscriber: nobody is there to answer.
+	// ErrNoSubscriber: the topic has no subscription that could answer.
 	ErrNoSubscriber = errors.New("no subscriber")
-	// ErrAskEnded: the asker no longer waits, or has a reply already.
+	// ErrAskEnded: the caller of Ask no longer waits, or has a reply already.
 	ErrAskEnded = errors.New("the caller of Ask does not wait")
-	// ErrNotAcrossProcesses: the operation works only on a bus without a
-	// transport.
+	// ErrNotAcrossProcesses: the operation works only on a bus without a transport.
 	ErrNotAcrossProcesses = errors.New("works only within one process")
 )
 
-// Request is the event of a topic that is asked: a query, and the way back for
-// its reply. A handler answers with Reply, once, before it returns nil.
+// Request is the event of a topic for [Ask]: a query, and the way back for its reply. A handler
+// answers with Reply, once, before it returns nil.
 type Request[Q, R any] struct {
 	Query Q
 
@@ -29,8 +28,8 @@ type Request[Q, R any] struct {
 	gen uint64 // which Ask; an asker is used again
 }
 
-// asker is one who waits for a reply. It is used again by later Asks, so that
-// each costs no allocation.
+// asker is one who waits for a reply. It is used again by later Asks, so that each costs no
+// allocation.
 type asker[R any] struct {
 	mu       sync.Mutex
 	gen      uint64 // of the present Ask
@@ -56,8 +55,8 @@ func (a *asker[R]) answer(gen uint64, reply R, err error) bool {
 	return true
 }
 
-// Reply answers the request. Of several subscriptions the first to reply wins;
-// the others, and one that comes after the asker gave up, get ErrAskEnded.
+// Reply answers the request. Of several subscriptions the first to reply wins. The others, and one
+// that comes after the caller of Ask gave up, get ErrAskEnded.
 func (r Request[Q, R]) Reply(reply R) error {
 	if r.to == nil || !r.to.answer(r.gen, reply, nil) {
 		return ErrAskEnded
@@ -76,9 +75,9 @@ func (r *Request[Q, R]) unanswered(err error) {
 // request is a *Request of any types, as the engine sees it.
 type request interface{ unanswered(err error) }
 
-// Answer makes a handler of requests of a function from query to reply. Its
-// error fails the attempt; the asker is told when the request is given up. Of a nil f
-// it makes a nil handler, which Subscribe refuses.
+// Answer makes a handler of requests of a function from query to reply. Its error fails the
+// attempt; the caller of Ask is told when the request is given up. From a nil f it makes a nil
+// handler, which Subscribe refuses.
 func Answer[Q, R any](f func(ctx context.Context, query Q) (R, error)) func(ctx context.Context, r Request[Q, R]) error {
 	if f == nil {
 		return nil
@@ -95,20 +94,18 @@ func Answer[Q, R any](f func(ctx context.Context, query Q) (R, error)) func(ctx 
 	}
 }
 
-// Ask publishes query on topic and waits, while ctx lasts, for a reply. With
-// several subscriptions the first reply counts, and the first to give up without
-// one too.
+// Ask publishes query on topic and waits, while ctx lasts, for a reply. With several subscriptions
+// the first reply counts, and so does the first that gives up without one.
 //
-// Errors: ErrNoSubscriber at once when there is none; ErrNoReply when a handler
-// acknowledged without a reply; the cause when the request was dead-lettered,
-// discarded, dropped or abandoned; ErrNotAcrossProcesses on a bus with a
-// transport; those of Publish; ctx's; ErrWouldDeadlock when a handler asks who waits,
-// directly or through others, for the handler itself. After the last two the request
-// is handled all the same, and its reply gets ErrAskEnded.
+// Errors: ErrNoSubscriber at once when there is none; ErrNoReply when a handler acknowledged
+// without a reply; the cause when the request was dead-lettered, discarded, dropped or abandoned;
+// ErrNotAcrossProcesses on a bus with a transport; those of Publish; ctx's; ErrWouldDeadlock when
+// the subscriber being asked waits, directly or through others, for the handler that asks. After
+// the last two the request is handled all the same, and its reply gets ErrAskEnded.
 //
-// A handler is found to wait for itself when it asks on its own goroutine and with its
-// context, or one derived from it. An Ask on another goroutine waits as long as its context
-// lasts, also when a handler waits for that goroutine.
+// This finds a handler that asks on its own goroutine and with its context, or one derived from it.
+// An Ask on another goroutine waits as long as its context lasts, also when a handler waits for
+// that goroutine.
 func Ask[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], query Q) (R, error) {
 	var none R
 	if topic == nil {
@@ -159,9 +156,8 @@ func (a *asker[R]) begin() (gen uint64) {
 	return a.gen
 }
 
-// askYields is how often an asker gives way before it sleeps: a reply is often
-// there as soon as the lane has had its turn, and sleeping and being woken costs
-// about as much as all the rest.
+// askYields is how often an asker gives way before it sleeps: a reply is often there as soon as the
+// lane has had its turn, and sleeping and being woken costs about as much as all the rest.
 const askYields = 4
 
 // answered tells whether the reply came before the asker has to sleep.
@@ -175,8 +171,8 @@ func (a *asker[R]) answered() bool {
 	return false
 }
 
-// await has a wait for its reply. A handler that waits for itself is told so. hash is
-// that of the request's key.
+// await has a wait for its reply. A handler that waits for itself is told so. hash is that of the
+// request's key.
 func await[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], a *asker[R], hash uint64) error {
 	fail := func(err error, detail string) error {
 		return &Error{Op: "ask", Topic: topic.info.name, Err: err, Detail: detail}
@@ -202,8 +198,8 @@ func await[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], a *asker[
 	}
 }
 
-// end closes the asker, and returns what came. Nothing answers the Ask any more,
-// so no token can come after it.
+// end closes the asker, and returns what came. Nothing answers the Ask any more, so no token can
+// come after it.
 func (a *asker[R]) end() (reply R, err error) {
 	var none R
 	a.mu.Lock()
@@ -239,8 +235,8 @@ func (fan *fanout[T]) ask(ctx context.Context, c *cell[T]) (id keyInfo, routed b
 	return id, receipt.Receivers > 0, err
 }
 
-// askers is a topic's free list of *asker[R]. It is the topic's own, and no
-// sync.Pool, because a channel must stay with its bus.
+// askers is a topic's free list of *asker[R]. It is the topic's own, and no sync.Pool, because a
+// channel must stay with its bus.
 type askers struct {
 	mu   sync.Mutex
 	free []any
@@ -268,8 +264,7 @@ func (l *askers) release(a any) {
 // maxFreeAskers bounds the memory that a burst of Asks leaves behind.
 const maxFreeAskers = 1024
 
-// replies has the handler chain h tell askers whom it acknowledged without a
-// reply.
+// replies has the handler chain h tell askers whom it acknowledged without a reply.
 func replies(h Handler) Handler {
 	return func(ctx context.Context, d *Delivery) error {
 		err := h(ctx, d)
@@ -280,16 +275,16 @@ func replies(h Handler) Handler {
 	}
 }
 
-// failAsker tells the asker of c, if it is a request, that nobody will answer it.
-// c is a copy: a pointer to the caller's would move every event to the heap.
+// failAsker tells the asker of c, if it is a request, that nobody will answer it. c is a copy: a
+// pointer to the caller's would move every event to the heap.
 func (s *subscription[T]) failAsker(c cell[T], err error) {
 	if s.asked {
 		s.unanswered(c, err)
 	}
 }
 
-// unanswered is apart from failAsker, and not to be inlined, so that the copy that goes
-// to the heap is made for requests only, and not for every event that is dropped.
+// unanswered is apart from failAsker, and not to be inlined, so that the copy that goes to the heap
+// is made for requests only, and not for every event that is dropped.
 //
 //go:noinline
 func (s *subscription[T]) unanswered(c cell[T], err error) {

@@ -18,66 +18,62 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// Config configures a [Bus]. The zero value is an in-process bus that logs
-// nothing.
+// Config configures a [Bus]. The zero value is an in-process bus that logs nothing.
 type Config struct {
-	// Transport carries events to other processes. nil, the default, keeps them
-	// in this one: typed, not encoded, not copied. A Transport serves one bus.
+	// Transport carries events to other processes. nil, the default, keeps them in this one: typed,
+	// not encoded, not copied. A Transport serves one bus.
 	Transport transport.Transport
 
-	// Logger is told what nobody's code is told: dead letters without a
-	// callback, drops, gaps, stopped subscriptions. nil, the default, is silent. Its
-	// cores and hooks run on goroutines of their own: a panic or runtime.Goexit of one
-	// is reported where the logger reports errors of writing, and harms nothing else.
-	// The bus waits for each line, partly under locks: a core must not block for long.
+	// Logger gets what no callback of yours gets: dead letters without a callback, drops, gaps,
+	// stopped subscriptions; see docs/logs.md. nil, the default, is silent. Its cores and hooks run
+	// on goroutines of their own: a panic or runtime.Goexit of one is reported where the logger
+	// reports write errors, and harms nothing else. The bus waits for each line, partly under
+	// locks: a core must not block for long.
 	Logger *zap.Logger
 
-	// Use is middleware around every handler of the bus, the first outermost,
-	// outside that of a subscription.
+	// Use is middleware around every handler of the bus, the first outermost, outside that of a
+	// subscription.
 	Use []Middleware
 
-	// InboxBytes bounds, for each subscription, the memory of events off the
-	// transport that wait for room in a mailbox with the policy Block. What
-	// comes beyond is dropped and reported as a Gap. Default 16 MiB. It has no
-	// meaning without a Transport.
+	// InboxBytes bounds, for each subscription, the memory of events off the transport that wait
+	// for room in a mailbox with the policy Block. Events beyond it are dropped and reported as a
+	// Gap. Default 16 MiB. It has no meaning without a Transport.
 	InboxBytes int
 
-	// Grace is how long Close waits for running handlers, whose contexts it has
-	// cancelled. Default 5 s.
+	// Grace is how long Close waits for running handlers, whose contexts it has cancelled. Default
+	// 5 s.
 	Grace time.Duration
 
-	// SlowHandler is how long an attempt may run before the bus tells of it, once for each
-	// attempt: a warning in the log with the topic, the subscription, the lane, the event's
-	// key, the attempt's number and the stack of the handler's goroutine, and one more in
-	// Stats.Slow. So a handler that hangs is seen while it does. Handlers of single events,
-	// batches, groups and actors are watched, with their middleware; OnDeadLetter and an
-	// actor's Stop are not. A batch is one attempt, and its first event's key is told.
-	// Where the key can't be known without disturbing the handler, the log says why.
+	// SlowHandler is how long an attempt may run before the bus reports it, once for each attempt:
+	// a warning in the log with the topic, the subscription, the lane, the event's key, the
+	// attempt's number and the stack of the handler's goroutine, and one more in Stats.Slow. So a
+	// handler that hangs is seen while it hangs. Handlers of single events, batches, groups and
+	// actors are watched, with their middleware; OnDeadLetter and an actor's Stop are not. A batch
+	// is one attempt, reported with its first event's key. If the key can't be read without
+	// disturbing the handler, the log says why.
 	//
-	// The bus looks eight times in SlowHandler, and at most each 10 ms, while handlers run.
-	// None is told of that ran shorter; one that runs for a quarter longer is always found.
-	// Time in which the process stood still counts for nobody. It costs nothing for an event.
+	// The bus looks eight times in SlowHandler, and at most each 10 ms, while handlers run. An
+	// attempt that ran shorter is never reported; one that runs for a quarter longer always is.
+	// Time in which the process stood still does not count. It costs nothing for an event.
 	//
 	// Default 10 s. Negative is off.
 	SlowHandler time.Duration
 
-	// Debug has the bus look at how middleware and handlers use what they are given. It
-	// reports, as an error in the log and once for each kind and place: a Delivery that is
-	// used after its attempt, or on another goroutine; a middleware that calls next twice
-	// in one attempt, after it has returned, or on another goroutine; one that returns nil
-	// without having called next, so that an event counts as handled which nobody saw; and
-	// an event whose value, payload or headers was changed.
+	// Debug checks how middleware and handlers use events. It reports, as an error in the log and
+	// once for each kind and place: a Delivery that is used after its attempt, or on another
+	// goroutine; a middleware that calls next twice in one attempt, after it has returned, or on
+	// another goroutine; one that returns nil without having called next, so that an event counts
+	// as handled which no handler saw; and an event whose value, payload or headers was changed.
 	//
-	// It is legitimate, and not reported: not to call next and to return an error or a
-	// verdict, [Discard] for example; to wrap the context; to hand on a Delivery of one's
-	// own. Not found are a pointer of [Value], a payload or headers that are read too
-	// late, a Delivery that one lane's handler hands to another's, a change behind the
-	// length of a slice, in a struct that has a lock of its own, or in an event of more than
-	// some 65,000 parts.
+	// These are allowed, and not reported: not to call next and to return an error or a verdict,
+	// [Discard] for example; to wrap the context; to pass on a Delivery of one's own. These are not
+	// found: a pointer of [Value], a payload or headers that are read too late; a Delivery that one
+	// lane's handler gives to another's; a change behind the length of a slice, in a struct that
+	// has a lock of its own, or in an event of more than some 65,000 parts.
 	//
-	// Default false: nothing is looked at, at no cost. It costs some 20 µs and a copy of
-	// the event for each attempt, and reads, before and after each stage, all that the
-	// event points to: it is for tests, and bustest has it on.
+	// Default false: nothing is checked, at no cost. It costs some 20 µs and a copy of the event
+	// for each attempt, and reads, before and after each stage, all that the event points to. It is
+	// for tests; bustest has it on.
 	Debug bool
 }
 
@@ -94,8 +90,7 @@ const (
 	stateClosed
 )
 
-// Bus connects topics to their subscriptions. All methods are safe for
-// concurrent use.
+// Bus connects topics to their subscriptions. All methods are safe for concurrent use.
 type Bus struct {
 	cfg       Config
 	id        string // this incarnation, as publisher
@@ -112,8 +107,8 @@ type Bus struct {
 	runQueue      runQueue
 	topics        sync.Map // name → topicHandle
 
-	// What runs besides handlers: the transport, under root, and the cleanup
-	// after subscriptions that stopped.
+	// What runs besides handlers: the transport, under root, and the cleanup after subscriptions
+	// that stopped.
 	root     *supervisor.Supervisor
 	work     context.Context
 	stopWork context.CancelFunc
@@ -136,9 +131,9 @@ type Bus struct {
 	}
 }
 
-// New makes a bus. With a transport it starts to serve that, under a supervisor
-// that restarts it as often as it fails; the first Subscribe or Publish meets
-// its errors. Close or Shutdown ends the bus.
+// New makes a bus. With a transport it starts to serve that, under a supervisor that restarts it
+// whenever it fails; the first Subscribe or Publish returns its errors. Close or Shutdown ends the
+// bus.
 func New(cfg Config) (*Bus, error) {
 	fail := func(format string, args ...any) (*Bus, error) {
 		return nil, &Error{Op: "new", Err: ErrInvalidConfig, Detail: fmt.Sprintf(format, args...)}
@@ -180,9 +175,8 @@ func New(cfg Config) (*Bus, error) {
 	return b, nil
 }
 
-// newIncarnation makes the publisher's name of a new bus: 65 random bits in 13
-// characters, so that no two buses, and no two lives of one, are taken for each
-// other.
+// newIncarnation makes the publisher's name of a new bus: 65 random bits in 13 characters, so that
+// no two buses, and no two lives of one, are taken for each other.
 func newIncarnation() string {
 	var b [9]byte
 	rand.Read(b[:]) // never fails
@@ -192,8 +186,8 @@ func newIncarnation() string {
 // ID is the bus's incarnation: the publisher that its events name.
 func (b *Bus) ID() string { return b.id }
 
-// notifier wakes whoever waits for a condition that some change may have made
-// true. Notifying costs one atomic read while nobody waits.
+// notifier wakes whoever waits for a condition that some change may have made true. Notifying costs
+// one atomic read while nobody waits.
 type notifier struct {
 	waiting atomic.Int32
 	mu      struct {

@@ -14,11 +14,11 @@ import (
 
 // Letter is a dead letter: an event that was given up, and why.
 type Letter struct {
-	// Delivery is a copy of its own of what the handler was given, safe to
-	// keep. Value and Delivery.Payload give the event.
+	// Delivery is a copy of what the handler was given, safe to keep. [Value] and
+	// [Delivery.Payload] give the event.
 	Delivery *Delivery
-	// Err is the cause: the verdict's error, or the error of the last attempt.
-	// It may be nil if a handler gave none.
+	// Err is the cause: the verdict's error, or the error of the last attempt. It may be nil if a
+	// handler gave none.
 	Err error
 	// Stack is the stack of the last attempt's panic; nil if it did not panic.
 	Stack []byte
@@ -42,8 +42,8 @@ func deadLetter[T any](c *cell[T], d Delivery, j *disposition) Letter {
 	return Letter{Delivery: &d, Err: j.err, Stack: j.stack, Attempts: d.attempt, Time: time.Now()}
 }
 
-// keepDeadLetter keeps the letter and tells OnDeadLetter. The event counts as
-// running meanwhile, so that Drain and Shutdown wait for both.
+// keepDeadLetter keeps the letter and tells OnDeadLetter. The event counts as running meanwhile, so
+// that Drain and Shutdown wait for both.
 func (s *Subscription) keepDeadLetter(ctx context.Context, letter Letter) {
 	s.mu.Lock()
 	letters := &s.incidentsLocked().letters
@@ -94,8 +94,8 @@ func reportTo(log *zap.Logger, name string, err error) {
 	log.Error(name+" did not return", zap.Error(err))
 }
 
-// DeadLetters returns the last 1,000 events this subscription gave up and did
-// not replay, oldest first.
+// DeadLetters returns the last 1,000 events this subscription gave up and did not replay, oldest
+// first.
 func (s *Subscription) DeadLetters() []Letter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,11 +105,10 @@ func (s *Subscription) DeadLetters() []Letter {
 	return append([]Letter(nil), s.mu.incidents.letters.kept...)
 }
 
-// Replay takes the dead letters for which match is true, all with a nil match,
-// and offers them to this subscription again as new events with their old IDs,
-// oldest first. It returns how many it offered. ctx bounds the wait for room;
-// what was not offered, for that or because the subscription has ended, stays a
-// dead letter.
+// Replay takes the dead letters for which match is true, all with a nil match, and offers them to
+// this subscription again as new events with their old IDs, oldest first. It returns how many it
+// offered. ctx bounds the wait for room; what was not offered, for that or because the subscription
+// has ended, stays a dead letter.
 func (s *Subscription) Replay(ctx context.Context, match func(Letter) bool) (int, error) {
 	var letters []Letter
 	for _, l := range s.DeadLetters() {
@@ -138,8 +137,7 @@ func (s *Subscription) Replay(ctx context.Context, match func(Letter) bool) (int
 	return n, nil
 }
 
-// putBack keeps a letter again as the oldest, and drops it as such if there are
-// enough newer ones.
+// putBack keeps a letter again as the oldest, and drops it as such if there are enough newer ones.
 func (s *Subscription) putBack(letter Letter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

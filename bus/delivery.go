@@ -12,20 +12,19 @@ import (
 
 // head is the part of a mailbox cell that does not depend on the event's type.
 type head struct {
-	// env holds headers, a given ID and the like for an event published in
-	// this process, and is nil when there is none of that; for an event off a
-	// transport it is the whole event.
+	// env holds headers, a given ID and the like for an event published in this process, and is nil
+	// when there is none of that; for an event off a transport it is the whole event.
 	env *transport.Envelope
-	// seq numbers the topic's events in this process from 1; 0 says that the
-	// event came off a transport, and that env holds its payload.
+	// seq numbers the topic's events in this process from 1; 0 says that the event came off a
+	// transport, and that env holds its payload.
 	seq uint64
 	// at is the time of publishing in Unix nanoseconds; 0 is unknown.
 	at int64
 }
 
-// Delivery is an event on its way to a handler, as middleware sees it: untyped,
-// perhaps still encoded. It is a view of the lane's mailbox: valid until the
-// middleware returns, and only on its goroutine.
+// Delivery is an event on its way to a handler, as middleware sees it: untyped, perhaps still
+// encoded. It is a view of the lane's mailbox: valid until the middleware returns, and only on its
+// goroutine.
 type Delivery struct {
 	head    *head
 	value   any // a *T: a pointer in an interface allocates nothing
@@ -46,8 +45,8 @@ func (d *Delivery) used(method string) {
 	}
 }
 
-// batchOf is a batch that deliveries enter at the end of their chains; nil for
-// those that are handled one by one.
+// batchOf is a batch that deliveries enter at the end of their chains; nil for those that are
+// handled one by one.
 type batchOf interface {
 	enter(ctx context.Context, d *Delivery) error
 }
@@ -64,8 +63,8 @@ func (d *Delivery) Subscription() string {
 	return d.sub
 }
 
-// Partition is the partition the event came by; 0 in-process and where the
-// topic is not partitioned.
+// Partition is the partition by which the event came; 0 in process and if the topic is not
+// partitioned.
 func (d *Delivery) Partition() int {
 	d.used("Delivery.Partition")
 	if d.head.env == nil {
@@ -125,8 +124,7 @@ func (d *Delivery) Headers() Headers {
 	return d.head.env.Headers
 }
 
-// Publisher is the incarnation of the bus that published the event; empty when
-// a foreign client did.
+// Publisher is the incarnation of the bus that published the event; empty if a foreign client did.
 func (d *Delivery) Publisher() string {
 	d.used("Delivery.Publisher")
 	if d.head.seq != 0 {
@@ -138,15 +136,15 @@ func (d *Delivery) Publisher() string {
 	return d.head.env.Publisher
 }
 
-// Encoded tells whether the event is still bytes: true for an event off a
-// transport until Decode, or the Codec middleware, has run in this attempt.
+// Encoded reports whether the event is still bytes: true for an event off a transport until Decode,
+// or the Codec middleware, has run in this attempt.
 func (d *Delivery) Encoded() bool {
 	d.used("Delivery.Encoded")
 	return d.encoded
 }
 
-// Payload is the encoded event as it came off the transport, and whether there
-// is one: an event handed over in-process never was encoded. Don't change it.
+// Payload returns the encoded event as it came off the transport. It returns false for an event
+// that was delivered in process and never encoded. Don't change it.
 func (d *Delivery) Payload() ([]byte, bool) {
 	d.used("Delivery.Payload")
 	if d.head.seq != 0 || d.head.env == nil {
@@ -155,10 +153,9 @@ func (d *Delivery) Payload() ([]byte, bool) {
 	return d.head.env.Payload, true
 }
 
-// Malformed says why the message that came off the transport is no event; nil for
-// every event. Payload is then the whole message, and Decode fails. No handler is
-// called for it, and it becomes a dead letter, unless a middleware decides
-// otherwise. The error wraps transport.ErrMalformed.
+// Malformed says why the message that came off the transport is no event; nil for every event.
+// Payload is then the whole message, and Decode fails. No handler is called for it. It becomes a
+// dead letter, unless a middleware decides otherwise. The error wraps [transport.ErrMalformed].
 func (d *Delivery) Malformed() error {
 	d.used("Delivery.Malformed")
 	if !d.encoded {
@@ -167,8 +164,7 @@ func (d *Delivery) Malformed() error {
 	return d.head.env.Malformed
 }
 
-// ContentType is the media type of the payload; empty when unknown or when
-// there is no payload.
+// ContentType is the media type of the payload; empty when unknown or when there is no payload.
 func (d *Delivery) ContentType() string {
 	d.used("Delivery.ContentType")
 	if d.head.env == nil {
@@ -177,12 +173,11 @@ func (d *Delivery) ContentType() string {
 	return d.head.env.ContentType
 }
 
-// Decode turns the payload into the typed value with c, or with the topic's
-// codec where c is nil. It does nothing when that was done already or the event
-// never was encoded. The error is a [DeadLetter] verdict: another attempt would
-// not help. What is [Delivery.Malformed] is not given to the codec, nor what its
-// publisher says is of another type (ErrOtherType, see TopicConfig.TypeName). The engine
-// calls it before the handler if no middleware did.
+// Decode turns the payload into the typed value with c, or with the topic's codec if c is nil. It
+// does nothing if that was done already or the event was never encoded. The error is a [DeadLetter]
+// verdict: another attempt would not help. A [Delivery.Malformed] payload is not given to the
+// codec, nor is one whose publisher says that it has another type ([ErrOtherType], see
+// TopicConfig.TypeName). The engine calls it before the handler if no middleware did.
 func (d *Delivery) Decode(c codec.Codec) error {
 	d.used("Delivery.Decode")
 	if !d.encoded {
@@ -215,8 +210,8 @@ func (d *Delivery) undecodable(err error, detail string) error {
 	return DeadLetter(&Error{Op: "decode", Topic: d.info.name, Subscription: d.sub, Err: errguard.Safe(err), Detail: detail})
 }
 
-// Clone is a copy of d as it is now that is safe to keep, as a test or an archive
-// does. What the event points to is shared with the original.
+// Clone returns a copy of d as it is now that is safe to keep, for a test or an archive. It shares
+// with the original what the event points to.
 func (d *Delivery) Clone() *Delivery {
 	d.used("Delivery.Clone")
 	own, head, value := *d, *d.head, reflect.New(d.info.typ)
@@ -226,10 +221,9 @@ func (d *Delivery) Clone() *Delivery {
 	return &own
 }
 
-// Value is the typed event of d, and whether there is one: false when T is not
-// the topic's type, or d is still encoded. The event is shared: don't change
-// what it points to. Nothing is boxed or copied; the pointer is valid as long
-// as d is.
+// Value returns the typed event of d. It returns false when T is not the topic's type, or d is
+// still encoded. The event is shared: don't change what it points to. Nothing is boxed or copied;
+// the pointer is valid as long as d is.
 func Value[T any](d *Delivery) (*T, bool) {
 	d.used("bus.Value")
 	v, ok := d.value.(*T)

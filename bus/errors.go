@@ -10,8 +10,7 @@ import (
 	"github.com/shardbus/shardbus/router"
 )
 
-// States that callers match with errors.Is. They arrive wrapped in an [*Error]
-// that says where.
+// States that callers match with errors.Is. They are wrapped in an *[Error] that says where.
 var (
 	// ErrClosed: the bus or the subscription is shutting down or has ended.
 	ErrClosed = errors.New("closed")
@@ -19,40 +18,35 @@ var (
 	ErrInvalidName = router.ErrInvalidName
 	// ErrInvalidConfig: a Config, TopicConfig or option is out of its bounds.
 	ErrInvalidConfig = errors.New("invalid configuration")
-	// ErrTopicConflict: the bus has a topic of that name with another event
-	// type or another configuration.
+	// ErrTopicConflict: the bus has a topic of that name with another event type or another
+	// configuration.
 	ErrTopicConflict = errors.New("topic conflict")
-	// ErrNilHandler: Subscribe was given no handler, or a middleware made none of it.
+	// ErrNilHandler: Subscribe was given no handler, or a middleware returned none.
 	ErrNilHandler = errors.New("handler is nil")
-	// ErrNilContext: a function that looks at its context was given none.
+	// ErrNilContext: a function that needs a context was given none.
 	ErrNilContext = errors.New("context is nil")
-	// ErrDuplicateSubscription: the topic already has a subscription of that
-	// name on this bus.
+	// ErrDuplicateSubscription: the topic already has a subscription of that name on this bus.
 	ErrDuplicateSubscription = errors.New("duplicate subscription name")
 	// ErrMailboxFull: a subscription with the policy Fail has no room.
 	ErrMailboxFull = errors.New("mailbox full")
-	// ErrWouldDeadlock: a handler asked for something that waits for the
-	// handler itself to return.
+	// ErrWouldDeadlock: a handler asked for something that waits until the handler itself returns.
 	ErrWouldDeadlock = errors.New("would deadlock")
-	// ErrPanicBudget: a subscription was stopped because its handler panicked
-	// too often.
+	// ErrPanicBudget: a subscription was stopped because its handler panicked too often.
 	ErrPanicBudget = errors.New("panic budget exceeded")
-	// ErrGoexit: a handler ended its goroutine with runtime.Goexit, as
-	// testing.T.FailNow does.
+	// ErrGoexit: a handler ended its goroutine with runtime.Goexit, as testing.T.FailNow does.
 	ErrGoexit = errors.New("handler called runtime.Goexit")
-	// ErrInvalidError: an error was returned whose own methods panic, end the goroutine,
-	// or describe a chain of causes without end. A nil pointer that is returned as an
-	// error is the usual case. It counts as a failure like any other; what Unwrap, Is
-	// and As could tell is still found in the error that stands for it.
+	// ErrInvalidError: an error was returned whose own methods panic, end the goroutine, or
+	// describe a chain of causes without end. A nil pointer that is returned as an error is the
+	// usual case. It counts as a failure like any other. What Unwrap, Is and As could tell is still
+	// found in the error that stands for it.
 	ErrInvalidError = errguard.ErrBroken
-	// ErrForeignBatchError: a batch handler returned a BatchError that is not about
-	// its batch.
+	// ErrForeignBatchError: a batch handler returned a BatchError that is not about its batch.
 	ErrForeignBatchError = errors.New("BatchError of another batch")
-	// ErrGroupTransport: a Group was asked for on a bus with a transport. Groups work
-	// within one process.
+	// ErrGroupTransport: a Group was subscribed on a bus with a transport. Groups work within one
+	// process.
 	ErrGroupTransport = errors.New("a Group works within one process, and this bus has a transport")
-	// ErrOtherType: an event of another process is of another type than the topic has
-	// here, see TopicConfig.TypeName. It is a dead letter.
+	// ErrOtherType: an event of another process has another type than the topic has here, see
+	// TopicConfig.TypeName. It is a dead letter.
 	ErrOtherType = errors.New("event of another type")
 	// ErrWrongType: an event was asked for as another type than its topic's.
 	ErrWrongType = errors.New("wrong event type")
@@ -69,8 +63,8 @@ var (
 // causeOf is why ctx ended; the cause may be a user's error.
 func causeOf(ctx context.Context) error { return errguard.Safe(context.Cause(ctx)) }
 
-// Error is an operation of a bus that failed, and where. Context errors and the
-// Err… values of this package are found behind it with errors.Is.
+// Error is an operation of a bus that failed, and where. errors.Is finds context errors and the
+// Err… values of this package behind it.
 type Error struct {
 	Op           string // "publish", "subscribe", "new topic", "drain", …
 	Topic        string // empty when no topic was concerned
@@ -100,15 +94,15 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// BatchError tells which events of a batch failed. PublishBatch returns one, and a
-// handler of [Topic.SubscribeBatch] may.
+// BatchError tells which events of a batch failed. PublishBatch returns one, and a handler of
+// [Topic.SubscribeBatch] may.
 type BatchError struct {
 	// Topic is where the batch was to be published; a handler may leave it empty.
 	Topic string
 	// Total is how many events the batch had; a handler may leave it 0.
 	Total int
-	// Failed holds the events that failed, in order of their index. That of
-	// PublishBatch is never empty.
+	// Failed holds the events that failed, in order of their index. That of PublishBatch is never
+	// empty.
 	Failed []IndexedError
 }
 
@@ -135,7 +129,7 @@ func (e *BatchError) Error() string {
 		what, len(e.Failed), of, first.Index, errguard.Text(first.Err))
 }
 
-// Unwrap gives errors.Is and errors.As every cause.
+// Unwrap lets errors.Is and errors.As find every cause.
 func (e *BatchError) Unwrap() []error {
 	errs := make([]error, len(e.Failed))
 	for i, f := range e.Failed {
@@ -144,8 +138,7 @@ func (e *BatchError) Unwrap() []error {
 	return errs
 }
 
-// PanicError is a panic of a handler or a middleware, as the error of a failed
-// attempt.
+// PanicError is a panic of a handler or a middleware, as the error of a failed attempt.
 type PanicError struct {
 	Value any    // what was given to panic
 	Stack []byte // the goroutine's stack, the panicking frame included

@@ -8,8 +8,8 @@ import (
 	"github.com/shardbus/shardbus/internal/errguard"
 )
 
-// String names the event and the attempt in one line, for logs: topic, subscription, ID, key, and how many bytes an
-// event has that is still encoded. It shows nothing of what the event holds.
+// String names the event and the attempt in one line, for logs: topic, subscription, ID, key, and
+// the size in bytes of an event that is still encoded. It shows nothing of the event's content.
 func (d *Delivery) String() string {
 	if d == nil || d.info == nil || d.head == nil {
 		return "no event"
@@ -50,8 +50,8 @@ func (d *Delivery) keyText() (key string) {
 	return d.Key()
 }
 
-// String tells in one line which event was given up, when, after how many attempts, and why. It shows nothing of what
-// the event holds, and not the stack.
+// String tells in one line which event was given up, when, after how many attempts, and why. It
+// shows nothing of the event's content, and not the stack.
 func (l Letter) String() string {
 	if l.Delivery == nil {
 		return "no dead letter"

@@ -8,11 +8,11 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// Gap is a stretch of events known to be missing.
+// Gap is a run of events known to be missing.
 type Gap = transport.Gap
 
-// gapPeriod is how long gaps are only counted after one was logged. A fault leaves
-// one for each publisher and partition.
+// gapPeriod is how long gaps are only counted after one was logged. A fault leaves one for each
+// publisher and partition.
 const gapPeriod = 10 * time.Second
 
 // gapLog keeps a subscription's last gaps; the subscription's lock covers it.
@@ -24,8 +24,8 @@ type gapLog struct {
 	gaps, events    uint64 // not logged since
 }
 
-// add keeps g, as a part of the newest gap where it extends that, and reports
-// whether it is a gap of its own.
+// add keeps g, as a part of the newest gap where it extends that, and reports whether it is a gap
+// of its own.
 func (gl *gapLog) add(g Gap) (fresh bool) {
 	if !g.Measured() {
 		gl.unmeasured++
@@ -48,8 +48,8 @@ func (gl *gapLog) add(g Gap) (fresh bool) {
 	return true
 }
 
-// due reports whether a gap of so many events is to be logged now, and which were
-// not logged before it.
+// due reports whether a gap of so many events is to be logged now, and which were not logged before
+// it.
 func (gl *gapLog) due(now time.Time, fresh bool, count uint64) (gaps, events uint64, due bool) {
 	if fresh && (gl.logged.IsZero() || now.Sub(gl.logged) >= gapPeriod) {
 		gaps, events = gl.gaps, gl.events
@@ -63,8 +63,8 @@ func (gl *gapLog) due(now time.Time, fresh bool, count uint64) (gaps, events uin
 	return 0, 0, false
 }
 
-// Gaps returns the last 256 gaps, oldest first; neighbouring stretches are told
-// as one. One that is not Measured has no length: nobody knows what is missing.
+// Gaps returns the last 256 gaps, oldest first; neighbouring runs are told as one. A gap that is
+// not Measured has no length: nobody knows what is missing.
 func (s *Subscription) Gaps() []Gap {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,14 +6,13 @@ import (
 	"sync/atomic"
 )
 
-// groupSlots is how many parts the keys of a group's events are divided into; each
-// belongs to one member.
+// groupSlots is how many parts the keys of a group's events are divided into; each belongs to one
+// member.
 const groupSlots = 1024
 
-// group is subscriptions of one topic that share its events. The topic's list of
-// subscriptions has one entry for all of them, a head, which has no lanes of its
-// own: choosing its lane means choosing a member. The fan-out's lock covers it, but
-// for moves.
+// group is subscriptions of one topic that share its events. The topic's list of subscriptions has
+// one entry for all of them, a head, which has no lanes of its own: choosing its lane means
+// choosing a member. The fan-out's lock covers it, but for moves.
 type group[T any] struct {
 	head    *subscription[T]
 	members []*subscription[T]
@@ -21,37 +20,36 @@ type group[T any] struct {
 	epoch   int // of the members: how often they changed
 	next    int // where the search for a member for the next unkeyed event begins
 
-	// reassignments are those that may not be over. moves is their number, which lanes
-	// read before they start an event.
+	// reassignments are those that may not be over. moves is their number, which lanes read before
+	// they start an event.
 	reassignments []*reassignment[T]
 	pendingMoves  atomic.Int32
 }
 
-// Group makes subscriptions of one topic on one bus share its events: each event
-// goes to one of those that give the same name, and each of them is Subscribed under
-// a name of its own. The name follows the rules of topic names.
+// Group makes subscriptions of one topic on one bus share its events: each event goes to one of
+// those that give the same name. Each member is subscribed under a name of its own. The name
+// follows the rules of topic names.
 //
-// Events of one key go to the same member, and stay with it while others wait,
-// also while it is paused or full: then the policy of its mailbox acts, so that with
-// Block their publisher waits. An event without a key goes to the member with the
-// fewest waiting, of those that are not paused and have room; if there is none, to
-// any, and with Block its publisher waits until one has room.
+// Events of one key go to the same member, and stay with it while others wait, also while it is
+// paused or full. Then the policy of its mailbox acts, so with [Block] their publisher waits. An
+// event without a key goes to the member with the fewest waiting, of those that are not paused and
+// have room. If there is none, it goes to any, and with Block its publisher waits until one has
+// room.
 //
 // A Replay goes to the member whose dead letters they are.
 //
-// When a member comes or leaves, no more keys move than must for all to have
-// the same share. Events of a key are handled in order, and never two at once, also
-// then: what the old member has of a key, retries included, is done before the new
-// one starts an event of it. Until then such events wait as deferred, and KeepLatest
-// replaces none that wait.
+// When a member joins or leaves, no more keys move than are needed for all to have the same share.
+// Events of a key are handled in order, and never two at once, also then: what the old member has
+// of a key, retries included, is done before the new one starts an event of it. Until then such
+// events wait as deferred, and KeepLatest replaces none that wait.
 //
 // A group is within one process: on a bus with a transport it is ErrGroupTransport.
 func Group(name string) GroupOption {
 	return groupOption(func(o *subscribeOptions) { o.group, o.grouped = name, true })
 }
 
-// GroupOption is an option of Subscribe, SubscribeMessage and SubscribeBatch. Keyed
-// actors need no group: their keys are shared out among their lanes.
+// GroupOption is an option of Subscribe, SubscribeMessage and SubscribeBatch. Keyed actors need no
+// group: their keys are divided among their lanes.
 type GroupOption interface {
 	SubscribeOption
 	BatchOption
@@ -62,8 +60,7 @@ type groupOption func(*subscribeOptions)
 func (f groupOption) applySubscribe(o *subscribeOptions) { f(o) }
 func (f groupOption) applyBatch(o *subscribeOptions)     { f(o) }
 
-// slotOf is the slot of a key, by other bits of its hash than those that choose the
-// lane.
+// slotOf is the slot of a key, by other bits of its hash than those that choose the lane.
 func slotOf(hash uint64) int { return int(hash >> 40 % groupSlots) }
 
 // choose is the lane for an event with that key hash.
@@ -93,8 +90,7 @@ func (g *group[T]) choose(hash uint64) *lane[T] {
 	return best
 }
 
-// load is how many events wait in the lane's mailbox or run. The fan-out's lock is
-// held.
+// load is how many events wait in the lane's mailbox or run. The fan-out's lock is held.
 func (l *lane[T]) load() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -121,16 +117,15 @@ func (g *group[T]) lanes() []*lane[T] {
 	return all
 }
 
-// join adds a member and gives it its share of the slots, taken from those who have
-// most.
+// join adds a member and gives it its share of the slots, taken from those who have most.
 func (g *group[T]) join(s *subscription[T]) {
 	g.members = append(g.members, s)
 	g.share()
 	g.wakeWaiters()
 }
 
-// wakeWaiters has publishers that wait for a member's room look again: there may be
-// another member for their event.
+// wakeWaiters has publishers that wait for a member's room look again: there may be another member
+// for their event.
 func (g *group[T]) wakeWaiters() {
 	for _, l := range g.lanes() {
 		l.wakeWaiters()
@@ -153,9 +148,9 @@ func (g *group[T]) leave(s *subscription[T]) {
 	g.wakeWaiters()
 }
 
-// share has every member own as many slots as the others, or one more, and moves as
-// few as possible. Without members the slots stay with their owners, so that whoever
-// joins next knows from whom they come.
+// share has every member own as many slots as the others, or one more, and moves as few as
+// possible. Without members the slots stay with their owners, so that whoever joins next knows from
+// whom they come.
 func (g *group[T]) share() {
 	g.epoch++
 	g.forgetOver()
@@ -242,9 +237,8 @@ func (fan *fanout[T]) joinLocked(s *subscription[T]) {
 // headName is no name that a subscription can have.
 func headName(group string) string { return "group " + group }
 
-// leaveLocked takes s out of its group and reports whether it was a member. What
-// waits in s stays its own; what is published from now on goes to the others, and to
-// nobody if there are none.
+// leaveLocked takes s out of its group and reports whether it was a member. What waits in s stays
+// its own; what is published from now on goes to the others, and to nobody if there are none.
 func (fan *fanout[T]) leaveLocked(s *subscription[T]) bool {
 	g := s.group
 	if g == nil || !slices.Contains(g.members, s) {
@@ -260,9 +254,9 @@ func (fan *fanout[T]) leaveLocked(s *subscription[T]) bool {
 	return true
 }
 
-// forgetGroupLocked forgets what is over of a group: keys that changed hands, and all
-// of it once it has no members, and none of those who left has events any more that
-// the next member must not overtake.
+// forgetGroupLocked forgets what is over of a group: keys that changed hands, and all of it once it
+// has no members, and none of those who left has events any more that the next member must not
+// overtake.
 func (fan *fanout[T]) forgetGroupLocked(name string, g *group[T]) {
 	g.forgetOver()
 	if len(g.members) > 0 || len(g.reassignments) > 0 || fan.mu.groups[name] != g {

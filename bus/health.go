@@ -17,7 +17,7 @@ import (
 // ErrNotReady: the bus can't do all of its work at this moment.
 var ErrNotReady = errors.New("not ready")
 
-// Health is how a bus is at one moment: a value to look at, or to ask for Ready and Live.
+// Health is the state of a bus at one moment, with the answers for probes: Ready and Live.
 type Health struct {
 	// Draining: the bus shuts down, and takes events of its own handlers only. Closed: it has
 	// ended.
@@ -27,12 +27,12 @@ type Health struct {
 	// Down is what of the transport does not work, such as a shard whose primary is dead; nil if
 	// all does, and in one process.
 	Down []transport.Part
-	// Degraded is what of the transport does not work and is not needed while all else does, such as
-	// a replica that stands by. It is no reason not to be Ready: it is for those who look after the
-	// servers.
+	// Degraded is what of the transport does not work and is not needed while all else does, such
+	// as a standby replica. A degraded bus is Ready all the same. It is for the people who look
+	// after the servers.
 	Degraded []transport.Part
-	// Stopped are subscriptions that ended for their panics and that nobody has subscribed again
-	// by the same name.
+	// Stopped are subscriptions that ended for their panics and were not subscribed again by the
+	// same name.
 	Stopped []StoppedSubscription
 }
 
@@ -43,7 +43,7 @@ type StoppedSubscription struct {
 }
 
 // Ready is nil if the bus can do all of its work: it is open, its transport is connected to every
-// shard and everything subscribed to is confirmed, and no subscription was stopped. Else the error,
+// shard and every subscription is confirmed, and no subscription was stopped. Otherwise the error,
 // which wraps ErrNotReady, names all that is missing. It is for readiness probes: a process that is
 // not ready should get no new work, and will be ready again by itself, unless Live says otherwise.
 func (h Health) Ready() error {
@@ -87,7 +87,7 @@ func (s StoppedSubscription) text() string {
 	return fmt.Sprintf("subscription %s/%s was stopped: %s", s.Topic, s.Name, errguard.Text(s.Err))
 }
 
-// Health says how the bus is at this moment. It does no I/O and waits for nothing: it may be asked
+// Health is the state of the bus at this moment. It does no I/O and does not wait: it may be called
 // for every request of a probe.
 func (b *Bus) Health() Health {
 	state := b.state.Load()
@@ -133,7 +133,7 @@ const (
 
 // Ready waits until Health.Ready is nil, and returns nil then. When ctx ends first, its cause is in
 // the error, which wraps ErrNotReady and names what is missing. It returns at once, with what
-// [Health.Ready] says, if waiting can't help: the bus shuts down or has ended, or a subscription was
+// Health.Ready says, if waiting can't help: the bus shuts down or has ended, or a subscription was
 // stopped.
 func (b *Bus) Ready(ctx context.Context) error {
 	fail := func(err error) error { return &Error{Op: "wait until ready", Err: err} }
@@ -165,8 +165,8 @@ func (b *Bus) Ready(ctx context.Context) error {
 // subscriptionName tells a subscription from all others that are live.
 type subscriptionName struct{ topic, subscription string }
 
-// noteStopped has Health tell of a subscription that was stopped for its panics, unless another
-// one has its name by now.
+// noteStopped has Health tell of a subscription that was stopped for its panics, unless another one
+// has its name by now.
 func (b *Bus) noteStopped(s *Subscription) {
 	b.mu.Lock()
 	if b.mu.stopped == nil {

@@ -14,9 +14,9 @@ const (
 	firstBucketBits  = 5 // the first ends at 1<<5 ns
 )
 
-// Histogram is how often times of certain lengths were measured: a value, in fixed
-// buckets of which each is at most one and a half times as long as the one before it.
-// The last, from about 15 minutes on, has no end.
+// Histogram counts how often times of certain lengths were measured. It is a value with fixed
+// buckets; each is at most one and a half times as long as the one before it. The last, from about
+// 15 minutes on, has no end.
 type Histogram struct {
 	counts [histogramBuckets]uint64
 }
@@ -49,9 +49,9 @@ func (h Histogram) Count() (n uint64) {
 	return n
 }
 
-// Quantile is a time that the share q of what was measured, from 0 to 1, did not
-// exceed: 0.99 gives the 99th percentile. It is interpolated within a bucket, and so
-// at most half of itself off; 0 where nothing was measured.
+// Quantile returns a time that the share q of all measured times, from 0 to 1, did not exceed: 0.99
+// gives the 99th percentile. It is interpolated within a bucket, and so off by at most half of
+// itself; 0 if nothing was measured.
 func (h Histogram) Quantile(q float64) time.Duration {
 	rank := min(1, max(0, q)) * float64(h.Count())
 	var below float64
@@ -72,8 +72,8 @@ func (h Histogram) Quantile(q float64) time.Duration {
 	return 0
 }
 
-// Buckets lists the buckets that are not empty: the time before which each ends, and
-// how many times in it were measured. That of the last is the longest Duration.
+// Buckets lists the buckets that are not empty: the time at which each ends, and how many times
+// were measured in it. The last ends with the longest Duration.
 func (h Histogram) Buckets() iter.Seq2[time.Duration, uint64] {
 	return func(yield func(time.Duration, uint64) bool) {
 		for i, c := range h.counts {

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// Message is an event as received, with what is known about it. It is a value:
-// safe to keep after the handler returned. Headers and whatever Value points
-// to are shared with other subscriptions and must not be changed.
+// Message is an event as received, with what is known about it. It is a value: safe to keep after
+// the handler returned. Headers and whatever Value points to are shared with other subscriptions
+// and must not be changed.
 type Message[T any] struct {
 	Topic string
 	ID    MessageID
 	// Key is the ordering key; empty when the topic has none.
 	Key string
-	// Time is when the event was published. It is zero for an event handed over
-	// in-process, unless TopicConfig.Stamp is set.
+	// Time is when the event was published. It is zero for an event delivered in process, unless
+	// TopicConfig.Stamp is set.
 	Time time.Time
 	// Attempt is 1 for the first time the handler sees the event.
 	Attempt int
@@ -22,17 +22,16 @@ type Message[T any] struct {
 	Value   T
 }
 
-// Headers are the headers that an event was published with. nil when there are
-// none; reading from nil is fine. Immutable once published.
+// Headers are the headers that an event was published with; nil if there are none. Reading from nil
+// is fine. Immutable once published.
 type Headers map[string]string
 
-// MessageID identifies an event. It is comparable, costs nothing to carry, and
-// is formatted only by String. The zero MessageID belongs to events that a
-// foreign client published without one.
+// MessageID identifies an event. It is comparable, costs nothing to carry, and is formatted only by
+// String. The zero MessageID belongs to events that a foreign client published without one.
 //
-// Two events of foreign publishers are the same, as CloudEvents has it, if they
-// have the same ID and the same source: MessageIDs compare both. Events of buses
-// are the same if they have the same ID: see [ID].
+// Two events of foreign publishers are the same, as CloudEvents has it, if they have the same ID
+// and the same source: MessageIDs compare both. Events of buses are the same if they have the same
+// ID: see [ID].
 type MessageID struct {
 	// scope is the publisher and topic with seq, or a whole ID without.
 	scope string
@@ -41,9 +40,9 @@ type MessageID struct {
 	source string
 }
 
-// String is the ID's text form: the publisher, a dot and so on for an ID made
-// by the bus, the given text for one set by [ID] or by a foreign publisher, ""
-// for the zero ID. That of a foreign event is unique only together with Source.
+// String is the ID's text form: the publisher, a dot and so on for an ID made by the bus, the given
+// text for one set by [ID] or by a foreign publisher, "" for the zero ID. That of a foreign event
+// is unique only together with Source.
 func (id MessageID) String() string {
 	if id.seq == 0 {
 		return id.scope
@@ -51,9 +50,9 @@ func (id MessageID) String() string {
 	return id.scope + "." + strconv.FormatUint(id.seq, 10)
 }
 
-// Source is the CloudEvents source of a foreign event, within which its ID is
-// unique; empty for an event of a bus.
+// Source is the CloudEvents source of a foreign event, within which its ID is unique; empty for an
+// event of a bus.
 func (id MessageID) Source() string { return id.source }
 
-// IsZero tells whether the event came without an ID.
+// IsZero reports whether the event came without an ID.
 func (id MessageID) IsZero() bool { return id == MessageID{} }

@@ -8,21 +8,19 @@ import (
 	"github.com/shardbus/shardbus/internal/errguard"
 )
 
-// Handler runs one attempt at a delivery. nil acknowledges it, an error fails
-// the attempt, a [*Verdict] decides what comes next.
+// Handler runs one attempt at a delivery. nil acknowledges it, an error fails the attempt, a
+// [*Verdict] decides what comes next.
 //
-// The context is the subscription's: it ends when the bus closes abruptly or
-// runs out of time to drain. d is valid until Handler returns and must not be
-// used from another goroutine.
+// The context is the subscription's: it ends when the bus closes abruptly or runs out of time to
+// drain. d is valid until Handler returns and must not be used from another goroutine.
 type Handler func(ctx context.Context, d *Delivery) error
 
-// Middleware wraps a handler. It is called once for each subscription, when
-// that is made, on the goroutine of Subscribe; the Handler it returns is called
-// from all lanes of the subscription at once. One that returns nil has Subscribe
-// fail with ErrNilHandler.
+// Middleware wraps a handler. It is called once for each subscription, when that is made, on the
+// goroutine of Subscribe. The Handler it returns is called from all lanes of the subscription at
+// once. If it returns nil, Subscribe fails with [ErrNilHandler].
 //
-// A middleware must not sleep: a delay is a verdict ([RetryAfter], [Snooze]),
-// and the engine sets the key aside while others go on.
+// A middleware must not sleep: a delay is a verdict ([RetryAfter], [Snooze]), and the engine defers
+// the key while others go on.
 type Middleware func(next Handler) Handler
 
 // chain composes the middleware around h, the first one outermost. The first ofBus of them are
@@ -40,8 +38,8 @@ func chain(h Handler, middleware []Middleware, ofBus int) (Handler, error) {
 	return h, nil
 }
 
-// guard makes a panic of h an error of h, and its errors safe to be asked, so that the
-// middleware around it (Retry, Logging) sees a failed attempt like any other.
+// guard makes a panic of h an error of h, and its errors safe to be asked, so that the middleware
+// around it (Retry, Logging) sees a failed attempt like any other.
 func guard(h Handler) Handler {
 	return func(ctx context.Context, d *Delivery) (err error) {
 		returned := false
@@ -54,8 +52,8 @@ func guard(h Handler) Handler {
 	}
 }
 
-// rescue is deferred: where the function has not returned by itself, because it
-// panicked, *err becomes that panic.
+// rescue is deferred: where the function has not returned by itself, because it panicked, *err
+// becomes that panic.
 func rescue(returned *bool, err *error) {
 	if *returned { // asking recover costs more than a look at this
 		return
@@ -65,9 +63,8 @@ func rescue(returned *bool, err *error) {
 	}
 }
 
-// eventHandler is the Handler that calls h with the event. Where there is middleware
-// around it, it is guarded: guard in one call with the rest, of which each event makes
-// one.
+// eventHandler is the Handler that calls h with the event. Where there is middleware around it, it
+// is guarded: guard in one call with the rest, of which each event makes one.
 func eventHandler[T any](h func(ctx context.Context, event T) error, guarded bool) Handler {
 	if !guarded {
 		return func(ctx context.Context, d *Delivery) error {

@@ -8,7 +8,7 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// Mismatch tells that another process knows a topic otherwise than this one.
+// Mismatch says that another process knows a topic otherwise than this one.
 type Mismatch = transport.Mismatch
 
 // keptMismatches is how many peers of a topic are told apart.
@@ -48,12 +48,11 @@ func (ms *mismatches) add(m Mismatch) (fresh bool) {
 	return true
 }
 
-// Mismatches are the other processes that were found to know the topic otherwise,
-// with other partitions, of another type: one entry for each publisher and subscriber, of
-// the first 256. A process that has ended, or was mended and is another publisher now,
-// stays listed. Each is logged once, as a warning. A transport that asks nobody finds
-// none: transport/redis asks with Config.Repair, on both sides, when it subscribes and
-// every half minute.
+// Mismatches are the other processes that were found to know the topic otherwise, with other
+// partitions, of another type: one entry for each publisher and subscriber, of the first 256. A
+// process that has ended, or was mended and is another publisher now, stays listed. Each is logged
+// once, as a warning. A transport that asks nobody finds none: transport/redis asks with
+// Config.Repair, on both sides, when it subscribes and every half minute.
 func (t *Topic[T]) Mismatches() []Mismatch {
 	t.mismatches.mu.Lock()
 	defer t.mismatches.mu.Unlock()

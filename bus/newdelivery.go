@@ -5,10 +5,10 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// DeliveryOption configures what NewDelivery builds.
+// DeliveryOption configures the delivery that [NewDelivery] builds.
 type DeliveryOption interface{ applyDelivery(*deliveryOptions) }
 
-// EventOption says something of the event itself: to Publish, and to NewDelivery.
+// EventOption describes the event itself: for Publish, and for NewDelivery.
 type EventOption interface {
 	PublishOption
 	DeliveryOption
@@ -34,9 +34,8 @@ func To(subscription string) DeliveryOption {
 	return deliveryOption(func(o *deliveryOptions) { o.subscription = subscription })
 }
 
-// NewDelivery builds a delivery as a handler would be given one for event, handed
-// over in-process. It is for tests of middleware; nobody else owns it. cfg is
-// not validated.
+// NewDelivery builds a delivery as a handler gets it for event, delivered in process. It is for
+// tests of middleware; it belongs to its caller. cfg is not validated.
 func NewDelivery[T any](cfg TopicConfig[T], event T, opts ...DeliveryOption) *Delivery {
 	o := deliveryOptions{attempt: 1, subscription: "test"}
 	for _, opt := range opts {
@@ -49,8 +48,8 @@ func NewDelivery[T any](cfg TopicConfig[T], event T, opts ...DeliveryOption) *De
 	return newDelivery(cfg, c, o)
 }
 
-// NewEncodedDelivery builds a delivery as a handler would be given one for an
-// envelope off a transport: still encoded. A nil env is an empty one.
+// NewEncodedDelivery builds a delivery as a handler gets it for an envelope off a transport: still
+// encoded. A nil env is an empty one.
 func NewEncodedDelivery[T any](cfg TopicConfig[T], env *transport.Envelope, opts ...DeliveryOption) *Delivery {
 	o := deliveryOptions{attempt: 1, subscription: "test"}
 	for _, opt := range opts {
@@ -72,8 +71,8 @@ func newDelivery[T any](cfg TopicConfig[T], c *cell[T], o deliveryOptions) *Deli
 	return &Delivery{head: &c.head, value: &c.v, info: info, sub: o.subscription, attempt: o.attempt}
 }
 
-// MessageOf is d as a typed message, decoded if need be. It is safe to keep.
-// The error is Decode's, or ErrWrongType when T is not the topic's type.
+// MessageOf returns d as a typed message, decoded if needed. It is safe to keep. The error is
+// Decode's, or ErrWrongType when T is not the topic's type.
 func MessageOf[T any](d *Delivery) (Message[T], error) {
 	if err := d.Decode(nil); err != nil {
 		return Message[T]{}, err

@@ -9,26 +9,24 @@ import (
 	"github.com/shardbus/shardbus/router"
 )
 
-// Policy says what becomes of an event that finds a mailbox full.
+// Policy decides what becomes of an event that finds a mailbox full.
 type Policy uint8
 
 const (
-	// Block makes an in-process publisher wait for room. Nothing is lost. An
-	// event off a transport waits in the bus's inbox, see Config.InboxBytes.
+	// Block lets an in-process publisher wait for room. Nothing is lost. An event off a transport
+	// waits in the bus's inbox, see Config.InboxBytes.
 	Block Policy = iota
 	// DropOldest gives up the event that has waited longest.
 	DropOldest
 	// DropNewest gives up the event that arrives.
 	DropNewest
-	// Fail makes Publish return ErrMailboxFull; the event enters no mailbox of
-	// any subscription. Off a transport there is nobody to tell: it acts as
-	// DropNewest.
+	// Fail makes Publish return ErrMailboxFull; the event enters no mailbox of any subscription.
+	// For events off a transport it acts as DropNewest, since no caller could be told.
 	Fail
-	// KeepLatest keeps of each key only the latest event that waits: an event
-	// that arrives takes the place in line of the one of its key, which is given
-	// up, whether the mailbox is full or not. So capacity bounds the keys that
-	// wait; where it is reached, an event of one more key gives up the event that
-	// is first in line. An event whose key is empty replaces none. It needs
+	// KeepLatest keeps only the latest waiting event of each key: an event that arrives takes the
+	// place in line of the one of its key, which is given up, whether the mailbox is full or not.
+	// So capacity bounds the keys that wait. When it is reached, an event of one more key gives up
+	// the event that is first in line. An event whose key is empty replaces none. It needs
 	// TopicConfig.Key.
 	KeepLatest
 )
@@ -118,80 +116,74 @@ type actorOption func(*subscribeOptions)
 
 func (f actorOption) applyActor(o *subscribeOptions) { f(o) }
 
-// Lanes makes the subscription handle up to n events at once: 1 to 1024,
-// default 1. With one lane events are handled in the order of each publisher;
-// with more, in order within each key, and events without a key in no order.
+// Lanes lets the subscription handle up to n events at once: 1 to 1024, default 1. With one lane
+// events are handled in the order of each publisher. With more they are handled in order within
+// each key; events without a key have no order.
 func Lanes(n int) Option {
 	return option(func(o *subscribeOptions) { o.lanes = n })
 }
 
-// Mailbox bounds the events that wait in each lane, not counting the one being
-// handled, and says what becomes of those beyond. Default 1024, Block. Memory
-// is taken as it is needed.
+// Mailbox bounds the events that wait in each lane, not counting the one being handled, and sets
+// the policy for those beyond. Default 1024, Block. Memory is taken as it is needed.
 func Mailbox(capacity int, policy Policy) Option {
 	return option(func(o *subscribeOptions) { o.capacity, o.policy = capacity, policy })
 }
 
-// MaxDeferred bounds the events of each lane that wait for another attempt, or
-// behind one of their key that does. Default 1024. At the bound the lane takes
-// no new events until one is settled.
+// MaxDeferred bounds the events of each lane that wait for another attempt, or behind one of their
+// key that does. Default 1024. At the bound the lane takes no new events until one is settled.
 func MaxDeferred(n int) Option {
 	return option(func(o *subscribeOptions) { o.maxDeferred = n })
 }
 
-// Use adds middleware around the handler, the first outermost, inside that of
-// Config.Use. Repeated, it adds further in.
+// Use adds middleware around the handler, the first outermost, inside that of Config.Use. When it
+// is repeated, it adds further in.
 func Use(middleware ...Middleware) Option {
 	return option(func(o *subscribeOptions) { o.use = append(o.use, middleware...) })
 }
 
-// PanicBudget stops the subscription, with ErrPanicBudget, at the first panic
-// beyond n within the given time. Default 100 in 10 s; n = 0 stops it at the
-// first panic.
+// PanicBudget stops the subscription, with ErrPanicBudget, at the first panic beyond n within the
+// given time. Default 100 in 10 s; n = 0 stops it at the first panic.
 func PanicBudget(n int, within time.Duration) Option {
 	return option(func(o *subscribeOptions) { o.panics, o.within = n, within })
 }
 
-// OnDeadLetter has f called for each dead letter with the handler's context, so
-// that it may publish the letter elsewhere. It runs on the lane's goroutine: the
-// lane waits for it, and so do Drain and Shutdown, since the event counts as
-// running until f returns. A panic of f is logged.
+// OnDeadLetter calls f for each dead letter with the handler's context, so that it may publish the
+// letter elsewhere. It runs on the lane's goroutine: the lane waits for it, and so do Drain and
+// Shutdown, since the event counts as running until f returns. A panic of f is logged.
 func OnDeadLetter(f func(ctx context.Context, l Letter)) Option {
 	return option(func(o *subscribeOptions) { o.onDeadLetter = f })
 }
 
-// OnGap has f called for each gap, one at a time and in the order in which they were found, on a
-// goroutine of the bus that holds no lock: f may block, ask the transport, publish, subscribe. A gap
-// that continues the one before it while that waits is told as one with it. Where more than 1,024
-// wait, those beyond are told as one gap for each partition, kind and reason, whose Count is right and
-// whose Publisher, Epoch, From and To are zero; none is left out. [Subscription.Gaps] and Stats know
-// each gap before f does. A panic or runtime.Goexit of f is logged, and f is called for the next gap.
+// OnGap calls f for each gap, one at a time and in the order in which they were found, on a
+// goroutine of the bus that holds no lock: f may block, ask the transport, publish, subscribe. A
+// gap that continues the one before it, while that waits, is told as one with it. If more than
+// 1,024 wait, those beyond are told as one gap for each partition, kind and reason, whose Count is
+// right and whose Publisher, Epoch, From and To are zero; none is left out. [Subscription.Gaps] and
+// [Stats] know each gap before f does. A panic or runtime.Goexit of f is logged, and f is called
+// for the next gap.
 //
-// Drain, Shutdown and Close wait, within their own bounds, until every gap was told. Inside f, Drain
-// of its own subscription and Shutdown are ErrWouldDeadlock; another goroutine may call them. What a
-// transport reports after its Serve has returned is not told.
+// Drain, Shutdown and Close wait, within their own bounds, until every gap was told. Inside f,
+// Drain of its own subscription and Shutdown return ErrWouldDeadlock; another goroutine may call
+// them. What a transport reports after its Serve has returned is not told.
 func OnGap(f func(Gap)) Option {
 	return option(func(o *subscribeOptions) { o.onGap = f })
 }
 
-// IdleTimeout has an actor passivated, its Stop called and its memory freed, when
-// no event came for its key for d, or up to half of d longer. Default 1 minute; 0
-// is never.
+// IdleTimeout passivates an actor (its Stop is called and its memory freed) when no event came for
+// its key for d, or up to half of d longer. Default 1 minute; 0 is never.
 func IdleTimeout(d time.Duration) ActorOption {
 	return actorOption(func(o *subscribeOptions) { o.idleTimeout = d })
 }
 
-// MaxActors bounds the actors of the subscription: where one more is needed, the
-// one of its lane that was idle for longest is passivated. The bound is divided
-// among the lanes. Default 1,048,576.
+// MaxActors bounds the actors of the subscription. If one more is needed, the actor of its lane
+// that was idle for longest is passivated. The bound is divided among the lanes. Default 1,048,576.
 func MaxActors(n int) ActorOption {
 	return actorOption(func(o *subscribeOptions) { o.maxActive = n })
 }
 
-// BatchSize bounds the events of a batch: 1 to 10,000. They wait in the mailbox and
-// may all have to be deferred, so it must not be more than Mailbox and MaxDeferred
-// allow. Default 100, or what those allow. While events are deferred a batch is no
-// larger than the room left beside them.
+// BatchSize bounds the events of a batch: 1 to 10,000. They wait in the mailbox and may all have to
+// be deferred, so it must not be more than Mailbox and MaxDeferred allow. Default 100, or what
+// those allow. While events are deferred a batch is no larger than the room left beside them.
 func BatchSize(n int) BatchOption {
 	return batchOption(func(o *subscribeOptions) {
 		if o.batchSize = n; n == 0 {
@@ -200,13 +192,12 @@ func BatchSize(n int) BatchOption {
 	})
 }
 
-// BatchLinger has a batch that is not full wait for more events, until d has passed
-// since its first was found waiting: when it came, or, if it came while another
-// batch was handled, when that was done or at most that much earlier. Default 0:
-// whatever waits is taken at once. That keeps the latency of single events low and
-// still makes batches large under load, since events gather while one is handled;
-// a linger pays where a call is dear and events are few. Drain and Shutdown don't
-// linger.
+// BatchLinger lets a batch that is not full wait for more events, until d has passed since its
+// first was found waiting: when it came, or, if it came while another batch was handled, when that
+// was done or at most that much earlier. Default 0: whatever waits is taken at once. That keeps the
+// latency of single events low and still makes batches large under load, since events gather while
+// one is handled. A linger pays when a call is expensive and events are few. Drain and Shutdown
+// don't linger.
 func BatchLinger(d time.Duration) BatchOption {
 	return batchOption(func(o *subscribeOptions) { o.linger = d })
 }
@@ -313,9 +304,9 @@ type publishOption func(*publishOptions)
 
 func (f publishOption) applyPublish(o *publishOptions) { f(o) }
 
-// ID gives the event an ID of its own, for example the key of an outbox row, by
-// which subscribers can recognise a repetition. Default: publisher and sequence.
-// An empty ID is the default.
+// ID gives the event an ID of its own, for example the key of a row in a transactional outbox, by
+// which subscribers can recognise a repetition. Default: publisher and sequence. An empty ID is the
+// default.
 func ID(id string) EventOption {
 	return publishOption(func(o *publishOptions) { o.id = id })
 }

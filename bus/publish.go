@@ -11,21 +11,19 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// Publish hands event to every subscription of the topic.
+// Publish gives event to every subscription of the topic.
 //
-// In-process it returns nil when the event is in every mailbox, or was dropped
-// there by a policy that says so. It waits, while ctx lasts, for mailboxes that
-// are full and Block; a Publish that returns an error entered no mailbox, so it
-// can be tried again without a repetition. It does not look at ctx unless it
+// In process it returns nil when the event is in every mailbox, or was dropped there by its policy.
+// It waits, while ctx lasts, for mailboxes that are full and Block. A Publish that returns an error
+// entered no mailbox, so it can be tried again without a repetition. It looks at ctx only while it
 // waits. The event is shared with all subscriptions: it must not be changed.
 //
-// With a transport it returns nil when the broker has accepted the event, and
-// subscribers' mailboxes don't hold it up. After an error the event may or may
-// not have been accepted; the error's text says which is known.
+// With a transport it returns nil when the broker has accepted the event; subscribers' mailboxes do
+// not delay it. After an error the event may or may not have been accepted; the error's text says
+// which is known.
 //
-// Errors: ErrClosed, ErrMailboxFull, ErrWouldDeadlock, ctx's, the codec's, the
-// transport's. Events published one after another are handled in that order, see
-// [Lanes].
+// Errors: ErrClosed, ErrMailboxFull, ErrWouldDeadlock, ctx's, the codec's, the transport's. Events
+// published one after another are handled in that order, see [Lanes].
 func (t *Topic[T]) Publish(ctx context.Context, event T, opts ...PublishOption) error {
 	if t.fanout.bus.transport != nil {
 		return t.send(ctx, event, opts)
@@ -51,10 +49,9 @@ func (t *Topic[T]) Publish(ctx context.Context, event T, opts ...PublishOption) 
 	return t.fanout.publish(ctx, &c, id, nil, receipt)
 }
 
-// PublishBatch publishes events in order, as Publish does each, at a lower cost.
-// Options apply to every event. When some could not be published the error is a
-// *BatchError that says which and why; the others were. events belongs to the
-// caller again when it returns.
+// PublishBatch publishes events in order, as Publish does each, at a lower cost. Options apply to
+// every event. When some could not be published the error is a *BatchError that says which and why;
+// the others were. events belongs to the caller again when it returns.
 func (t *Topic[T]) PublishBatch(ctx context.Context, events []T, opts ...PublishOption) error {
 	if t.bus.transport != nil {
 		return t.sendBatch(ctx, events, opts)

@@ -2,20 +2,22 @@ package bus
 
 import "github.com/shardbus/shardbus/transport"
 
-// Receipt says how a published event fared, see ReceiptTo.
+// Receipt is a report on a published event, see [ReceiptTo].
 type Receipt struct {
-	// Receivers is how many got it: in one process, the subscriptions of the topic, whatever their policies then did
-	// with it; with a transport, the connections to which the broker handed it, or -1 where that is not known. It is a
-	// hint: connections at other nodes don't show, and one of them may serve many subscriptions. Of a batch it is that
-	// of the event with the fewest. An event that was not published has 0.
+	// Receivers is how many got it. In one process: the subscriptions of the topic, whatever their
+	// policies then did with it. With a transport: the connections to which the broker passed it,
+	// or -1 if that is not known. It is a hint: connections at other nodes don't show, and one of
+	// them may serve many subscriptions. For a batch it is that of the event with the fewest. An
+	// event that was not published has 0.
 	Receivers int
-	// Repeated says that the event, or one of the batch, was sent again because nobody could tell whether the broker
-	// had accepted it. Subscribers of this library drop what arrives twice; others may have got it twice.
+	// Repeated means that the event, or one of the batch, was sent again because nobody could tell
+	// whether the broker had accepted it. Subscribers of this library drop what arrives twice;
+	// others may have got it twice.
 	Repeated bool
 }
 
-// ReceiptTo has Publish and PublishBatch write how the event fared to *r before they return. It is the caller's: don't
-// share one among publishers that run at once.
+// ReceiptTo lets Publish and PublishBatch write a report on the event to *r before they return. It
+// is the caller's: don't share one among publishers that run at once.
 func ReceiptTo(r *Receipt) PublishOption {
 	return publishOption(func(o *publishOptions) { o.receipt = r })
 }
@@ -44,7 +46,8 @@ func (r *Receipt) clear() {
 	}
 }
 
-// entered notes that an event entered, or the next part of a batch, while the topic had that many subscriptions.
+// entered notes that an event entered, or the next part of a batch, while the topic had that many
+// subscriptions.
 func (r *Receipt) entered(subscriptions int, first bool) {
 	if r == nil {
 		return

@@ -11,23 +11,22 @@ import (
 	"github.com/shardbus/shardbus/supervisor"
 )
 
-// Shutdown ends the bus in order. From the call on, Publish from outside and
-// new topics and subscriptions are ErrClosed; pauses are lifted; handlers
-// finish with a live context and may still publish; everything accepted is
-// handled, retries included. With a transport it also waits for each Publish
-// that has not returned, and until the bus's own subscriptions have got what it
-// published; of others it takes no events any more. It returns nil when all that
-// is done and nothing of the bus runs any more.
+// Shutdown ends the bus after everything was handled. From the call on, Publish from outside, and
+// new topics and subscriptions, return ErrClosed; pauses are lifted; handlers finish with a live
+// context and may still publish; everything accepted is handled, retries included. With a transport
+// it also waits for each Publish that has not returned, and until the bus's own subscriptions have
+// received what it published; it takes no more events of others. It returns nil when all that is
+// done and nothing of the bus runs any more.
 //
-// When ctx ends first, handler contexts are cancelled, what waits is abandoned at
-// once, what had not come back from the transport is a Gap at each subscription, with
-// the reason Ended, and the error says how much of which subscription, and which
-// handlers still run: the same as Stats, where those are running until they return.
-// From a handler or an OnGap of this bus Shutdown is ErrWouldDeadlock. A goroutine that a handler
-// starts may call it: it waits for that handler too.
+// When ctx ends first, handler contexts are cancelled, what waits is abandoned at once, and what
+// had not come back from the transport is a Gap at each subscription, with the reason Ended. The
+// error says how much of which subscription, and which handlers still run. Stats says the same;
+// there those handlers are running until they return. From a handler or an OnGap of this bus
+// Shutdown returns ErrWouldDeadlock. A goroutine that a handler starts may call it: it waits for
+// that handler too.
 //
-// Shutdown and Close may be called more than once and together; each call
-// returns when the bus has ended, or its own bound is reached.
+// Shutdown and Close may be called more than once and together; each call returns when the bus has
+// ended, or its own bound is reached.
 func (b *Bus) Shutdown(ctx context.Context) error {
 	if ctx == nil {
 		return &Error{Op: "shutdown", Err: ErrNilContext}
@@ -89,8 +88,8 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 	return &Error{Op: "shutdown", Err: err, Detail: text}
 }
 
-// unlessEnded is ctx, unless it is that of a handler of this bus, which ends when its
-// subscription does: then it is one that goes on for a while, for the rest of an end.
+// unlessEnded is ctx, unless it is that of a handler of this bus, which ends when its subscription
+// does: then it is one that goes on for a while, for the rest of an end.
 func (b *Bus) unlessEnded(ctx context.Context) (context.Context, context.CancelFunc) {
 	if l := callerLane(ctx); l == nil || l.sub.bus != b {
 		return ctx, func() {}
@@ -102,11 +101,10 @@ func (b *Bus) unlessEnded(ctx context.Context) (context.Context, context.CancelF
 	return context.WithDeadlineCause(context.WithoutCancel(ctx), bound, errGrace)
 }
 
-// Close ends the bus abruptly: handler contexts are cancelled, what waits is
-// abandoned at once, and counted so; what of the bus's own events had not come back from
-// a transport is a Gap. It waits up to Config.Grace for handlers that run;
-// the error names those that run on. Inside a handler it works, but waits for
-// that handler in vain.
+// Close ends the bus abruptly. Handler contexts are cancelled; what waits is abandoned at once, and
+// counted so; events of the bus's own that had not come back from a transport are a Gap. It waits
+// up to Config.Grace for running handlers; the error names those that run on. Inside a handler it
+// works, but its wait for that handler runs into Config.Grace.
 func (b *Bus) Close() error {
 	b.beginDraining()
 	subs := b.subscriptions()
@@ -151,8 +149,9 @@ func (b *Bus) end() (open string) {
 	for _, t := range b.allTopics() {
 		t.abandonForeign()
 	}
-	// The transport ends first: thousands of topics are not to be unsubscribed one by one at servers whose
-	// connections end anyhow. It is told of each all the same, with a context that has ended.
+	// The transport ends first: thousands of topics are not to be unsubscribed one by one at
+	// servers whose connections end anyhow. It is told of each all the same, with a context that
+	// has ended.
 	b.mu.Lock()
 	b.stopWork() // under mu, so that goTracked adds to working before this or never
 	b.mu.Unlock()
@@ -206,16 +205,16 @@ func (b *Bus) stillWorking() string {
 	return "the transport has not ended"
 }
 
-// idle tells whether nothing is pending on the whole bus. With every fan-out
-// locked no event can move, and a handler that might publish shows as pending.
+// idle tells whether nothing is pending on the whole bus. With every fan-out locked no event can
+// move, and a handler that might publish shows as pending.
 func (b *Bus) idle() bool {
 	defer b.lockTopics()()
 	return b.idleLocked()
 }
 
-// enterClosed closes the bus to everybody, if it is not closed yet; with onlyIfIdle
-// only when nothing is pending, and at the same moment, so that nobody publishes in
-// between. It reports whether nothing was pending.
+// enterClosed closes the bus to everybody, if it is not closed yet; with onlyIfIdle only when
+// nothing is pending, and at the same moment, so that nobody publishes in between. It reports
+// whether nothing was pending.
 func (b *Bus) enterClosed(onlyIfIdle bool) (idle bool) {
 	defer b.lockTopics()()
 	idle = b.idleLocked()
@@ -253,8 +252,7 @@ func (b *Bus) idleLocked() bool {
 	return true
 }
 
-// allTopics lists the topics in the order of their names: the order in which
-// idle locks them.
+// allTopics lists the topics in the order of their names: the order in which idle locks them.
 func (b *Bus) allTopics() []topicHandle {
 	var topics []topicHandle
 	b.topics.Range(func(_, h any) bool {
@@ -297,8 +295,8 @@ func (b *Bus) leaving() []*Subscription {
 	return subs
 }
 
-// remember keeps s on the list of leaving; it comes before s leaves its topic, so
-// that s is always on one of the lists. forget takes it off.
+// remember keeps s on the list of leaving; it comes before s leaves its topic, so that s is always
+// on one of the lists. forget takes it off.
 func (b *Bus) remember(s *Subscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -311,8 +309,8 @@ func (b *Bus) forget(s *Subscription) {
 	delete(b.mu.ending, s)
 }
 
-// describeLeft says, of subscriptions that were stopped, what was abandoned where, and
-// what still runs, and how much that is.
+// describeLeft says, of subscriptions that were stopped, what was abandoned where, and what still
+// runs, and how much that is.
 func describeLeft(subs []*Subscription) (left uint64, what string) {
 	var parts []string
 	abandoned, running := uint64(0), uint64(0)

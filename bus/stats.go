@@ -2,22 +2,20 @@ package bus
 
 import "fmt"
 
-// Stats are the counters of a subscription, read at one moment. The ledger
-// always balances:
+// Stats are the counters of a subscription, read at one moment. The ledger always balances:
 //
 //	Accepted = Handled + Discarded + DeadLettered + Dropped + Abandoned + Pending()
 //
 // where Pending is Queued + Running + Deferred, each counted where the events are.
 type Stats struct {
-	// Accepted events entered the subscription. What the policy Fail refused
-	// did not.
+	// Accepted events entered the subscription. What the policy Fail refused did not.
 	Accepted uint64
 	// Handled events were acknowledged.
 	Handled uint64
-	// Discarded and DeadLettered events were given up by a verdict, or for want
-	// of one.
+	// Discarded and DeadLettered events were given up by a verdict; an error without a verdict is
+	// DeadLettered.
 	Discarded, DeadLettered uint64
-	// Dropped events fell to the mailbox's policy, or to a full inbox.
+	// Dropped events were dropped by the mailbox's policy, or by a full inbox.
 	Dropped uint64
 	// Abandoned events were cut off by an abrupt end.
 	Abandoned uint64
@@ -29,25 +27,23 @@ type Stats struct {
 	// Deferred events wait for another attempt, or behind one of their key.
 	Deferred uint64
 
-	// Lost and Uncertain events are those of all gaps, see [Subscription.Gaps]. They
-	// stand beside the ledger: nobody accepted them, but for those that a full inbox
-	// dropped, which are in Dropped too.
+	// Lost and Uncertain events are those of all gaps, see [Subscription.Gaps]. They are outside
+	// the ledger, since they were not accepted, except those that a full inbox dropped, which are
+	// in Dropped too.
 	Lost, Uncertain uint64
-	// Unmeasured is how many gaps have no length, see [transport.Gap.Measured]: a
-	// publisher ended while its events could not arrive, and nobody knows how many
-	// there were. They count for nothing in Lost and Uncertain.
+	// Unmeasured is how many gaps have no length, see [transport.Gap.Measured]: a publisher ended
+	// while its events could not arrive, and nobody knows how many there were. They add nothing to
+	// Lost and Uncertain.
 	Unmeasured uint64
 
-	// Deepest is the most events that wait in the mailbox of one lane, and HighWater
-	// the most that were ever seen to. The second is sampled: by publishers where
-	// they find a mailbox full, with each event that is timed, and whenever Stats is
-	// called.
+	// Deepest is the most events that wait in the mailbox of one lane, and HighWater the most that
+	// were ever seen to wait. HighWater is sampled: by publishers that find a mailbox full, with
+	// each event that is timed, and whenever Stats is called.
 	Deepest, HighWater uint64
-	// Handling is how long attempts at events took, middleware included; of
-	// SubscribeBatch, how long batches took. It is sampled, so that looking at the
-	// clock takes no more than about a hundredth of a lane's time: events that take
-	// 10 µs and more are all timed, of the shortest one in 256. First attempts only,
-	// and only those that returned.
+	// Handling is how long attempts at events took, middleware included; for SubscribeBatch, how
+	// long batches took. It is sampled, so that reading the clock takes no more than about a
+	// hundredth of a lane's time: events that take 10 µs and more are all timed, of the shortest
+	// one in 256. It counts only first attempts, and only those that returned.
 	Handling Histogram
 
 	// Failed attempts returned an error or panicked, a Snooze not included.
@@ -58,16 +54,15 @@ type Stats struct {
 	Snoozed uint64
 	// Panicked is how many of the failed attempts panicked.
 	Panicked uint64
-	// Slow is how many attempts ran longer than Config.SlowHandler, those that still do
-	// included; an attempt at a batch counts once.
+	// Slow is how many attempts ran longer than Config.SlowHandler, those that still do included;
+	// an attempt at a batch counts once.
 	Slow uint64
 }
 
 // Pending is how many accepted events are not settled.
 func (s Stats) Pending() uint64 { return s.Queued + s.Running + s.Deferred }
 
-// Balanced tells whether the ledger adds up. It is false only if this package
-// has a defect.
+// Balanced reports whether the ledger adds up. It is false only if this package has a defect.
 func (s Stats) Balanced() bool {
 	return s.Accepted == s.Handled+s.Discarded+s.DeadLettered+s.Dropped+s.Abandoned+s.Pending()
 }
@@ -78,9 +73,8 @@ func (s Stats) String() string {
 		s.Accepted, s.Handled, s.Discarded, s.DeadLettered, s.Dropped, s.Abandoned, s.Pending(), s.Queued, s.Running, s.Deferred)
 }
 
-// stats stops the publishers, by the fan-out's lock, and each lane's own changes,
-// by its lock. What still moves is each lane's progress through its queue: one
-// word, read once.
+// stats stops the publishers, by the fan-out's lock, and each lane's own changes, by its lock. What
+// still moves is each lane's progress through its queue: one word, read once.
 func (s *subscription[T]) stats() Stats {
 	fan := &s.topic.fanout
 	fan.mu.Lock()
@@ -153,8 +147,7 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 	sum.Slow += l.mu.slow
 }
 
-// busyLocked tells whether anything of the topic is pending; the fan-out's lock
-// is held.
+// busyLocked tells whether anything of the topic is pending; the fan-out's lock is held.
 func (t *Topic[T]) busyLocked() bool {
 	if st := t.fanout.mu.foreign; st != nil && st.working {
 		return true

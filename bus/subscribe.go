@@ -8,8 +8,7 @@ import (
 	"github.com/shardbus/shardbus/router"
 )
 
-// special is what a subscription has besides a handler of single events, and what is
-// known of that.
+// special is what a subscription has besides a handler of single events, and what is known of that.
 type special[T any] struct {
 	hook    laneHook        // of actors
 	batch   batchHandler[T] // of batches
@@ -17,23 +16,21 @@ type special[T any] struct {
 	given   any             // the function of the user that handles; for Config.Debug
 }
 
-// laneHook looks after what a handler keeps for each lane: actors. The lane's
-// goroutine calls it, with a context that outlasts the subscription's.
+// laneHook looks after what a handler keeps for each lane: actors. The lane's goroutine calls it,
+// with a context that outlasts the subscription's.
 type laneHook interface {
-	// onIdle is called when the lane runs dry, with a function that has tick
-	// called soon.
+	// onIdle is called when the lane runs dry, with a function that has tick called soon.
 	onIdle(lane int, signal func())
 	onTimer(lane int)
 	onEnd(lane int)
 }
 
-// Subscribe has h called for every event published from now on. It returns when
-// the subscription is live; ctx bounds only the wait for that, but its values
-// are those of the handlers' contexts. name is unique among the topic's
-// subscriptions on this bus, and follows the rules of topic names.
+// Subscribe calls h for every event published from now on. It returns when the subscription is
+// live; ctx bounds only the wait for that, but the handlers' contexts have its values. name is
+// unique among the topic's subscriptions on this bus, and follows the rules of topic names.
 //
-// h is called from one goroutine for each lane (see [Lanes]), never twice at
-// once for one key. See [Handler] for what its error means.
+// h is called from one goroutine for each lane (see [Lanes]), never twice at once for one key.
+// [Handler] says what its error means.
 func (t *Topic[T]) Subscribe(ctx context.Context, name string, h func(ctx context.Context, event T) error, opts ...SubscribeOption) (*Subscription, error) {
 	if err := given(ctx, h == nil); err != nil {
 		return nil, t.subscribeError(name, err)
@@ -45,8 +42,7 @@ func (t *Topic[T]) Subscribe(ctx context.Context, name string, h func(ctx contex
 	return t.subscribe(ctx, name, eventHandler(h, !t.plain(o)), o, special[T]{guarded: true, given: h})
 }
 
-// SubscribeMessage is Subscribe for a handler that wants to know more of an
-// event than its value.
+// SubscribeMessage is Subscribe for a handler that needs more of an event than its value.
 func (t *Topic[T]) SubscribeMessage(ctx context.Context, name string, h func(ctx context.Context, m Message[T]) error, opts ...SubscribeOption) (*Subscription, error) {
 	if err := given(ctx, h == nil); err != nil {
 		return nil, t.subscribeError(name, err)
@@ -131,8 +127,7 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 	return &s.Subscription, nil
 }
 
-// plain tells whether there is nothing around the handler of a subscription with these
-// options.
+// plain tells whether there is nothing around the handler of a subscription with these options.
 func (t *Topic[T]) plain(o *subscribeOptions) bool { return len(t.bus.cfg.Use)+len(o.use) == 0 }
 
 // attach makes s live, at the transport too if it is the topic's first.

@@ -19,8 +19,8 @@ const (
 	ctlInspected                    // what a handler has in hand is being read: see awaitInspection
 )
 
-// Subscription is a handler with its mailbox and lanes: a supervised actor. All
-// methods are safe for concurrent use.
+// Subscription is a handler with its mailbox and lanes: a supervised actor. All methods are safe
+// for concurrent use.
 type Subscription struct {
 	bus    *Bus
 	info   *topicInfo
@@ -42,8 +42,7 @@ type Subscription struct {
 	}
 }
 
-// incidents is what most subscriptions never have; the subscription's lock covers
-// it.
+// incidents is what most subscriptions never have; the subscription's lock covers it.
 type incidents struct {
 	err     error // why it ended
 	letters deadLetters
@@ -104,8 +103,8 @@ type subscription[T any] struct {
 	missed     []Gap    // what of that had not come when it left
 }
 
-// log is the bus's logger, speaking of this subscription. It is made when it is
-// needed: most subscriptions never log.
+// log is the bus's logger, speaking of this subscription. It is made when it is needed: most
+// subscriptions never log.
 func (s *Subscription) log() *zap.Logger {
 	return s.bus.log.With(zap.String("topic", s.info.name), zap.String("subscription", s.name))
 }
@@ -116,9 +115,8 @@ func (s *Subscription) Name() string { return s.name }
 // Topic is the name of its topic.
 func (s *Subscription) Topic() string { return s.info.name }
 
-// Pause has no further handler start until Resume; those that run finish.
-// Events go on arriving, and the mailbox's policy acts. Drain and Shutdown lift
-// a pause, and after them Pause does nothing.
+// Pause starts no further handler until Resume; those that run finish. Events go on arriving, and
+// the mailbox's policy acts. Drain and Shutdown lift a pause, and after them Pause does nothing.
 func (s *Subscription) Pause() {
 	for {
 		ctl := s.ctl.Load()
@@ -129,8 +127,8 @@ func (s *Subscription) Pause() {
 			break
 		}
 	}
-	// Shutdown sets the state before it lifts pauses: either it sees this one,
-	// or this sees the state.
+	// Shutdown sets the state before it lifts pauses: either it sees this one, or this sees the
+	// state.
 	if s.bus.state.Load() != stateOpen {
 		s.Resume()
 	}
@@ -171,9 +169,8 @@ func (s *Subscription) closeDone() {
 	}
 }
 
-// Err is why the subscription ended: nil while it has not begun to, and after
-// Drain, Shutdown and Close; ErrPanicBudget, with the last panic, when its
-// handler panicked too often.
+// Err is why the subscription ended: nil before it begins to end, and after Drain, Shutdown and
+// Close; ErrPanicBudget, with the last panic, when its handler panicked too often.
 func (s *Subscription) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

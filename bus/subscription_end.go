@@ -6,13 +6,12 @@ import (
 	"fmt"
 )
 
-// Drain ends the subscription in order: it accepts nothing any more, handles
-// what it accepted, retries included, and returns nil when that is done. With a
-// transport it first waits until it has what this bus published before the call;
-// what has not come then is a Gap with the reason Ended, and in the error. When
-// ctx ends first, handler contexts are cancelled, what waits is abandoned at once, and
-// the error says how much, and how many handlers still run, as Stats does. From a
-// handler or the OnGap of this subscription it is ErrWouldDeadlock.
+// Drain ends the subscription after everything was handled: it accepts nothing any more, handles
+// what it accepted, retries included, and returns nil when that is done. With a transport it first
+// waits until it has what this bus published before the call; what has not come then is a Gap with
+// the reason Ended, and in the error. When ctx ends first, handler contexts are cancelled, what
+// waits is abandoned at once, and the error says how much, and how many handlers still run, as
+// Stats does. From a handler or the OnGap of this subscription it returns ErrWouldDeadlock.
 func (s *Subscription) Drain(ctx context.Context) error {
 	fail := func(err error, detail string) error {
 		return &Error{Op: "drain", Topic: s.info.name, Subscription: s.name, Err: err, Detail: detail}
@@ -70,9 +69,9 @@ func leftBehind(st Stats) string {
 	return text
 }
 
-// awaitEnd waits until a subscription that was stopped with nothing pending has
-// ended. Its lanes only have to say so, whatever ctx says, unless there are
-// actors: their Stop is user code, and may outlast ctx.
+// awaitEnd waits until a subscription that was stopped with nothing pending has ended. Its lanes
+// only have to say so, whatever ctx says, unless there are actors: their Stop is user code, and may
+// outlast ctx.
 func (s *Subscription) awaitEnd(ctx context.Context) error {
 	if !s.actors {
 		<-s.Done()
@@ -86,9 +85,8 @@ func (s *Subscription) awaitEnd(ctx context.Context) error {
 	}
 }
 
-// stop ends the subscription at once: handler contexts end, what waits is
-// abandoned. It does not wait. It reports whether this call stopped it: the first
-// err stays.
+// stop ends the subscription at once: handler contexts end, what waits is abandoned. It does not
+// wait. It reports whether this call stopped it: the first err stays.
 func (s *Subscription) stop(err error) bool {
 	s.mu.Lock()
 	stopped := s.mu.stopped

@@ -10,13 +10,12 @@ import (
 	"github.com/shardbus/shardbus/supervisor"
 )
 
-// Tree shows what the bus supervises as it is now, for people to read: the
-// transport with what that supervises, and every subscription with its lanes.
-// A bus and a transport whose Health says that something is down are starting, until
-// nothing is: connected, and everything subscribed to confirmed.
-// Lanes and actors are passive nodes: they hold no goroutine while they are idle,
-// and a panic of a handler counts as a restart of its lane or actor. Of the actors
-// it shows those that panicked within the last minute.
+// Tree shows what the bus supervises as it is now, for people to read: the transport with what that
+// supervises, and every subscription with its lanes. A bus and a transport whose Health says that
+// something is down are starting, until everything is connected and every subscription confirmed.
+// Lanes and actors are passive nodes: they hold no goroutine while they are idle, and a panic of a
+// handler counts as a restart of its lane or actor. Of the actors it shows those that panicked
+// within the last minute.
 func (b *Bus) Tree() supervisor.Tree {
 	tree := supervisor.Tree{Name: "bus", State: supervisor.StateRunning, Incarnation: 1}
 	if b.state.Load() == stateClosed {

@@ -30,14 +30,13 @@ func (a Action) String() string {
 	return fmt.Sprintf("Action(%d)", uint8(a))
 }
 
-// Verdict is an error that decides what becomes of a delivery. Handlers and
-// middleware return one to say so; an error that is not a Verdict fails the
-// attempt, and without a middleware that makes a verdict of it (Retry) the
-// delivery is a dead letter.
+// Verdict is an error that decides what becomes of a delivery. Handlers and middleware return one
+// to say so; an error that is not a Verdict fails the attempt, and without a middleware that makes
+// a verdict of it (Retry) the delivery is a dead letter.
 type Verdict struct {
 	Action Action
-	// After is the delay of ActionRetry and ActionSnooze. Below 1 ms, 0 and negative
-	// included, it counts as 1 ms.
+	// After is the delay of ActionRetry and ActionSnooze. Below 1 ms, 0 and negative included, it
+	// counts as 1 ms.
 	After time.Duration
 	// Err is the cause; nil with ActionSnooze, and where none was given.
 	Err error
@@ -60,27 +59,26 @@ func (v *Verdict) Error() string {
 
 func (v *Verdict) Unwrap() error { return v.Err }
 
-// RetryAfter fails the attempt because of err and has the delivery run again
-// after d, which is 1 ms at least. Meanwhile later events of the same key wait; others go on.
+// RetryAfter fails the attempt because of err and runs the delivery again after d, which is at
+// least 1 ms. Meanwhile later events of the same key wait; others go on.
 func RetryAfter(d time.Duration, err error) error {
 	return &Verdict{Action: ActionRetry, After: d, Err: err}
 }
 
-// Snooze has the delivery run again after d, which is 1 ms at least, and counts no
-// attempt: it is for a handler that can't work now, not for one that failed. It may go
-// on for ever, so choose d with a view to what an attempt costs.
+// Snooze runs the delivery again after d, which is at least 1 ms, and counts no attempt: it is for
+// a handler that can't work now, not for one that failed. It may go on without end, so choose d
+// with the cost of an attempt in mind.
 func Snooze(d time.Duration) error { return &Verdict{Action: ActionSnooze, After: d} }
 
-// DeadLetter gives the delivery up because of err, whatever Retry would do.
+// DeadLetter gives the delivery up because of err. Retry does not change that.
 func DeadLetter(err error) error { return &Verdict{Action: ActionDeadLetter, Err: err} }
 
-// Discard gives the delivery up because of err without keeping it: it counts as
-// discarded.
+// Discard gives the delivery up because of err without keeping it: it counts as discarded.
 func Discard(err error) error { return &Verdict{Action: ActionDiscard, Err: err} }
 
-// VerdictOf finds the verdict in err's chain, but for one that was given to panic.
-// Middleware uses it to leave alone what was already decided further in. Whatever the
-// methods of err do, it returns: see [ErrInvalidError].
+// VerdictOf finds the verdict in err's chain, but for one that was given to panic. Middleware uses
+// it to leave alone what was already decided further in. Whatever the methods of err do, it
+// returns: see [ErrInvalidError].
 func VerdictOf(err error) (*Verdict, bool) {
 	if err == nil {
 		return nil, false
