@@ -132,6 +132,7 @@ func TestMoreSourcesThanAreRemembered(t *testing.T) {
 // TestNumbersAhead: events are made up under a publisher's name, from 300 ahead of its own or with holes between. The
 // publisher's come all the same, once and in order.
 func TestNumbersAhead(t *testing.T) {
+	t.Parallel()
 	for name, made := range map[string]struct{ first, step, count uint64 }{
 		"2,000 from 300 ahead": {320, 1, 2000}, "20,000 two apart": {22, 2, 20000},
 	} {
@@ -163,6 +164,7 @@ func TestNumbersAhead(t *testing.T) {
 // TestOldDocuments: an event and a watermark from before the subscription come once more. Nothing is delivered twice or
 // out of order, and no gap is made of what was never missing.
 func TestOldDocuments(t *testing.T) {
+	t.Parallel()
 	inOneBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
 		topic := topicAt(c, 0)
 		marks := "{" + router.Tag(router.Slot(topic.Name)) + "}:shardbus:watermarks"
