@@ -34,8 +34,8 @@ type Repair struct {
 	// Timeout is how long a subscriber waits for what it has asked for, and again after each sign
 	// that the publisher works on it. It counts from when a shard can be asked through. Meanwhile
 	// later events of that publisher on that channel wait. Then they are delivered, and what is
-	// missing is a Gap. It is two fifths of that while nobody listens where the publisher is asked: it
-	// has ended, does not repair, or is connecting anew. Zero: 5 s. At least 10 ms.
+	// missing is a Gap. It is two fifths of that while nobody listens where the publisher is asked:
+	// it has ended, does not repair, or is connecting anew. Zero: 5 s. At least 10 ms.
 	Timeout time.Duration
 
 	// Events and Bytes bound what a publisher remembers of one channel, and Age how long. Zero:

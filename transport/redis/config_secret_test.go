@@ -46,7 +46,8 @@ func printed(t *testing.T, v any) map[string]string {
 	return texts
 }
 
-// TestPasswordsAreNotPrinted: no verb of fmt, no encoder and no logger prints a password, wherever it stands.
+// TestPasswordsAreNotPrinted: no verb of fmt, no encoder and no logger prints a password, wherever
+// it stands.
 func TestPasswordsAreNotPrinted(t *testing.T) {
 	who := redis.Credentials{Username: "ann", Password: secret, Renew: time.Unix(1e9, 0)}
 	cfg := redis.Config{
@@ -148,8 +149,8 @@ func quote(conn net.Conn) {
 	}
 }
 
-// TestPasswordsAreNotInErrors: a server that does not know a command quotes what it was sent, as far as 128 bytes of it.
-// Neither errors nor logs have the password then, in part either.
+// TestPasswordsAreNotInErrors: a server that does not know a command quotes what it was sent, as
+// far as 128 bytes of it. Neither errors nor logs have the password then, in part either.
 func TestPasswordsAreNotInErrors(t *testing.T) {
 	for name, password := range map[string]string{"short": secret, "longer than what is quoted": secret + strings.Repeat("x", 1000)} {
 		t.Run(name, func(t *testing.T) {

@@ -61,7 +61,8 @@ func TestParseURL(t *testing.T) {
 	}
 }
 
-// TestParseURLPlaces: what cannot be meant is refused with its place, whatever it is, and is not quoted.
+// TestParseURLPlaces: what cannot be meant is refused with its place, whatever it is, and is not
+// quoted.
 func TestParseURLPlaces(t *testing.T) {
 	for text, place := range map[string]string{
 		"redis://u:secret@h1:1,redis://u:secret2@h2:2":                        "the password at host 2",

@@ -12,7 +12,8 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// mark begins every compact message. No text does, as its first two bytes are no UTF-8; its last is the version.
+// mark begins every compact message. No text does, as its first two bytes are no UTF-8; its last is
+// the version.
 const (
 	mark   = family + "\x01"
 	family = "\xc5sb" // of every version
@@ -28,8 +29,9 @@ const (
 	knownFlags  = timed | withHeaders
 )
 
-// Append appends an event. seqAt is where [PutSequence] overwrites its number; -1 if it has no publisher. uncertain
-// lists numbers below the event's whose fate its publisher does not know; empty: none.
+// Append appends an event. seqAt is where [PutSequence] overwrites its number; -1 if it has no
+// publisher. uncertain lists numbers below the event's whose fate its publisher does not know;
+// empty: none.
 func Append(dst []byte, env *transport.Envelope, uncertain string) (doc []byte, seqAt int) {
 	doc = slices.Grow(dst, len(env.Payload)+len(env.ID)+len(env.Publisher)+len(env.Key)+len(env.ContentType)+len(uncertain)+48)
 	doc = append(doc, mark...)
@@ -79,12 +81,12 @@ func Append(dst []byte, env *transport.Envelope, uncertain string) (doc []byte, 
 	return append(doc, env.Payload...), seqAt
 }
 
-// headerType is what the first header is called if it is no header, but the name of the event's type: the flags and fields
-// are frozen. Only the first: any other of that name is a header.
+// headerType is what the first header is called if it is no header, but the name of the event's
+// type: the flags and fields are frozen. Only the first: any other of that name is a header.
 const headerType = ":type"
 
-// typeNameOf is what the first header says, if it is to be that of the type: also where there is no type, and a
-// header would be taken for it.
+// typeNameOf is what the first header says, if it is to be that of the type: also where there is no
+// type, and a header would be taken for it.
 func typeNameOf(env *transport.Envelope) (name string, typed bool) {
 	if env.TypeName != "" && len(env.TypeName) <= transport.MaxTypeName {
 		return env.TypeName, true
@@ -146,7 +148,8 @@ func Read(msg string, env *transport.Envelope) (r Reading, why string) {
 	return r, ""
 }
 
-// PutSequence overwrites the number at the index that [Append] returned. It reports false if there is no frame.
+// PutSequence overwrites the number at the index that [Append] returned. It reports false if there
+// is no frame.
 func PutSequence(doc []byte, at int, seq uint64) bool {
 	if at < seqAtStart || !Is(doc[at-seqAtStart:at]) {
 		return false
@@ -167,7 +170,8 @@ const MaxHeaders = 4096
 // MaxSequence is the highest number there is, so that the one behind a valid one always exists.
 const MaxSequence = 1<<64 - 2
 
-// fields reads a compact message from left to right. At what is too short it stops being ok, and reads zeros.
+// fields reads a compact message from left to right. At what is too short it stops being ok, and
+// reads zeros.
 type fields struct {
 	text string
 	ok   bool

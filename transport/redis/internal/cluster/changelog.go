@@ -11,15 +11,16 @@ import (
 )
 
 const (
-	// stableAfter is how long a topology must stay as it is before its change is logged. Nodes disagree for a moment, and a
-	// slot that moves back and forth may look the same in two polls in a row: it takes a third, and polls are up to 1.25 times
-	// quietPoll apart.
+	// stableAfter is how long a topology must stay as it is before its change is logged. Nodes
+	// disagree for a moment, and a slot that moves back and forth may look the same in two polls in
+	// a row: it takes a third, and polls are up to 1.25 times quietPoll apart.
 	stableAfter = 3 * pollInterval
 	// logAtLatest is after how long a change is logged that does not settle.
 	logAtLatest = 10 * time.Second
 )
 
-// changeLog is what is to be logged of changes of the topology: one line for all that belong together.
+// changeLog is what is to be logged of changes of the topology: one line for all that belong
+// together.
 type changeLog struct {
 	before *router.Snapshot // the topology that was logged last; nil: there is nothing to tell
 	first  time.Time        // when it changed first since

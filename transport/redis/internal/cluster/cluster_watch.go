@@ -17,7 +17,7 @@ type clusterWatcher struct {
 	nodes       map[string]*poller[NodeView]
 	memory      viewMemory
 	nodeDropped bool           // a node left whose view may have decided something
-	polls       sync.WaitGroup // askers at work
+	polls       sync.WaitGroup // polls at work
 }
 
 // poll sends a few nodes, drawn at random, the question.
@@ -103,7 +103,7 @@ func (w *clusterWatcher) receive(a *poller[NodeView], view NodeView, err error) 
 	if len(fresh) == 0 {
 		return // nobody says anything: keep what we have
 	}
-	// Of claims that are the same but for the replicas, the first counts: the latest heard.
+	// Of owners that are the same but for the replicas, the first counts: the latest heard.
 	slices.SortFunc(fresh, func(a, b *poller[NodeView]) int {
 		return cmp.Or(b.answeredAt.Compare(a.answeredAt), cmp.Compare(a.addr, b.addr))
 	})

@@ -19,7 +19,8 @@ type watched struct {
 	changes []router.Changes
 }
 
-// newWatched watches a cluster of the nodes 1 to 3, as all of them have it, with the replicas 4 to 6.
+// newWatched watches a cluster of the nodes 1 to 3, as all of them have it, with the replicas 4 to
+// 6.
 func newWatched(t *testing.T) *watched {
 	t.Helper()
 	cfg := &Settings{Addrs: []string{"start:1"}, Logger: zap.NewNop()}
@@ -37,7 +38,8 @@ func newWatched(t *testing.T) *watched {
 	return w
 }
 
-// thirds is a view in which three primaries share the slots, with epochs from first on, each with a replica.
+// thirds is a view in which three primaries share the slots, with epochs from first on, each with a
+// replica.
 func thirds(from string, first uint64, primaries ...router.Node) NodeView {
 	v := NodeView{Addr: from}
 	third := router.Slots / 3
@@ -51,7 +53,7 @@ func thirds(from string, first uint64, primaries ...router.Node) NodeView {
 	return v
 }
 
-func (w *watched) asker(addr string) *poller[NodeView] {
+func (w *watched) polled(addr string) *poller[NodeView] {
 	w.refreshNodes()
 	if w.nodes[addr] == nil {
 		w.nodes[addr] = &poller[NodeView]{addr: addr}
@@ -60,10 +62,10 @@ func (w *watched) asker(addr string) *poller[NodeView] {
 }
 
 // hear has a node answer.
-func (w *watched) hear(v NodeView) { w.receive(w.asker(v.Addr), v, nil) }
+func (w *watched) hear(v NodeView) { w.receive(w.polled(v.Addr), v, nil) }
 
 // silent has a node not answer.
-func (w *watched) silent(addr string) { w.receive(w.asker(addr), NodeView{}, errors.New("silent")) }
+func (w *watched) silent(addr string) { w.receive(w.polled(addr), NodeView{}, errors.New("silent")) }
 
 // owners checks who has the three thirds.
 func (w *watched) owners(want ...router.Node) {
@@ -79,8 +81,8 @@ func renamed(i int) router.Node {
 	return router.Node{Addr: fmt.Sprintf("[2001:db8::%d]:7000", i), ID: node(i).ID}
 }
 
-// TestWatchAllAddressesChange: as when a cluster is moved. The start address leads to the new ones, and no old one wins
-// by being there before.
+// TestWatchAllAddressesChange: as when a cluster is moved. The start address leads to the new ones,
+// and no old one wins by being there before.
 func TestWatchAllAddressesChange(t *testing.T) {
 	for _, stale := range []int{0, 1, 6} { // how many old addresses have been heard lately and are not known to be gone
 		w := newWatched(t)
@@ -112,8 +114,8 @@ func TestWatchAllAddressesChange(t *testing.T) {
 	}
 }
 
-// TestWatchMinority: a primary that was replaced is not believed, though it is the only one that we reach; until the one
-// that replaced it says otherwise.
+// TestWatchMinority: a primary that was replaced is not believed, though it is the only one that we
+// reach; until the one that replaced it says otherwise.
 func TestWatchMinority(t *testing.T) {
 	w := newWatched(t)
 	promoted := node(4)
@@ -139,7 +141,8 @@ func TestWatchMinority(t *testing.T) {
 	w.owners(node(1), node(2), node(3))
 }
 
-// TestWatchSaysSoStill: what is remembered of a node ends when that says otherwise, though it has said so before.
+// TestWatchSaysSoStill: what is remembered of a node ends when that says otherwise, though it has
+// said so before.
 func TestWatchSaysSoStill(t *testing.T) {
 	w := newWatched(t)
 	promoted := node(4)
@@ -156,7 +159,8 @@ func TestWatchSaysSoStill(t *testing.T) {
 	w.owners(node(1), node(2), node(3))
 }
 
-// TestWatchNodesComeAndGo: a primary that joins and leaves, and a replica that goes to another shard.
+// TestWatchNodesComeAndGo: a primary that joins and leaves, and a replica that goes to another
+// shard.
 func TestWatchNodesComeAndGo(t *testing.T) {
 	w := newWatched(t)
 	w.changes = nil
@@ -192,11 +196,12 @@ func TestWatchNodesComeAndGo(t *testing.T) {
 	}
 }
 
-// TestWatchLateAnswer: the last to answer is a node that knows of its own new name only. It is not asked again under
-// the old one, so nobody takes back what it says of the others; it must count no more once it is dropped.
+// TestWatchLateAnswer: the last to answer is a node that knows of its own new name only. It is not
+// asked again under the old one, so nobody takes back what it says of the others; it must count no
+// more once it is dropped.
 func TestWatchLateAnswer(t *testing.T) {
 	w := newWatched(t)
-	late := w.asker(node(4).Addr)
+	late := w.polled(node(4).Addr)
 	if !late.begin(time.Now()) {
 		t.Fatal("it is asked already")
 	}

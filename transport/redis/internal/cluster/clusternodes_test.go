@@ -44,14 +44,15 @@ func TestParseMembers(t *testing.T) {
 }
 
 func TestAddEpochs(t *testing.T) {
-	claims := []SlotOwner{{Primary: router.Node{ID: "aa"}}, {Primary: router.Node{ID: "cc"}}}
-	addEpochs(claims, parseClusterNodes("aa 1.2.3.4:1@2 myself,master - 0 0 7 connected 0-5\nbb 1.2.3.4:1@2 slave aa 0 0 x connected\nshort\n"))
-	if claims[0].Epoch != 7 || claims[1].Epoch != 0 {
-		t.Errorf("%+v", claims)
+	owners := []SlotOwner{{Primary: router.Node{ID: "aa"}}, {Primary: router.Node{ID: "cc"}}}
+	addEpochs(owners, parseClusterNodes("aa 1.2.3.4:1@2 myself,master - 0 0 7 connected 0-5\nbb 1.2.3.4:1@2 slave aa 0 0 x connected\nshort\n"))
+	if owners[0].Epoch != 7 || owners[1].Epoch != 0 {
+		t.Errorf("%+v", owners)
 	}
 }
 
-// TestAddReplicas: a replica that CLUSTER SLOTS leaves out is found where CLUSTER SLOTS would have it.
+// TestAddReplicas: a replica that CLUSTER SLOTS leaves out is found where CLUSTER SLOTS would have
+// it.
 func TestAddReplicas(t *testing.T) {
 	const reached = "proxy.test:6379"
 	line := func(id, at, flags, primary string) string {
@@ -86,17 +87,17 @@ func TestAddReplicas(t *testing.T) {
 		{"nodes that name nobody", "10.0.0.1:7000", nil, line("b", "10.0.0.2:7000@1", "slave", "a"), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			claims := []SlotOwner{{Primary: router.Node{ID: "a", Addr: c.primary}}, {Primary: router.Node{ID: "a", Addr: c.primary}}}
+			owners := []SlotOwner{{Primary: router.Node{ID: "a", Addr: c.primary}}, {Primary: router.Node{ID: "a", Addr: c.primary}}}
 			for _, named := range c.named {
 				id, addr, _ := strings.Cut(named, "=")
-				for i := range claims {
-					claims[i].Replicas = append(claims[i].Replicas, router.Node{ID: id, Addr: addr})
+				for i := range owners {
+					owners[i].Replicas = append(owners[i].Replicas, router.Node{ID: id, Addr: addr})
 				}
 			}
-			addReplicas(claims, parseClusterNodes(c.nodes), reached)
-			for _, claim := range claims {
+			addReplicas(owners, parseClusterNodes(c.nodes), reached)
+			for _, owner := range owners {
 				var got []string
-				for _, r := range claim.Replicas {
+				for _, r := range owner.Replicas {
 					got = append(got, r.Addr)
 				}
 				if strings.Join(got, " ") != c.want {
@@ -112,12 +113,12 @@ func FuzzMembers(f *testing.F) {
 	f.Add("a 10.0.0.1:7000@17000,one.test myself,master - 0 0 1 connected 0-5\nb 10.0.0.2:7000@17000 slave a 0 0 1 connected\n", "10.0.0.1:7000")
 	f.Add("a ::1:7000@1 master - 0 0 1 connected\nb :7001@1,h,x=y slave,fail? a 0 0 1 connected\n", "[::1]:7000")
 	f.Fuzz(func(t *testing.T, nodes, primary string) {
-		claims := []SlotOwner{{Primary: router.Node{ID: "a", Addr: primary}}}
-		members := parseClusterNodes(nodes)
-		addEpochs(claims, members)
-		addReplicas(claims, members, "h:1")
+		owners := []SlotOwner{{Primary: router.Node{ID: "a", Addr: primary}}}
+		listed := parseClusterNodes(nodes)
+		addEpochs(owners, listed)
+		addReplicas(owners, listed, "h:1")
 		seen := []string{primary}
-		for _, r := range claims[0].Replicas {
+		for _, r := range owners[0].Replicas {
 			if host, ok := conn.CompleteAddr(r.Addr, ""); !ok || host != r.Addr || slices.Contains(seen, r.Addr) {
 				t.Errorf("%q among %q", r.Addr, seen)
 			}

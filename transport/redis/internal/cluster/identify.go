@@ -17,8 +17,8 @@ type server struct {
 	role    conn.ServerRole
 }
 
-// identify asks the server at addr what it is, and refuses one that is of no use. Where INFO is not permitted, what it said
-// to HELLO has to do.
+// identify asks the server at addr what it is, and refuses one that is of no use. Where INFO is not
+// permitted, what it said to HELLO has to do.
 func (c *Settings) identify(ctx context.Context, client conn.Client, addr string) (server, error) {
 	told := client.Hello()
 	text, err := conn.TextOf(client.Do(ctx, client.B().Info().Section("server", "replication", "cluster").Build()))
@@ -55,7 +55,8 @@ func (c *Settings) identify(ctx context.Context, client conn.Client, addr string
 	return s, nil
 }
 
-// IsSentinel reports whether a server says that it is one. Redis and Valkey have different words for it.
+// IsSentinel reports whether a server says that it is one. Redis and Valkey have different words
+// for it.
 func IsSentinel(info map[string]string, told conn.ServerHello) bool {
 	return info["redis_mode"] == "sentinel" || info["server_mode"] == "sentinel" || told.Mode == "sentinel"
 }
@@ -63,8 +64,8 @@ func IsSentinel(info map[string]string, told conn.ServerHello) bool {
 // Sharded are the commands that nothing works without.
 var Sharded = []string{"SPUBLISH", "SSUBSCRIBE"}
 
-// requireSharded asks whether a server knows the commands of sharded Pub/Sub. Without arguments they do nothing, and who may not
-// use them is told so when it matters.
+// requireSharded asks whether a server knows the commands of sharded Pub/Sub. Without arguments
+// they do nothing, and who may not use them is told so when it matters.
 func (c *Settings) requireSharded(ctx context.Context, addr string) error {
 	failures, err := c.Servers.Exchange(ctx, addr, conn.NameOpen, Sharded...)
 	if err != nil {

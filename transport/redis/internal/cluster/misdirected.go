@@ -6,8 +6,8 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
-// wrongWay says what is wrong with a MOVED from the node at addr, in words for who cannot publish or subscribe. Empty: it
-// names another node of the topology, as it should.
+// wrongWay says what is wrong with a MOVED from the node at addr, in words for who cannot publish
+// or subscribe. Empty: it names another node of the topology, as it should.
 func (t *Topology) Misdirection(err error, addr string) string {
 	if conn.Classify(err) != conn.ReplyMoved {
 		return ""

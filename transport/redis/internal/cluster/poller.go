@@ -8,8 +8,8 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
-// poller is a server that is asked again and again, with a connection of its own, so that one that hangs delays no
-// other. V is what it answers.
+// poller is a server that is asked again and again, with a connection of its own, so that one that
+// hangs delays no other. V is what it answers.
 type poller[V any] struct {
 	addr      string
 	conn      rueidis.CoreClient // nil: not connected. Touched by the goroutine at work only, which busy says there is
@@ -29,7 +29,8 @@ func (a *poller[V]) begin(now time.Time) bool {
 	return true
 }
 
-// finish takes in what asking led to; after an error whoever asked has hung up. A server that does not answer has no say any more.
+// finish takes in what asking led to; after an error whoever asked has hung up. A server that does
+// not answer has no say any more.
 func (a *poller[V]) finish(now time.Time, view V, err error) {
 	a.polling = false
 	if err == nil {

@@ -39,10 +39,11 @@ type SentinelPrimary struct {
 	Replicas []string // as the sentinel of that epoch has them
 }
 
-// Candidates returns who may be the primary, most believable first. Sentinels settle their differences by epochs: each
-// fail-over has a higher one, for which a majority voted. So the newest news wins whoever brings it, then what more of
-// them say. What is older than what we know is believed of a majority only (they were set up anew), and so is another
-// address of the same age: a sentinel that was cut off convinces nobody.
+// Candidates returns who may be the primary, most believable first. Sentinels settle their
+// differences by epochs: each fail-over has a higher one, for which a majority voted. So the newest
+// news wins whoever brings it, then what more of them say. What is older than what we know is
+// believed of a majority only (they were set up anew), and so is another address of the same age: a
+// sentinel that was cut off convinces nobody.
 func Candidates(views []SentinelView, held SentinelPrimary) []SentinelPrimary {
 	known := make(map[string]bool)
 	byAddr := make(map[string]*SentinelPrimary)
@@ -92,8 +93,8 @@ func (c SentinelPrimary) snapshot() (*router.Snapshot, error) {
 	return router.NewSnapshot([]router.Shard{shard})
 }
 
-// FetchSentinelView asks one sentinel about a primary. All commands are one pipeline. What it may not tell but the first two
-// is left out.
+// FetchSentinelView asks one sentinel about a primary. All commands are one pipeline. What it may
+// not tell but the first two is left out.
 func FetchSentinelView(ctx context.Context, client rueidis.CoreClient, addr, primary string) (SentinelView, error) {
 	ask := func(words ...string) rueidis.Completed {
 		return client.B().Arbitrary("SENTINEL").Args(words...).Build()

@@ -50,8 +50,9 @@ func TestCandidates(t *testing.T) {
 	}
 }
 
-// TestCandidatesNeverGoBack: whatever order answers come in, and whoever is silent, an older primary than ours is named
-// by a majority or not at all, and the order of the views does not matter.
+// TestCandidatesNeverGoBack: whatever order answers come in, and whoever is silent, an older
+// primary than ours is named by a majority or not at all, and the order of the views does not
+// matter.
 func TestCandidatesNeverGoBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		held := SentinelPrimary{Addr: "a:1", epoch: rapid.Uint64Range(0, 5).Draw(t, "held")}

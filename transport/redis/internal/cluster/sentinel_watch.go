@@ -13,8 +13,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// sentinelWatcher asks all sentinels who the primary is, often while there is reason for doubt and whenever one of them
-// tells of a change, and believes whom they name when it says itself that it is one.
+// sentinelWatcher asks all sentinels who the primary is, often while there is reason for doubt and
+// whenever one of them tells of a change, and believes whom they name when it says itself that it
+// is one.
 type sentinelWatcher struct {
 	*Topology
 	sentinels *conn.Settings
@@ -22,7 +23,7 @@ type sentinelWatcher struct {
 
 	verifying bool
 	refused   map[string]time.Time // primaries that refuse our login are left alone until then
-	polls     sync.WaitGroup       // askers and verifiers at work
+	polls     sync.WaitGroup       // polls and verifiers at work
 }
 
 func newSentinelWatcher(t *Topology) *sentinelWatcher {
@@ -164,8 +165,8 @@ func (w *sentinelWatcher) receive(ctx context.Context, answers chan<- func(), a 
 	})
 }
 
-// verify returns the index of the first candidate that says that it is a primary; -1 if none does. errs are those of the
-// candidates before.
+// verify returns the index of the first candidate that says that it is a primary; -1 if none does.
+// errs are those of the candidates before.
 func (w *sentinelWatcher) verify(ctx context.Context, list []SentinelPrimary) (found int, errs []error) {
 	for i, c := range list {
 		err := verifyPrimary(ctx, w.cfg.Servers, c.Addr)
@@ -232,8 +233,9 @@ func (w *sentinelWatcher) close() {
 	}
 }
 
-// askSentinels asks all sentinels once, and returns the topology with the primary that they name. It waits for all of
-// them, so that one that was cut off is not the only one heard; one that hangs costs CommandTimeout.
+// askSentinels asks all sentinels once, and returns the topology with the primary that they name.
+// It waits for all of them, so that one that was cut off is not the only one heard; one that hangs
+// costs CommandTimeout.
 func (c *Settings) askSentinels(ctx context.Context) (SentinelPrimary, error) {
 	reach := c.Sentinels
 	var mu sync.Mutex

@@ -9,9 +9,11 @@ import (
 
 // Settings say where the servers are, and how they are reached.
 type Settings struct {
-	// Addrs are the start addresses: nodes of a cluster, or standalone servers. Empty with sentinels.
+	// Addrs are the start addresses: nodes of a cluster, or standalone servers. Empty with
+	// sentinels.
 	Addrs []string
-	// SentinelAddrs are the sentinels that know the primary under the name Primary. Empty: there are none.
+	// SentinelAddrs are the sentinels that know the primary under the name Primary. Empty: there
+	// are none.
 	SentinelAddrs []string
 	Primary       string
 

@@ -13,7 +13,8 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
-// SlotOwner is one line of a node's view: who serves a range of slots, as of which configuration epoch.
+// SlotOwner is one line of a node's view: who serves a range of slots, as of which configuration
+// epoch.
 type SlotOwner struct {
 	Slots    router.SlotRange
 	Epoch    uint64
@@ -43,9 +44,10 @@ func (v NodeView) equal(o NodeView) bool {
 	})
 }
 
-// parseSlotOwners reads the reply to CLUSTER SLOTS of the node at addr. Lines that name nobody reachable are left out.
+// parseSlotOwners reads the reply to CLUSTER SLOTS of the node at addr. Lines that name nobody
+// reachable are left out.
 func parseSlotOwners(reply []rueidis.RedisMessage, addr string) ([]SlotOwner, error) {
-	claims := make([]SlotOwner, 0, len(reply))
+	owners := make([]SlotOwner, 0, len(reply))
 	for _, line := range reply {
 		words, err := line.ToArray()
 		if err != nil || len(words) < 3 {
@@ -72,14 +74,15 @@ func parseSlotOwners(reply []rueidis.RedisMessage, addr string) ([]SlotOwner, er
 			}
 		}
 		if c.Primary != (router.Node{}) {
-			claims = append(claims, c)
+			owners = append(owners, c)
 		}
 	}
-	return claims, nil
+	return owners, nil
 }
 
-// parseNode reads [endpoint, port, ID, metadata]. A null or empty endpoint means the host the node was reached at. "?" is
-// a node that shall be named by its hostname and has none: its IP is in the metadata.
+// parseNode reads [endpoint, port, ID, metadata]. A null or empty endpoint means the host the node
+// was reached at. "?" is a node that shall be named by its hostname and has none: its IP is in the
+// metadata.
 func parseNode(word rueidis.RedisMessage, reached string) (router.Node, bool) {
 	parts, err := word.ToArray()
 	if err != nil || len(parts) < 3 {
@@ -121,7 +124,7 @@ func announcedIP(metadata []rueidis.RedisMessage) string {
 	return known["ip"]
 }
 
-// ownerTable are the winning claims of all slots; nil where there is none.
+// ownerTable are the winning owners of all slots; nil where there is none.
 type ownerTable [router.Slots]*SlotOwner
 
 func (s *ownerTable) empty() bool {
@@ -139,10 +142,10 @@ type viewMemory struct {
 	keptNewer bool // of what was newer than what anybody says now: a node that speaks again may end that
 }
 
-// merge settles views, by the rule by which the nodes settle their own differences: of two that claim a slot the one
-// with the higher configuration epoch has it. So the newest news wins whoever brings it, and a node that was cut off
-// and replaced is not believed, be it the only one we reach: what was newer is remembered until the node that has it
-// says otherwise.
+// merge settles views, by the rule by which the nodes settle their own differences: of two that
+// owner a slot the one with the higher configuration epoch has it. So the newest news wins whoever
+// brings it, and a node that was cut off and replaced is not believed, be it the only one we reach:
+// what was newer is remembered until the node that has it says otherwise.
 func (m *viewMemory) merge(views []NodeView) *ownerTable {
 	now := electOwners(views)
 	m.keptNewer = false
@@ -190,7 +193,7 @@ func (s *ownerTable) snapshot() (*router.Snapshot, error) {
 			g.shard.Slots = append(g.shard.Slots, router.SlotRange{From: slot, To: slot})
 		}
 	}
-	// A node has one place: primaries first, then replicas where the newest claim has them.
+	// A node has one place: primaries first, then replicas where the newest owner has them.
 	slices.SortStableFunc(order, func(a, b *group) int { return -cmp.Compare(a.best.Epoch, b.best.Epoch) })
 	taken := make(map[string]bool, 2*len(groups)) // by address and by ID
 	for addr, g := range groups {
@@ -209,7 +212,7 @@ func (s *ownerTable) snapshot() (*router.Snapshot, error) {
 	return router.NewSnapshot(shards)
 }
 
-// electOwners returns the winning claim of each slot.
+// electOwners returns the winning owner of each slot.
 func electOwners(views []NodeView) *ownerTable {
 	winners := new(ownerTable)
 	answering := answeringNodes(views)
@@ -231,8 +234,9 @@ func electOwners(views []NodeView) *ownerTable {
 	return winners
 }
 
-// outranks reports whether c beats w, whose epoch is the same. Two names of one node: the one at which it answers. Else
-// more voices win, then the lower address: two nodes of one epoch settle that within moments.
+// outranks reports whether c beats w, whose epoch is the same. Two names of one node: the one at
+// which it answers. Else more voices win, then the lower address: two nodes of one epoch settle
+// that within moments.
 func outranks(c, w *SlotOwner, slot int, views []NodeView, answering map[string]bool) bool {
 	if c.Primary.ID != "" && c.Primary.ID == w.Primary.ID {
 		if a, b := answering[c.Primary.Addr], answering[w.Primary.Addr]; a != b {
@@ -252,7 +256,7 @@ func answeringNodes(views []NodeView) map[string]bool {
 	return from
 }
 
-// votes counts the views that give a slot to the claim's primary.
+// votes counts the views that give a slot to the owner's primary.
 func votes(views []NodeView, slot int, c *SlotOwner) (n int) {
 	for _, v := range views {
 		for _, other := range v.Owners {

@@ -10,8 +10,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// TestEpochsOfRealNodes: every node's claim has its epoch in every view, that of the node which CLUSTER NODES lists first
-// too. It would lose against older claims else.
+// TestEpochsOfRealNodes: every node's owner has its epoch in every view, that of the node which
+// CLUSTER NODES lists first too. It would lose against older owners else.
 func TestEpochsOfRealNodes(t *testing.T) {
 	c := redistest.NewCluster(t, redistest.ClusterConfig{Primaries: 3})
 	servers := &conn.Settings{CommandTimeout: time.Second, Logger: zap.NewNop(), Calls: new(usercode.Calls)}
@@ -25,9 +25,9 @@ func TestEpochsOfRealNodes(t *testing.T) {
 		if err != nil || len(view.Owners) != 3 {
 			t.Fatalf("%+v, %v", view, err)
 		}
-		for _, claim := range view.Owners {
-			if claim.Epoch == 0 || claim.Primary.ID == "" {
-				t.Errorf("%s has %+v", addr, claim)
+		for _, owner := range view.Owners {
+			if owner.Epoch == 0 || owner.Primary.ID == "" {
+				t.Errorf("%s has %+v", addr, owner)
 			}
 		}
 	}

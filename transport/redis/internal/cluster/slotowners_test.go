@@ -10,7 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestClaimsNewestWins: for every slot the claim with the highest epoch wins, whoever brings it and in whatever order.
+// TestClaimsNewestWins: for every slot the owner with the highest epoch wins, whoever brings it and
+// in whatever order.
 func TestClaimsNewestWins(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var views []NodeView
@@ -20,7 +21,8 @@ func TestClaimsNewestWins(t *testing.T) {
 				to := min(router.Slots-1, from+rapid.IntRange(1000, 9000).Draw(t, "size"))
 				owner := rapid.IntRange(0, 7).Draw(t, "owner")
 				if owner > 0 {
-					// A node has one epoch in all views: that it differs is what the rule is not about.
+					// A node has one epoch in all views: that it differs is what the rule is not
+					// about.
 					v.Owners = append(v.Owners, SlotOwner{
 						Slots: router.SlotRange{From: from, To: to}, Epoch: uint64(owner), Primary: node(owner),
 						Replicas: []router.Node{node(100 + owner), node(owner%7 + 1)},
@@ -58,7 +60,7 @@ func TestClaimsNewestWins(t *testing.T) {
 	})
 }
 
-// TestClaimsIsolatedPrimary: one that was replaced claims its slots for ever, and is not believed.
+// TestClaimsIsolatedPrimary: one that was replaced owners its slots for ever, and is not believed.
 func TestClaimsIsolatedPrimary(t *testing.T) {
 	all := router.SlotRange{From: 0, To: router.Slots - 1}
 	old := NodeView{Addr: node(1).Addr, Owners: []SlotOwner{{Slots: all, Epoch: 1, Primary: node(1), Replicas: []router.Node{node(2)}}}}

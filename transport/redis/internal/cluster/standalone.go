@@ -9,8 +9,8 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
-// standaloneServer is what is known of one of the addresses of Config.Addrs where there is neither a cluster nor a sentinel. All
-// lead to one primary, or to replicas of it that may become it.
+// standaloneServer is what is known of one of the addresses of Config.Addrs where there is neither
+// a cluster nor a sentinel. All lead to one primary, or to replicas of it that may become it.
 type standaloneServer struct {
 	addr        string
 	role        conn.ServerRole // as it said last
@@ -18,12 +18,13 @@ type standaloneServer struct {
 	silentSince time.Time       // since when it does not; zero: it has never been asked, or answers
 }
 
-// standaloneSilence is how long an address must not answer until another is used whose server says that it is the primary: that
-// we do not reach a server proves nothing about it.
+// standaloneSilence is how long an address must not answer until another is used whose server says
+// that it is the primary: that we do not reach a server proves nothing about it.
 const standaloneSilence = 2 * time.Second
 
-// chooseStandalone returns the address to use, given the one in use. That is left when its server says that it is a replica, or
-// is silent, and another says that it is the primary. A server that does not tell what it is, is believed.
+// chooseStandalone returns the address to use, given the one in use. That is left when its server
+// says that it is a replica, or is silent, and another says that it is the primary. A server that
+// does not tell what it is, is believed.
 func chooseStandalone(held string, servers []standaloneServer, now time.Time) string {
 	i := slices.IndexFunc(servers, func(s standaloneServer) bool { return s.addr == held })
 	if i >= 0 {
@@ -42,14 +43,15 @@ func chooseStandalone(held string, servers []standaloneServer, now time.Time) st
 	return held
 }
 
-// StandaloneSnapshot is the topology with one of the addresses as primary. The others are its replicas, so that a change between
-// them counts as a fail-over.
+// StandaloneSnapshot is the topology with one of the addresses as primary. The others are its
+// replicas, so that a change between them counts as a fail-over.
 func StandaloneSnapshot(primary string, addrs []string) (*router.Snapshot, error) {
 	return SentinelPrimary{Addr: primary, Replicas: addrs}.snapshot()
 }
 
-// runMemory is for how long it is remembered to which servers an address led. One that comes back within that time, or manyRuns
-// different ones, say that the address leads to several servers in turn.
+// runMemory is for how long it is remembered to which servers an address led. One that comes back
+// within that time, or manyRuns different ones, say that the address leads to several servers in
+// turn.
 const (
 	runMemory = time.Minute
 	maxRuns   = 4
@@ -62,7 +64,8 @@ type addressIdentity struct {
 	multiple bool                 // it leads to several in turn: a connection to any of them may be right
 }
 
-// observe takes in that a new connection led to the primary with a run ID, and reports whether that is news.
+// observe takes in that a new connection led to the primary with a run ID, and reports whether that
+// is news.
 func (l *addressIdentity) observe(now time.Time, run string) (moved, several bool) {
 	if run == "" || l.multiple || run == l.run {
 		return false, false
@@ -83,8 +86,8 @@ func (l *addressIdentity) observe(now time.Time, run string) (moved, several boo
 	return moved, false
 }
 
-// addressRoles tells an address that was left because its server is a replica from one that leads to a primary and to replicas
-// in turn, whose connections to the primary stay. It is pure.
+// addressRoles tells an address that was left because its server is a replica from one that leads
+// to a primary and to replicas in turn, whose connections to the primary stay. It is pure.
 type addressRoles struct {
 	replica    time.Time // when it was met last; zero: not within fewRuns
 	primary    bool      // it was met since

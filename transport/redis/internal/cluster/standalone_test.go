@@ -39,7 +39,8 @@ func TestChooseLone(t *testing.T) {
 	}
 }
 
-// TestChooseLoneStays: whatever the servers say, who is a primary is not left, and nobody goes where no primary is.
+// TestChooseLoneStays: whatever the servers say, who is a primary is not left, and nobody goes
+// where no primary is.
 func TestChooseLoneStays(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now := time.Now()
@@ -85,7 +86,8 @@ func TestLoneIdentity(t *testing.T) {
 	}
 }
 
-// TestLoneIdentityIsBounded: an address that never leads to a server twice is not followed for ever either.
+// TestLoneIdentityIsBounded: an address that never leads to a server twice is not followed for ever
+// either.
 func TestLoneIdentityIsBounded(t *testing.T) {
 	var l addressIdentity
 	now := time.Now()

@@ -25,8 +25,9 @@ const roleTimeout = 30 * time.Second
 // errOtherServer is why a connection is left whose address leads to another primary by now.
 var errOtherServer = errors.New("the address leads to another server now")
 
-// standaloneWatcher asks the servers of Config.Addrs what they are, where there is neither a cluster nor a sentinel to say it. A
-// connection that is open proves nothing: its server may be a replica since, and the name may lead to another.
+// standaloneWatcher asks the servers of Config.Addrs what they are, where there is neither a
+// cluster nor a sentinel to say it. A connection that is open proves nothing: its server may be a
+// replica since, and the name may lead to another.
 type standaloneWatcher struct {
 	*Topology
 	nodes        map[string]*poller[conn.ServerRole]
@@ -34,7 +35,7 @@ type standaloneWatcher struct {
 	identity     addressIdentity      // of the address in use
 	roles        addressRoles         // likewise
 	warnedNoRole bool                 // it was told that a server does not say what it is
-	polls        sync.WaitGroup       // askers at work
+	polls        sync.WaitGroup       // polls at work
 }
 
 // standaloneState is what a standaloneWatcher found of the address in use.
@@ -187,7 +188,8 @@ func (w *standaloneWatcher) close() {
 // IsStandalone reports whether there is neither a cluster nor a sentinel to say who the primary is.
 func (t *Topology) IsStandalone() bool { return !t.cluster && t.cfg.Sentinels == nil }
 
-// CheckServer returns why a connection to a server is to be left, by what is known of its address; nil if it is not.
+// CheckServer returns why a connection to a server is to be left, by what is known of its address;
+// nil if it is not.
 func (t *Topology) CheckServer(addr string, role conn.ServerRole) error {
 	if err := role.Err(addr); err != nil {
 		return err
@@ -204,11 +206,12 @@ func (t *Topology) CheckServer(addr string, role conn.ServerRole) error {
 	return nil
 }
 
-// RoleInterval is how long a connection waits until it asks again whether its server is the primary.
+// RoleInterval is how long a connection waits until it asks again whether its server is the
+// primary.
 func RoleInterval() time.Duration { return roleEvery*3/4 + rand.N(roleEvery/2) }
 
-// WatchRole asks over a subscriber's connection, or looks at what is known of its server where it may not, until ctx ends.
-// It returns why the connection is to be left.
+// WatchRole asks over a subscriber's connection, or looks at what is known of its server where it
+// may not, until ctx ends. It returns why the connection is to be left.
 func (t *Topology) WatchRole(ctx context.Context, addr string, r *conn.RoleQuery, mayAsk bool) error {
 	timer := time.NewTimer(RoleInterval())
 	defer timer.Stop()
@@ -234,8 +237,9 @@ func (t *Topology) WatchRole(ctx context.Context, addr string, r *conn.RoleQuery
 	}
 }
 
-// RoleOf asks a server for its role where neither a cluster nor sentinels say who the primary is, and returns what asks
-// again; nil where they do. An error says why the connection is not to be used.
+// RoleOf asks a server for its role where neither a cluster nor sentinels say who the primary is,
+// and returns what asks again; nil where they do. An error says why the connection is not to be
+// used.
 func (t *Topology) RoleOf(ctx context.Context, addr string, client rueidis.CoreClient) (*conn.RoleQuery, error) {
 	if !t.IsStandalone() {
 		return nil, nil

@@ -35,14 +35,16 @@ type Topology struct {
 	onChange   func(router.Changes)            // called after each new snapshot
 	// OnNodeState is told what a node says of itself: whether it is cut off.
 	OnNodeState func(addr string, failing bool)
-	// OnPoll is called whenever the nodes are asked: about every second, and more often while something is wrong.
+	// OnPoll is called whenever the nodes are asked: about every second, and more often while
+	// something is wrong.
 	OnPoll func(now time.Time)
 
 	changeLog       changeLog       // only serve touches it
 	sentinelPrimary SentinelPrimary // with sentinels, the primary that the snapshot has. Only serve touches it
 }
 
-// NewTopology returns the topology that was found; changed is called after each new snapshot, by Serve.
+// NewTopology returns the topology that was found; changed is called after each new snapshot, by
+// Serve.
 func NewTopology(cfg *Settings, found Discovery, changed func(router.Changes)) *Topology {
 	t := &Topology{
 		cfg: cfg, log: cfg.Logger, cluster: found.Cluster, suspects: make(chan struct{}, 1), hints: make(chan struct{}, 1),
@@ -66,7 +68,8 @@ func (t *Topology) Suspect() {
 	}
 }
 
-// Hint asks for a fresh view now, at most once a hintEvery. It never blocks. What gives the hint is most often no fault.
+// Hint asks for a fresh view now, at most once a hintEvery. It never blocks. What gives the hint is
+// most often no fault.
 func (t *Topology) Hint() {
 	select {
 	case t.hints <- struct{}{}:
@@ -76,7 +79,8 @@ func (t *Topology) Hint() {
 
 // watcher asks servers who is where. Only the goroutine of topology.serve calls it.
 type watcher interface {
-	// poll begins a round of questions. What is to be done with an answer is sent on answers, until ctx ends.
+	// poll begins a round of questions. What is to be done with an answer is sent on answers, until
+	// ctx ends.
 	poll(ctx context.Context, answers chan<- func())
 	// close waits for the questions under way, whose context has ended, and closes the connections.
 	close()

@@ -21,17 +21,17 @@ func FetchView(ctx context.Context, client rueidis.CoreClient, addr string, heal
 	if err != nil {
 		return NodeView{}, err
 	}
-	claims, err := parseSlotOwners(slots, addr)
+	owners, err := parseSlotOwners(slots, addr)
 	if err != nil {
 		return NodeView{}, err
 	}
 	// Without epochs (a server that has only CLUSTER SLOTS) all views weigh the same.
 	if nodes, err := conn.TextOf(replies[1]); err == nil {
-		members := parseClusterNodes(nodes)
-		addEpochs(claims, members)
-		addReplicas(claims, members, addr)
+		listed := parseClusterNodes(nodes)
+		addEpochs(owners, listed)
+		addReplicas(owners, listed, addr)
 	}
-	view := NodeView{Addr: addr, Owners: claims}
+	view := NodeView{Addr: addr, Owners: owners}
 	if health {
 		if info, err := conn.TextOf(replies[2]); err == nil {
 			view.failing = conn.InfoField(info, "cluster_state") == "fail"

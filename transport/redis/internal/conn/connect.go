@@ -12,8 +12,9 @@ import (
 	"github.com/shardbus/shardbus/internal/usercode"
 )
 
-// Connect makes a connection; secure is nil without TLS. Config.Dial and the functions of a tls.Config are user code, and
-// so may be a connection's methods: what one of them does wrong is an error of this connection alone.
+// Connect makes a connection; secure is nil without TLS. Config.Dial and the functions of a
+// tls.Config are user code, and so may be a connection's methods: what one of them does wrong is an
+// error of this connection alone.
 func (c *Settings) Connect(ctx context.Context, addr string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
 	if c.DialFunc == nil && secure == nil {
 		return d.DialContext(ctx, "tcp", addr)
@@ -43,7 +44,8 @@ func (c *Settings) Connect(ctx context.Context, addr string, d *net.Dialer, secu
 	}, func(conn net.Conn) { _ = conn.Close() }) // it came too late: nobody is there for an error
 }
 
-// tlsHandshake makes conn a TLS connection, now: what the handshake calls shall not run where the library needs the goroutine.
+// tlsHandshake makes conn a TLS connection, now: what the handshake calls shall not run where the
+// library needs the goroutine.
 func tlsHandshake(ctx context.Context, conn net.Conn, addr string, secure *tls.Config) (net.Conn, error) {
 	if secure.ServerName == "" { // as tls.Dialer does
 		host, _, err := net.SplitHostPort(addr)
@@ -67,8 +69,8 @@ func tlsHandshake(ctx context.Context, conn net.Conn, addr string, secure *tls.C
 	return made, nil
 }
 
-// recoverPanics returns a connection that Config.Dial made as one whose reading, writing and closing cannot panic. Those of the
-// standard library are what they are.
+// recoverPanics returns a connection that Config.Dial made as one whose reading, writing and
+// closing cannot panic. Those of the standard library are what they are.
 func recoverPanics(conn net.Conn) net.Conn {
 	switch conn.(type) {
 	case *net.TCPConn, *net.UnixConn, *tls.Conn:
@@ -77,8 +79,9 @@ func recoverPanics(conn net.Conn) net.Conn {
 	return &recoveringConn{Conn: conn}
 }
 
-// recoveringConn turns a panic in a method of a connection into an error. One that ends its goroutine cannot be kept from it:
-// the connection is closed then, which whoever is at its other methods sees.
+// recoveringConn turns a panic in a method of a connection into an error. One that ends its
+// goroutine cannot be kept from it: the connection is closed then, which whoever is at its other
+// methods sees.
 type recoveringConn struct{ net.Conn }
 
 func (g *recoveringConn) Read(p []byte) (n int, err error) {

@@ -22,7 +22,8 @@ const (
 )
 
 const (
-	// NoKeepAlive keeps rueidis from pinging, which would make it start goroutines between us and the socket.
+	// NoKeepAlive keeps rueidis from pinging, which would make it start goroutines between us and
+	// the socket.
 	NoKeepAlive = -1
 
 	bufferBytes = 64 << 10
@@ -98,14 +99,16 @@ func (c *Settings) dialTimeout() time.Duration {
 	return c.CommandTimeout
 }
 
-// closeNow closes the connection at once: rueidis gives a silent server a second to say something more.
+// closeNow closes the connection at once: rueidis gives a silent server a second to say something
+// more.
 func (d *dialer) closeNow() {
 	if s := d.last.Load(); s != nil {
 		_ = s.Close() // it is of no use any more
 	}
 }
 
-// withoutTLS is the connection below: TLS says goodbye before it closes, and waits for a server that hangs.
+// withoutTLS is the connection below: TLS says goodbye before it closes, and waits for a server
+// that hangs.
 func withoutTLS(conn net.Conn) net.Conn {
 	if secure, ok := conn.(*tls.Conn); ok {
 		return secure.NetConn()
@@ -121,8 +124,8 @@ func (c *Settings) newDialer(ctx context.Context, addr, name string) *dialer {
 	return d
 }
 
-// Dial returns a client with one connection to the node. When that is lost the client makes another; ctx bounds its life:
-// when it ends, what waits for an answer fails.
+// Dial returns a client with one connection to the node. When that is lost the client makes
+// another; ctx bounds its life: when it ends, what waits for an answer fails.
 func (c *Settings) Dial(ctx context.Context, addr, name string) (Client, error) {
 	option, d := c.option(addr), c.newDialer(ctx, addr, name)
 	option.DialCtxFn = d.dial
@@ -163,9 +166,9 @@ func (k Client) Close() {
 // errDialDisabled keeps a client from dialling a connection that nobody would use.
 var errDialDisabled = errors.New("redis: only the dedicated connection is dialled")
 
-// DialDedicated returns a connection that is nobody else's, for Pub/Sub. ctx bounds its life. A client has a shared
-// connection beside its dedicated ones; its dialling is refused, which rueidis allows for single clients. closeAll does
-// not wait for the server, which may be silent.
+// DialDedicated returns a connection that is nobody else's, for Pub/Sub. ctx bounds its life. A
+// client has a shared connection beside its dedicated ones; its dialling is refused, which rueidis
+// allows for single clients. closeAll does not wait for the server, which may be silent.
 func (c *Settings) DialDedicated(ctx context.Context, addr, name string) (conn rueidis.DedicatedClient, s *Socket, closeAll func(), err error) {
 	option, d := c.option(addr), c.newDialer(ctx, addr, name)
 	d.limits = c.messageLimits()

@@ -70,8 +70,9 @@ func Classify(err error) replyClass {
 	return ReplyDenied
 }
 
-// pingRefusals is how servers begin that refuse PING and are of use all the same. One that cannot save its snapshots refuses
-// what writes, and PING; so does a replica without its primary (replica-serve-stale-data no). Neither refuses Pub/Sub.
+// pingRefusals is how servers begin that refuse PING and are of use all the same. One that cannot
+// save its snapshots refuses what writes, and PING; so does a replica without its primary
+// (replica-serve-stale-data no). Neither refuses Pub/Sub.
 var pingRefusals = []string{"MISCONF ", "MASTERDOWN "}
 
 // ServesPubSub reports whether an answer to PING is that of a server that is of use all the same.
@@ -89,8 +90,8 @@ func MovedTarget(err error, addr string) (string, bool) {
 	return ParseMoved(reply, addr)
 }
 
-// ParseMoved returns the address in "MOVED slot host:port". A node that does not know its own host leaves it out, and
-// means the one it was reached at; an IPv6 address has no brackets.
+// ParseMoved returns the address in "MOVED slot host:port". A node that does not know its own host
+// leaves it out, and means the one it was reached at; an IPv6 address has no brackets.
 func ParseMoved(text, reached string) (string, bool) {
 	words := strings.Fields(text)
 	if len(words) < 3 || words[0] != "MOVED" {
@@ -104,8 +105,8 @@ func ParseMoved(text, reached string) (string, bool) {
 	return CompleteAddr(net.JoinHostPort(host, words[2][colon+1:]), reached)
 }
 
-// CompleteAddr completes an address that a node told by the host it was reached at. It reports false if the address names
-// nobody.
+// CompleteAddr completes an address that a node told by the host it was reached at. It reports
+// false if the address names nobody.
 func CompleteAddr(to, reached string) (string, bool) {
 	host, port, err := net.SplitHostPort(to)
 	if err != nil || host == UnknownHost || port == "" {
@@ -119,8 +120,8 @@ func CompleteAddr(to, reached string) (string, bool) {
 	return net.JoinHostPort(host, port), true
 }
 
-// RefusedDelay is how long a server is left alone that refused who we are: trying again at once would not help, and
-// would fill its log.
+// RefusedDelay is how long a server is left alone that refused who we are: trying again at once
+// would not help, and would fill its log.
 func RefusedDelay() time.Duration { return retryDenied + rand.N(retryDenied/4) }
 
 // retryDenied is how long a server is left alone that refused who we are, at least.

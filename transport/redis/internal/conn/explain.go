@@ -47,7 +47,8 @@ func (c *Settings) ExplainChannel(err error, channel string) error {
 	return fmt.Errorf("%w; to allow it: ACL SETUSER %s %s", told, c.User(), AclRule(err.Error(), channel))
 }
 
-// forbiddenCommand finds the command in "User x has no permissions to run the 'cluster|slots' command".
+// forbiddenCommand finds the command in "User x has no permissions to run the 'cluster|slots'
+// command".
 var forbiddenCommand = regexp.MustCompile(`the '([^']+)' command`)
 
 // AclRule is what would permit what a NOPERM error is about.

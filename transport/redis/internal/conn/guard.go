@@ -10,27 +10,30 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
-// Bounds of what a server may send. rueidis believes a server: it allocates what a length says, and a negative length, a
-// reply that nothing asked for and arrays nested without end each end the process, on a goroutine of rueidis.
+// Bounds of what a server may send. rueidis believes a server: it allocates what a length says, and
+// a negative length, a reply that nothing asked for and arrays nested without end each end the
+// process, on a goroutine of rueidis.
 const (
 	maxTold     = 16 << 20 // bytes of one string that is no event: INFO, CLUSTER NODES
 	maxElements = 1 << 19  // of one message: CLUSTER SLOTS with an owner of its own for each slot has about as many
 	eventMargin = 1 << 20  // of an event beside its payload
 )
 
-// messageLimits are those of a connection on which events arrive. Answers and watermarks do too, which are as large as they
-// are however little is held at a time.
+// messageLimits are those of a connection on which events arrive. Answers and watermarks do too,
+// which are as large as they are however little is held at a time.
 func (c *Settings) messageLimits() resp.Limits {
 	return resp.Limits{Bulk: max(c.EventBytes, maxTold) + eventMargin, Elements: maxElements}
 }
 
-// replyGuard is a connection of rueidis whose messages are checked before rueidis reads them: that each is one, within bounds,
-// and that what comes without being asked for is a push. A message that fails the check ends the connection with an error
-// that says what it was; whole messages before it are handed on.
+// replyGuard is a connection of rueidis whose messages are checked before rueidis reads them: that
+// each is one, within bounds, and that what comes without being asked for is a push. A message that
+// fails the check ends the connection with an error that says what it was; whole messages before it
+// are handed on.
 //
-// It has begun the conversation already. rueidis begins with a HELLO, which the guard answers itself, always as RESP3.
-// With a server that speaks RESP2 only, it marks what arrives on subscriptions as the pushes that they are in RESP3. And it
-// marks a refused PING behind the end of a subscription as what rueidis takes for its answer.
+// It has begun the conversation already. rueidis begins with a HELLO, which the guard answers
+// itself, always as RESP3. With a server that speaks RESP2 only, it marks what arrives on
+// subscriptions as the pushes that they are in RESP3. And it marks a refused PING behind the end of
+// a subscription as what rueidis takes for its answer.
 type replyGuard struct {
 	net.Conn
 	hello ServerHello
@@ -71,7 +74,8 @@ func (g *replyGuard) Write(p []byte) (int, error) {
 	return g.Conn.Write(p)
 }
 
-// sent takes in what is about to be written. It reports whether that is the HELLO, which no server gets.
+// sent takes in what is about to be written. It reports whether that is the HELLO, which no server
+// gets.
 func (g *replyGuard) sent(p []byte) (answered bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -145,8 +149,8 @@ func (g *replyGuard) check(p []byte) (n int, err error) {
 	return len(p), nil
 }
 
-// retype marks the message that begins at p as what rueidis has to take it for, if it is not. It reports false if what it is
-// has not arrived yet.
+// retype marks the message that begins at p as what rueidis has to take it for, if it is not. It
+// reports false if what it is has not arrived yet.
 func (g *replyGuard) retype(p []byte) (known bool) {
 	switch {
 	case p[0] == '-':
@@ -190,7 +194,8 @@ func (g *replyGuard) received(m *resp.Message) error {
 	return g.pending.received(m)
 }
 
-// readRetyped is Read where a message may have to be marked. It keeps the beginning of a message until it shows whether it has to.
+// readRetyped is Read where a message may have to be marked. It keeps the beginning of a message
+// until it shows whether it has to.
 func (g *replyGuard) readRetyped(p []byte) (int, error) {
 	const piece = 16 << 10
 	for {
@@ -215,8 +220,8 @@ func (g *replyGuard) readRetyped(p []byte) (int, error) {
 	}
 }
 
-// isPush reports whether the message that begins in RESP2 at p is what RESP3 has a type for: an array whose first word is
-// one of a few. It is not known before that has arrived.
+// isPush reports whether the message that begins in RESP2 at p is what RESP3 has a type for: an
+// array whose first word is one of a few. It is not known before that has arrived.
 func isPush(p []byte) (push, known bool) {
 	if p[0] != '*' {
 		return false, true

@@ -25,8 +25,8 @@ func (e *endless) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// BenchmarkGuard shows what an event costs that passes the guard beside one that does not, in the pieces in which rueidis
-// reads.
+// BenchmarkGuard shows what an event costs that passes the guard beside one that does not, in the
+// pieces in which rueidis reads.
 func BenchmarkGuard(b *testing.B) {
 	event := []byte(">3\r\n$8\r\nsmessage\r\n$6\r\norders\r\n$300\r\n" + strings.Repeat("x", 300) + "\r\n")
 	for _, guarded := range []bool{false, true} {

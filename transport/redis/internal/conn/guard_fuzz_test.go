@@ -14,7 +14,8 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
-// babbler is a connection whose server says the same whatever it is asked, once it was asked something, and hangs up.
+// babbler is a connection whose server says the same whatever it is asked, once it was asked
+// something, and hangs up.
 type babbler struct {
 	net.Conn
 	says  *bytes.Reader
@@ -44,8 +45,9 @@ func (b *babbler) SetReadDeadline(time.Time) error  { return nil }
 func (b *babbler) SetWriteDeadline(time.Time) error { return nil }
 func (b *babbler) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
 
-// babble has rueidis listen to a server that says anything, behind the guard, with subscriptions, their ends and questions
-// under way. That it returns is the proof: a panic is on a goroutine of rueidis, and ends the process.
+// babble has rueidis listen to a server that says anything, behind the guard, with subscriptions,
+// their ends and questions under way. That it returns is the proof: a panic is on a goroutine of
+// rueidis, and ends the process.
 func babble(t testing.TB, says []byte, piece int, resp3 bool) {
 	option := (&Settings{CommandTimeout: time.Second}).option("h:1")
 	var barred = true
@@ -86,7 +88,8 @@ func babble(t testing.TB, says []byte, piece int, resp3 bool) {
 	}
 }
 
-// nonsense is what a server may say that is no answer. Each ended the process, or took its memory, before there was a guard.
+// nonsense is what a server may say that is no answer. Each ended the process, or took its memory,
+// before there was a guard.
 var nonsense = []string{
 	"$-7\r\n", "$2147483648\r\n", "*-7\r\n", "%-1\r\n", "*2147483648\r\n", "%9223372036854775807\r\n", "+PONG\r\n+PONG\r\n+PONG\r\n+PONG\r\n+PONG\r\n+PONG\r\n",
 	">-3\r\n", ">3\r\n$10\r\nssubscribe\r\n$1\r\nc\r\n:1\r\n>3\r\n$10\r\nssubscribe\r\n$1\r\nd\r\n:2\r\n>3\r\n$10\r\nssubscribe\r\n$1\r\ne\r\n:3\r\n",

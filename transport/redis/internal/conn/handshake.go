@@ -22,22 +22,23 @@ type ServerHello struct {
 	Version, Mode, role string
 }
 
-// noRESP3 reports whether an answer to HELLO says that the server speaks RESP2 only: it is one, a proxy, or has no such
-// command under that name.
+// noRESP3 reports whether an answer to HELLO says that the server speaks RESP2 only: it is one, a
+// proxy, or has no such command under that name.
 func noRESP3(reply string) bool {
 	lower := strings.ToLower(reply)
 	return strings.HasPrefix(reply, "NOPROTO") || strings.HasPrefix(lower, "err unknown command") || strings.HasPrefix(lower, "err unsupported") ||
 		strings.Contains(lower, "unknown command")
 }
 
-// hidesHello reports whether an answer to HELLO with a login is that of a server that has no such command, and tells nobody
-// what it has before the login, as Valkey 9 does. A login that is wrong is answered with WRONGPASS, to AUTH too.
+// hidesHello reports whether an answer to HELLO with a login is that of a server that has no such
+// command, and tells nobody what it has before the login, as Valkey 9 does. A login that is wrong
+// is answered with WRONGPASS, to AUTH too.
 func hidesHello(reply string, who Login) bool {
 	return who.Password != "" && strings.HasPrefix(reply, "NOAUTH")
 }
 
-// handshake logs a new connection in, names it, and asks for RESP3. It takes Config.CommandTimeout at most, or until ctx
-// ends.
+// handshake logs a new connection in, names it, and asks for RESP3. It takes Config.CommandTimeout
+// at most, or until ctx ends.
 func (c *Settings) handshake(ctx context.Context, conn net.Conn, who Login, name string) (ServerHello, error) {
 	if err := conn.SetDeadline(time.Now().Add(c.CommandTimeout)); err != nil {
 		return ServerHello{}, err
@@ -157,7 +158,8 @@ func failureOf(reply []byte) *resp.Error {
 	return &failure
 }
 
-// roundTrip writes commands and reads so many replies, and nothing beyond: the connection says nothing unasked yet.
+// roundTrip writes commands and reads so many replies, and nothing beyond: the connection says
+// nothing unasked yet.
 func roundTrip(conn net.Conn, commands []byte, want int) (replies [][]byte, err error) {
 	if _, err := conn.Write(commands); err != nil {
 		return nil, err

@@ -16,7 +16,8 @@ func InfoField(info, name string) string {
 	return ""
 }
 
-// TextOf returns a text reply. With RESP3 some come as verbatim strings, whose kind rueidis leaves in front.
+// TextOf returns a text reply. With RESP3 some come as verbatim strings, whose kind rueidis leaves
+// in front.
 func TextOf(reply rueidis.RedisResult) (string, error) {
 	text, err := reply.ToString()
 	return strings.TrimPrefix(text, "txt:"), err

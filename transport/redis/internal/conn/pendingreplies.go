@@ -7,9 +7,10 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
-// pendingReplies is what a server is yet to answer on one connection of rueidis, in order. It is pure. It knows what rueidis takes for
-// granted: each command has one reply; a subscription has a push for each channel in place of it, or an error; rueidis sends
-// a PING behind each end of a subscription, and takes the PONG for the answer, since how many pushes there are is not known.
+// pendingReplies is what a server is yet to answer on one connection of rueidis, in order. It is
+// pure. It knows what rueidis takes for granted: each command has one reply; a subscription has a
+// push for each channel in place of it, or an error; rueidis sends a PING behind each end of a
+// subscription, and takes the PONG for the answer, since how many pushes there are is not known.
 // What is not so ends the process, not the connection, if rueidis sees it.
 type pendingReplies struct {
 	queue []pendingReply
@@ -66,7 +67,8 @@ func (d *pendingReplies) first() (next pendingReply, is bool) {
 	return d.queue[d.done], true
 }
 
-// pop takes the first off. There are thousands where many subscribe at once, so that they are not moved each time.
+// pop takes the first off. There are thousands where many subscribe at once, so that they are not
+// moved each time.
 func (d *pendingReplies) pop() {
 	if d.done++; 2*d.done >= len(d.queue) {
 		d.queue, d.done = d.queue[:copy(d.queue, d.queue[d.done:])], 0
@@ -121,11 +123,13 @@ func (d *pendingReplies) received(m *resp.Message) error {
 	return nil
 }
 
-// pongRefused begins a refusal of PING that rueidis takes for its answer. It is no longer than those of pingRefused, which
-// rueidis does not: it would take the next reply to whatever for the answer.
+// pongRefused begins a refusal of PING that rueidis takes for its answer. It is no longer than
+// those of pingRefused, which rueidis does not: it would take the next reply to whatever for the
+// answer.
 const pongRefused = "LOADING"
 
-// pong reports whether rueidis takes a message for the answer to a PING behind the end of a subscription.
+// pong reports whether rueidis takes a message for the answer to a PING behind the end of a
+// subscription.
 func pong(m *resp.Message) bool {
 	switch head := m.Head(); m.Type {
 	case '*', '~', '%':

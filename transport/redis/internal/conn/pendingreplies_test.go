@@ -25,7 +25,8 @@ func (s *scripted) Write(p []byte) (int, error) {
 }
 func (s *scripted) Close() error { return nil }
 
-// converse has commands sent and returns what the guard hands on of what a server says, read in pieces.
+// converse has commands sent and returns what the guard hands on of what a server says, read in
+// pieces.
 func converse(t testing.TB, resp3 bool, commands [][]string, says string, piece int) (handed string, err error) {
 	t.Helper()
 	conn := &scripted{in: strings.NewReader(says)}

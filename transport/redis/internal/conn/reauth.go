@@ -12,8 +12,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// Reauther keeps the open connections logged in: a password may end while a connection lives on, and with it goes what
-// was subscribed there.
+// Reauther keeps the open connections logged in: a password may end while a connection lives on,
+// and with it goes what was subscribed there.
 type reauther struct {
 	wake chan struct{} // capacity 1: there is a new connection, which may be the next
 
@@ -29,7 +29,7 @@ type AuthConn struct {
 	addr     string
 	auth     func(ctx context.Context, words ...string) error // sends AUTH
 
-	due   time.Time     // logins.mu guards it; zero: never
+	due   time.Time     // reauther.mu guards it; zero: never
 	token chan struct{} // capacity 1: who holds it logs in
 }
 
@@ -75,7 +75,8 @@ func (l *reauther) signal() {
 	}
 }
 
-// due returns the connections that are to log in again now, and when there are more; idle if that is not known.
+// due returns the connections that are to log in again now, and when there are more; idle if that
+// is not known.
 func (l *reauther) due(now time.Time) (due []*AuthConn, next time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

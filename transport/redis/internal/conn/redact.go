@@ -12,8 +12,9 @@ const Redacted = "[redacted]"
 // quotesArguments is how a server begins to quote what it was sent, as far as 128 bytes of it.
 const quotesArguments = "with args beginning with"
 
-// WithoutPassword returns an error that answers a login, without what the server quotes of it: a server or proxy that does not
-// know a command quotes its arguments, and the password is one, if not all of it.
+// WithoutPassword returns an error that answers a login, without what the server quotes of it: a
+// server or proxy that does not know a command quotes its arguments, and the password is one, if
+// not all of it.
 func (c Login) WithoutPassword(err error) error {
 	text, is := ReplyText(err)
 	if !is || c.Password == "" {

@@ -11,8 +11,8 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
-// ErrReplica is why a server is left that is neither of a cluster nor watched by sentinels: what is published at a replica
-// reaches its own subscribers only.
+// ErrReplica is why a server is left that is neither of a cluster nor watched by sentinels: what is
+// published at a replica reaches its own subscribers only.
 var ErrReplica = errors.New("it is a replica, and events published there do not reach subscribers of its primary")
 
 // ServerRole is what a server says that it is.
@@ -45,8 +45,9 @@ func (r ServerRole) Name() string {
 	return "master"
 }
 
-// RoleQuery asks one server for its role, over one connection. The commands that tell it are tried in turn, and the first
-// that does is kept: HELLO needs no permission, but some proxies do not have it. It is not safe for concurrent use.
+// RoleQuery asks one server for its role, over one connection. The commands that tell it are tried
+// in turn, and the first that does is kept: HELLO needs no permission, but some proxies do not have
+// it. It is not safe for concurrent use.
 type RoleQuery struct {
 	// Do sends a command, and returns the elements of the reply, or the text that it is.
 	Do func(ctx context.Context, words ...string) ([]string, error)
@@ -132,7 +133,8 @@ func NewRoleQuery(conn rueidis.CoreClient) *RoleQuery {
 	}}
 }
 
-// elements are those of an array or a map, flat, or the text that a message is. What is no text is empty.
+// elements are those of an array or a map, flat, or the text that a message is. What is no text is
+// empty.
 func elements(message rueidis.RedisMessage) []string {
 	if message.IsMap() {
 		pairs, err := message.ToMap()

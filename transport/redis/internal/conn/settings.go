@@ -23,7 +23,8 @@ type Settings struct {
 
 	// CommandTimeout bounds dialling and single commands.
 	CommandTimeout time.Duration
-	// EventBytes is how large a message may be on a connection on which events arrive, beside a margin.
+	// EventBytes is how large a message may be on a connection on which events arrive, beside a
+	// margin.
 	EventBytes int
 
 	Logger *zap.Logger
@@ -33,6 +34,7 @@ type Settings struct {
 	Reauther *reauther
 }
 
-// Promptly is how long a timer takes that is to fire at once. One of zero fires within the select that looks at it; where
-// two goroutines of a synctest bubble do so at the same moment, the race detector crashes (go1.26: they share its state).
+// Promptly is how long a timer takes that is to fire at once. One of zero fires within the select
+// that looks at it; where two goroutines of a synctest bubble do so at the same moment, the race
+// detector crashes (go1.26: they share its state).
 const Promptly = time.Nanosecond

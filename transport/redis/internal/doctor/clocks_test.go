@@ -7,8 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestKnownDigits: a difference of clocks is told with the digits that are known: whatever a busy machine adds to it, an hour
-// is an hour, and not 59m59.96s.
+// TestKnownDigits: a difference of clocks is told with the digits that are known: whatever a busy
+// machine adds to it, an hour is an hour, and not 59m59.96s.
 func TestKnownDigits(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -60,8 +60,8 @@ func (s *inspection) all(cond func(*nodeFacts) bool) string {
 	return strings.Join(addrs, ", ")
 }
 
-// runs returns what a server runs, as "Redis 7.2.4"; empty if it does not say. Every Valkey says that its redis_version is
-// 7.2.4.
+// runs returns what a server runs, as "Redis 7.2.4"; empty if it does not say. Every Valkey says
+// that its redis_version is 7.2.4.
 func (n *nodeFacts) runs() string {
 	if v := n.info["valkey_version"]; v != "" {
 		return "Valkey " + v
@@ -220,8 +220,8 @@ func ruleShards(s *inspection) (findings []Finding) {
 	return findings
 }
 
-// ruleStandaloneRoles judges addresses without a cluster and without sentinels. Nobody else tells us which of them is the
-// primary, and what is published at one server reaches nobody at another.
+// ruleStandaloneRoles judges addresses without a cluster and without sentinels. Nobody else tells
+// us which of them is the primary, and what is published at one server reaches nobody at another.
 func ruleStandaloneRoles(s *inspection) (findings []Finding) {
 	if s.kind() != "standalone" {
 		return nil

@@ -70,7 +70,8 @@ type sentinelFacts struct {
 // maxConcurrent is how many servers are looked at side by side.
 const maxConcurrent = 16
 
-// gather looks at the servers that are named, then at those that they know of, until there are no more.
+// gather looks at the servers that are named, then at those that they know of, until there are no
+// more.
 func (s *inspection) gather(ctx context.Context) {
 	wanted := slices.Clone(s.cfg.Cluster.Addrs)
 	if s.cfg.Cluster.Sentinels != nil {
@@ -274,10 +275,12 @@ func (n *nodeFacts) noteDenied(command, channel string, err error) {
 	}
 }
 
-// controlProbe stands for all channels by which transports talk to each other. Nobody listens to it.
+// controlProbe stands for all channels by which transports talk to each other. Nobody listens to
+// it.
 var controlProbe = "{" + router.Tag(0) + "}:shardbus:check"
 
-// lookAtPermissions does what a transport does. That another node has the slot (MOVED) is told after what is permitted.
+// lookAtPermissions does what a transport does. That another node has the slot (MOVED) is told
+// after what is permitted.
 func (c *Settings) lookAtPermissions(ctx context.Context, n *nodeFacts, conn rueidis.CoreClient, channels []string) {
 	err := conn.Do(ctx, conn.B().Spublish().Channel(controlProbe).Message("check").Build()).Error()
 	n.noteDenied("spublish", controlProbe, err)

@@ -43,8 +43,8 @@ func ruleOutputBuffers(s *inspection, n *nodeFacts) []Finding {
 	return nil
 }
 
-// ruleUncountedBuffers is about Valkey 9.1 and later, which sends large payloads without copying them first, and does not
-// count them in what it holds for a client.
+// ruleUncountedBuffers is about Valkey 9.1 and later, which sends large payloads without copying
+// them first, and does not count them in what it holds for a client.
 func ruleUncountedBuffers(s *inspection, n *nodeFacts) []Finding {
 	alone, ok := n.number("min-string-size-avoid-copy-reply")
 	if !ok {

@@ -155,7 +155,8 @@ func TestCheckSaysNothing(t *testing.T) {
 	}
 }
 
-// TestCheckRoles: of several addresses without a cluster and without sentinels, one may be a primary.
+// TestCheckRoles: of several addresses without a cluster and without sentinels, one may be a
+// primary.
 func TestCheckRoles(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -189,7 +190,8 @@ func TestCheckRoles(t *testing.T) {
 	}
 }
 
-// TestCheckHidden: what may not be looked at is a note, and with Standby a warning where it is needed.
+// TestCheckHidden: what may not be looked at is a note, and with Standby a warning where it is
+// needed.
 func TestCheckHidden(t *testing.T) {
 	for standby, want := range map[bool]Severity{false: Note, true: Warning} {
 		s := whole()

@@ -63,7 +63,8 @@ func ruleSentinels(s *inspection) (findings []Finding) {
 	return findings
 }
 
-// ruleSentinelViews compares what the sentinels say: each has its own settings, and finds out by itself who is there.
+// ruleSentinelViews compares what the sentinels say: each has its own settings, and finds out by
+// itself who is there.
 func ruleSentinelViews(s *inspection) (findings []Finding) {
 	var heard []*sentinelFacts
 	for _, f := range s.sentinels {

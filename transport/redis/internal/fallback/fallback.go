@@ -1,5 +1,6 @@
-// Package fallback decides at which node of a shard its events are published: the primary, and while that is of no use a
-// replica, which accepts them too and gives them to the whole shard. It is pure: the clock is an argument.
+// Package fallback decides at which node of a shard its events are published: the primary, and
+// while that is of no use a replica, which accepts them too and gives them to the whole shard. It
+// is pure: the clock is an argument.
 package fallback
 
 import (
@@ -9,12 +10,12 @@ import (
 
 // Config bounds a [Shard]. Every field must be positive.
 type Config struct {
-	// Trial is how long a primary that was left must have been fine before it is gone back to. Each time that it is left
-	// again within Calm of the return it doubles, up to MaxTrial.
+	// Trial is how long a primary that was left must have been fine before it is gone back to. Each
+	// time that it is left again within Calm of the return it doubles, up to MaxTrial.
 	Trial, MaxTrial time.Duration
 	Calm            time.Duration
-	// Doubt is how long a node must have said that it is cut off. When the cluster is not whole all nodes say so, but not
-	// from the same moment on.
+	// Doubt is how long a node must have said that it is cut off. When the cluster is not whole all
+	// nodes say so, but not from the same moment on.
 	Doubt time.Duration
 }
 
@@ -51,8 +52,8 @@ func New(cfg Config, primary string, replicas []string) *Shard {
 	return s
 }
 
-// Became says who the shard's nodes are now. What is known of those that stay is kept. A primary that is another than
-// before is gone to at once.
+// Became says who the shard's nodes are now. What is known of those that stay is kept. A primary
+// that is another than before is gone to at once.
 func (s *Shard) Became(now time.Time, primary string, replicas []string) {
 	if s.primary != primary {
 		s.primary = primary
@@ -77,8 +78,8 @@ func (s *Shard) Became(now time.Time, primary string, replicas []string) {
 // Has reports whether a node is of the shard.
 func (s *Shard) Has(node string) bool { return node == s.primary || slices.Contains(s.replicas, node) }
 
-// At is the node to publish at. No other is in a better state; of equals it is the primary, once that has passed its
-// trial, or the one that it was.
+// At is the node to publish at. No other is in a better state; of equals it is the primary, once
+// that has passed its trial, or the one that it was.
 func (s *Shard) At() string { return s.at }
 
 // Failed says that a node did not accept an event, or that nobody can tell.
@@ -102,7 +103,8 @@ func (s *Shard) Accepts(now time.Time, node string) {
 	s.choose(now)
 }
 
-// Says takes in what a node says of itself: whether it is cut off from the majority. It is to be called again and again.
+// Says takes in what a node says of itself: whether it is cut off from the majority. It is to be
+// called again and again.
 func (s *Shard) Says(now time.Time, node string, failing bool) {
 	h := s.health[node]
 	if h == nil {
@@ -120,14 +122,16 @@ func (s *Shard) Says(now time.Time, node string, failing bool) {
 	}
 }
 
-// Doubted reports whether Accepts is wanted of a node: as long as it has failed, and while the primary is on trial.
+// Doubted reports whether Accepts is wanted of a node: as long as it has failed, and while the
+// primary is on trial.
 func (s *Shard) Doubted(node string) bool {
 	h := s.health[node]
 	return h != nil && (h.failed || node == s.primary && s.at != node)
 }
 
-// Elsewhere reports whether there is a node to go to when this one fails. One that says that it is cut off will do: it
-// may have said so while a primary was being replaced, and not have been asked since.
+// Elsewhere reports whether there is a node to go to when this one fails. One that says that it is
+// cut off will do: it may have said so while a primary was being replaced, and not have been asked
+// since.
 func (s *Shard) Elsewhere(node string) bool {
 	for other := range s.nodes {
 		if other != node && s.grade(other) != hasFailed {

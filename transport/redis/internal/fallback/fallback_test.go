@@ -20,7 +20,8 @@ func at(t *testing.T, s *Shard, want string) {
 	}
 }
 
-// TestLeavesAndReturns: a primary that fails is left at once, and gone back to when it has been fine for a while.
+// TestLeavesAndReturns: a primary that fails is left at once, and gone back to when it has been
+// fine for a while.
 func TestLeavesAndReturns(t *testing.T) {
 	s := New(cfg, "p", []string{"r1", "r2"})
 	at(t, s, "p")
@@ -84,7 +85,8 @@ func TestCutOff(t *testing.T) {
 	at(t, s, "p")
 }
 
-// TestSuccessor: a new primary is gone to at once, and the one where events are published already stays.
+// TestSuccessor: a new primary is gone to at once, and the one where events are published already
+// stays.
 func TestSuccessor(t *testing.T) {
 	s := New(cfg, "p", []string{"r1", "r2"})
 	s.Failed(start, "p")
@@ -102,8 +104,8 @@ func TestSuccessor(t *testing.T) {
 	}
 }
 
-// TestAlwaysTheBest: whatever happens, no node is in a better state than the one chosen; nobody goes from a fine node to
-// another replica; and a primary that stays fine is come back to.
+// TestAlwaysTheBest: whatever happens, no node is in a better state than the one chosen; nobody
+// goes from a fine node to another replica; and a primary that stays fine is come back to.
 func TestAlwaysTheBest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		all := []string{"a", "b", "c", "d"}

@@ -2,8 +2,9 @@ package ratelimit
 
 import "strings"
 
-// Known is a set of parties that are told apart from those that anybody can make up. It is bounded: when more are added, those
-// that were not looked for in a while are forgotten. The zero value knows nobody, and Parties must be set.
+// Known is a set of parties that are told apart from those that anybody can make up. It is bounded:
+// when more are added, those that were not looked for in a while are forgotten. The zero value
+// knows nobody, and Parties must be set.
 type Known struct {
 	Parties int // how many are kept at least; twice as many at most
 

@@ -8,8 +8,9 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/ratelimit"
 )
 
-// TestKnownPartiesKeepAShare: parties that are made up, each with a share of its own, use up what there is for unknown ones.
-// What is known is served all the same, up to its own rate, and who is unknown among them is not served by its share.
+// TestKnownPartiesKeepAShare: parties that are made up, each with a share of its own, use up what
+// there is for unknown ones. What is known is served all the same, up to its own rate, and who is
+// unknown among them is not served by its share.
 func TestKnownPartiesKeepAShare(t *testing.T) {
 	known := &ratelimit.Known{Parties: 4}
 	known.Add("friend")

@@ -24,14 +24,14 @@ func (b *Bucket) Left(now time.Time, r Rate) float64 {
 // Spend takes n, also more than is left: what comes next then waits for longer.
 func (b *Bucket) Spend(n float64) { b.spent += n }
 
-// Buckets are those of many parties. Forgers may make up parties, so their number is bounded, and all together have a
-// bucket too.
+// Buckets are those of many parties. Forgers may make up parties, so their number is bounded, and
+// all together have a bucket too.
 type Buckets struct {
 	// Each is a party's rate, All that of all together, and Parties how many are told apart.
 	Each, All Rate
 	Parties   int
-	// Known are parties that nobody made up; nil: all share alike. Those that are not in it get no more than Others
-	// together: what is left of All is for those that are.
+	// Known are parties that nobody made up; nil: all share alike. Those that are not in it get no
+	// more than Others together: what is left of All is for those that are.
 	Known  *Known
 	Others Rate
 

@@ -9,7 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestBucket: in any time no more is taken than the rate allows for it and one burst, and one unit beyond.
+// TestBucket: in any time no more is taken than the rate allows for it and one burst, and one unit
+// beyond.
 func TestBucket(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rate := ratelimit.Rate{PerSecond: 10, Burst: 5}
@@ -38,8 +39,8 @@ func TestBucket(t *testing.T) {
 	})
 }
 
-// TestForgersShareABucket: who makes up parties gets no more than the rate of all, and costs bounded memory; a party that
-// asks for little among them is served again.
+// TestForgersShareABucket: who makes up parties gets no more than the rate of all, and costs
+// bounded memory; a party that asks for little among them is served again.
 func TestForgersShareABucket(t *testing.T) {
 	b := ratelimit.Buckets{Each: ratelimit.Rate{PerSecond: 10, Burst: 10}, All: ratelimit.Rate{PerSecond: 100, Burst: 100}, Parties: 16}
 	now := time.Unix(1e6, 0)

@@ -1,8 +1,8 @@
-// Package sendwindow is what a publisher remembers of what it sent, to send it once more to a subscriber that missed it. It
-// is pure: no I/O, no goroutines, and the clock is an argument.
+// Package sendwindow is what a publisher remembers of what it sent, to send it once more to a
+// subscriber that missed it. It is pure: no I/O, no goroutines, and the clock is an argument.
 //
-// A [Window] holds the last documents of one channel by their numbers. A [Memory] bounds all windows of a process
-// together; the oldest document of all goes first.
+// A [Window] holds the last documents of one channel by their numbers. A [Memory] bounds all
+// windows of a process together; the oldest document of all goes first.
 package sendwindow
 
 import (
@@ -12,7 +12,8 @@ import (
 
 // Limits bound a [Memory]. Every field must be positive.
 type Limits struct {
-	// Events and Bytes bound one window. A number that was declared void counts as an event of no bytes.
+	// Events and Bytes bound one window. A number that was declared void counts as an event of no
+	// bytes.
 	Events, Bytes int
 	// TotalEvents and TotalBytes bound all windows together.
 	TotalEvents, TotalBytes int
@@ -20,7 +21,8 @@ type Limits struct {
 	Age time.Duration
 }
 
-// Overhead is about what remembering an event costs beside its document, in bytes. It counts against the limits.
+// Overhead is about what remembering an event costs beside its document, in bytes. It counts
+// against the limits.
 const Overhead = 96
 
 // Fate is what a publisher can say of a number.
@@ -74,7 +76,8 @@ func (m *Memory) Bytes() int { return m.bytes }
 type Window struct {
 	memory *Memory
 	low    uint64 // below it everything is gone
-	// ring holds the entries of low, low+1 …, from head on; nil where a number is open. Its length is a power of two.
+	// ring holds the entries of low, low+1 …, from head on; nil where a number is open. Its length
+	// is a power of two.
 	ring   []*entry
 	head   int
 	span   int // how many numbers the ring has, open ones included
@@ -88,8 +91,9 @@ func (m *Memory) Window() *Window { return &Window{memory: m, low: 1} }
 // Low is the lowest number that is not gone.
 func (w *Window) Low() uint64 { return w.low }
 
-// Put remembers a document that the broker accepted; it belongs to the window from then on. A number that is gone, void
-// or there already stays what it is. spare is a buffer that nobody uses any more; nil if there is none.
+// Put remembers a document that the broker accepted; it belongs to the window from then on. A
+// number that is gone, void or there already stays what it is. spare is a buffer that nobody uses
+// any more; nil if there is none.
 func (w *Window) Put(now time.Time, seq uint64, doc []byte) (spare []byte) {
 	if cap(doc) > 2*len(doc)+slack { // a large buffer with a small document
 		spare, doc = doc, slices.Clone(doc)
@@ -113,8 +117,8 @@ func (w *Window) Declare(now time.Time, seq uint64) {
 	}
 }
 
-// Look says what became of a number, and returns its document if it was sent. The document is the window's and stays
-// as it is until the next Put or Declare of any window.
+// Look says what became of a number, and returns its document if it was sent. The document is the
+// window's and stays as it is until the next Put or Declare of any window.
 func (w *Window) Look(seq uint64) (Fate, []byte) {
 	switch {
 	case seq < w.low:
@@ -153,7 +157,8 @@ func (w *Window) place(now time.Time, seq uint64, doc []byte) bool {
 	if seq < w.low {
 		return false
 	}
-	// Numbers come nearly in order; one that is far ahead would need a ring of that size. Then what is behind is gone.
+	// Numbers come nearly in order; one that is far ahead would need a ring of that size. Then what
+	// is behind is gone.
 	for w.span > 0 && seq-w.low >= uint64(2*w.memory.limits.Events) {
 		w.forgetFirst()
 	}

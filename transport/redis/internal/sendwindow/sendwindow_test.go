@@ -9,8 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestMemory drives windows at random beside a model that remembers everything: what a window says is true, what it
-// forgot was beyond a limit, and the limits hold.
+// TestMemory drives windows at random beside a model that remembers everything: what a window says
+// is true, what it forgot was beyond a limit, and the limits hold.
 func TestMemory(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limits := sendwindow.Limits{Events: 6, Bytes: 900, TotalEvents: 10, TotalBytes: 1500, Age: time.Minute}

@@ -1,4 +1,5 @@
-// Package seqset keeps small sets of sequence numbers as ranges, and spells them on the wire. It is pure.
+// Package seqset keeps small sets of sequence numbers as ranges, and spells them on the wire. It is
+// pure.
 package seqset
 
 import (
@@ -10,8 +11,9 @@ import (
 	"strings"
 )
 
-// MaxRanges is how many ranges a [Set] holds. When it would hold more, the two lowest become one, with what lies
-// between them: a set may grow by numbers that were never added, and never loses one that was.
+// MaxRanges is how many ranges a [Set] holds. When it would hold more, the two lowest become one,
+// with what lies between them: a set may grow by numbers that were never added, and never loses one
+// that was.
 const MaxRanges = 16
 
 // Range is the numbers From to To, both included.
@@ -27,8 +29,8 @@ func (r Range) String() string {
 	return strconv.FormatUint(r.From, 10) + "-" + strconv.FormatUint(r.To, 10)
 }
 
-// Set is a set of numbers: ranges in ascending order that neither overlap nor touch. The zero value is empty. Its
-// methods never change a Set in place, so that copies are independent.
+// Set is a set of numbers: ranges in ascending order that neither overlap nor touch. The zero value
+// is empty. Its methods never change a Set in place, so that copies are independent.
 type Set []Range
 
 // With returns the set with r added.
@@ -53,7 +55,8 @@ func (s Set) With(r Range) Set {
 	return out
 }
 
-// Split cuts r where it enters or leaves the set, and calls yield for each piece in ascending order.
+// Split cuts r where it enters or leaves the set, and calls yield for each piece in ascending
+// order.
 func (s Set) Split(r Range, yield func(piece Range, inside bool)) {
 	for _, have := range s {
 		if have.To < r.From {
@@ -88,8 +91,8 @@ func (s Set) String() string {
 // ErrSyntax is wrapped by what [Parse] returns.
 var ErrSyntax = errors.New("not a list of sequence numbers")
 
-// Parse is the inverse of String. It refuses the number 0, ranges upside down, out of order or touching, and more
-// than MaxRanges of them.
+// Parse is the inverse of String. It refuses the number 0, ranges upside down, out of order or
+// touching, and more than MaxRanges of them.
 func Parse(text string) (Set, error) {
 	if text == "" {
 		return nil, nil
