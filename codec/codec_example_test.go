@@ -7,8 +7,7 @@ import (
 	"github.com/shardbus/shardbus/codec"
 )
 
-// A codec is two functions and two names. This one adds a check to another's
-// payload.
+// A codec is two functions and two names. This one adds a check to another's payload.
 func ExampleCodec() {
 	type reading struct{ Celsius float64 }
 	var c codec.Codec = summed{codec.JSON}

@@ -13,8 +13,8 @@ import (
 	"github.com/shardbus/shardbus/codec"
 )
 
-// events makes, for each codec of the package, events of the types it takes: a
-// pointer to one, and a pointer to a zero one.
+// events makes, for each codec of the package, events of the types it takes: a pointer to one, and
+// a pointer to a zero one.
 var events = map[codec.Codec]*rapid.Generator[[2]any]{
 	codec.JSON: rapid.OneOf(
 		pair(rapid.Custom(func(t *rapid.T) flight {

@@ -7,9 +7,9 @@ import (
 	"reflect"
 )
 
-// JSON is encoding/json, with HTML characters left as they are. An empty
-// payload and anything after the value are errors, and so is null for a type that
-// has no such value, which encoding/json takes for a zero one.
+// JSON is encoding/json, with HTML characters left as they are. An empty payload and anything after
+// the value are errors, and so is null for a type that has no such value, which encoding/json takes
+// for a zero one.
 var JSON Codec = jsonCodec{}
 
 type jsonCodec struct{}
@@ -24,8 +24,7 @@ func (c jsonCodec) Append(dst []byte, v any) ([]byte, error) {
 	if err := enc.Encode(v); err != nil {
 		return dst, &Error{Codec: c.Name(), Op: "encode", Type: typeName(v), Err: err}
 	}
-	// Encode ends each value with a newline that belongs to a stream, not to
-	// a message.
+	// Encode ends each value with a newline that belongs to a stream, not to a message.
 	return bytes.TrimSuffix(buf.Bytes(), []byte{'\n'}), nil
 }
 
@@ -53,8 +52,8 @@ func isNull(b []byte) bool {
 	return string(bytes.TrimSpace(b)) == null
 }
 
-// hasNull tells whether null stands for a value of the type behind the pointer v:
-// nil, or what its own UnmarshalJSON makes of it.
+// hasNull tells whether null stands for a value of the type behind the pointer v: nil, or what its
+// own UnmarshalJSON makes of it.
 func hasNull(v any) bool {
 	if _, own := v.(json.Unmarshaler); own {
 		return true

@@ -20,8 +20,7 @@ type flight struct {
 	Raw      []byte
 }
 
-// printed is the event behind the pointer v as text, in which nil and empty
-// slices are the same.
+// printed is the event behind the pointer v as text, in which nil and empty slices are the same.
 func printed(v any) string {
 	return strings.ReplaceAll(fmt.Sprintf("%#v", reflect.ValueOf(v).Elem()), "(nil)", "{}")
 }

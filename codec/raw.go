@@ -5,9 +5,8 @@ import (
 	"errors"
 )
 
-// Raw passes the payload through untouched. Events must be []byte, string or
-// json.RawMessage. Decode copies, so that an event never shares memory with a
-// transport's buffers.
+// Raw passes the payload through untouched. Events must be []byte, string or json.RawMessage.
+// Decode copies, so that an event never shares memory with a transport's buffers.
 var Raw Codec = rawCodec{}
 
 var errNotRaw = errors.New("the raw codec takes []byte, string and json.RawMessage")

@@ -103,8 +103,8 @@ func TestDedupInABatch(t *testing.T) {
 	})
 }
 
-// All events of a batch time out, or none: also where a Timeout stands twice, and when
-// events come again.
+// All events of a batch time out, or none: also where a Timeout stands twice, and when events come
+// again.
 func TestTimeoutOfABatch(t *testing.T) {
 	for i := range 20 {
 		synctest.Test(t, func(t *testing.T) {
@@ -146,8 +146,8 @@ func TestTimeoutOfABatch(t *testing.T) {
 	}
 }
 
-// Each batch, and each subscription, has a deadline of its own, also where one Timeout is
-// shared and contexts are handed on.
+// Each batch, and each subscription, has a deadline of its own, also where one Timeout is shared
+// and contexts are handed on.
 func TestTimeoutsOfBatchesAreTheirOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, topic := newFake(t)

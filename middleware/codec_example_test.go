@@ -9,8 +9,8 @@ import (
 	"github.com/shardbus/shardbus/transport/memory"
 )
 
-// What stands before Codec sees the bytes that came off the transport, what
-// stands after it sees the value.
+// What stands before Codec sees the bytes that came off the transport, what stands after it sees
+// the value.
 func ExampleCodec() {
 	type temperature struct{ Celsius float64 }
 

@@ -12,7 +12,8 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// Foreign events are the same if ID and source are, as CloudEvents has it. A bus's given ID is its own in all its lives.
+// Foreign events are the same if ID and source are, as CloudEvents has it. A bus's given ID is its
+// own in all its lives.
 func TestDedupOfForeignEvents(t *testing.T) {
 	b := bustest.New(t)
 	var r record

@@ -15,8 +15,8 @@ import (
 	"github.com/shardbus/shardbus/middleware"
 )
 
-// A repetition that comes while the first is being handled on another lane
-// waits for what becomes of it.
+// A repetition that comes while the first is being handled on another lane waits for what becomes
+// of it.
 func TestDedupWhileRunning(t *testing.T) {
 	for name, tc := range map[string]struct {
 		first   error
@@ -102,8 +102,8 @@ func TestDedupBetweenAttempts(t *testing.T) {
 	}
 }
 
-// If the first never comes back for the attempt it was granted, because
-// something further out decided otherwise, a repetition takes its place.
+// If the first never comes back for the attempt it was granted, because something further out
+// decided otherwise, a repetition takes its place.
 func TestDedupTakesOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, topic := newTopic(t, bus.Config{})
@@ -159,8 +159,8 @@ func TestDedupBoundsWaiting(t *testing.T) {
 	})
 }
 
-// A handler that never returns, but panics further in or ends its goroutine,
-// does not hold its key for ever.
+// A handler that never returns, but panics further in or ends its goroutine, does not hold its key
+// for ever.
 func TestDedupUnwound(t *testing.T) {
 	for name, unwind := range map[string]func(){
 		"panic": func() { panic("middleware") }, "goexit": runtime.Goexit,

@@ -111,8 +111,7 @@ func TestDedupByKey(t *testing.T) {
 	}
 }
 
-// What a publisher, or a broker, repeats because an answer was lost, takes effect
-// once.
+// What a publisher, or a broker, repeats because an answer was lost, takes effect once.
 func TestDedupOfLostAnswers(t *testing.T) {
 	b, topic := newFake(t)
 	var r record
@@ -163,8 +162,8 @@ func TestDedupForgets(t *testing.T) {
 	})
 }
 
-// A failure is not remembered: the repetition is handled, and so is a dead
-// letter that is replayed under its old ID.
+// A failure is not remembered: the repetition is handled, and so is a dead letter that is replayed
+// under its old ID.
 func TestDedupAfterFailure(t *testing.T) {
 	b, topic := newTopic(t, bus.Config{})
 	broken := true
@@ -199,8 +198,7 @@ func TestDedupAfterFailure(t *testing.T) {
 	}
 }
 
-// One lane, any sequence: Dedup does what a list of the last Size successes
-// would.
+// One lane, any sequence: Dedup does what a list of the last Size successes would.
 func TestDedupModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		size := rapid.IntRange(1, 4).Draw(rt, "size")
@@ -244,8 +242,8 @@ func TestDedupModel(t *testing.T) {
 	})
 }
 
-// Many lanes, repetitions everywhere, failures and panics: each ID takes effect
-// once, and never runs twice at once.
+// Many lanes, repetitions everywhere, failures and panics: each ID takes effect once, and never
+// runs twice at once.
 func TestDedupStress(t *testing.T) {
 	const ids, copies = 300, 4
 	b, topic := newTopic(t, bus.Config{})

@@ -9,8 +9,8 @@ import (
 	"github.com/shardbus/shardbus/internal/mailbox"
 )
 
-// dedupTable is what Dedup knows of a subscription's events. It has no clock: each
-// call says what time it is.
+// dedupTable is what Dedup knows of a subscription's events. It has no clock: each call says what
+// time it is.
 //
 // A key is in at most one of these states:
 //
@@ -32,8 +32,8 @@ type dedupTable struct {
 	}
 }
 
-// keyState is a state other than unknown: handled, running, or one of its own
-// for each key that waits.
+// keyState is a state other than unknown: handled, running, or one of its own for each key that
+// waits.
 type keyState struct {
 	place   *list.Element // in the list of those that wait
 	attempt int           // the number of the retry waited for
@@ -60,8 +60,8 @@ func newDedupTable(size int, ttl, wait time.Duration) *dedupTable {
 	return w
 }
 
-// begin asks whether an event may go on. nil says yes, and has leave to be
-// called; else it is the event's outcome.
+// begin asks whether an event may go on. nil says yes, and has leave to be called; else it is the
+// event's outcome.
 func (w *dedupTable) begin(key dedupKey, attempt int, now time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -73,9 +73,8 @@ func (w *dedupTable) begin(key dedupKey, attempt int, now time.Time) error {
 	case state == running:
 		return bus.Snooze(w.wait)
 	case attempt != state.attempt && now.Before(state.until):
-		// A repetition, by the number of its attempt. What can't be told apart
-		// so, another event that has come to the same number, is as good as the
-		// one waited for.
+		// A repetition, by the number of its attempt. What can't be told apart so, another event
+		// that has come to the same number, is as good as the one waited for.
 		return bus.Snooze(state.until.Sub(now))
 	default:
 		w.mu.waiting.Remove(state.place)
@@ -97,8 +96,8 @@ func (w *dedupTable) finish(key dedupKey, attempt int, err error, now time.Time)
 		w.mu.keys[key] = &keyState{
 			place: w.mu.waiting.PushBack(key), attempt: attempt + 1, until: now.Add(max(0, v.After) + w.wait),
 		}
-		// The bound is for retries that never come, because something further
-		// out decided otherwise.
+		// The bound is for retries that never come, because something further out decided
+		// otherwise.
 		if w.mu.waiting.Len() > w.size {
 			delete(w.mu.keys, w.mu.waiting.Remove(w.mu.waiting.Front()).(dedupKey))
 		}

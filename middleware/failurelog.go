@@ -11,9 +11,9 @@ import (
 	"github.com/shardbus/shardbus/bus"
 )
 
-// failureLog collapses the repeated failures of one subscription. A period
-// begins with a failure, ends by a timer or with the subscription, and then
-// everything is forgotten: a failure that goes on begins the next.
+// failureLog collapses the repeated failures of one subscription. A period begins with a failure,
+// ends by a timer or with the subscription, and then everything is forgotten: a failure that goes
+// on begins the next.
 type failureLog struct {
 	log       *zap.Logger
 	period    time.Duration
@@ -98,16 +98,16 @@ func (f *failureLog) beginLocked(ctx context.Context, topic, subscription string
 	end := func() { f.end(topic, subscription) }
 	f.mu.timer = time.AfterFunc(f.period, end)
 	f.mu.unhook = context.AfterFunc(ctx, func() {
-		// ctx may be that of one attempt, where a Timeout stands further out:
-		// then the timer has to do.
+		// ctx may be that of one attempt, where a Timeout stands further out: then the timer has to
+		// do.
 		if ended(ctx) {
 			end()
 		}
 	})
 }
 
-// end logs what was counted and ends the period. The timer of a period that the
-// subscription's end cut short may still fire, and end the next one early.
+// end logs what was counted and ends the period. The timer of a period that the subscription's end
+// cut short may still fire, and end the next one early.
 func (f *failureLog) end(topic, subscription string) {
 	f.mu.Lock()
 	if len(f.mu.kinds) == 0 {

@@ -65,8 +65,8 @@ func wildErrors() map[string]func() error {
 	}
 }
 
-// What the methods of an error do harms nobody: its event fares as with an ordinary
-// error, with any middleware, and the subscription goes on.
+// What the methods of an error do harms nobody: its event fares as with an ordinary error, with any
+// middleware, and the subscription goes on.
 func TestErrorsWhoseMethodsFail(t *testing.T) {
 	chains := map[string]func(*zap.Logger) []bus.Middleware{
 		"none": func(*zap.Logger) []bus.Middleware { return nil },

@@ -11,8 +11,8 @@ import (
 	"github.com/shardbus/shardbus/middleware"
 )
 
-// However short a delay is asked for, and by whom, an event that comes again for ever has
-// at most a thousand attempts a second, and others are handled meanwhile.
+// However short a delay is asked for, and by whom, an event that comes again for ever has at most a
+// thousand attempts a second, and others are handled meanwhile.
 func TestAttemptsComeNoFasterThanTheFloor(t *testing.T) {
 	again := errors.New("again")
 	verdicts := map[string]error{

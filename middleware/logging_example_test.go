@@ -14,8 +14,7 @@ import (
 	"github.com/shardbus/shardbus/middleware"
 )
 
-// A thousand failures of one kind are two lines: the first, and how many more
-// there were.
+// A thousand failures of one kind are two lines: the first, and how many more there were.
 func ExampleLogging() {
 	logger, written := textLogger()
 	ctx := context.Background()
@@ -37,8 +36,7 @@ func ExampleLogging() {
 	// ERROR handler failed again {"topic": "mails", "subscription": "smtp", "times": 999, "within": "…", "next": "undecided", "error": "connection refused", "last_id": "mail-999", "last_attempt": 1}
 }
 
-// textLogger logs to standard output, without times and durations, and tells
-// of each line written.
+// textLogger logs to standard output, without times and durations, and tells of each line written.
 func textLogger() (logger *zap.Logger, written <-chan struct{}) {
 	cfg := zap.NewDevelopmentEncoderConfig()
 	cfg.TimeKey = ""

@@ -77,8 +77,8 @@ func TestLoggingWhole(t *testing.T) {
 	})
 }
 
-// Repetitions are counted, and the summary comes by itself once failures have
-// stopped. After it the log is silent.
+// Repetitions are counted, and the summary comes by itself once failures have stopped. After it the
+// log is silent.
 func TestLoggingCollapses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.DebugLevel)
@@ -187,8 +187,7 @@ func TestLoggingOfLongErrors(t *testing.T) {
 	})
 }
 
-// The level is what the verdict deserves. Jittered delays do not make failures
-// different.
+// The level is what the verdict deserves. Jittered delays do not make failures different.
 func TestLoggingLevels(t *testing.T) {
 	for name, tc := range map[string]struct {
 		m    bus.Middleware
@@ -229,8 +228,8 @@ func TestLoggingLevels(t *testing.T) {
 	}
 }
 
-// The end of the subscription brings the summary at once, also of a Logging
-// within a Timeout's context only by the timer.
+// The end of the subscription brings the summary at once, also of a Logging within a Timeout's
+// context only by the timer.
 func TestLoggingEndsWithSubscription(t *testing.T) {
 	end := func(t *testing.T, chain ...bus.Middleware) time.Time {
 		b, topic := newTopic(t, bus.Config{})

@@ -32,16 +32,16 @@ func must[T any](t testing.TB) func(T, error) T {
 	}
 }
 
-// newTopic is the topic of jobs on a bus of its own, which the caller closes
-// where it runs in a bubble.
+// newTopic is the topic of jobs on a bus of its own, which the caller closes where it runs in a
+// bubble.
 func newTopic(t testing.TB, cfg bus.Config) (*bus.Bus, *bus.Topic[job]) {
 	t.Helper()
 	b := must[*bus.Bus](t)(bus.New(cfg))
 	return b, must[*bus.Topic[job]](t)(bus.NewTopic(b, jobs))
 }
 
-// newFake is the same on a fake bus: events are encoded on their way, and the test's
-// end looks at what is left.
+// newFake is the same on a fake bus: events are encoded on their way, and the test's end looks at
+// what is left.
 func newFake(t testing.TB, opts ...bustest.Option) (*bustest.Bus, *bus.Topic[job]) {
 	t.Helper()
 	b := bustest.New(t, opts...)

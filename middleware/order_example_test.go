@@ -10,9 +10,8 @@ import (
 	"github.com/shardbus/shardbus/middleware"
 )
 
-// The recommended order, and what is seen from each place of it. Outside Retry,
-// where Logging belongs, one sees what becomes of the event; inside it one sees
-// the plain error.
+// The recommended order, and what is seen from each place of it. Outside Retry, where Logging
+// belongs, one sees what becomes of the event; inside it one sees the plain error.
 func Example_order() {
 	see := func(place string) bus.Middleware {
 		return func(next bus.Handler) bus.Handler {

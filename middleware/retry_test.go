@@ -23,8 +23,8 @@ var errBroken = errors.New("broken")
 // fails is a handler that always fails.
 func fails(context.Context, bus.Message[job]) error { return errBroken }
 
-// delays runs an event through Retry(cfg) until it is given up, or the given
-// number of attempts, and returns the delays that Retry asked for.
+// delays runs an event through Retry(cfg) until it is given up, or the given number of attempts,
+// and returns the delays that Retry asked for.
 func delays(t testing.TB, cfg middleware.RetryConfig, most int) []time.Duration {
 	t.Helper()
 	var after []time.Duration
@@ -82,8 +82,7 @@ func TestRetryUntilGivenUp(t *testing.T) {
 	})
 }
 
-// A panic is a failed attempt: it is retried, and the last one's stack is in the
-// dead letter.
+// A panic is a failed attempt: it is retried, and the last one's stack is in the dead letter.
 func TestRetryPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, topic := newTopic(t, bus.Config{})
@@ -155,8 +154,8 @@ func TestRetryIf(t *testing.T) {
 	})
 }
 
-// While a key waits for its retry its later events wait behind it, and other
-// keys of the same lane go on.
+// While a key waits for its retry its later events wait behind it, and other keys of the same lane
+// go on.
 func TestRetryKeepsOrderOfKey(t *testing.T) {
 	for _, lanes := range []int{1, 4} {
 		t.Run(fmt.Sprintf("lanes=%d", lanes), func(t *testing.T) {
@@ -203,8 +202,7 @@ func TestRetryKeepsOrderOfKey(t *testing.T) {
 	}
 }
 
-// A handler that is cut short when the bus closes is not given up: it is
-// abandoned.
+// A handler that is cut short when the bus closes is not given up: it is abandoned.
 func TestRetryOfClosedSubscription(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, topic := newTopic(t, bus.Config{})

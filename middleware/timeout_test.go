@@ -23,8 +23,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// attempt runs one attempt of h within m and returns what comes out of the
-// chain, and after how long.
+// attempt runs one attempt of h within m and returns what comes out of the chain, and after how
+// long.
 func attempt(t *testing.T, h func(context.Context) error, m ...bus.Middleware) (after time.Duration, err error) {
 	t.Helper()
 	once := func(next bus.Handler) bus.Handler { // whatever verdict comes out
@@ -169,8 +169,7 @@ func TestTimeoutKeepsVerdict(t *testing.T) {
 	})
 }
 
-// Each attempt has a deadline of its own, and a timeout is retried like any
-// failure.
+// Each attempt has a deadline of its own, and a timeout is retried like any failure.
 func TestTimeoutOfEachAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin, n := time.Now(), 0

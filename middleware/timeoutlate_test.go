@@ -15,8 +15,8 @@ import (
 	"github.com/shardbus/shardbus/middleware"
 )
 
-// A handler that ignores its timeout and succeeds is acknowledged, and the log of the bus tells
-// of it: once for a batch. One that obeys, or is a little late, is not told of.
+// A handler that ignores its timeout and succeeds is acknowledged, and the log of the bus tells of
+// it: once for a batch. One that obeys, or is a little late, is not told of.
 func TestTimeoutTellsOfLateSuccess(t *testing.T) {
 	for _, batch := range []bool{false, true} {
 		t.Run(fmt.Sprintf("batch %t", batch), func(t *testing.T) {
@@ -76,8 +76,8 @@ func TestTimeoutTellsOfLateSuccess(t *testing.T) {
 	}
 }
 
-// What a handler returns late stays its own: a verdict is carried out, and the text says that
-// it came late.
+// What a handler returns late stays its own: a verdict is carried out, and the text says that it
+// came late.
 func TestTimeoutKeepsLateVerdicts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		errGone := errors.New("gone")

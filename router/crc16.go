@@ -19,8 +19,8 @@ var crc16Table = func() (table [256]uint16) {
 	return table
 }()
 
-// CRC16 returns the CRC-16/XMODEM of s: polynomial 0x1021, initial value 0, neither input nor output reflected, no
-// final XOR; "123456789" gives 0x31C3. It does not allocate.
+// CRC16 returns the CRC-16/XMODEM of s: polynomial 0x1021, initial value 0, neither input nor
+// output reflected, no final XOR; "123456789" gives 0x31C3. It does not allocate.
 //
 // Source: Redis Cluster specification, appendix A ("CRC16 reference implementation in ANSI C").
 func CRC16(s string) uint16 {

@@ -7,8 +7,8 @@ import (
 )
 
 func TestCRC16Vectors(t *testing.T) {
-	// The first is the check value of CRC-16/XMODEM, the one the Redis Cluster specification prints; the others were
-	// computed with another implementation (binascii.crc_hqx).
+	// The first is the check value of CRC-16/XMODEM, the one the Redis Cluster specification
+	// prints; the others were computed with another implementation (binascii.crc_hqx).
 	for s, want := range map[string]uint16{
 		"123456789":        0x31C3,
 		"":                 0x0000,

@@ -8,7 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestDiffTells goes through what happens to clusters, one story each, from three shards of three nodes.
+// TestDiffTells goes through what happens to clusters, one story each, from three shards of three
+// nodes.
 func TestDiffTells(t *testing.T) {
 	start := []Shard{
 		shard(third(0), "a", "a1", "a2"),
@@ -248,7 +249,8 @@ func TestDiffOfEqualsIsEmpty(t *testing.T) {
 	})
 }
 
-// TestDiffEmptyMeansEqual: if Diff sees nothing, the snapshots differ in nothing but IDs that one of them lacks.
+// TestDiffEmptyMeansEqual: if Diff sees nothing, the snapshots differ in nothing but IDs that one
+// of them lacks.
 func TestDiffEmptyMeansEqual(t *testing.T) {
 	withoutIDs := func(shards []Shard) []Shard {
 		for i := range shards {

@@ -13,10 +13,10 @@ const MaxName = name.Max
 // ErrInvalidName is wrapped by what [ValidName] returns.
 var ErrInvalidName = errors.New("invalid name")
 
-// ValidName reports whether s may name a topic or a co-location group: 1 to [MaxName] bytes of [A-Za-z0-9._:-].
-// Braces are what it must keep out, since they would move a channel to another slot. The error wraps
-// [ErrInvalidName] and says which byte at which position, counted from 0, is wrong, or what the length is. A valid
-// name does not allocate.
+// ValidName reports whether s may name a topic or a co-location group: 1 to [MaxName] bytes of
+// [A-Za-z0-9._:-]. Braces are what it must keep out, since they would move a channel to another
+// slot. The error wraps [ErrInvalidName] and says which byte at which position, counted from 0, is
+// wrong, or what the length is. A valid name does not allocate.
 func ValidName(s string) error {
 	if s == "" {
 		return fmt.Errorf("%w: it is empty", ErrInvalidName)

@@ -9,8 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestPartitionIsFrozen pins the hash. It is on the wire: if this fails, the code is wrong, never the test. The numbers
-// were computed with another implementation.
+// TestPartitionIsFrozen pins the hash. It is on the wire: if this fails, the code is wrong, never
+// the test. The numbers were computed with another implementation.
 func TestPartitionIsFrozen(t *testing.T) {
 	counts := [...]int{2, 3, 8, 16, 100, 4096}
 	for _, v := range []struct {
@@ -77,7 +77,8 @@ var keyFamilies = map[string]func(i int) string{
 	"little-endian": func(i int) string { return string([]byte{byte(i), byte(i >> 8), byte(i >> 16), 0, 0, 0, 0, 0}) },
 }
 
-// skew is how far the counts are from even: their chi-squared statistic, in standard deviations from its mean.
+// skew is how far the counts are from even: their chi-squared statistic, in standard deviations
+// from its mean.
 func skew(counts []int) float64 {
 	total := 0
 	for _, c := range counts {
@@ -99,7 +100,8 @@ func TestPartitionIsUniform(t *testing.T) {
 			for i := range keys {
 				counts[Partition(key(i), n)]++
 			}
-			// The keys and the function are fixed, so this cannot flake. A fair one passes 5 once in a thousand.
+			// The keys and the function are fixed, so this cannot flake. A fair one passes 5 once
+			// in a thousand.
 			if s := skew(counts); s > 5 {
 				t.Errorf("%s keys over %d partitions: %.1f standard deviations from even", family, n, s)
 			}
@@ -107,7 +109,8 @@ func TestPartitionIsUniform(t *testing.T) {
 	}
 }
 
-// TestPartitionIsIndependentOfSlot: among keys of one sixteenth of the slots, partitions are even, and so for each.
+// TestPartitionIsIndependentOfSlot: among keys of one sixteenth of the slots, partitions are even,
+// and so for each.
 func TestPartitionIsIndependentOfSlot(t *testing.T) {
 	const parts, keys = 16, 1 << 16
 	var counts [parts][parts]int

@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestPlacementIsFrozen pins where partitions lie and how they are spelled. It is on the wire: if this fails, the code
-// is wrong, never the test.
+// TestPlacementIsFrozen pins where partitions lie and how they are spelled. It is on the wire: if
+// this fails, the code is wrong, never the test.
 func TestPlacementIsFrozen(t *testing.T) {
 	for _, v := range []struct {
 		p       Placement
@@ -71,7 +71,8 @@ func TestPlacementValidate(t *testing.T) {
 	}
 }
 
-// TestPlacementIsTotal: no such partition, and placements that are not valid, are answered, not punished.
+// TestPlacementIsTotal: no such partition, and placements that are not valid, are answered, not
+// punished.
 func TestPlacementIsTotal(t *testing.T) {
 	p := Placement{Topic: "orders", Partitions: 3}
 	for _, i := range []int{-1, 3, math.MaxInt, math.MinInt} {
@@ -98,8 +99,8 @@ func anyPlacement() *rapid.Generator[Placement] {
 	})
 }
 
-// TestPlacementSharesASlot: channel, stream, meta and any key of a partition lie on its slot, and the partitions of a
-// topic on distinct ones.
+// TestPlacementSharesASlot: channel, stream, meta and any key of a partition lie on its slot, and
+// the partitions of a topic on distinct ones.
 func TestPlacementSharesASlot(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := anyPlacement().Draw(t, "p")
@@ -127,8 +128,9 @@ func TestPlacementSharesASlot(t *testing.T) {
 	})
 }
 
-// TestPlacementSpellingIsUnique: two placements share a channel or a key only where topic, partition and suffix agree,
-// and topics that are not partitioned share nothing with those that are.
+// TestPlacementSpellingIsUnique: two placements share a channel or a key only where topic,
+// partition and suffix agree, and topics that are not partitioned share nothing with those that
+// are.
 func TestPlacementSpellingIsUnique(t *testing.T) {
 	type meaning struct {
 		topic, suffix string
@@ -142,7 +144,8 @@ func TestPlacementSpellingIsUnique(t *testing.T) {
 		for n := range spelled {
 			p := anyPlacement().Draw(t, "p")
 			if n == 1 && rapid.Bool().Draw(t, "nasty") {
-				// A topic named like the tag of the other's partition: the nearest a name can come to another's key.
+				// A topic named like the tag of the other's partition: the nearest a name can come
+				// to another's key.
 				first := spelled[0]
 				p = Placement{Topic: hashTag(first)}
 				if !validName(p.Topic) {
@@ -166,7 +169,8 @@ func TestPlacementSpellingIsUnique(t *testing.T) {
 	})
 }
 
-// equalShards deals the slots out to k shards as redis-cli --cluster create does: contiguous, rounded.
+// equalShards deals the slots out to k shards as redis-cli --cluster create does: contiguous,
+// rounded.
 func equalShards(k int) []SlotRange {
 	ranges := make([]SlotRange, k)
 	for j := range ranges {

@@ -5,10 +5,10 @@ import "strings"
 // Slots is the number of hash slots of a Redis Cluster; a slot is 0 to Slots-1.
 const Slots = 16384
 
-// Slot returns the hash slot of a Redis key or shard channel: CRC16 mod 16384 of its hash tag, else of all of it.
-// The hash tag is what stands between the first '{' and the first '}' after it, provided that is not empty; so
-// "foo{}{bar}" has none, that of "foo{{bar}}zap" is "{bar", and that of "foo{bar}{zap}" is "bar". It does not
-// allocate.
+// Slot returns the hash slot of a Redis key or shard channel: CRC16 mod 16384 of its hash tag, else
+// of all of it. The hash tag is what stands between the first '{' and the first '}' after it,
+// provided that is not empty; so "foo{}{bar}" has none, that of "foo{{bar}}zap" is "{bar", and that
+// of "foo{bar}{zap}" is "bar". It does not allocate.
 //
 // Source: Redis Cluster specification, "Hash tags". It agrees with CLUSTER KEYSLOT.
 func Slot(name string) int {

@@ -7,12 +7,14 @@ const (
 	maxTag      = 4 // characters; enough for every slot, as a test shows
 )
 
-// Tag returns the hash tag, without braces, that stands for a slot: of the strings of 1 to 4 characters of [0-9a-z]
-// whose CRC16 mod 16384 is the slot, the shortest, and of those the first in byte order. Every slot from 0 to
-// Slots-1 has one; for any other number Tag returns "", which is no hash tag.
+// Tag returns the hash tag, without braces, that stands for a slot: of the strings of 1 to 4
+// characters of [0-9a-z] whose CRC16 mod 16384 is the slot, the shortest, and of those the first in
+// byte order. Every slot from 0 to Slots-1 has one; for any other number Tag returns "", which is
+// no hash tag.
 //
-// The rule is frozen: tags are part of the names of channels and keys. Tag may be called concurrently. The first
-// call computes the table (about a millisecond); later ones do not allocate.
+// The rule is frozen: tags are part of the names of channels and keys. Tag may be called
+// concurrently. The first call computes the table (about a millisecond); later ones do not
+// allocate.
 func Tag(slot int) string {
 	if slot < 0 || slot >= Slots {
 		return ""
@@ -22,7 +24,8 @@ func Tag(slot int) string {
 	return t.text[at : at+int(t.size[slot])]
 }
 
-// tagTable keeps all tags in one string, each in a cell of maxTag bytes, so that Tag slices and never allocates.
+// tagTable keeps all tags in one string, each in a cell of maxTag bytes, so that Tag slices and
+// never allocates.
 type tagTable struct {
 	text string
 	size [Slots]uint8
@@ -34,7 +37,8 @@ var tags = sync.OnceValue(func() *tagTable {
 	missing := Slots
 
 	var word [maxTag]byte
-	// extend tries, in byte order, every word of the wanted size that begins with word[:n], whose CRC is crc.
+	// extend tries, in byte order, every word of the wanted size that begins with word[:n], whose
+	// CRC is crc.
 	var extend func(n, size int, crc uint16)
 	extend = func(n, size int, crc uint16) {
 		if n == size {

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestTagIsFrozen pins the tags. They are on the wire: if this fails, the code is wrong, never the test.
+// TestTagIsFrozen pins the tags. They are on the wire: if this fails, the code is wrong, never the
+// test.
 func TestTagIsFrozen(t *testing.T) {
 	for slot, want := range map[int]string{
 		0: "1bz", 1: "emj", 2: "7lw", 100: "0or", 3300: "b", 4095: "7ym", 5460: "g1m", 5461: "3zu",
@@ -46,8 +47,8 @@ func TestTagIsTotal(t *testing.T) {
 	}
 }
 
-// TestTagIsTheFirst shows the rule on all words of up to 3 characters: none is shorter, or of the same length and
-// earlier, than the tag of its slot.
+// TestTagIsTheFirst shows the rule on all words of up to 3 characters: none is shorter, or of the
+// same length and earlier, than the tag of its slot.
 func TestTagIsTheFirst(t *testing.T) {
 	words := []string{""}
 	for range 3 {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// What a nested supervisor had to abandon is named by the outermost, and is not
-// overlapped when the nested one is restarted.
+// What a nested supervisor had to abandon is named by the outermost, and is not overlapped when the
+// nested one is restarted.
 func TestAbandonedBelow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

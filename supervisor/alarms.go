@@ -12,8 +12,8 @@ type alarm struct {
 	gen  uint64
 }
 
-// alarms holds what is to ring, the earliest first. An alarm that no longer
-// counts stays until it would ring or until most are like it; step ignores it.
+// alarms holds what is to ring, the earliest first. An alarm that no longer counts stays until it
+// would ring or until most are like it; step ignores it.
 type alarms []alarm
 
 func (a alarms) Len() int           { return len(a) }
@@ -28,8 +28,8 @@ func (a *alarms) Pop() any {
 	return x
 }
 
-// set adds an alarm. nodes is how many nodes there are: each has one alarm that
-// counts at most, and so has the group.
+// set adds an alarm. nodes is how many nodes there are: each has one alarm that counts at most, and
+// so has the group.
 func (a *alarms) set(x alarm, nodes int) {
 	if len(*a) > 2*nodes+64 {
 		a.purge()
@@ -37,8 +37,8 @@ func (a *alarms) set(x alarm, nodes int) {
 	heap.Push(a, x)
 }
 
-// purge removes the alarms of nodes that have another by now, so that children
-// which come and go cannot pile up.
+// purge removes the alarms of nodes that have another by now, so that children which come and go
+// cannot pile up.
 func (a *alarms) purge() {
 	kept := (*a)[:0]
 	for _, x := range *a {

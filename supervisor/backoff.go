@@ -8,20 +8,18 @@ import (
 	"github.com/cenkalti/backoff/v4"
 )
 
-// Backoff is how long a child waits before it is started again. The k-th failure
-// in a row waits for d = min(Max, Min·2^(k-1)), less a random part of up to
-// Jitter·d, so that children that failed together do not come back together.
+// Backoff is how long a child waits before it is started again. The k-th failure in a row waits for
+// d = min(Max, Min·2^(k-1)), less a random part of up to Jitter·d, so that children that failed
+// together do not come back together.
 type Backoff struct {
-	// Min is the first delay, before jitter. Zero: 100 ms. Negative: every restart
-	// is immediate.
+	// Min is the first delay, before jitter. Zero: 100 ms. Negative: every restart is immediate.
 	Min time.Duration
 	// Max bounds the delay. Zero: 30 s, or Min if that is longer.
 	Max time.Duration
-	// Jitter is the part of the delay, from 0 to 1, that is random. Zero: 0.5.
-	// Negative: none.
+	// Jitter is the part of the delay, from 0 to 1, that is random. Zero: 0.5. Negative: none.
 	Jitter float64
-	// ResetAfter is how long an incarnation must have been up (ready, with
-	// AwaitReady) for its failure to count as the first again. Zero: 1 minute.
+	// ResetAfter is how long an incarnation must have been up (ready, with AwaitReady) for its
+	// failure to count as the first again. Zero: 1 minute.
 	ResetAfter time.Duration
 }
 
@@ -68,9 +66,9 @@ func (b Backoff) ceiling() time.Duration {
 	return max(defaultMaxDelay, b.Min)
 }
 
-// delays is the back-off of one child between two stretches of health. The
-// growth is cenkalti's; the jitter is ours because theirs draws from the global
-// source, which would make a step depend on more than its arguments.
+// delays is the back-off of one child between two stretches of health. The growth is cenkalti's;
+// the jitter is ours because theirs draws from the global source, which would make a step depend on
+// more than its arguments.
 type delays struct{ growth *backoff.ExponentialBackOff }
 
 // next returns the delay before the next restart; roll, in [0, 1), is the luck.
@@ -95,12 +93,11 @@ func (d *delays) next(b Backoff, roll float64) time.Duration {
 	return delay
 }
 
-// reset forgets the failures so far. The memory goes too: a healthy child has
-// no back-off.
+// reset forgets the failures so far. The memory goes too: a healthy child has no back-off.
 func (d *delays) reset() { d.growth = nil }
 
-// stopped is a clock that stands still. The library reads its clock for a limit
-// on elapsed time that is not in use here.
+// stopped is a clock that stands still. The library reads its clock for a limit on elapsed time
+// that is not in use here.
 type stopped struct{}
 
 func (stopped) Now() time.Time { return time.Time{} }

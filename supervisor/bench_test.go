@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// BenchmarkIdleChild reports what a running child costs: its goroutine, and bytes of
-// heap and of stack.
+// BenchmarkIdleChild reports what a running child costs: its goroutine, and bytes of heap and of
+// stack.
 func BenchmarkIdleChild(b *testing.B) {
 	const children = 10_000
 	for b.Loop() {
@@ -24,8 +24,8 @@ func BenchmarkIdleChild(b *testing.B) {
 	}
 }
 
-// BenchmarkStartStop starts and stops 10,000 children, one after the other in order
-// and in reverse order.
+// BenchmarkStartStop starts and stops 10,000 children, one after the other in order and in reverse
+// order.
 func BenchmarkStartStop(b *testing.B) {
 	const children = 10_000
 	for b.Loop() {
@@ -35,8 +35,8 @@ func BenchmarkStartStop(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/children, "µs/child")
 }
 
-// BenchmarkRestart is the time from the end of one incarnation to the beginning of
-// the next, without a delay: what the supervisor itself takes.
+// BenchmarkRestart is the time from the end of one incarnation to the beginning of the next,
+// without a delay: what the supervisor itself takes.
 func BenchmarkRestart(b *testing.B) {
 	began := make(chan struct{})
 	fail := make(chan struct{})

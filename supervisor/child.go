@@ -16,18 +16,18 @@ const (
 	DefaultStartTimeout = 30 * time.Second
 )
 
-// Restart says when a child that ended on its own is started again. A child
-// that its supervisor told to stop does not count by it.
+// Restart says when a child that ended on its own is started again. A child that its supervisor
+// told to stop does not count by it.
 type Restart uint8
 
 const (
 	// Permanent children are always restarted. This is the zero value.
 	Permanent Restart = iota
-	// Transient children are restarted when they failed. One that returned nil
-	// or ErrDone stays listed as Stopped; a group restart starts it again.
+	// Transient children are restarted when they failed. One that returned nil or ErrDone stays
+	// listed as Stopped; a group restart starts it again.
 	Transient
-	// Temporary children are never restarted. One that ended is dropped from
-	// the tree and its name is free.
+	// Temporary children are never restarted. One that ended is dropped from the tree and its name
+	// is free.
 	Temporary
 )
 
@@ -44,8 +44,8 @@ func (r Restart) String() string {
 	return fmt.Sprintf("Restart(%d)", uint8(r))
 }
 
-// Child describes one child of a supervisor. It is a plain value: copies are
-// independent, and a supervisor keeps its own.
+// Child describes one child of a supervisor. It is a plain value: copies are independent, and a
+// supervisor keeps its own.
 type Child struct {
 	// Name identifies the child among its siblings. Required.
 	Name string
@@ -57,41 +57,38 @@ type Child struct {
 	//   - an error that wraps ErrEscalate: the supervisor must give up;
 	//   - any other error, a panic or runtime.Goexit: failed.
 	//
-	// ctx carries the values of the context given to the supervisor's Serve, but
-	// neither its end nor its deadline: it ends when this child shall stop.
-	// Serve is called again, on a new goroutine, for each incarnation, and never
-	// while an earlier incarnation has not returned. Required.
+	// ctx carries the values of the context given to the supervisor's Serve, but neither its end
+	// nor its deadline: it ends when this child shall stop. Serve is called again, on a new
+	// goroutine, for each incarnation, and never while an earlier incarnation has not returned.
+	// Required.
 	Serve func(ctx context.Context) error
 
 	// Restart says when the child is started again. Zero: Permanent.
 	Restart Restart
 
-	// Grace is how long the child may take to return once told to stop, before
-	// it is Abandoned. Zero: DefaultGrace. Forever: no limit, right for a child
-	// that is itself a supervisor.
+	// Grace is how long the child may take to return once told to stop, before it is Abandoned.
+	// Zero: DefaultGrace. Forever: no limit, right for a child that is itself a supervisor.
 	Grace time.Duration
 
-	// Significant children take part in the supervisor's AutoShutdown. A
-	// Permanent child cannot be significant, because it never ends for good.
+	// Significant children take part in the supervisor's AutoShutdown. A Permanent child cannot be
+	// significant, because it never ends for good.
 	Significant bool
 
 	// Backoff overrides the supervisor's, field by field; a zero field inherits.
 	Backoff Backoff
 
-	// AwaitReady holds back the start of later children until this one has
-	// called Ready with its context. A child that does not within StartTimeout
-	// is told to stop, and that is a failed start. Under OneForOne a failed start
-	// no longer holds back the others; under the group strategies it does, since
-	// they say that later children depend on earlier ones.
+	// AwaitReady holds back the start of later children until this one has called Ready with its
+	// context. A child that does not within StartTimeout is told to stop, and that is a failed
+	// start. Under OneForOne a failed start no longer holds back the others; under the group
+	// strategies it does, since they say that later children depend on earlier ones.
 	AwaitReady bool
 
 	// StartTimeout bounds AwaitReady. Zero: DefaultStartTimeout. Forever: no limit.
 	StartTimeout time.Duration
 
-	// Tree, if set, lists what is below the child: of the value returned, the
-	// Children appear under the child in the supervisor's Tree. It is called by
-	// whoever calls the supervisor's Tree, at any time and from several goroutines
-	// at once; it must not block.
+	// Tree, if set, lists what is below the child: of the value returned, the Children appear under
+	// the child in the supervisor's Tree. It is called by whoever calls the supervisor's Tree, at
+	// any time and from several goroutines at once; it must not block.
 	Tree func() Tree
 }
 

@@ -339,8 +339,8 @@ func class(err error) string {
 	return err.Error()
 }
 
-// log is everything that the model predicts, in one list: events in their order,
-// then what calls returned by time.
+// log is everything that the model predicts, in one list: events in their order, then what calls
+// returned by time.
 func (tr *trace) log() []string {
 	var log []string
 	for _, e := range tr.events {

@@ -22,9 +22,9 @@ var (
 	// ErrDone ends a child for good, whatever its restart type.
 	ErrDone = errors.New("supervisor: done")
 
-	// ErrEscalate makes the supervisor give up: it stops its children and its
-	// Serve returns an *EscalateError. For the supervisor above, if any, that is
-	// the failure of one child; it does not travel further by itself.
+	// ErrEscalate makes the supervisor give up: it stops its children and its Serve returns an
+	// *EscalateError. For the supervisor above, if any, that is the failure of one child; it does
+	// not travel further by itself.
 	ErrEscalate = errors.New("supervisor: escalate")
 )
 
@@ -33,12 +33,12 @@ var (
 	// ErrGoexit is the failure of a child that called runtime.Goexit.
 	ErrGoexit = errors.New("supervisor: child called runtime.Goexit")
 
-	// ErrStartTimeout is the failure of a child that was not Ready in time. It is
-	// also the cause of its context.
+	// ErrStartTimeout is the failure of a child that was not Ready in time. It is also the cause of
+	// its context.
 	ErrStartTimeout = errors.New("supervisor: not ready within its start timeout")
 
-	// ErrOutlivedGrace is why a supervisor with a group strategy escalates for a
-	// child that it told to stop.
+	// ErrOutlivedGrace is why a supervisor with a group strategy escalates for a child that it told
+	// to stop.
 	ErrOutlivedGrace = errors.New("supervisor: still running after its grace")
 )
 
@@ -50,8 +50,8 @@ var (
 	// ErrStopping is returned by Add once shutdown has begun, until Serve returned.
 	ErrStopping = errors.New("supervisor: stopping")
 
-	// ErrDuplicate is returned by New and Add for a name that is taken; the name of
-	// an Abandoned child is, until that child has ended.
+	// ErrDuplicate is returned by New and Add for a name that is taken; the name of an Abandoned
+	// child is, until that child has ended.
 	ErrDuplicate = errors.New("supervisor: duplicate name")
 
 	// ErrUnknown is returned by Remove for a name that is not listed.
@@ -83,8 +83,8 @@ func (e *PanicError) Unwrap() error {
 	return err
 }
 
-// TooManyRestarts is returned by Serve when a failure would have been one
-// restart more than the supervisor allows.
+// TooManyRestarts is returned by Serve when a failure would have been one restart more than the
+// supervisor allows.
 type TooManyRestarts struct {
 	Supervisor  string        // the supervisor that gave up
 	Child       string        // the child whose failure was one too many
@@ -102,9 +102,9 @@ func (e *TooManyRestarts) Error() string {
 // Unwrap returns Err.
 func (e *TooManyRestarts) Unwrap() error { return e.Err }
 
-// EscalateError is returned by Serve when one child made the supervisor give up:
-// it returned ErrEscalate, it was Abandoned under a group strategy
-// (ErrOutlivedGrace), or it was significant, Temporary and failed.
+// EscalateError is returned by Serve when one child made the supervisor give up: it returned
+// ErrEscalate, it was Abandoned under a group strategy (ErrOutlivedGrace), or it was significant,
+// Temporary and failed.
 type EscalateError struct {
 	Supervisor string
 	Child      string
@@ -119,11 +119,11 @@ func (e *EscalateError) Error() string {
 // Unwrap returns Err.
 func (e *EscalateError) Unwrap() error { return e.Err }
 
-// AbandonedError is returned by Serve and Remove when something is still running
-// that should have ended.
+// AbandonedError is returned by Serve and Remove when something is still running that should have
+// ended.
 type AbandonedError struct {
-	// Paths names the children, from the supervisor that returned the error on
-	// down, with slashes between.
+	// Paths names the children, from the supervisor that returned the error on down, with slashes
+	// between.
 	Paths []string
 	// Hook is true if the OnEvent of the supervisor has not returned.
 	Hook bool
@@ -177,9 +177,9 @@ func classify(err error) outcome {
 	return failed
 }
 
-// says is errors.Is, except that it does not look inside the errors of this
-// package: what a supervisor below reports about its own children, and what a
-// child panicked with, say nothing to the supervisor above.
+// says is errors.Is, except that it does not look inside the errors of this package: what a
+// supervisor below reports about its own children, and what a child panicked with, say nothing to
+// the supervisor above.
 func says(err, sentinel error) bool {
 	return errguard.IsOutside(err, sentinel, func(err error) (skip bool) {
 		switch err.(type) { //nolint:errorlint // the error itself, for a walk down the chain

@@ -14,19 +14,19 @@ const (
 	EventStarted Kind = iota + 1
 	// EventReady: a child with AwaitReady called Ready.
 	EventReady
-	// EventExited: a child ended without having been told to, or was not Ready in
-	// time. Err is the failure; nil means that Serve returned nil.
+	// EventExited: a child ended without having been told to, or was not Ready in time. Err is the
+	// failure; nil means that Serve returned nil.
 	EventExited
-	// EventBackoff: the restart of a failed child, and under a group strategy of
-	// its group, waits for Delay.
+	// EventBackoff: the restart of a failed child, and under a group strategy of its group, waits
+	// for Delay.
 	EventBackoff
 	// EventAbandoned: a child told to stop is still running after its grace.
 	EventAbandoned
-	// EventEscalated: the supervisor gives up because of Err. Every child has ended
-	// or is Abandoned by now.
+	// EventEscalated: the supervisor gives up because of Err. Every child has ended or is Abandoned
+	// by now.
 	EventEscalated
-	// EventStopped: a child told to stop has ended; without a Child, the supervisor
-	// itself, and that is the last event of a Serve.
+	// EventStopped: a child told to stop has ended; without a Child, the supervisor itself, and
+	// that is the last event of a Serve.
 	EventStopped
 )
 
@@ -51,24 +51,23 @@ func (k Kind) String() string {
 	return fmt.Sprintf("Kind(%d)", uint8(k))
 }
 
-// Event is one thing that happened to a supervisor or to one of its children.
-// What happens below a child that is itself a supervisor is told by that one.
+// Event is one thing that happened to a supervisor or to one of its children. What happens below a
+// child that is itself a supervisor is told by that one.
 type Event struct {
-	// Seq counts the events of a supervisor from 1, without holes over all its
-	// Serves; a hole in what OnEvent saw was dropped.
+	// Seq counts the events of a supervisor from 1, without holes over all its Serves; a hole in
+	// what OnEvent saw was dropped.
 	Seq uint64
-	// Lost is how many events before this one OnEvent did not handle in all, since
-	// it was too slow for them or panicked.
+	// Lost is how many events before this one OnEvent did not handle in all, since it was too slow
+	// for them or panicked.
 	Lost uint64
 	Time time.Time
 	Kind Kind
-	// Path leads from the outermost supervisor to what the event is about, with
-	// slashes between the names.
+	// Path leads from the outermost supervisor to what the event is about, with slashes between the
+	// names.
 	Path string
 	// Child is the name of the child, empty if the event is about the supervisor.
 	Child string
-	// Incarnation counts the starts of the child (of the supervisor: its Serves)
-	// from 1.
+	// Incarnation counts the starts of the child (of the supervisor: its Serves) from 1.
 	Incarnation uint64
 	// Delay is set for EventBackoff only.
 	Delay time.Duration

@@ -9,8 +9,8 @@ import (
 	"github.com/shardbus/shardbus/supervisor"
 )
 
-// worker returns a child that says when it is started and stopped. What is sent to
-// fail makes it fail.
+// worker returns a child that says when it is started and stopped. What is sent to fail makes it
+// fail.
 func worker(name string, fail <-chan error) supervisor.Child {
 	return supervisor.Child{
 		Name:       name,
@@ -27,8 +27,8 @@ func worker(name string, fail <-chan error) supervisor.Child {
 	}
 }
 
-// demonstrate runs three workers under a strategy, makes the second one fail once,
-// and prints what happens until all three run again.
+// demonstrate runs three workers under a strategy, makes the second one fail once, and prints what
+// happens until all three run again.
 func demonstrate(strategy supervisor.Strategy) {
 	fail := make(chan error)
 	ready := make(chan string, 16)
@@ -112,8 +112,8 @@ func Example_oneForAll() {
 	// the end: <nil>
 }
 
-// Under RestForOne the children that were started after the failed one, because
-// they need it, are stopped and started again with it.
+// Under RestForOne the children that were started after the failed one, because they need it, are
+// stopped and started again with it.
 func Example_restForOne() {
 	demonstrate(supervisor.RestForOne)
 	// Output:

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// span is one incarnation as it was seen from outside: in the events, and by the
-// child itself.
+// span is one incarnation as it was seen from outside: in the events, and by the child itself.
 type span struct {
 	*script
 	order       int // of listing
@@ -138,8 +137,8 @@ func (h *history) removedIn(name string, a, b time.Duration) bool {
 	})
 }
 
-// closing is when Serve i began to shut down, as far as can be seen: when its
-// context ended, or else the last failure before it returned.
+// closing is when Serve i began to shut down, as far as can be seen: when its context ended, or
+// else the last failure before it returned.
 func (h *history) closing(i int) time.Duration {
 	end := h.ctxEnd(i)
 	if i < len(h.returned) {
@@ -171,16 +170,16 @@ func (h *history) cameBack(sp *span) bool {
 	return i > 0 && spans[i-1].script == sp.script && spans[i-1].serve < sp.serve && spans[i-1].ended > h.begun[sp.serve]
 }
 
-// failedBefore reports whether another failure, of a child not after sp, explains
-// that sp was told to stop.
+// failedBefore reports whether another failure, of a child not after sp, explains that sp was told
+// to stop.
 func (h *history) failedBefore(sp *span, from, to time.Duration) bool {
 	return slices.ContainsFunc(h.spans, func(f *span) bool {
 		return f.exited && f.order <= sp.order && from <= f.ended && f.ended <= to
 	}) || h.stoppingAt(sp.serve, to)
 }
 
-// stoppingAt reports whether Serve i was stopping at t because of a child: one that
-// ended by itself, or was abandoned, and none was started after that.
+// stoppingAt reports whether Serve i was stopping at t because of a child: one that ended by
+// itself, or was abandoned, and none was started after that.
 func (h *history) stoppingAt(i int, t time.Duration) bool {
 	quiet := slices.ContainsFunc(h.events, func(e Event) bool { return e.Child == "" && e.Incarnation == uint64(i+1) })
 	if !quiet {

@@ -13,8 +13,8 @@ type luck struct {
 	mu   sync.Mutex     // held while rand runs, so that calls never overlap
 }
 
-// draw returns a number of [0, 1). A source that panics, ends its goroutine or is out of
-// range is worth no more than a delay in the middle.
+// draw returns a number of [0, 1). A source that panics, ends its goroutine or is out of range is
+// worth no more than a delay in the middle.
 func (l *luck) draw() (roll float64) {
 	if l.rand == nil {
 		return rand.Float64()

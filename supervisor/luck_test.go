@@ -22,8 +22,8 @@ func TestRandThatMisbehaves(t *testing.T) {
 	}
 }
 
-// A Rand that ends its goroutine, or calls the supervisor, keeps neither a child's end
-// from being noted nor anybody else waiting.
+// A Rand that ends its goroutine, or calls the supervisor, keeps neither a child's end from being
+// noted nor anybody else waiting.
 func TestRandThatGoesExitsHarmsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		starts := 0

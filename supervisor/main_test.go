@@ -9,8 +9,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// checks is how many scenarios a property is tried with, unless -rapid.checks says
-// otherwise.
+// checks is how many scenarios a property is tried with, unless -rapid.checks says otherwise.
 const checks = "1000"
 
 func TestMain(m *testing.M) {

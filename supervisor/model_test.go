@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestModel plays random scenarios with the real supervisor and holds what was
-// seen against the reference model and against every invariant.
+// TestModel plays random scenarios with the real supervisor and holds what was seen against the
+// reference model and against every invariant.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		sc := scenarios().Draw(rt, "scenario")

@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// mutations are the mistakes that a supervisor might make, one at a time, each put
-// around step. The model and the invariants must catch every one of them: that is
-// what makes them evidence.
+// mutations are the mistakes that a supervisor might make, one at a time, each put around step. The
+// model and the invariants must catch every one of them: that is what makes them evidence.
 var mutations = []struct {
 	name string
 	step func(*state, input) []action

@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// HookGrace is how long OnEvent may run, after everything else has ended, to handle
-// the last events. While it waits for its turn on a busy machine nothing is counted.
+// HookGrace is how long OnEvent may run, after everything else has ended, to handle the last
+// events. While it waits for its turn on a busy machine nothing is counted.
 const HookGrace = time.Second
 
-// hookTick is the step in which HookGrace is counted. A process that stood still for
-// longer has used up one step, not the whole grace.
+// hookTick is the step in which HookGrace is counted. A process that stood still for longer has
+// used up one step, not the whole grace.
 const hookTick = HookGrace / 10
 
 // maxUntold bounds the events that wait for a slow OnEvent.
 const maxUntold = 4096
 
-// notifier hands events to OnEvent, one at a time and in order, on a goroutine
-// that lives only while there are any. So whatever OnEvent does, nothing of the
-// supervisor waits for it. The goroutine is owned by Serve, which waits for it by
-// flush; only an OnEvent that does not return outlives that, and it is reported.
+// notifier hands events to OnEvent, one at a time and in order, on a goroutine that lives only
+// while there are any. So whatever OnEvent does, nothing of the supervisor waits for it. The
+// goroutine is owned by Serve, which waits for it by flush; only an OnEvent that does not return
+// outlives that, and it is reported.
 type notifier struct {
 	hook func(Event)
 	turn func(work func()) // runs work on a goroutine; nil is go, tests are slower
@@ -78,8 +78,8 @@ func (n *notifier) work() {
 	}
 }
 
-// tell calls the hook. It does not return if the hook ends the goroutine by
-// runtime.Goexit: then another one goes on in its place.
+// tell calls the hook. It does not return if the hook ends the goroutine by runtime.Goexit: then
+// another one goes on in its place.
 func (n *notifier) tell(e Event) {
 	handled := false
 	defer func() {
@@ -99,8 +99,8 @@ func (n *notifier) tell(e Event) {
 	handled = true
 }
 
-// flush waits until every event was handled, unless the hook runs for HookGrace
-// meanwhile. It reports whether they were.
+// flush waits until every event was handled, unless the hook runs for HookGrace meanwhile. It
+// reports whether they were.
 func (n *notifier) flush() bool {
 	n.mu.Lock()
 	if !n.active {

@@ -39,8 +39,8 @@ func TestHookThatBlocks(t *testing.T) {
 	})
 }
 
-// What counts is how long the hook runs: a machine that is busy with other things
-// may keep it waiting for as long as it likes.
+// What counts is how long the hook runs: a machine that is busy with other things may keep it
+// waiting for as long as it likes.
 func TestHookThatWaitsForItsTurn(t *testing.T) {
 	for name, tc := range map[string]struct {
 		each  time.Duration // a call of the hook lasts

@@ -7,12 +7,11 @@ import (
 	"time"
 )
 
-// Passive is a supervisor for workers that own no goroutine: whoever runs them
-// tells it of their failures, and it answers whether and when to run them again.
-// The decisions are those of a [Supervisor] with the strategy OneForOne and
-// Permanent children, taken by the same function. It has no goroutine and no
-// clock; idle, it costs memory only, and a worker that never failed need not cost
-// even that, because Failed lists a name that is new.
+// Passive is a supervisor for workers that own no goroutine: whoever runs them tells it of their
+// failures, and it answers whether and when to run them again. The decisions are those of a
+// [Supervisor] with the strategy OneForOne and Permanent children, taken by the same function. It
+// has no goroutine and no clock; idle, it costs memory only, and a worker that never failed need
+// not cost even that, because Failed lists a name that is new.
 //
 // Its methods may be called from several goroutines at once.
 type Passive struct {
@@ -45,14 +44,14 @@ type Decision struct {
 	// Restart is true if the worker shall run again, After that long.
 	Restart bool
 	After   time.Duration
-	// Err is set if Restart is false: the *TooManyRestarts (or, for a failure that
-	// wraps ErrEscalate, the *EscalateError) that ended this Passive and all of its
-	// workers. It is nil for one worker that is done (ErrDone).
+	// Err is set if Restart is false: the *TooManyRestarts (or, for a failure that wraps
+	// ErrEscalate, the *EscalateError) that ended this Passive and all of its workers. It is nil
+	// for one worker that is done (ErrDone).
 	Err error
 }
 
-// NewPassive returns a Passive. Of the spec, Name, MaxRestarts, Within, Backoff
-// and Rand apply; the others must be zero.
+// NewPassive returns a Passive. Of the spec, Name, MaxRestarts, Within, Backoff and Rand apply; the
+// others must be zero.
 func NewPassive(spec Spec) (*Passive, error) {
 	if spec.Strategy != OneForOne || spec.AutoShutdown != Never || spec.OnEvent != nil {
 		return nil, fmt.Errorf("supervisor %q: a Passive has no Strategy, AutoShutdown or OnEvent", spec.Name)
@@ -64,8 +63,8 @@ func NewPassive(spec Spec) (*Passive, error) {
 	return &Passive{spec: spec, luck: luck{rand: spec.Rand}, state: newState(spec)}, nil
 }
 
-// Add lists a worker, as running since now, until Remove. It fails with
-// ErrDuplicate if Add listed it before, and with the error that ended the Passive.
+// Add lists a worker, as running since now, until Remove. It fails with ErrDuplicate if Add listed
+// it before, and with the error that ended the Passive.
 func (p *Passive) Add(now time.Time, name string) error {
 	if name == "" {
 		return errors.New("supervisor: a worker has no name")
@@ -87,8 +86,8 @@ func (p *Passive) Add(now time.Time, name string) error {
 	return nil
 }
 
-// Remove takes a worker off the list: it was shut down, not because of a failure.
-// A name that is not listed is ignored. Restarts of it still count for the limit.
+// Remove takes a worker off the list: it was shut down, not because of a failure. A name that is
+// not listed is ignored. Restarts of it still count for the limit.
 func (p *Passive) Remove(now time.Time, name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -98,10 +97,9 @@ func (p *Passive) Remove(now time.Time, name string) {
 	}
 }
 
-// Failed says that a worker failed at now, with the error or *PanicError err, and
-// returns what to do. A name that is not listed is listed by this, until it has
-// run for Backoff.ResetAfter without failing again. Times must not go backwards
-// by more than clocks do.
+// Failed says that a worker failed at now, with the error or *PanicError err, and returns what to
+// do. A name that is not listed is listed by this, until it has run for Backoff.ResetAfter without
+// failing again. Times must not go backwards by more than clocks do.
 func (p *Passive) Failed(now time.Time, name string, err error) Decision {
 	roll := p.luck.draw()
 	p.mu.Lock()
@@ -185,9 +183,8 @@ func (p *Passive) catchUpLocked(now time.Time) {
 	}
 }
 
-// forgetLocked drops the nodes that nobody added and that have been well for so
-// long that a failure would be their first. Otherwise keys that fail once in
-// their life would pile up.
+// forgetLocked drops the nodes that nobody added and that have been well for so long that a failure
+// would be their first. Otherwise keys that fail once in their life would pile up.
 func (p *Passive) forgetLocked(now time.Time) {
 	for len(p.guests) > 0 {
 		g := p.guests[0]
@@ -202,8 +199,8 @@ func (p *Passive) forgetLocked(now time.Time) {
 	}
 }
 
-// stepLocked tells the core what happened. A worker that shall stop is no more
-// than its entry: it has stopped at once, which is the next thing that happened.
+// stepLocked tells the core what happened. A worker that shall stop is no more than its entry: it
+// has stopped at once, which is the next thing that happened.
 func (p *Passive) stepLocked(in input) {
 	for again := true; again; {
 		again = false

@@ -7,10 +7,9 @@ import (
 	"time"
 )
 
-// reference is the model that the supervisor is held against: it plays a scenario
-// on paper and says what must be seen. It knows nothing of step. It has no
-// cursors, queues or generations: after every single thing that happens it looks
-// at all children and asks what the rules want next.
+// reference is the model that the supervisor is held against: it plays a scenario on paper and says
+// what must be seen. It knows nothing of step. It has no cursors, queues or generations: after
+// every single thing that happens it looks at all children and asks what the rules want next.
 type reference struct {
 	sc  *scenario
 	now time.Duration

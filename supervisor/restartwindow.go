@@ -2,9 +2,9 @@ package supervisor
 
 import "time"
 
-// restartWindow counts restarts over a sliding stretch of time. It remembers the last
-// limit restarts: the next one is too many exactly if the oldest of them is
-// still within the window. As in OTP, a restart exactly one window old counts.
+// restartWindow counts restarts over a sliding stretch of time. It remembers the last limit
+// restarts: the next one is too many exactly if the oldest of them is still within the window. As
+// in OTP, a restart exactly one window old counts.
 type restartWindow struct {
 	limit int
 	span  time.Duration

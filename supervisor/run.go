@@ -10,8 +10,8 @@ import (
 // runKey finds the run that a context belongs to.
 type runKey struct{}
 
-// run is one incarnation of a child: it is the context below the one that ends,
-// with the values of Serve's context but not its end.
+// run is one incarnation of a child: it is the context below the one that ends, with the values of
+// Serve's context but not its end.
 type run struct {
 	context.Context
 	owner       *Supervisor
@@ -30,9 +30,9 @@ func (r *run) Value(key any) any {
 
 func (r *run) path() string { return r.above + "/" + r.child.node.rule.Name }
 
-// Ready says that the child whose context ctx is, or is derived from, has started
-// up. It matters once for each incarnation of a child with AwaitReady; otherwise,
-// and for other contexts, it does nothing. It never blocks.
+// Ready says that the child whose context ctx is, or is derived from, has started up. It matters
+// once for each incarnation of a child with AwaitReady; otherwise, and for other contexts, it does
+// nothing. It never blocks.
 func Ready(ctx context.Context) {
 	if r, ok := ctx.Value(runKey{}).(*run); ok {
 		r.owner.mu.Lock()
@@ -41,8 +41,8 @@ func Ready(ctx context.Context) {
 	}
 }
 
-// pathOf returns the path of a supervisor that serves with ctx. A supervisor that
-// goes by the same name as the child it is for is not named twice.
+// pathOf returns the path of a supervisor that serves with ctx. A supervisor that goes by the same
+// name as the child it is for is not named twice.
 func pathOf(ctx context.Context, name string) string {
 	r, ok := ctx.Value(runKey{}).(*run)
 	switch {
@@ -61,9 +61,8 @@ func (s *Supervisor) startLocked(c *child, incarnation uint64) {
 	}
 	ctx, cancel := context.WithCancelCause(r)
 	c.cancel = cancel
-	// The owner is Serve: it returns only when exited was called for this
-	// incarnation, which is the last thing the goroutine does, or names it in its
-	// error.
+	// The owner is Serve: it returns only when exited was called for this incarnation, which is the
+	// last thing the goroutine does, or names it in its error.
 	go s.run(ctx, r, cancel)
 }
 
@@ -100,8 +99,8 @@ func (s *Supervisor) exited(r *run, out outcome, err error) {
 	s.applyLocked(in)
 }
 
-// dropLocked forgets a child, except that a Temporary one which was given to New
-// and ended by itself is there again for the next Serve.
+// dropLocked forgets a child, except that a Temporary one which was given to New and ended by
+// itself is there again for the next Serve.
 func (s *Supervisor) dropLocked(n *node) {
 	c := s.children[n.rule.Name]
 	delete(s.children, n.rule.Name)

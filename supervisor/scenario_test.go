@@ -9,9 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A scenario is everything that happens to a supervisor from outside, and all that
-// its children do, as a value: so that the reference model can tell in advance what
-// has to come of it.
+// A scenario is everything that happens to a supervisor from outside, and all that its children do,
+// as a value: so that the reference model can tell in advance what has to come of it.
 type scenario struct {
 	spec   Spec
 	hook   hookKind
@@ -64,18 +63,16 @@ type op struct {
 
 const never = time.Duration(-1)
 
-// luckAt is the Rand of every scenario: as random as the time, so that the model
-// knows it.
+// luckAt is the Rand of every scenario: as random as the time, so that the model knows it.
 func luckAt(t time.Duration) float64 {
 	h := fnv.New64a()
 	fmt.Fprint(h, int64(t))
 	return float64(h.Sum64()%10_000) / 10_000
 }
 
-// scenarios draws scenarios. Every duration gets an odd part of its own, so that
-// no two unrelated things happen in the same nanosecond. The parts are random, since
-// times are sums and differences of durations: those of a plain hash of a count stand
-// in equal steps often enough to meet.
+// scenarios draws scenarios. Every duration gets an odd part of its own, so that no two unrelated
+// things happen in the same nanosecond. The parts are random, since times are sums and differences
+// of durations: those of a plain hash of a count stand in equal steps often enough to meet.
 func scenarios() *rapid.Generator[*scenario] {
 	return rapid.Custom(func(t *rapid.T) *scenario {
 		odd := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "odd"), 0))

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// advance carries the sequence in progress as far as it can go now: of stops when
-// the supervisor closes or a group restarts, else of starts.
+// advance carries the sequence in progress as far as it can go now: of stops when the supervisor
+// closes or a group restarts, else of starts.
 func (st *state) advance(now time.Time) {
 	switch {
 	case st.phase == closing:
@@ -29,8 +29,8 @@ func (st *state) advance(now time.Time) {
 	}
 }
 
-// startNext starts children in order, up to and including one that must become
-// ready before those after it.
+// startNext starts children in order, up to and including one that must become ready before those
+// after it.
 func (st *state) startNext(now time.Time) {
 	for st.gate == nil && len(st.queue) > 0 {
 		n := st.queue[0]
@@ -50,10 +50,9 @@ func (st *state) startNext(now time.Time) {
 	}
 }
 
-// stopNext tells the last living child from id from on to stop, unless it was
-// told already. It reports whether there is one to wait for. One at a time, and
-// each only when all those after it have ended or are abandoned: a child may rely
-// on those before it until it returns.
+// stopNext tells the last living child from id from on to stop, unless it was told already. It
+// reports whether there is one to wait for. One at a time, and each only when all those after it
+// have ended or are abandoned: a child may rely on those before it until it returns.
 func (st *state) stopNext(from uint64, because why, now time.Time) bool {
 	i := len(st.nodes) - 1
 	if st.cursor < math.MaxUint64 {
@@ -73,9 +72,9 @@ func (st *state) stopNext(from uint64, because why, now time.Time) bool {
 	return false
 }
 
-// regroup begins the restart of the group of n, which failed: all children under
-// OneForAll, n and those after it under RestForOne. A restart in progress that n
-// is not part of (so n comes before it) is taken over by the larger one.
+// regroup begins the restart of the group of n, which failed: all children under OneForAll, n and
+// those after it under RestForOne. A restart in progress that n is not part of (so n comes before
+// it) is taken over by the larger one.
 func (st *state) regroup(n *node, now time.Time, delay time.Duration) {
 	g := &st.group
 	until := now.Add(delay)

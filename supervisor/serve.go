@@ -5,10 +5,9 @@ import (
 	"time"
 )
 
-// Serve starts the children and supervises them until ctx ends or the supervisor
-// has a reason of its own to give up. Either way it then stops the children, in
-// reverse order, each within its grace, and returns when all have ended or are
-// Abandoned. It returns
+// Serve starts the children and supervises them until ctx ends or the supervisor has a reason of
+// its own to give up. Either way it then stops the children, in reverse order, each within its
+// grace, and returns when all have ended or are Abandoned. It returns
 //
 //   - nil if ctx ended, or if AutoShutdown ended it with no failure;
 //   - *TooManyRestarts if one failure was too many;
@@ -16,13 +15,13 @@ import (
 //   - *AbandonedError, around one of these or alone, if anything is still running;
 //   - ErrServing, without doing anything, if another Serve has not returned.
 //
-// It may be called again after it has returned, as a supervisor above does. Every
-// child listed is then started anew, with a new budget of restarts; incarnations
-// count on. A child that is Abandoned is not started while it still runs: under
-// OneForOne it follows when it has ended, under the other strategies Serve fails.
+// It may be called again after it has returned, as a supervisor above does. Every child listed is
+// then started anew, with a new budget of restarts; incarnations count on. A child that is
+// Abandoned is not started while it still runs: under OneForOne it follows when it has ended, under
+// the other strategies Serve fails.
 //
-// If ctx is that of a child with AwaitReady, Serve calls Ready with it when all
-// children were started, those with AwaitReady successfully.
+// If ctx is that of a child with AwaitReady, Serve calls Ready with it when all children were
+// started, those with AwaitReady successfully.
 func (s *Supervisor) Serve(ctx context.Context) error {
 	over, err := s.open(ctx)
 	if err != nil || over == nil {
@@ -92,8 +91,8 @@ func (s *Supervisor) loop(ctx context.Context, over <-chan struct{}) {
 	}
 }
 
-// promptly is how long a timer takes that is to fire at once: one of zero, or less, may crash the race detector in a
-// synctest bubble, see docs/testing.md.
+// promptly is how long a timer takes that is to fire at once: one of zero, or less, may crash the
+// race detector in a synctest bubble, see docs/testing.md.
 const promptly = time.Nanosecond
 
 // nextAlarm returns how long the loop may sleep.
@@ -122,9 +121,9 @@ func (s *Supervisor) ringDue() {
 	}
 }
 
-// yieldLocked begins the shutdown if the context of Serve has ended. Whoever has
-// any other news calls it first, so that nothing is started after that moment
-// because the loop was slower to notice.
+// yieldLocked begins the shutdown if the context of Serve has ended. Whoever has any other news
+// calls it first, so that nothing is started after that moment because the loop was slower to
+// notice.
 func (s *Supervisor) yieldLocked() {
 	if s.serving && s.state.phase == serving && s.ctx.Err() != nil {
 		s.stepLocked(input{what: inClose})
@@ -166,9 +165,8 @@ func (s *Supervisor) doLocked(a action, now time.Time) {
 	case doReply:
 		s.replyLocked(a)
 	case doReady:
-		// The lock of the supervisor below comes before that of the one above. They
-		// are never one: a context of one of its own children, left from an earlier
-		// Serve, has nobody to tell.
+		// The lock of the supervisor below comes before that of the one above. They are never one:
+		// a context of one of its own children, left from an earlier Serve, has nobody to tell.
 		if r, ok := s.ctx.Value(runKey{}).(*run); !ok || r.owner != s {
 			Ready(s.ctx)
 		}

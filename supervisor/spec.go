@@ -24,13 +24,12 @@ const (
 type Strategy uint8
 
 const (
-	// OneForOne restarts the child that failed and touches no other. This is the
-	// zero value.
+	// OneForOne restarts the child that failed and touches no other. This is the zero value.
 	OneForOne Strategy = iota
 	// OneForAll stops all children, in reverse order, and then starts all.
 	OneForAll
-	// RestForOne stops the children after the failed one, in reverse order, and
-	// then starts the failed one and those.
+	// RestForOne stops the children after the failed one, in reverse order, and then starts the
+	// failed one and those.
 	RestForOne
 )
 
@@ -47,9 +46,9 @@ func (s Strategy) String() string {
 	return fmt.Sprintf("Strategy(%d)", uint8(s))
 }
 
-// AutoShutdown says whether a supervisor ends when its significant children do.
-// Only a child that ended by itself, for good, counts: a Transient child that
-// returned nil or ErrDone, a Temporary child that ended in any way.
+// AutoShutdown says whether a supervisor ends when its significant children do. Only a child that
+// ended by itself, for good, counts: a Transient child that returned nil or ErrDone, a Temporary
+// child that ended in any way.
 type AutoShutdown uint8
 
 const (
@@ -69,10 +68,10 @@ type Spec struct {
 	// Strategy says which children a failure restarts. Zero: OneForOne.
 	Strategy Strategy
 
-	// MaxRestarts is how many restarts any stretch of time as long as Within may
-	// hold; one more and the supervisor stops its children and Serve returns a
-	// *TooManyRestarts. The restart of a group counts once, and a restart that
-	// fails counts again. Zero: DefaultMaxRestarts. Unlimited, NoRestarts.
+	// MaxRestarts is how many restarts any stretch of time as long as Within may hold; one more and
+	// the supervisor stops its children and Serve returns a *TooManyRestarts. The restart of a
+	// group counts once, and a restart that fails counts again. Zero: DefaultMaxRestarts.
+	// Unlimited, NoRestarts.
 	MaxRestarts int
 
 	// Within is the length of the sliding window of MaxRestarts. Zero: DefaultWithin.
@@ -84,17 +83,16 @@ type Spec struct {
 	// AutoShutdown ends the supervisor with its significant children. Zero: Never.
 	AutoShutdown AutoShutdown
 
-	// OnEvent, if set, is told what happens, one event at a time and in order. It
-	// runs on a goroutine of its own, which lives only while there is something to
-	// tell: it may call any method of the supervisor, and when it blocks or panics
-	// the supervisor works on. What it is too slow for is dropped and counted in
-	// Event.Lost. Serve returns after its last event was handled, unless OnEvent runs
-	// for HookGrace meanwhile.
+	// OnEvent, if set, is told what happens, one event at a time and in order. It runs on a
+	// goroutine of its own, which lives only while there is something to tell: it may call any
+	// method of the supervisor, and when it blocks or panics the supervisor works on. What it is
+	// too slow for is dropped and counted in Event.Lost. Serve returns after its last event was
+	// handled, unless OnEvent runs for HookGrace meanwhile.
 	OnEvent func(Event)
 
-	// Rand draws from [0, 1) for jitter; calls never overlap, and it must not
-	// block. It runs under no lock of the supervisor. One that panics or ends its goroutine
-	// counts as 0.5. Nil: math/rand/v2.
+	// Rand draws from [0, 1) for jitter; calls never overlap, and it must not block. It runs under
+	// no lock of the supervisor. One that panics or ends its goroutine counts as 0.5. Nil:
+	// math/rand/v2.
 	Rand func() float64
 }
 

@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// state is everything that decisions depend on. Only step and what it calls
-// change it.
+// state is everything that decisions depend on. Only step and what it calls change it.
 type state struct {
 	name     string
 	strategy Strategy
@@ -23,14 +22,14 @@ type state struct {
 
 	nodes []*node // in start order: by id
 
-	// The sequence of starts: the children in queue are started in order. While
-	// gate is set, they wait for that child to be ready.
+	// The sequence of starts: the children in queue are started in order. While gate is set, they
+	// wait for that child to be ready.
 	queue []*node
 	gate  *node
 
 	group group // the group restart in progress
-	// cursor is the id of the child that a sequence of stops has come to: no child
-	// behind it that the sequence is about is alive. It makes the sequence linear.
+	// cursor is the id of the child that a sequence of stops has come to: no child behind it that
+	// the sequence is about is alive. It makes the sequence linear.
 	cursor uint64
 
 	left    []string // what children below reported as Abandoned, and are gone

@@ -2,9 +2,9 @@ package supervisor
 
 import "time"
 
-// step takes every decision of this package. It changes st by what happened and
-// returns what shall be done about it, in order. The result depends on st and in
-// only. The slice is valid until the next step.
+// step takes every decision of this package. It changes st by what happened and returns what shall
+// be done about it, in order. The result depends on st and in only. The slice is valid until the
+// next step.
 func step(st *state, in input) []action {
 	st.actions = st.actions[:0]
 	switch n := in.node; in.what {
@@ -30,10 +30,9 @@ func step(st *state, in input) []action {
 	return st.actions
 }
 
-// serve begins a Serve: every child is started in order. A child that an earlier
-// Serve had to abandon is not started beside itself: it waits for that
-// incarnation to end, and under a group strategy, where it cannot be left out,
-// the supervisor escalates.
+// serve begins a Serve: every child is started in order. A child that an earlier Serve had to
+// abandon is not started beside itself: it waits for that incarnation to end, and under a group
+// strategy, where it cannot be left out, the supervisor escalates.
 func (st *state) serve(now time.Time) {
 	st.phase, st.since, st.cause, st.left = serving, now, nil, nil
 	st.incarnation++
@@ -125,8 +124,8 @@ func (st *state) exit(n *node, in input) {
 	}
 }
 
-// orphans is what Remove returns for a child that ended: its error, if that says
-// that something below is still running.
+// orphans is what Remove returns for a child that ended: its error, if that says that something
+// below is still running.
 func (in *input) orphans() error {
 	if len(in.left) == 0 {
 		return nil
@@ -153,8 +152,8 @@ func (st *state) obeyed(n *node, in input) {
 	case n.why == forTimeout:
 		st.ended(n, in)
 	default:
-		// Abandoned by an earlier Serve; now there is room for it in this one. Like
-		// a restart, that is no part of the sequence of starts.
+		// Abandoned by an earlier Serve; now there is room for it in this one. Like a restart, that
+		// is no part of the sequence of starts.
 		st.rejoin(n, in.now)
 		if n.state == StatePending {
 			st.start(n, in.now)
@@ -171,8 +170,8 @@ func (st *state) suspend(n *node, now time.Time) {
 	n.enter(StateIdle, now)
 }
 
-// rejoin makes a child that ended wait to be started again. As in OTP, a
-// Temporary child is not, not even with its group.
+// rejoin makes a child that ended wait to be started again. As in OTP, a Temporary child is not,
+// not even with its group.
 func (st *state) rejoin(n *node, now time.Time) {
 	if n.rule.Restart == Temporary {
 		st.forget(n, now)

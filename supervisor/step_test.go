@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestStepGolden drives step by scripts and compares what it decides with
-// testdata/step.golden. To accept a change: SUPERVISOR_GOLDEN=1 go test -run Golden.
+// TestStepGolden drives step by scripts and compares what it decides with testdata/step.golden. To
+// accept a change: SUPERVISOR_GOLDEN=1 go test -run Golden.
 func TestStepGolden(t *testing.T) {
 	const path = "testdata/step.golden"
 	var b strings.Builder

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Supervisor starts, watches, restarts and stops its children. All methods may
-// be called at any time from any goroutine, children and OnEvent included.
+// Supervisor starts, watches, restarts and stops its children. All methods may be called at any
+// time from any goroutine, children and OnEvent included.
 type Supervisor struct {
 	spec     Spec
 	step     func(*state, input) []action // a field so that tests can break it
@@ -17,9 +17,8 @@ type Supervisor struct {
 	luck     luck
 	poke     chan struct{} // tells Serve's loop of an earlier alarm; capacity 1
 
-	// Lock order: the mu of a supervisor below, that of the one above it, then
-	// notifier.mu. What is done under mu never blocks and calls no code of the user
-	// but the methods of Serve's context.
+	// Lock order: the mu of a supervisor below, that of the one above it, then notifier.mu. What is
+	// done under mu never blocks and calls no code of the user but the methods of Serve's context.
 	mu       sync.Mutex
 	state    state
 	children map[string]*child
@@ -44,9 +43,8 @@ type child struct {
 	waiters  []chan<- error          // Removes in progress
 }
 
-// New returns a supervisor that is not serving yet, with children in the order
-// in which they shall be started. It starts no goroutine. The error names what is
-// wrong with the spec or with a child.
+// New returns a supervisor that is not serving yet, with children in the order in which they shall
+// be started. It starts no goroutine. The error names what is wrong with the spec or with a child.
 func New(spec Spec, children ...Child) (*Supervisor, error) {
 	spec, err := spec.resolved()
 	if err != nil {
@@ -79,13 +77,13 @@ func newState(spec Spec) state {
 	}
 }
 
-// Add lists a child after all others. While the supervisor serves, the child is
-// started in its turn (at once, unless a start or the restart of a group is in
-// progress), and Add does not wait for that; else with the next Serve.
-// It fails with ErrDuplicate or ErrStopping, or if the child is not valid.
+// Add lists a child after all others. While the supervisor serves, the child is started in its turn
+// (at once, unless a start or the restart of a group is in progress), and Add does not wait for
+// that; else with the next Serve. It fails with ErrDuplicate or ErrStopping, or if the child is not
+// valid.
 //
-// A Temporary child that was added is forgotten once it ended; one that was given
-// to New is started by each Serve.
+// A Temporary child that was added is forgotten once it ended; one that was given to New is started
+// by each Serve.
 func (s *Supervisor) Add(c Child) error {
 	return s.add(c, false)
 }
@@ -112,14 +110,13 @@ func (s *Supervisor) add(c Child, declared bool) error {
 	return nil
 }
 
-// Remove stops the child of that name and takes it off the list. It returns nil
-// when the child has ended, and the name is free then. If the child is Abandoned
-// instead, Remove returns an *AbandonedError, and the child leaves the list when
-// it ends. If ctx ends first, Remove returns its error, and the removal goes on.
-// A name that is not listed is ErrUnknown.
+// Remove stops the child of that name and takes it off the list. It returns nil when the child has
+// ended, and the name is free then. If the child is Abandoned instead, Remove returns an
+// *AbandonedError, and the child leaves the list when it ends. If ctx ends first, Remove returns
+// its error, and the removal goes on. A name that is not listed is ErrUnknown.
 //
-// A child that removes itself must do so with its own context, which the removal
-// ends: it cannot wait for its own end.
+// A child that removes itself must do so with its own context, which the removal ends: it cannot
+// wait for its own end.
 func (s *Supervisor) Remove(ctx context.Context, name string) error {
 	reply := make(chan error, 1)
 	s.mu.Lock()
@@ -148,8 +145,8 @@ func (s *Supervisor) Remove(ctx context.Context, name string) error {
 	}
 }
 
-// awakenLocked takes the resting child of that name, or all, off s.resting. With
-// list they are listed again.
+// awakenLocked takes the resting child of that name, or all, off s.resting. With list they are
+// listed again.
 func (s *Supervisor) awakenLocked(name string, list bool) bool {
 	found := false
 	s.resting = slices.DeleteFunc(s.resting, func(e *child) bool {
@@ -167,8 +164,8 @@ func (s *Supervisor) awakenLocked(name string, list bool) bool {
 	return found
 }
 
-// Tree returns what the supervisor and everything below it is doing at this
-// moment. Below a child it is what the child's Tree function says.
+// Tree returns what the supervisor and everything below it is doing at this moment. Below a child
+// it is what the child's Tree function says.
 func (s *Supervisor) Tree() Tree {
 	now := time.Now()
 	s.mu.Lock()
@@ -195,8 +192,8 @@ func (s *Supervisor) Node(name string) (Tree, bool) {
 	return s.state.tree(now).Find(name)
 }
 
-// subtree returns the children that a child's Tree function lists. Tree is
-// called by people who look for trouble: a panic in there must not be more of it.
+// subtree returns the children that a child's Tree function lists. Tree is called by people who
+// look for trouble: a panic in there must not be more of it.
 func subtree(f func() Tree) (children []Tree) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -206,9 +203,9 @@ func subtree(f func() Tree) (children []Tree) {
 	return f().Children
 }
 
-// Child returns the supervisor as a child of another one: under its own name,
-// with no limit on its grace, because the graces of its own children bound the
-// time it takes to stop, and with its tree below it.
+// Child returns the supervisor as a child of another one: under its own name, with no limit on its
+// grace, because the graces of its own children bound the time it takes to stop, and with its tree
+// below it.
 func (s *Supervisor) Child(restart Restart) Child {
 	return Child{Name: s.spec.Name, Serve: s.Serve, Restart: restart, Grace: Forever, Tree: s.Tree}
 }

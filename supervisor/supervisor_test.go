@@ -28,8 +28,7 @@ func mustNew(t testing.TB, spec Spec, children ...Child) *Supervisor {
 	return s
 }
 
-// begin serves in the background. The function returned ends that, and returns
-// what Serve returned.
+// begin serves in the background. The function returned ends that, and returns what Serve returned.
 func begin(s *Supervisor) (end func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
@@ -121,8 +120,8 @@ func theCulprit(n int) {
 	theCulprit(n - 1)
 }
 
-// A verdict inside a panic, or inside what a supervisor below reports, is no verdict
-// for the supervisor above.
+// A verdict inside a panic, or inside what a supervisor below reports, is no verdict for the
+// supervisor above.
 func TestVerdicts(t *testing.T) {
 	for _, c := range []struct {
 		err  error

@@ -58,18 +58,17 @@ func (s State) String() string {
 	return fmt.Sprintf("State(%d)", uint8(s))
 }
 
-// Tree is a snapshot of a supervisor or of anything else that reports its state
-// in the same way. It is a plain value; whoever has one may change it.
+// Tree is a snapshot of a supervisor or of anything else that reports its state in the same way. It
+// is a plain value; whoever has one may change it.
 type Tree struct {
 	Name  string
 	State State
 	// Incarnation counts the starts from 1; 0 if there was none.
 	Incarnation uint64
-	// Restarts is how many of the starts were restarts. For a supervisor: how many
-	// restarts it has decided on in its present Serve, a group's counted once.
+	// Restarts is how many of the starts were restarts. For a supervisor: how many restarts it has
+	// decided on in its present Serve, a group's counted once.
 	Restarts uint64
-	// Since is when State was entered; Uptime is how long before the snapshot that
-	// was.
+	// Since is when State was entered; Uptime is how long before the snapshot that was.
 	Since  time.Time
 	Uptime time.Duration
 	// LastErr is the last failure, if there was one.
@@ -77,8 +76,7 @@ type Tree struct {
 	Children []Tree
 }
 
-// Find returns the node reached from t by the names of its descendants. Without
-// names that is t.
+// Find returns the node reached from t by the names of its descendants. Without names that is t.
 func (t Tree) Find(names ...string) (Tree, bool) {
 	for _, name := range names {
 		found := false

@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 )
 
-// A child that returns a nil pointer as its error has failed like any other: nobody is
-// harmed by asking it.
+// A child that returns a nil pointer as its error has failed like any other: nobody is harmed by
+// asking it.
 func TestChildReturnsATypedNil(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		runs := 0

@@ -48,8 +48,8 @@ func TestGapExtends(t *testing.T) {
 			t.Errorf("%s extends it: %v", name, pair)
 		}
 	}
-	// Nobody knows whether number 1 is right behind an event without a number;
-	// told as one, the gap would have To 1 and no From.
+	// Nobody knows whether number 1 is right behind an event without a number; told as one, the gap
+	// would have To 1 and no From.
 	if unnumbered.Extends(transport.Gap{Topic: "n", From: 1, To: 1, Count: 1}) {
 		t.Error("a numbered event extends unnumbered events")
 	}

@@ -42,8 +42,8 @@ func (a *airport) add(f Flight) error {
 	return nil
 }
 
-// board holds the airports. Lanes add to it at once, each to airports of its own: a
-// key always has the same lane, so an airport needs no lock.
+// board holds the airports. Lanes add to it at once, each to airports of its own: a key always has
+// the same lane, so an airport needs no lock.
 type board struct {
 	source   string   // what errors name as the file
 	airports sync.Map // origin → *airport

@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// 20,000 flights of the United States from 2001. Source: U.S. Bureau of
-// Transportation Statistics, On-Time Performance (14 CFR Part 234), by way of the
-// vega-datasets collection, where it is flights-20k.
+// 20,000 flights of the United States from 2001. Source: U.S. Bureau of Transportation Statistics,
+// On-Time Performance (14 CFR Part 234), by way of the vega-datasets collection, where it is
+// flights-20k.
 //
 //go:embed data/flights-20k.csv.gz
 var builtIn []byte
@@ -47,8 +47,8 @@ type rowError struct {
 func (e *rowError) Error() string { return fmt.Sprintf("%s:%d: %v", e.file, e.line, e.err) }
 func (e *rowError) Unwrap() error { return e.err }
 
-// openInput opens the file at path, or the built-in flights where path is empty, and
-// reads the header. The end of ctx ends a read that waits, as one from a pipe may.
+// openInput opens the file at path, or the built-in flights where path is empty, and reads the
+// header. The end of ctx ends a read that waits, as one from a pipe may.
 func openInput(ctx context.Context, path string) (*input, error) {
 	if path == "" {
 		in := &input{name: builtInName, close: func() error { return nil }}

@@ -73,8 +73,7 @@ func TestBuiltIn(t *testing.T) {
 	}
 }
 
-// badInputs are files that can't be used, and what must be said of them after the
-// file's name.
+// badInputs are files that can't be used, and what must be said of them after the file's name.
 func badInputs(t *testing.T) map[string]struct{ path, said string } {
 	t.Helper()
 	type bad = struct{ path, said string }

@@ -1,13 +1,13 @@
-// Command flights counts the departures and delays of airports: real flights are
-// published as events keyed by their origin, and a subscription with several lanes
-// keeps one account for each airport.
+// Command flights counts the departures and delays of airports: real flights are published as
+// events keyed by their origin, and a subscription with several lanes keeps one account for each
+// airport.
 //
 //	go run ./examples/flights
 //	go run ./examples/flights -input FILE.csv.gz -out airports.csv -quiet
 //	go run ./examples/flights -redis localhost:6379
 //
-// The exit status is 0 when every flight was counted, 1 when something failed, 2 for
-// a wrong command line and 130 after Ctrl-C.
+// The exit status is 0 when every flight was counted, 1 when something failed, 2 for a wrong
+// command line and 130 after Ctrl-C.
 package main
 
 import (

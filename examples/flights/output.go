@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 )
 
-// writeFile has write fill the file at path. The file is complete or left as it was:
-// what is written goes to a new file beside it, which takes its name at the end.
-// Something that is no regular file, as /dev/stdout, is written to directly.
+// writeFile has write fill the file at path. The file is complete or left as it was: what is
+// written goes to a new file beside it, which takes its name at the end. Something that is no
+// regular file, as /dev/stdout, is written to directly.
 func writeFile(path string, write func(io.Writer) error) (err error) {
 	info, err := os.Stat(path)
 	if err == nil && info.IsDir() {

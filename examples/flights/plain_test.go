@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// plainPass is the program without a bus, as short as it can be: one pass, one
-// goroutine, none of the program's own code.
+// plainPass is the program without a bus, as short as it can be: one pass, one goroutine, none of
+// the program's own code.
 func plainPass(t *testing.T, content string) string {
 	t.Helper()
 	type account struct{ n, late, sum, largest int }

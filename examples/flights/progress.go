@@ -12,12 +12,11 @@ import (
 // refresh is how often a terminal is told how far the program is.
 const refresh = 100 * time.Millisecond
 
-// progress shows on w how far a subscription is, in one line that is written over
-// again; on nothing when w is nil.
+// progress shows on w how far a subscription is, in one line that is written over again; on nothing
+// when w is nil.
 type progress struct{ w io.Writer }
 
-// start shows sub until stop, which shows it a last time and returns when the line
-// is complete.
+// start shows sub until stop, which shows it a last time and returns when the line is complete.
 func (p *progress) start(sub *bus.Subscription) (stop func()) {
 	if p.w == nil {
 		return func() {}

@@ -10,8 +10,7 @@ import (
 	"github.com/shardbus/shardbus/internal/redistest"
 )
 
-// runOnRedis runs the program against an address and compares its CSV with that of
-// one process.
+// runOnRedis runs the program against an address and compares its CSV with that of one process.
 func runOnRedis(t *testing.T, address string) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "airports.csv")

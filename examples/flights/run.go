@@ -13,8 +13,8 @@ import (
 
 const (
 	lanes = 4
-	// mailbox is what each lane may have waiting: far less than the input, so that
-	// the handlers set the publisher's pace.
+	// mailbox is what each lane may have waiting: far less than the input, so that the handlers set
+	// the publisher's pace.
 	mailbox = 64
 	// batch is how many flights are published together.
 	batch = 64
@@ -89,9 +89,9 @@ func openBus(t transport.Transport) (*bus.Bus, error) {
 	return bus.New(bus.Config{Transport: t})
 }
 
-// count publishes every flight of in and returns the airports once all are counted.
-// However it ends, it shuts b down in order, and the ledger says what became of the
-// flights that were published.
+// count publishes every flight of in and returns the airports once all are counted. However it
+// ends, it shuts b down in order, and the ledger says what became of the flights that were
+// published.
 func count(ctx context.Context, b *bus.Bus, in *input, show *progress, pace window) ([]*airport, bus.Stats, error) {
 	running, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -136,8 +136,8 @@ func count(ctx context.Context, b *bus.Bus, in *input, show *progress, pace wind
 	return board.byOrigin(), ledger, nil
 }
 
-// publish gives every flight to send, a batch at a time, which may hold it up, and
-// says how many it took. It stops at the first error, and when ctx ends.
+// publish gives every flight to send, a batch at a time, which may hold it up, and says how many it
+// took. It stops at the first error, and when ctx ends.
 func publish(ctx context.Context, in *input, send func(context.Context, []Flight) error) (published uint64, err error) {
 	flights := make([]Flight, 0, batch)
 	flush := func() error {

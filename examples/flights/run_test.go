@@ -128,8 +128,8 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// TestInterruptOfAPipe: a program that waits for more input ends too, and tells what
-// became of the flights it had.
+// TestInterruptOfAPipe: a program that waits for more input ends too, and tells what became of the
+// flights it had.
 func TestInterruptOfAPipe(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {

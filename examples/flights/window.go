@@ -6,12 +6,12 @@ import (
 	"github.com/shardbus/shardbus/bus"
 )
 
-// inFlight is how many flights may be published through Redis and not counted yet.
-// A remote publisher feels no back-pressure from mailboxes; this is its own.
+// inFlight is how many flights may be published through Redis and not counted yet. A remote
+// publisher feels no back-pressure from mailboxes; this is its own.
 const inFlight = 512
 
-// window paces a publisher by the events that have been handled. A nil window lets
-// everything pass: in one process the mailboxes hold the publisher up.
+// window paces a publisher by the events that have been handled. A nil window lets everything pass:
+// in one process the mailboxes hold the publisher up.
 type window chan struct{}
 
 // acquire waits for room for one more event.
@@ -27,8 +27,8 @@ func (w window) acquire(ctx context.Context) error {
 	}
 }
 
-// middleware makes room when an event of this bus is settled. Flights of another run
-// on the same servers are not this run's to count.
+// middleware makes room when an event of this bus is settled. Flights of another run on the same
+// servers are not this run's to count.
 func (w window) middleware(b *bus.Bus) bus.Middleware {
 	return func(next bus.Handler) bus.Handler {
 		return func(ctx context.Context, d *bus.Delivery) error {

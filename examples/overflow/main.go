@@ -1,6 +1,6 @@
-// Command overflow shows what a full mailbox does: a display that only wants the
-// latest prices gives up old ones, a book-keeper that wants them all slows the
-// publisher down. Neither is in the other's way, and the ledger counts every event.
+// Command overflow shows what a full mailbox does: a display that only wants the latest prices
+// gives up old ones, a book-keeper that wants them all slows the publisher down. Neither is in the
+// other's way, and the ledger counts every event.
 package main
 
 import (

@@ -1,6 +1,5 @@
-// Command retry shows what becomes of an event that a handler can't deal with: it is
-// tried again later, or it is given up as a dead letter and replayed once the cause is
-// gone.
+// Command retry shows what becomes of an event that a handler can't deal with: it is tried again
+// later, or it is given up as a dead letter and replayed once the cause is gone.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Command tenants shows a middleware: it reads the headers of an event, hands what it
-// found to the handler by the context, and gives up events that lack it.
+// Command tenants shows a middleware: it reads the headers of an event, hands what it found to the
+// handler by the context, and gives up events that lack it.
 package main
 
 import (

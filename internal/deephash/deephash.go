@@ -1,5 +1,5 @@
-// Package deephash hashes a value with all that it points to, so that whoever looks
-// before and after can tell that it was changed.
+// Package deephash hashes a value with all that it points to, so that whoever looks before and
+// after can tell that it was changed.
 package deephash
 
 import (
@@ -19,13 +19,12 @@ const maxNodes = 1 << 16
 // seed is one for the process: sums are compared within it only.
 var seed = maphash.MakeSeed()
 
-// Sum is a hash of v and of what it points to, by content: equal before and after
-// means, but for a collision, that nothing was changed. ok is false where that can't be
-// told, because there is more than maxNodes of it.
+// Sum is a hash of v and of what it points to, by content: equal before and after means, but for a
+// collision, that nothing was changed. ok is false where that can't be told, because there is more
+// than maxNodes of it.
 //
-// It is not looked at: what a struct with a field of package sync or sync/atomic holds,
-// since that guards itself; what a function or a channel refers to; what lies
-// in a slice behind its length.
+// It is not looked at: what a struct with a field of package sync or sync/atomic holds, since that
+// guards itself; what a function or a channel refers to; what lies in a slice behind its length.
 //
 // Nothing of v may be changed meanwhile.
 func Sum(v reflect.Value) (sum uint64, ok bool) {
@@ -181,8 +180,7 @@ func (w *walker) follow(h *maphash.Hash, p place, f func()) {
 	delete(w.path, p)
 }
 
-// plainSize is the size of a type whose values are their bytes and nothing else; 0 of
-// any other.
+// plainSize is the size of a type whose values are their bytes and nothing else; 0 of any other.
 func plainSize(t reflect.Type) int {
 	switch t.Kind() {
 	case reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
@@ -197,8 +195,8 @@ func plainSize(t reflect.Type) int {
 // guarded remembers guardsItself: reflect.Type → bool.
 var guarded sync.Map
 
-// guardsItself tells whether a type has a lock, or the like, by which it may be changed
-// in order; or is never changed, however it looks.
+// guardsItself tells whether a type has a lock, or the like, by which it may be changed in order;
+// or is never changed, however it looks.
 func guardsItself(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Array:

@@ -1,7 +1,7 @@
-// Package errguard asks errors that users' code returned. The methods of an error, Error,
-// Unwrap, Is and As, are user code too: they may panic, as those of a nil pointer returned
-// as an error do, end the goroutine, or describe a chain without end. Here none of that
-// reaches the caller: a method that fails counts as one that says no.
+// Package errguard asks errors that users' code returned. The methods of an error, Error, Unwrap,
+// Is and As, are user code too: they may panic, as those of a nil pointer returned as an error do,
+// end the goroutine, or describe a chain without end. Here none of that reaches the caller: a
+// method that fails counts as one that says no.
 //
 // What a method does for ever, or until the stack is full, can't be undone from outside.
 package errguard
@@ -33,8 +33,7 @@ func IsOutside(err, target error, skip func(error) bool) bool {
 	return s.in(err)
 }
 
-// As is errors.As for a type of errors: the first of type T in err's tree that is no nil
-// pointer.
+// As is errors.As for a type of errors: the first of type T in err's tree that is no nil pointer.
 func As[T error](err error) (T, bool) { return AsOutside[T](err, nil) }
 
 // AsOutside is As, but it does not look at errors of which skip says so, nor below them.
@@ -84,8 +83,8 @@ func Format(v any) string {
 }
 
 // Safe is err if its methods can be called without harm. Else it is an error in its place:
-// ErrBroken for errors.Is, with all of err that can be found, and a text that says what is
-// wrong with it.
+// ErrBroken for errors.Is, with all of err that can be found, and a text that says what is wrong
+// with it.
 func Safe(err error) error {
 	if err == nil {
 		return nil
@@ -185,8 +184,8 @@ func isNil(err error) bool {
 	}
 }
 
-// call runs f, which calls user code, where it can neither panic nor end the goroutine of
-// the caller. It says what f did in place of returning; "" if it returned.
+// call runs f, which calls user code, where it can neither panic nor end the goroutine of the
+// caller. It says what f did in place of returning; "" if it returned.
 func call(f func()) (problem string) {
 	done := make(chan string)
 	go func() {

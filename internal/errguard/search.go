@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// search goes through a tree of errors as errors.Is and errors.As do, in their order. As
-// long as it meets only errors whose methods are known it does so at once; what is left is
-// done on a goroutine of its own, and on another one whenever a method ends that.
+// search goes through a tree of errors as errors.Is and errors.As do, in their order. As long as it
+// meets only errors whose methods are known it does so at once; what is left is done on a goroutine
+// of its own, and on another one whenever a method ends that.
 type search struct {
 	visit func(error) (found, skip bool) // calls no user code; skip leaves out what is below
 	is    error                          // not nil: methods Is are asked for it
@@ -151,8 +151,8 @@ func (s *search) push(errs []error) {
 	}
 }
 
-// unwrap is what a known error wraps; known is false where to find that out, or to ask its
-// Is and As, is to call user code.
+// unwrap is what a known error wraps; known is false where to find that out, or to ask its Is and
+// As, is to call user code.
 func unwrap(err error) (known bool, many []error, next error) {
 	if b, ok := err.(*Broken); ok { //nolint:errorlint // this is the walk
 		return true, nil, b.err
@@ -212,9 +212,8 @@ func kindOf(err error) kind {
 	return known
 }
 
-// Own says that the methods Error and Unwrap of errors of type T call no user code, unless
-// by this package, and that T has no methods Is and As. It is for the initialisation of
-// packages.
+// Own says that the methods Error and Unwrap of errors of type T call no user code, unless by this
+// package, and that T has no methods Is and As. It is for the initialisation of packages.
 func Own[T error]() struct{} {
 	kinds.Store(reflect.TypeFor[T](), ownChain|ownTexts)
 	return struct{}{}

@@ -1,5 +1,5 @@
-// Package inspect is the door by which bustest looks into a bus. What is behind it
-// is of use to tests of a bus's promises only, and so no part of the bus's API.
+// Package inspect is the door by which bustest looks into a bus. What is behind it is of use to
+// tests of a bus's promises only, and so no part of the bus's API.
 package inspect
 
 import "time"
@@ -14,31 +14,29 @@ type Watcher interface {
 
 // Bus is what a bus shows. All methods are safe for concurrent use, save Watch.
 type Bus interface {
-	// Watch has w told of every subscription from now on. It must be called before
-	// the bus is given to anybody else.
+	// Watch has w told of every subscription from now on. It must be called before the bus is given
+	// to anybody else.
 	Watch(w Watcher)
 	// Watcher is whom Watch was given, or nil.
 	Watcher() Watcher
 	// Quiet tells whether nothing is queued, running or deferred on the whole bus, and OnGap of no
 	// subscription is yet to be called.
 	Idle() bool
-	// Changed returns a channel that is closed when the bus may have become quiet,
-	// or a lane idle, since the call. release must be called once, when nobody
-	// waits for the channel any more.
+	// Changed returns a channel that is closed when the bus may have become quiet, or a lane idle,
+	// since the call. release must be called once, when nobody waits for the channel any more.
 	Changed() (changed <-chan struct{}, release func())
-	// Goroutines names every goroutine of the bus that runs: lanes, the transport
-	// with its supervisor, and the cleanup after subscriptions.
+	// Goroutines names every goroutine of the bus that runs: lanes, the transport with its
+	// supervisor, and the cleanup after subscriptions.
 	Goroutines() []string
 }
 
-// Of looks into a *bus.Bus, or the bus of a *bus.Subscription; nil for anything
-// else. Package bus sets it as it is initialised, since it can't be imported from
-// here.
+// Of looks into a *bus.Bus, or the bus of a *bus.Subscription; nil for anything else. Package bus
+// sets it as it is initialised, since it can't be imported from here.
 var Of func(v any) Bus
 
-// BatchOf is what the deliveries of a lane's batches have in common, for comparison, of
-// a *bus.Delivery in a batch that is being handled; nil for any other. Middleware uses
-// it for what a whole batch shares. Package bus sets it, too.
+// BatchOf is what the deliveries of a lane's batches have in common, for comparison, of a
+// *bus.Delivery in a batch that is being handled; nil for any other. Middleware uses it for what a
+// whole batch shares. Package bus sets it, too.
 var BatchOf func(delivery any) any
 
 // AcknowledgedLate has the bus log that the handler of a *bus.Delivery returned nil so much after

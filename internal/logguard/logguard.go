@@ -13,8 +13,9 @@ import (
 )
 
 // Wrap returns a logger that writes each entry as log would, on a goroutine of its own for which it
-// waits. What goes wrong there is reported where log reports errors of writing, by default on standard
-// error. It takes no stack traces: they would show frames of this library only. A nil log is silent.
+// waits. What goes wrong there is reported where log reports errors of writing, by default on
+// standard error. It takes no stack traces: they would show frames of this library only. A nil log
+// is silent.
 func Wrap(log *zap.Logger) *zap.Logger {
 	if log == nil {
 		return zap.NewNop()

@@ -8,7 +8,8 @@ import (
 	"github.com/shardbus/shardbus/internal/errguard"
 )
 
-// ErrGoexit says that the function ended its goroutine with runtime.Goexit, as testing.T.FailNow does.
+// ErrGoexit says that the function ended its goroutine with runtime.Goexit, as testing.T.FailNow
+// does.
 var ErrGoexit = errors.New("called runtime.Goexit")
 
 // PanicError is a panic of a user's function.
@@ -28,8 +29,9 @@ func (e *PanicError) Unwrap() error {
 	return errguard.Safe(err)
 }
 
-// Call runs f on a goroutine of its own and returns when f has ended, with its error, a *PanicError, or
-// an error that wraps ErrGoexit. what names f in those. The methods of the error are safe to call.
+// Call runs f on a goroutine of its own and returns when f has ended, with its error, a
+// *PanicError, or an error that wraps ErrGoexit. what names f in those. The methods of the error
+// are safe to call.
 func Call(what string, f func() error) error {
 	ended := make(chan error, 1)
 	go run(what, f, func(err error) { ended <- err })

@@ -17,10 +17,10 @@ type Calls struct {
 	left map[string]int // calls that were left behind, by key; mu guards it
 }
 
-// Do is Call for a function that obeys a context. When ctx ends and f does not return, Do returns an
-// error without it; until f has returned after all, every further Do with the same key fails at once, so
-// at most one goroutine for each call that was under way is left behind. late, which may be nil, is
-// given a result that nobody waits for any more.
+// Do is Call for a function that obeys a context. When ctx ends and f does not return, Do returns
+// an error without it; until f has returned after all, every further Do with the same key fails at
+// once, so at most one goroutine for each call that was under way is left behind. late, which may
+// be nil, is given a result that nobody waits for any more.
 func Do[T any](ctx context.Context, c *Calls, key, what string, f func(ctx context.Context) (T, error), late func(T)) (T, error) {
 	var none T
 	if c.blocked(key) {

@@ -9,15 +9,16 @@ import (
 // module is what the functions of this library begin with in a stack.
 const module = "github.com/shardbus/shardbus/"
 
-// libraries are the directories whose functions a user did not write. Examples are what a user writes.
+// libraries are the directories whose functions a user did not write. Examples are what a user
+// writes.
 var libraries = []string{"bus", "middleware", "supervisor", "transport", "codec", "router", "bustest", "internal"}
 
 // frame is a call in a stack: the function's line, and that of its place.
 type frame struct{ function, place string }
 
 // UserFrames is what a log shows of a goroutine's stack, as runtime/debug.Stack returns it: the
-// frames from the panic, if there is one, down to the user's last, without those of this library that
-// called them. Where no frame is the user's, it is the whole stack.
+// frames from the panic, if there is one, down to the user's last, without those of this library
+// that called them. Where no frame is the user's, it is the whole stack.
 func UserFrames(stack []byte) string {
 	frames := parse(stack)
 	if i := slices.IndexFunc(frames, func(f frame) bool { return strings.HasPrefix(f.function, "panic(") }); i >= 0 {

@@ -56,8 +56,8 @@ func TestCall(t *testing.T) {
 	}
 }
 
-// A function that ignores its context is left behind, once: what calls it again is told so until it has
-// returned, and what it returns too late is given to late.
+// A function that ignores its context is left behind, once: what calls it again is told so until it
+// has returned, and what it returns too late is given to late.
 func TestDoLeavesOneBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls, release := new(usercode.Calls), make(chan struct{})

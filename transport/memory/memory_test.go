@@ -93,8 +93,8 @@ func TestSequences(t *testing.T) {
 	}
 }
 
-// However many publish at once, each subscriber sees the numbers of each
-// publisher in their order and without holes, and all the same order.
+// However many publish at once, each subscriber sees the numbers of each publisher in their order
+// and without holes, and all the same order.
 func TestConcurrentPublishersKeepOrder(t *testing.T) {
 	broker := memory.NewBroker()
 	var trs []*memory.Transport
@@ -169,8 +169,7 @@ func TestUnsubscribe(t *testing.T) {
 	}
 }
 
-// When Unsubscribe has returned nothing of the topic arrives, however busy its
-// publishers are.
+// When Unsubscribe has returned nothing of the topic arrives, however busy its publishers are.
 func TestUnsubscribeBesidePublishers(t *testing.T) {
 	broker := memory.NewBroker()
 	tr, pub := broker.Connect(), broker.Connect()
@@ -203,8 +202,7 @@ func TestUnsubscribeBesidePublishers(t *testing.T) {
 	wg.Wait()
 }
 
-// Publish needs no Serve; a context that has ended fails what was not yet
-// accepted, with its cause.
+// Publish needs no Serve; a context that has ended fails what was not yet accepted, with its cause.
 func TestPublishContext(t *testing.T) {
 	tr := memory.NewBroker().Connect()
 	publish(t, tr, env("n", "1"))
@@ -221,8 +219,7 @@ func TestPublishContext(t *testing.T) {
 	tr.Publish(ctx, nil, nil)
 }
 
-// TestNextBus: a bus leaves no subscription behind for the next one on its
-// transport.
+// TestNextBus: a bus leaves no subscription behind for the next one on its transport.
 func TestNextBus(t *testing.T) {
 	tr := memory.NewBroker().Connect()
 	if err := tr.Claim(); err != nil {
@@ -240,8 +237,7 @@ func TestNextBus(t *testing.T) {
 	}
 }
 
-// TestInvalid: what names no topic or partition is refused, and the rest of its
-// batch accepted.
+// TestInvalid: what names no topic or partition is refused, and the rest of its batch accepted.
 func TestInvalid(t *testing.T) {
 	tr := memory.NewBroker().Connect()
 	in, _ := serve(t, tr)

@@ -6,8 +6,8 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// views is who knows a topic how: by it transports are told of peers that know a topic
-// otherwise, which on a broker of channels they would never meet.
+// views is who knows a topic how: by it transports are told of peers that know a topic otherwise,
+// which on a broker of channels they would never meet.
 type views struct {
 	mu     sync.Mutex
 	topics map[string]*parties // by name
@@ -38,8 +38,8 @@ func (v *views) partiesLocked(topic string) *parties {
 	return p
 }
 
-// publishes notes how the publisher of env, on t, knows its topic, and tells those that
-// know it otherwise.
+// publishes notes how the publisher of env, on t, knows its topic, and tells those that know it
+// otherwise.
 func (v *views) publishes(t *Transport, env *transport.Envelope) {
 	topic := transport.Topic{Name: env.Topic, Partitions: env.Partitions, ContentType: env.ContentType, TypeName: env.TypeName}
 	v.mu.Lock()

@@ -48,8 +48,8 @@ func criticize(t *testing.T, tr *memory.Transport) *critic {
 	return c
 }
 
-// Who subscribes and who publishes are told of each other, whoever comes first; nothing
-// is delivered across numbers of partitions.
+// Who subscribes and who publishes are told of each other, whoever comes first; nothing is
+// delivered across numbers of partitions.
 func TestMismatch(t *testing.T) {
 	four := transport.Topic{Name: "n", Partitions: 4, TypeName: "shop.Order"}
 	eight := transport.Topic{Name: "n", Partitions: 8, TypeName: "shop.Order"}

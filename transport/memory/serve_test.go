@@ -32,8 +32,8 @@ func TestServeTwice(t *testing.T) {
 	}
 }
 
-// What was subscribed is live again after a restart, with a gap of what was
-// published meanwhile, and what was unsubscribed meanwhile is not.
+// What was subscribed is live again after a restart, with a gap of what was published meanwhile,
+// and what was unsubscribed meanwhile is not.
 func TestServeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := memory.NewBroker().Connect()
@@ -85,8 +85,8 @@ func TestSubscribeWaitsForServe(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 		stop()
-		// The Subscribe that failed left nothing behind, and the end of Serve
-		// has later ones wait again.
+		// The Subscribe that failed left nothing behind, and the end of Serve has later ones wait
+		// again.
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := tr.Subscribe(ctx, transport.Topic{Name: "m"}); !errors.Is(err, context.DeadlineExceeded) {
@@ -102,8 +102,8 @@ func TestSubscribeWaitsForServe(t *testing.T) {
 	})
 }
 
-// When Serve has returned its sink is left alone, whatever publishers and
-// subscribers do at that moment.
+// When Serve has returned its sink is left alone, whatever publishers and subscribers do at that
+// moment.
 func TestSinkIsLeftAloneAfterServe(t *testing.T) {
 	broker := memory.NewBroker()
 	tr, pub := broker.Connect(), broker.Connect()

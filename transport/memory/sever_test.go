@@ -13,8 +13,7 @@ import (
 	"github.com/shardbus/shardbus/transport/memory"
 )
 
-// What others publish meanwhile is one gap for each of them, told by mend, before
-// anything newer.
+// What others publish meanwhile is one gap for each of them, told by mend, before anything newer.
 func TestSeverLeavesGaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broker := memory.NewBroker()
@@ -93,8 +92,8 @@ func TestSeverHasCallersWait(t *testing.T) {
 	})
 }
 
-// What is published while a transport is severed, and not served, is told once it is
-// both again, whichever comes first.
+// What is published while a transport is severed, and not served, is told once it is both again,
+// whichever comes first.
 func TestSeverBesideServe(t *testing.T) {
 	for _, mendFirst := range []bool{false, true} {
 		t.Run(fmt.Sprint("mended first ", mendFirst), func(t *testing.T) {
@@ -127,8 +126,8 @@ func TestSeverBesideServe(t *testing.T) {
 	}
 }
 
-// Severed at any moment, a subscriber is told of each event once, in order: by the
-// event or by a gap.
+// Severed at any moment, a subscriber is told of each event once, in order: by the event or by a
+// gap.
 func TestSeverBesidePublishers(t *testing.T) {
 	const publishers, events = 3, 2000
 	broker := memory.NewBroker()
