@@ -192,15 +192,15 @@ func (l *lane[T]) signal() {
 	}
 }
 
-// outcome is how a batch ended.
-type outcome uint8
+// batchEnd is how a batch ended.
+type batchEnd uint8
 
 const (
-	ranDry    outcome = iota // no event is ready
-	again                    // a panic ended it; there may be more
-	resting                  // it must not go on: paused, or retry queue is full
-	lingering                // events wait for more to make a batch
-	closing                  // the subscription ends
+	ranDry    batchEnd = iota // no event is ready
+	again                     // a panic ended it; there may be more
+	resting                   // it must not go on: paused, or retry queue is full
+	lingering                 // events wait for more to make a batch
+	closing                   // the subscription ends
 )
 
 // work is the lane's goroutine. User code may end it with runtime.Goexit; then

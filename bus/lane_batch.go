@@ -64,7 +64,7 @@ func (b *batchRun[T]) waiting() int {
 }
 
 // handleReady is the lane's, for batches.
-func (b *batchRun[T]) handleReady() outcome {
+func (b *batchRun[T]) handleReady() batchEnd {
 	l, s := b.lane, b.lane.sub
 	retryTurn := true // of what is deferred and due; it alternates with what arrives
 	for {

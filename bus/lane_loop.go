@@ -4,7 +4,7 @@ import "runtime/debug"
 
 // batch handles events until none is ready or something else is to be done. A
 // panic that no guard caught fails the current attempt and ends the batch.
-func (l *lane[T]) batch() (out outcome) {
+func (l *lane[T]) batch() (out batchEnd) {
 	defer l.caught(&out)
 	l.inBatch = true
 	out = l.handleReady()
@@ -12,7 +12,7 @@ func (l *lane[T]) batch() (out outcome) {
 	return out
 }
 
-func (l *lane[T]) handleReady() outcome {
+func (l *lane[T]) handleReady() batchEnd {
 	if l.batchRun != nil {
 		return l.batchRun.handleReady()
 	}
@@ -99,7 +99,7 @@ func (l *lane[T]) handle(c *cell[T]) error {
 
 // runPending does what comes before the next event: ranDry says that the event's
 // turn has come, again that something else was handled.
-func (l *lane[T]) runPending(retryTurn *bool) outcome {
+func (l *lane[T]) runPending(retryTurn *bool) batchEnd {
 	s := l.sub
 	ctl := l.ctl.Load()
 	if ctl&ctlInspected != 0 {
@@ -189,7 +189,7 @@ func (l *lane[T]) rest() {
 
 // caught is deferred around a batch. When the batch did not end by itself, the
 // handler or a middleware panicked, or ended the goroutine.
-func (l *lane[T]) caught(out *outcome) {
+func (l *lane[T]) caught(out *batchEnd) {
 	if !l.inBatch {
 		return
 	}

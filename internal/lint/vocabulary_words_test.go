@@ -90,10 +90,7 @@ var renamed = map[string]map[string]string{
 }
 
 // pendingWords are meaningless words that are still to be replaced, by directory.
-var pendingWords = map[string][]string{
-	"docs":            {"crew"},
-	"transport/redis": {"aloft", "detour", "errands", "refuge", "refuges", "rehome", "stranger", "strangers"},
-}
+var pendingWords = map[string][]string{}
 
 // pending are names of renamed that are still to be replaced.
 var pending = map[string][]string{}
@@ -103,6 +100,5 @@ const pendingMeaning = "to be told apart"
 
 // sameMeaning are the types that the bus and the Redis transport both have under one name, with what it means in both.
 var sameMeaning = map[string]string{
-	"batch":   pendingMeaning,
-	"outcome": pendingMeaning,
+	"batch": "events that are published in one go",
 }

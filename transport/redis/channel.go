@@ -21,7 +21,7 @@ func tracking(repair *track.Repair, maxHeld, maxPayload int) track.Config {
 		MaxPublishers: 1024,
 		MaxFloors:     1 << 16,
 		MaxUnverified: 1 << 14,
-		Roll:          track.NewBudget(strangerBytes),
+		Roll:          track.NewBudget(unverifiedBytes),
 		MaxPayload:    maxPayload,
 		Forget:        10 * time.Minute, // living publishers send watermarks more often
 		FinalForget:   time.Minute,
@@ -31,9 +31,9 @@ func tracking(repair *track.Repair, maxHeld, maxPayload int) track.Config {
 	}
 }
 
-// strangerBytes is what is remembered of publishers that have never answered a question, in all channels together. A few
+// unverifiedBytes is what is remembered of publishers that have never answered a question, in all channels together. A few
 // of each channel are known in any case.
-const strangerBytes = 64 << 20
+const unverifiedBytes = 64 << 20
 
 // maxHeld is how many events of one publisher wait when it is not asked for what is missing.
 const maxHeld = 1024

@@ -154,9 +154,9 @@ func TestOpenedWhileAPrimaryHangs(t *testing.T) {
 	})
 }
 
-// TestHungReplicaIsNoRefuge: of two replicas one hangs, or its connections are dead without a word, when the primary is killed:
+// TestHungReplicaIsNoFallback: of two replicas one hangs, or its connections are dead without a word, when the primary is killed:
 // events go to the other at once.
-func TestHungReplicaIsNoRefuge(t *testing.T) {
+func TestHungReplicaIsNoFallback(t *testing.T) {
 	t.Parallel()
 	for hung := range 2 {
 		synctest.Test(t, func(t *testing.T) {

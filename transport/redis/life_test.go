@@ -203,7 +203,7 @@ func TestBackPressure(t *testing.T) {
 	}
 }
 
-// TestRedisCLI: a stranger reads what we publish and publishes what we read.
+// TestRedisCLI: a foreign client reads what we publish and publishes what we read.
 func TestRedisCLI(t *testing.T) {
 	cli, err := exec.LookPath("redis-cli")
 	switch {

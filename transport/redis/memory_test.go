@@ -159,7 +159,7 @@ func TestQuestionsAreChargedUnread(t *testing.T) {
 }
 
 // TestListenersKeepAShare: a subscriber that listened when it was answered is read and answered also while names that are
-// made up use up what there is for strangers.
+// made up use up what there is for unknown ones.
 func TestListenersKeepAShare(t *testing.T) {
 	l := listen(t)
 	now := time.Unix(1e6, 0)
@@ -192,7 +192,7 @@ func TestListenersKeepAShare(t *testing.T) {
 		answered(fmt.Sprint("name", i), wire.MaxQuestion/2)
 	}
 	if answered("nobody", 0) || answered("new", 0) {
-		t.Error("strangers are answered beyond their share")
+		t.Error("unknown ones are answered beyond their share")
 	}
 	if !answered("friend", 0) {
 		t.Error("who listened before is not answered")

@@ -49,9 +49,9 @@ func TestStandbyAfterMigration(t *testing.T) {
 	}
 }
 
-// TestDetourToNowhere: a slot goes to a primary that nobody is connected to, and back before anybody asks who has it. Its
+// TestRedirectToNowhere: a slot goes to a primary that nobody is connected to, and back before anybody asks who has it. Its
 // events go on.
-func TestDetourToNowhere(t *testing.T) {
+func TestRedirectToNowhere(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		fakecluster.AwaitClients(t)

@@ -77,7 +77,7 @@ func newNackClient(s *Subscriber) *nackClient {
 	r.answering.Known, r.reading.Known = &r.listeners, &r.listeners
 	r.baselines.init(r.signal)
 	r.views = newTopicViews(r.signal)
-	// Below 2⁵³ with room, so that every JSON reader gets it right; and no stranger guesses it.
+	// Below 2⁵³ with room, so that every JSON reader gets it right; and no forger guesses it.
 	r.question.Store(mathrand.Uint64N(1 << 48))
 	return r
 }

@@ -24,7 +24,7 @@ func TestMovedInCircles(t *testing.T) {
 	}{
 		{"itself", "it sends us to itself", func(owner string) string { return owner }},
 		{"itself, unnamed", "it sends us to itself", func(owner string) string { return owner[strings.LastIndexByte(owner, ':'):] }},
-		{"a stranger", "it sends us to 192.0.2.77:7, which no node has named", func(string) string { return "192.0.2.77:7" }},
+		{"a node of nobody", "it sends us to 192.0.2.77:7, which no node has named", func(string) string { return "192.0.2.77:7" }},
 		{"nowhere", "it names no address to go to", func(string) string { return "?:7" }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -279,11 +279,11 @@ func TestPublisherRestarts(t *testing.T) {
 	})
 }
 
-// TestStrangersOnControlChannels: what they send there does no harm, and what they ask for is answered to nobody else.
-func TestStrangersOnControlChannels(t *testing.T) {
+// TestForgersOnControlChannels: what they send there does no harm, and what they ask for is answered to nobody else.
+func TestForgersOnControlChannels(t *testing.T) {
 	inOneBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
 		topic := topicAt(c, 0)
-		pub, sub, stranger := serve(t, cfg), serve(t, cfg), serve(t, cfg)
+		pub, sub, other := serve(t, cfg), serve(t, cfg), serve(t, cfg)
 		sub.subscribe(t, topic)
 		pub.send(t, topic, 3)
 		time.Sleep(time.Second) // publishers begin to listen when they have something to say
@@ -328,8 +328,8 @@ func TestStrangersOnControlChannels(t *testing.T) {
 		pub.send(t, topic, 3)
 		deaf(c, topic, func() { pub.send(t, topic, 3) })
 		sub.complete(t, topic, 9)
-		if len(stranger.received()) > 0 {
-			t.Errorf("who never subscribed got %v", stranger.received())
+		if len(other.received()) > 0 {
+			t.Errorf("who never subscribed got %v", other.received())
 		}
 	})
 }

@@ -166,8 +166,8 @@ func TestTLSMutual(t *testing.T) {
 	if res := n.publish(t.Context(), transport.Envelope{Topic: "a", Publisher: "p", ID: "1"}); res.Err != nil || res.Receivers != 1 {
 		t.Errorf("%+v", res)
 	}
-	stranger := s.TLSConfig()
-	stranger.RootCAs = x509.NewCertPool()
+	other := s.TLSConfig()
+	other.RootCAs = x509.NewCertPool()
 	misnamed := s.TLSConfig()
 	misnamed.ServerName = "elsewhere.test"
 	for _, c := range []struct {
@@ -176,7 +176,7 @@ func TestTLSMutual(t *testing.T) {
 		words string
 	}{
 		{"no certificate", redis.Config{Addrs: []string{s.Addr()}, TLS: trusting(s)}, "Config.TLS.Certificates"},
-		{"no authority", redis.Config{Addrs: []string{s.Addr()}, TLS: stranger}, "RootCAs"},
+		{"no authority", redis.Config{Addrs: []string{s.Addr()}, TLS: other}, "RootCAs"},
 		{"another name", redis.Config{Addrs: []string{s.Addr()}, TLS: misnamed}, "ServerName"},
 		{"TLS to a plain port", redis.Config{Addrs: []string{plain.Addr()}, TLS: s.TLSConfig()}, "does the server speak TLS"},
 		{"plain to a TLS port", redis.Config{Addrs: []string{s.Addr()}}, "does the server want TLS"},

@@ -17,13 +17,13 @@ import (
 	"github.com/shardbus/shardbus/transport/redis"
 )
 
-// stranger is somebody who may publish on our channels, and nothing else.
-type stranger struct {
+// forger is somebody who may publish on our channels, and nothing else.
+type forger struct {
 	t      *testing.T
 	client rueidis.Client
 }
 
-func newStranger(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) *stranger {
+func newForger(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) *forger {
 	client, err := rueidis.NewClient(rueidis.ClientOption{
 		InitAddress: cfg.Addrs, DisableCache: true,
 		DialCtxFn: func(ctx context.Context, addr string, _ *net.Dialer, _ *tls.Config) (net.Conn, error) {
@@ -34,11 +34,11 @@ func newStranger(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) *strang
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	return &stranger{t: t, client: client}
+	return &forger{t: t, client: client}
 }
 
 // publish publishes messages on a channel.
-func (s *stranger) publish(channel string, messages ...string) {
+func (s *forger) publish(channel string, messages ...string) {
 	s.t.Helper()
 	for len(messages) > 0 {
 		n := min(len(messages), 256)
@@ -70,7 +70,7 @@ func mark(channel, publisher string, last uint64, age time.Duration) string {
 		publisher, channel, last, age.Milliseconds())
 }
 
-// ownEvents returns the numbers of the events that publisher p sent, as they were delivered, without those of strangers.
+// ownEvents returns the numbers of the events that publisher p sent, as they were delivered, without those of forgers.
 func (n *node) ownEvents() (seqs []uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -105,7 +105,7 @@ func (n *node) allOwn(t *testing.T, first, last uint64) {
 func TestMoreSourcesThanAreRemembered(t *testing.T) {
 	inOneBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
 		topic := topicAt(c, 0)
-		pub, sub, s := serve(t, cfg), serve(t, cfg), newStranger(t, c, cfg)
+		pub, sub, s := serve(t, cfg), serve(t, cfg), newForger(t, c, cfg)
 		sub.subscribe(t, topic)
 		pub.send(t, topic, 20)
 		sub.complete(t, topic, 20)
@@ -139,7 +139,7 @@ func TestNumbersAhead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inOneBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
 				topic := topicAt(c, 0)
-				pub, sub, s := serve(t, cfg), serve(t, cfg), newStranger(t, c, cfg)
+				pub, sub, s := serve(t, cfg), serve(t, cfg), newForger(t, c, cfg)
 				sub.subscribe(t, topic)
 				pub.send(t, topic, 20)
 				sub.complete(t, topic, 20)
@@ -168,7 +168,7 @@ func TestOldDocuments(t *testing.T) {
 	inOneBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
 		topic := topicAt(c, 0)
 		marks := "{" + router.Tag(router.Slot(topic.Name)) + "}:shardbus:watermarks"
-		pub, sub, s := serve(t, cfg), serve(t, cfg), newStranger(t, c, cfg)
+		pub, sub, s := serve(t, cfg), serve(t, cfg), newForger(t, c, cfg)
 		pub.send(t, topic, 500)
 		time.Sleep(time.Hour)
 		sub.subscribe(t, topic)
@@ -188,7 +188,7 @@ func TestOldDocuments(t *testing.T) {
 func TestLargeOnesAreMissing(t *testing.T) {
 	inOneBubble(t, fakecluster.Config{}, func(t *testing.T, c *fakecluster.Cluster, cfg redis.Config) {
 		topic := topicAt(c, 0)
-		pub, s := serve(t, cfg), newStranger(t, c, cfg)
+		pub, s := serve(t, cfg), newForger(t, c, cfg)
 		cfg.MaxPayload = 100
 		sub := serve(t, cfg)
 		sub.subscribe(t, topic)
