@@ -70,6 +70,11 @@ func negotiate(conn net.Conn, who Login, name string) (ServerHello, error) {
 	} else if refused := string(*failure); !noRESP3(refused) && !hidesHello(refused, who) {
 		return ServerHello{}, who.WithoutPassword(*failure)
 	}
+	return ServerHello{}, logIn(conn, who, name)
+}
+
+// logIn logs a connection in and names it, without asking what the server is.
+func logIn(conn net.Conn, who Login, name string) error {
 	var commands []byte
 	want := 1
 	if who.Password != "" {
@@ -81,15 +86,16 @@ func negotiate(conn net.Conn, who Login, name string) (ServerHello, error) {
 		want++
 	}
 	commands = resp.Append(commands, "CLIENT", "SETNAME", name)
-	if replies, err = roundTrip(conn, commands, want); err != nil {
-		return ServerHello{}, err
+	replies, err := roundTrip(conn, commands, want)
+	if err != nil {
+		return err
 	}
 	for i, reply := range replies {
 		if failure := failureOf(reply); failure != nil && (i < want-1 || !RefusesName(*failure)) {
-			return ServerHello{}, who.WithoutPassword(*failure)
+			return who.WithoutPassword(*failure)
 		}
 	}
-	return ServerHello{}, nil
+	return nil
 }
 
 // Exchange sends commands without arguments on a connection of its own, and returns what the server
@@ -106,14 +112,20 @@ func (c *Settings) Exchange(ctx context.Context, addr, name string, commands ...
 		return nil, fmt.Errorf("connect: %w", c.ExplainConnect(err))
 	}
 	defer func() { _ = withoutTLS(made).Close() }() // nothing is under way any more
-	if _, err := c.handshake(ctx, made, who, name); err != nil {
+	if err := made.SetDeadline(time.Now().Add(c.CommandTimeout)); err != nil {
+		return nil, err
+	}
+	release := context.AfterFunc(ctx, func() { _ = made.SetDeadline(time.Unix(1, 0)) }) // fails only when the connection has
+	defer release()
+	if err := logIn(made, who, name); err != nil {
 		return nil, fmt.Errorf("connect: %w", c.ExplainConnect(err))
 	}
 	if err := made.SetDeadline(time.Now().Add(c.CommandTimeout)); err != nil {
 		return nil, err
 	}
-	release := context.AfterFunc(ctx, func() { _ = made.SetDeadline(time.Unix(1, 0)) })
-	defer release()
+	if err := ctx.Err(); err != nil { // it may have ended before the second deadline was set
+		return nil, context.Cause(ctx)
+	}
 	var all []byte
 	for _, command := range commands {
 		all = resp.Append(all, command)
