@@ -16,9 +16,6 @@ var longFiles = map[string]struct {
 	reason string
 }{}
 
-// pendingSplit is the reason of files that are still to be split. Their numbers may only become smaller.
-const pendingSplit = "to be split"
-
 func TestFilesAreShort(t *testing.T) { check(t, filesAreShort) }
 
 func filesAreShort(f *file) []string {

@@ -24,7 +24,7 @@ func TestNoMeaninglessWords(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, line := range strings.Split(string(text), "\n") {
-			if word := meaningless(line); word != "" && !isPending("docs", word) {
+			if word := meaningless(line); word != "" {
 				t.Errorf("%s:%d: %q means nothing in this field", page, i+1, word)
 			}
 		}
@@ -52,7 +52,7 @@ func noMeaninglessWords(f *file) (findings []string) {
 	for _, group := range f.ast.Comments {
 		for _, c := range group.List {
 			for i, line := range strings.Split(c.Text, "\n") {
-				if word := meaningless(line); word != "" && !isPending(f.dir(), word) {
+				if word := meaningless(line); word != "" {
 					findings = append(findings, fmt.Sprintf("%s:%d: %q means nothing in this field", f.path, f.line(c)+i, word))
 				}
 			}
@@ -60,7 +60,7 @@ func noMeaninglessWords(f *file) (findings []string) {
 	}
 	eachDeclared(f, func(name *ast.Ident, _ scope) {
 		for _, word := range camelWords(name.Name) {
-			if meaningless(word) != "" && !isPending(f.dir(), word) {
+			if meaningless(word) != "" {
 				findings = append(findings, f.finding(name, "the name %s: %q means nothing in this field", name.Name, word))
 				return
 			}
@@ -79,11 +79,6 @@ func meaningless(text string) string {
 		return word
 	}
 	return ""
-}
-
-// isPending tells whether a word is still to be replaced in a directory.
-func isPending(dir, word string) bool {
-	return slices.Contains(pendingWords[dir], strings.ToLower(word))
 }
 
 // camelWords are the words that a name is made of.
@@ -219,7 +214,7 @@ func renamedAway(f *file) (findings []string) {
 			if now == "" && scope == ofType {
 				now = words["type "+name.Name]
 			}
-			if scope != local && now != "" && !slices.Contains(pending[dir], name.Name) {
+			if scope != local && now != "" {
 				findings = append(findings, f.finding(name, "the name %s was replaced by %s", name.Name, now))
 			}
 		})
@@ -273,8 +268,8 @@ func TestOneMeaning(t *testing.T) {
 				strings.TrimSuffix(types[name]["bus"], ": "), strings.TrimSuffix(types[name]["transport/redis"], ": "))
 		}
 	}
-	for name, meaning := range sameMeaning {
-		if len(types[name]) < 2 && meaning != pendingMeaning {
+	for name := range sameMeaning {
+		if len(types[name]) < 2 {
 			t.Errorf("sameMeaning has %s, which is not a type of both", name)
 		}
 	}
@@ -294,7 +289,7 @@ func hiddenTypes(f *file) (names []*ast.Ident) {
 	return names
 }
 
-// TestRenamedIsAWord: the table of renamed words says what became of each, and what is pending is in it.
+// TestRenamedIsAWord: the table of renamed words says what became of each.
 func TestRenamedIsAWord(t *testing.T) {
 	for dir, words := range renamed {
 		for old, now := range words {
@@ -303,13 +298,6 @@ func TestRenamedIsAWord(t *testing.T) {
 			}
 			if words[now] != "" || words["type "+now] != "" {
 				t.Errorf("%s: %s became %s, which became %s", dir, old, now, words[now])
-			}
-		}
-	}
-	for dir, words := range pending {
-		for _, word := range words {
-			if renamed[dir][word] == "" {
-				t.Errorf("%s: %s is pending, and was renamed nowhere", dir, word)
 			}
 		}
 	}

@@ -89,15 +89,6 @@ var renamed = map[string]map[string]string{
 	"supervisor":         {"judge": "classify"},
 }
 
-// pendingWords are meaningless words that are still to be replaced, by directory.
-var pendingWords = map[string][]string{}
-
-// pending are names of renamed that are still to be replaced.
-var pending = map[string][]string{}
-
-// pendingMeaning stands for types of one name that are still to be told apart.
-const pendingMeaning = "to be told apart"
-
 // sameMeaning are the types that the bus and the Redis transport both have under one name, with what it means in both.
 var sameMeaning = map[string]string{
 	"batch": "events that are published in one go",
