@@ -87,7 +87,7 @@ type laneActors[T any] struct {
 	timer  *time.Timer
 }
 
-// actorCell is one actor in its laneActors.
+// actorCell is one actor in the list of its lane.
 type actorCell[T any] struct {
 	Actor[T]
 	key        string

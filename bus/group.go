@@ -12,7 +12,7 @@ const groupSlots = 1024
 
 // group is subscriptions of one topic that share its events. The topic's list of subscriptions has
 // one entry for all of them, a head, which has no lanes of its own: choosing its lane means
-// choosing a member. The fan-out's lock covers it, but for moves.
+// choosing a member. The fan-out's lock covers it, but for pendingMoves.
 type group[T any] struct {
 	head    *subscription[T]
 	members []*subscription[T]
@@ -20,7 +20,7 @@ type group[T any] struct {
 	epoch   int // of the members: how often they changed
 	next    int // where the search for a member for the next unkeyed event begins
 
-	// reassignments are those that may not be over. moves is their number, which lanes read before
+	// reassignments are those that may not be over. pendingMoves is their number, which lanes read before
 	// they start an event.
 	reassignments []*reassignment[T]
 	pendingMoves  atomic.Int32
@@ -41,7 +41,7 @@ type group[T any] struct {
 // When a member joins or leaves, no more keys move than are needed for all to have the same share.
 // Events of a key are handled in order, and never two at once, also then: what the old member has
 // of a key, retries included, is done before the new one starts an event of it. Until then such
-// events wait as deferred, and KeepLatest replaces none that wait.
+// events are deferred, and KeepLatest replaces none that wait.
 //
 // A group is within one process: on a bus with a transport it is ErrGroupTransport.
 func Group(name string) GroupOption {

@@ -11,7 +11,7 @@ var (
 	placedTopic *Topic[[4]uint64]
 )
 
-// What an event touches stands on as few cache lines as it may: see lane, fan-out.
+// What an event touches stands on as few cache lines as it may: see lane, fanout.
 func TestLayout(t *testing.T) {
 	placedLane, placedTopic = new(lane[[4]uint64]), new(Topic[[4]uint64])
 	l, topic := placedLane, placedTopic

@@ -19,7 +19,7 @@ type special[T any] struct {
 // laneHook looks after what a handler keeps for each lane: actors. The lane's goroutine calls it,
 // with a context that outlasts the subscription's.
 type laneHook interface {
-	// onIdle is called when the lane runs dry, with a function that has tick called soon.
+	// onIdle is called when the lane runs dry, with a function that has onTimer called soon.
 	onIdle(lane int, signal func())
 	onTimer(lane int)
 	onEnd(lane int)

@@ -9,11 +9,11 @@ import (
 )
 
 // This file is a subscription's lanes as the topic's fan-out and the
-// subscription's owner see them. The fan-out's lock covers lanes, shares, picked,
+// subscription's owner see them. The fan-out's lock covers lanes, shares, reserved,
 // next, inbox and the publishers' own part of each lane.
 
 // reserve chooses the lane for an event with that key hash and remembers it in
-// picked. It returns the lane when the event must not enter it now.
+// reserved. It returns the lane when the event must not enter it now.
 func (s *subscription[T]) reserve(hash uint64) (full *lane[T]) {
 	l := s.choose(hash)
 	s.reserved = l
@@ -131,7 +131,7 @@ func (l *lane[T]) countDrop() (tell bool) {
 // there for: nobody is to be told.
 func (l *lane[T]) countReplaced() { l.dropped++ }
 
-// commit shows the picked lane what was put, and wakes it.
+// commit shows the reserved lane what was appended, and wakes it.
 func (s *subscription[T]) commit() { s.reserved.commit() }
 
 func (l *lane[T]) commit() {

@@ -51,7 +51,7 @@ type incidents struct {
 	panics  *supervisor.Passive // counts panics; made for the first
 }
 
-// incidentsLocked is the subscription's trouble, made if need be.
+// incidentsLocked is the subscription's incidents, made if need be.
 func (s *Subscription) incidentsLocked() *incidents {
 	if s.mu.incidents == nil {
 		s.mu.incidents = new(incidents)

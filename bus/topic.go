@@ -73,7 +73,7 @@ type Topic[T any] struct {
 // link is what a topic has with a transport.
 type link struct {
 	// subscribing serialises subscribing and unsubscribing at the transport. It has one place; taken before
-	// fan-out.mu, never inside it.
+	// fanout.mu, never inside it.
 	subscribing chan struct{}
 	loopback    loopback
 }

@@ -53,8 +53,8 @@ func (r *Reader[C]) enter(shared *Shared[C], s *segment[C]) {
 
 // Detach has the reader take its items, after those put so far, from a new log
 // that begins where its own stands, or from nowhere if private is false. The
-// writer may then forget the reader, and must StartSegment the old log if that goes on
-// and the reader has not done with it. A reader turns once, and once more after each
+// writer may then forget the reader, and must call StartSegment on the old log if that goes on
+// and the reader has not done with it. A reader detaches once, and once more after each
 // Reattach.
 func (r *Reader[C]) Detach(private bool) *Shared[C] {
 	t := &detachment[C]{at: r.log.Load().appended}
@@ -66,7 +66,7 @@ func (r *Reader[C]) Detach(private bool) *Shared[C] {
 	return t.to
 }
 
-// Reattach is Join for a reader that turned to a log of its own and has done with all
+// Reattach is Join for a reader that left for a log of its own and has done with all
 // that was put there. It is for writer and consumer at once: neither may call
 // anything else meanwhile. Positions go on from where the log joined stands.
 func (r *Reader[C]) Reattach(shared *Shared[C]) {

@@ -32,7 +32,7 @@ func (q *queue[C]) full(capacity int) bool {
 type model struct {
 	reader  *mailbox.Reader[int]
 	cap     int
-	own     *mailbox.Shared[int] // after it turned to a log of its own
+	own     *mailbox.Shared[int] // after it left for a log of its own
 	left    bool
 	waiting []int // committed or not
 	shown   int   // of waiting, those committed
@@ -43,7 +43,7 @@ type model struct {
 }
 
 // A log and its readers against slices: whatever the order of puts, commits,
-// takes, rests, joins, turns and sweeps, every reader gets every item from its
+// takes, idles, joins, detaches and reclaims, every reader gets every item from its
 // joining on once, in order, as long as it is handled the item stays what it is,
 // and counts agree.
 func TestLogMatchesSlices(t *testing.T) {
