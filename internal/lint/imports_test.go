@@ -156,8 +156,9 @@ func redisMayImport(from, to string) string {
 func TestRedisLayers(t *testing.T) {
 	const below = "transport/redis/internal/"
 	for _, p := range packages(t) {
-		from, ok := p.ours()
-		if from, ok = strings.CutPrefix(from, below); !ok {
+		dir, _ := p.ours()
+		from, ok := strings.CutPrefix(dir, below)
+		if !ok {
 			continue
 		}
 		for _, imported := range p.Imports {
