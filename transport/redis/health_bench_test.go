@@ -1,11 +1,13 @@
 package redis
 
 import (
+	"context"
 	"fmt"
+	"sync"
 	"testing"
-	"time"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 )
 
@@ -42,21 +44,24 @@ func healthBenchTransport(b *testing.B, channels int, well bool) *Transport {
 	}
 	t := newTransport(cfg, cluster.Discovery{Cluster: true, Snapshot: snapshot})
 	t.serving = true
-	for i := range channels {
-		t.subscriber.subscriptions.enqueue(newSubscribeCall(router.Placement{Topic: fmt.Sprintf("t%d", i)}))
-	}
 	for i := 1; i <= 3; i++ {
 		t.health.set(node(i).Addr, publisherOf, true, nil)
 		t.health.set(node(i).Addr, subscriberOf, true, nil)
-		f := newSession(t.subscriber, node(i).Addr)
-		t.subscriber.subscriptions.sessionUp(f)
-		if i == 1 && !well {
-			continue
-		}
-		for _, todo := range t.subscriber.subscriptions.commands(f) {
-			for _, name := range todo.Subscribe {
-				t.subscriber.subscriptions.confirmed(f, []pushEvent{{kind: pushSubscribed, channel: name}}, time.Unix(1e6, 0), func(*channel) {})
-			}
+	}
+	if well {
+		return t
+	}
+	var calls sync.WaitGroup
+	ctx, cancel := context.WithCancel(b.Context())
+	b.Cleanup(calls.Wait)
+	b.Cleanup(cancel)
+	for i := range channels {
+		calls.Go(func() { _ = t.Subscribe(ctx, transport.Topic{Name: fmt.Sprintf("t%d", i)}) }) // nobody confirms it
+	}
+	for sum := 0; sum < channels; { // and watermarks beside
+		sum = 0
+		for _, n := range t.subscriber.Unconfirmed() {
+			sum += n
 		}
 	}
 	return t

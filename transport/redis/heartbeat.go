@@ -2,12 +2,16 @@ package redis
 
 import (
 	"errors"
+	"math"
 	"time"
 )
 
 // maxMissedLooks is how many looks, spread over the time-out, have to find nothing before a connection counts as dead. Looks
 // are counted, not time: a process that was stopped itself, or starved, finds what arrived meanwhile at the next look.
 const maxMissedLooks = 8
+
+// Never is a Settings.ProbeInterval that does not pass.
+const Never = time.Duration(math.MaxInt64)
 
 // deadZeros is how many probes in a row have to reach nobody. One may: the slot can change hands between the probe and
 // the message that says so.

@@ -11,7 +11,7 @@ import (
 // is asked once, and dead after the time-out.
 func TestKeepalive(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := keepalive{timeout: DefaultCommandTimeout}
+		s := keepalive{timeout: time.Second}
 		reads, quiet := uint64(0), 0
 		for range 200 {
 			if rapid.IntRange(0, 12).Draw(t, "arrives") == 0 {

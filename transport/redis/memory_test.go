@@ -10,7 +10,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
+	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
@@ -19,7 +19,8 @@ import (
 
 // listener is a channel of a transport without servers, and what it delivers and reports.
 type listener struct {
-	tr     *Transport
+	sub    *Subscriber
+	queues *control.Queues
 	feed   *session
 	ch     *channel
 	events map[string]int // by publisher
@@ -37,18 +38,10 @@ func (l *listener) Gap(g transport.Gap) {
 }
 
 func listen(t *testing.T) *listener {
-	cfg, err := Config{Addrs: []string{"a:1"}}.resolved()
-	if err != nil {
-		t.Fatal(err)
-	}
-	snapshot, err := router.NewSnapshot([]router.Shard{{Primary: router.Node{Addr: "a:1"}, Slots: []router.SlotRange{{From: 0, To: 16383}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &listener{tr: newTransport(cfg, cluster.Discovery{Snapshot: snapshot}), events: map[string]int{}}
-	var sink transport.Sink = l
-	l.tr.current.Store(&sink)
-	l.feed = newSession(l.tr.subscriber, "a:1")
+	l := &listener{events: map[string]int{}}
+	cluster := newStillCluster(t, router.Shard{Primary: router.Node{Addr: "a:1"}, Slots: []router.SlotRange{{From: 0, To: 16383}}})
+	l.sub, l.queues = stillSubscriber(cluster, &stubAnswerer{publisher: "p"}, l, RepairSettings{})
+	l.feed = newSession(l.sub, "a:1")
 	l.ch = &channel{topic: "t"}
 	l.ch.Init(l.ch, reconcile.Event, "t", router.Slot("t"))
 	l.ch.source.Store(l.feed)
@@ -134,7 +127,7 @@ func TestQuestionsAreChargedUnread(t *testing.T) {
 	}
 	huge, full := question("s", 1<<20-4096), question("s", wire.MaxQuestion-1024)
 	ask := func(text string) {
-		if err := l.tr.subscriber.nacks.onNack(now, l.feed, asks, text); err != nil {
+		if err := l.sub.nacks.onNack(now, l.feed, asks, text); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -163,9 +156,8 @@ func TestQuestionsAreChargedUnread(t *testing.T) {
 func TestListenersKeepAShare(t *testing.T) {
 	l := listen(t)
 	now := time.Unix(1e6, 0)
-	r, c := l.tr.subscriber.nacks, l.tr.publisher.Control().At("a:1")
+	r, c := l.sub.nacks, l.queues.At("a:1")
 	c.Open()
-	l.tr.publisher.Remember(now, "p", "c", 1, []byte(`{}`))
 	questions := new(channel)
 	questions.Init(questions, reconcile.Baseline, "questions", 0)
 	answered := func(subscriber string, more int) bool {
@@ -211,9 +203,9 @@ func TestListenersKeepAShare(t *testing.T) {
 func TestAnswersNobodyWaitsForAreNotDecoded(t *testing.T) {
 	l := listen(t)
 	now := time.Unix(1e6, 0)
-	l.tr.subscriber.subscriptions.lock()
-	l.tr.subscriber.subscriptions.mu.core.Want(&l.ch.Channel)
-	l.tr.subscriber.subscriptions.mu.Unlock()
+	l.sub.subscriptions.lock()
+	l.sub.subscriptions.mu.core.Want(&l.ch.Channel)
+	l.sub.subscriptions.mu.Unlock()
 	answer := func(publisher string, n uint64, channel string) string {
 		text, err := wire.AppendAnswer(nil, wire.Answer{
 			Publisher: publisher, N: n, Channel: channel, Assigned: 3, Done: channel == "",
@@ -226,7 +218,7 @@ func TestAnswersNobodyWaitsForAreNotDecoded(t *testing.T) {
 	}
 	cost := func(text string) int {
 		return made(func() {
-			if err := l.tr.subscriber.nacks.onAnswer(now, text); err != nil {
+			if err := l.sub.nacks.onAnswer(now, text); err != nil {
 				t.Error(err)
 			}
 		})

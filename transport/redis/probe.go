@@ -86,15 +86,15 @@ func newProbe(s *Subscriber, f *session, conn rueidis.DedicatedClient, k *contro
 
 // probeIn is how long to wait for the next probe, drawn at random so that processes do not probe together.
 func (s *Subscriber) probeIn() time.Duration {
-	if s.ProbeInterval == never {
-		return never
+	if s.ProbeInterval == Never {
+		return Never
 	}
 	return s.ProbeInterval*3/4 + rand.N(s.ProbeInterval/2+1)
 }
 
 // hurry has the connection probed at once.
 func (p *probe) hurry() {
-	if p.off || p.s.ProbeInterval == never {
+	if p.off || p.s.ProbeInterval == Never {
 		return
 	}
 	p.heartbeat.hurry()

@@ -19,8 +19,9 @@ const (
 	pipelineTasks = 4096 // slots of one pipeline, at most
 	// maxMovedPause bounds the pause of channels whose nodes send them from one to the other.
 	maxMovedPause = 250 * time.Millisecond
-	retryMoved    = 10 * time.Millisecond // after a MOVED that does not help: the topology is being asked for
-	retryRefused  = time.Second           // after an error that trying again at once does not mend
+	retryMoved    = 10 * time.Millisecond  // after a MOVED that does not help: the topology is being asked for
+	maxMovedPause = 250 * time.Millisecond // between them, at most
+	retryRefused  = time.Second            // after an error that trying again at once does not mend
 )
 
 // errConnectionLost is why a reader ends when the server says nothing more.

@@ -8,14 +8,13 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"pgregory.net/rapid"
 )
 
 // callRig is subscriptions with two nodes, its Subscribe calls, and what answers baseline requests.
 type callRig struct {
-	tr       *Transport
+	sub      *Subscriber
 	now      time.Time
 	sessions []*session
 	calls    []*subscribeCall
@@ -23,40 +22,33 @@ type callRig struct {
 }
 
 func newCallRig(t *rapid.T) *callRig {
-	cfg, err := Config{Addrs: []string{"h"}}.resolved()
-	if err != nil {
-		t.Fatal(err)
-	}
 	half := router.Slots / 2
-	snapshot, err := router.NewSnapshot([]router.Shard{
-		{Primary: node(1), Slots: []router.SlotRange{{From: 0, To: half - 1}}},
-		{Primary: node(2), Slots: []router.SlotRange{{From: half, To: router.Slots - 1}}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &callRig{
-		tr: newTransport(cfg, cluster.Discovery{Cluster: true, Snapshot: snapshot}), now: time.Unix(1e6, 0), asked: make(map[*session][]string),
-	}
-	r.tr.subscriber.nacks.baselines.setServing(true)
+	cluster := newStillCluster(
+		t,
+		router.Shard{Primary: nodeAt(1), Slots: []router.SlotRange{{From: 0, To: half - 1}}},
+		router.Shard{Primary: nodeAt(2), Slots: []router.SlotRange{{From: half, To: router.Slots - 1}}},
+	)
+	r := &callRig{now: time.Unix(1e6, 0), asked: make(map[*session][]string)}
+	r.sub, _ = stillSubscriber(cluster, &stubAnswerer{publisher: "p"}, noSink{}, RepairSettings{})
+	r.sub.nacks.baselines.setServing(true)
 	for i := 1; i <= 2; i++ {
-		r.attach(node(i).Addr)
+		r.attach(nodeAt(i).Addr)
 	}
 	return r
 }
 
 func (r *callRig) attach(addr string) {
-	f := newSession(r.tr.subscriber, addr)
-	r.tr.subscriber.subscriptions.sessionUp(f)
+	f := newSession(r.sub, addr)
+	r.sub.subscriptions.sessionUp(f)
 	r.sessions = append(r.sessions, f)
 }
 
 // take has a session ask for what it is to ask for.
 func (r *callRig) take(f *session) {
-	for _, todo := range r.tr.subscriber.subscriptions.commands(f) {
+	for _, todo := range r.sub.subscriptions.commands(f) {
 		r.asked[f] = append(r.asked[f], todo.Subscribe...)
 		for _, name := range todo.Unsubscribe {
-			r.tr.subscriber.subscriptions.unsubscribed(f, name)
+			r.sub.subscriptions.unsubscribed(f, name)
 		}
 	}
 }
@@ -67,14 +59,14 @@ func (r *callRig) confirm(f *session, n int) {
 		all = append(all, pushEvent{kind: pushSubscribed, channel: name})
 	}
 	r.asked[f] = r.asked[f][n:]
-	r.tr.subscriber.subscriptions.confirmed(f, all, r.now, func(*channel) {})
+	r.sub.subscriptions.confirmed(f, all, r.now, func(*channel) {})
 }
 
 // answer ends all baseline requests, as answers do.
 func (r *callRig) answer() {
-	g := &r.tr.subscriber.nacks.baselines
+	g := &r.sub.nacks.baselines
 	for {
-		n := r.tr.subscriber.nacks.question.Add(1)
+		n := r.sub.nacks.question.Add(1)
 		if len(g.begin(r.now, n, "s").Channels) == 0 {
 			return
 		}
@@ -97,7 +89,7 @@ func TestSubscribeCalls(t *testing.T) {
 	errCancelled, errForbidden := errors.New("cancelled"), errors.New("forbidden")
 	rapid.Check(t, func(t *rapid.T) {
 		r := newCallRig(t)
-		reg := r.tr.subscriber.subscriptions
+		reg := r.sub.subscriptions
 		aCall := func(t *rapid.T) *subscribeCall {
 			if len(r.calls) == 0 {
 				t.Skip()
@@ -156,7 +148,7 @@ func TestSubscribeCalls(t *testing.T) {
 			"answer": func(*rapid.T) { r.answer() },
 			"no answer": func(*rapid.T) {
 				r.now = r.now.Add(baselineWait)
-				reconcile.Release(r.tr.subscriber.nacks.baselines.expire(r.now))
+				reconcile.Release(r.sub.nacks.baselines.expire(r.now))
 			},
 		})
 		for range 3 { // in the end all comes
@@ -168,7 +160,7 @@ func TestSubscribeCalls(t *testing.T) {
 		for range 2 * baselineTries {
 			r.answer()
 			r.now = r.now.Add(baselineWait)
-			reconcile.Release(r.tr.subscriber.nacks.baselines.expire(r.now))
+			reconcile.Release(r.sub.nacks.baselines.expire(r.now))
 		}
 		for i, a := range r.calls {
 			if !ended(a) {
@@ -179,7 +171,7 @@ func TestSubscribeCalls(t *testing.T) {
 				t.Fatalf("call %d: %v", i, err)
 			}
 		}
-		g := &r.tr.subscriber.nacks.baselines
+		g := &r.sub.nacks.baselines
 		if len(g.pending) > 0 || len(g.open) > 0 || g.sending != 0 {
 			t.Fatalf("left of greetings: %d pending, %d open, %d on their way", len(g.pending), len(g.open), g.sending)
 		}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
@@ -18,10 +17,11 @@ func (s *gapSink) Gap(g transport.Gap)       { s.gaps = append(s.gaps, g) }
 
 // reasonRig is a channel that is live at node 1, whose replica is node 2; node 3 has the other half of the slots.
 type reasonRig struct {
-	tr   *Transport
-	ch   *channel
-	home *session
-	now  time.Time
+	sub     *Subscriber
+	cluster *stillCluster
+	ch      *channel
+	home    *session
+	now     time.Time
 }
 
 func (r *reasonRig) become(t *testing.T, shards ...router.Shard) {
@@ -30,26 +30,25 @@ func (r *reasonRig) become(t *testing.T, shards ...router.Shard) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := r.tr.topology.Snapshot()
-	r.tr.topology.SetSnapshot(after)
-	r.tr.subscriber.subscriptions.applyTopology(router.Diff(before, after))
+	before := r.cluster.snapshot.Swap(after)
+	r.sub.subscriptions.applyTopology(router.Diff(before, after))
 }
 
 func (r *reasonRig) attach(n router.Node) *session {
-	f := newSession(r.tr.subscriber, n.Addr)
-	r.tr.subscriber.subscriptions.sessionUp(f)
+	f := newSession(r.sub, n.Addr)
+	r.sub.subscriptions.sessionUp(f)
 	return f
 }
 
 // enter has f carry out what it is to do, as a reader and a server would.
 func (r *reasonRig) enter(t *testing.T, f *session) {
 	t.Helper()
-	for _, todo := range r.tr.subscriber.subscriptions.commands(f) {
+	for _, todo := range r.sub.subscriptions.commands(f) {
 		for _, name := range todo.Subscribe {
-			r.tr.subscriber.subscriptions.confirmed(f, []pushEvent{{kind: pushSubscribed, channel: name}}, r.now, func(*channel) {})
+			r.sub.subscriptions.confirmed(f, []pushEvent{{kind: pushSubscribed, channel: name}}, r.now, func(*channel) {})
 		}
 	}
-	if r.ch = channelOf(r.tr.subscriber.subscriptions.mu.core.Channel("reasons")); r.ch.ConfirmedOn() != &f.Session {
+	if r.ch = channelOf(r.sub.subscriptions.mu.core.Channel("reasons")); r.ch.ConfirmedOn() != &f.Session {
 		t.Fatalf("the channel is not subscribed at %s", f.Addr)
 	}
 }
@@ -66,10 +65,10 @@ func TestGapReasons(t *testing.T) {
 	whole, half := router.SlotRange{From: 0, To: router.Slots - 1}, router.SlotRange{From: slot, To: slot}
 	rest := []router.SlotRange{{From: 0, To: slot - 1}, {From: slot + 1, To: router.Slots - 1}}
 	before := []router.Shard{
-		{Primary: node(1), Replicas: []router.Node{node(2)}, Slots: []router.SlotRange{half}}, {Primary: node(3), Slots: rest},
+		{Primary: nodeAt(1), Replicas: []router.Node{nodeAt(2)}, Slots: []router.SlotRange{half}}, {Primary: nodeAt(3), Slots: rest},
 	}
-	promoted := []router.Shard{{Primary: node(2), Slots: []router.SlotRange{half}}, {Primary: node(3), Slots: rest}}
-	migrated := []router.Shard{{Primary: node(3), Slots: []router.SlotRange{whole}}, {Primary: node(1), Replicas: []router.Node{node(2)}}}
+	promoted := []router.Shard{{Primary: nodeAt(2), Slots: []router.SlotRange{half}}, {Primary: nodeAt(3), Slots: rest}}
+	migrated := []router.Shard{{Primary: nodeAt(3), Slots: []router.SlotRange{whole}}, {Primary: nodeAt(1), Replicas: []router.Node{nodeAt(2)}}}
 	for _, c := range []struct {
 		name  string
 		want  transport.GapReason
@@ -77,66 +76,57 @@ func TestGapReasons(t *testing.T) {
 	}{
 		{"nothing", transport.Unknown, func(*testing.T, *reasonRig) {}},
 		{"the connection ends", transport.Disconnected, func(t *testing.T, r *reasonRig) {
-			r.tr.subscriber.subscriptions.sessionLost(r.home)
-			r.enter(t, r.attach(node(1)))
+			r.sub.subscriptions.sessionLost(r.home)
+			r.enter(t, r.attach(nodeAt(1)))
 		}},
 		{"fail-over seen by the connection", transport.FailOver, func(t *testing.T, r *reasonRig) {
-			r.tr.subscriber.subscriptions.sessionLost(r.home)
+			r.sub.subscriptions.sessionLost(r.home)
 			r.become(t, promoted...)
-			r.enter(t, r.attach(node(2)))
+			r.enter(t, r.attach(nodeAt(2)))
 		}},
 		{"fail-over seen by the topology", transport.FailOver, func(t *testing.T, r *reasonRig) {
 			r.become(t, promoted...)
 			r.event(2) // the old primary still delivers
-			r.enter(t, r.attach(node(2)))
-			r.tr.subscriber.subscriptions.sessionLost(r.home)
+			r.enter(t, r.attach(nodeAt(2)))
+			r.sub.subscriptions.sessionLost(r.home)
 		}},
 		{"fail-over, and the old primary still delivers", transport.FailOver, func(t *testing.T, r *reasonRig) {
 			r.become(t, promoted...)
 		}},
 		{"migration seen by sunsubscribe", transport.Migration, func(t *testing.T, r *reasonRig) {
-			r.tr.subscriber.subscriptions.unsubscribed(r.home, "reasons")
+			r.sub.subscriptions.unsubscribed(r.home, "reasons")
 			r.become(t, migrated...)
-			r.enter(t, r.attach(node(3)))
+			r.enter(t, r.attach(nodeAt(3)))
 		}},
 		{"migration seen by the topology", transport.Migration, func(t *testing.T, r *reasonRig) {
 			r.become(t, migrated...)
-			r.tr.subscriber.subscriptions.unsubscribed(r.home, "reasons")
-			r.enter(t, r.attach(node(3)))
+			r.sub.subscriptions.unsubscribed(r.home, "reasons")
+			r.enter(t, r.attach(nodeAt(3)))
 		}},
 		{"migration seen by MOVED", transport.Migration, func(t *testing.T, r *reasonRig) {
-			to := r.attach(node(3))
-			r.tr.subscriber.subscriptions.unsubscribed(r.home, "reasons")
-			if len(r.tr.subscriber.subscriptions.commands(r.home)) == 0 {
+			to := r.attach(nodeAt(3))
+			r.sub.subscriptions.unsubscribed(r.home, "reasons")
+			if len(r.sub.subscriptions.commands(r.home)) == 0 {
 				t.Fatal("it is not asked for where it was")
 			}
-			if !r.tr.subscriber.subscriptions.redirected(r.home, slot, []string{"reasons"}, to.Addr) {
+			if !r.sub.subscriptions.redirected(r.home, slot, []string{"reasons"}, to.Addr) {
 				t.Fatal("MOVED does not help")
 			}
 			r.enter(t, to)
-			if r.tr.subscriber.subscriptions.redirected(to, slot, []string{"reasons"}, r.home.Addr) {
+			if r.sub.subscriptions.redirected(to, slot, []string{"reasons"}, r.home.Addr) {
 				t.Fatal("two nodes that name each other keep us running")
 			}
-			if len(r.tr.subscriber.subscriptions.commands(r.home)) > 0 {
+			if len(r.sub.subscriptions.commands(r.home)) > 0 {
 				t.Fatal("the second MOVED is followed at once")
 			}
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cfg, err := Config{Addrs: []string{"h"}, Repair: Repair{Off: true}}.resolved()
-			if err != nil {
-				t.Fatal(err)
-			}
-			snapshot, err := router.NewSnapshot(before)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r := &reasonRig{tr: newTransport(cfg, cluster.Discovery{Cluster: true, Snapshot: snapshot}), now: time.Unix(1e6, 0)}
 			gaps := new(gapSink)
-			var sink transport.Sink = gaps
-			r.tr.current.Store(&sink)
-			r.tr.subscriber.subscriptions.enqueue(newSubscribeCall(router.Placement{Topic: "reasons"}))
-			r.home = r.attach(node(1))
+			r := &reasonRig{cluster: newStillCluster(t, before...), now: time.Unix(1e6, 0)}
+			r.sub, _ = stillSubscriber(r.cluster, &stubAnswerer{publisher: "p"}, gaps, RepairSettings{Off: true})
+			r.sub.subscriptions.enqueue(newSubscribeCall(router.Placement{Topic: "reasons"}))
+			r.home = r.attach(nodeAt(1))
 			r.enter(t, r.home)
 			r.event(1)
 			c.fault(t, r)
