@@ -4,6 +4,5 @@ package main
 // smaller, and a package may only go: whoever cuts a set lowers its number.
 var exceptions = map[string]int{
 	// It was 48 of 57 files; then its long files were split, and the parts still reach each other.
-	"github.com/shardbus/shardbus/bus":             56,
-	"github.com/shardbus/shardbus/transport/redis": 28,
+	"github.com/shardbus/shardbus/bus": 56,
 }

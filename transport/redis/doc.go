@@ -25,16 +25,16 @@
 //	shards          keeps two supervised children running for each primary          shards
 //	  writer        publishes what is queued for the node, as pipelines             internal/publisher
 //	    pipeline    its connection, with many pipelines in flight                   internal/pipeline, internal/resp
-//	  reader        one connection for all channels of the node                     reader, receive_buffer, session
-//	    probe       proves that the connection hears its node; warns of lag         heartbeat, probe, lag_warning
-//	    keepalive   asks a silent server whether it lives                           keepalive
+//	  reader        one connection for all channels of the node                     internal/subscriber
+//	    probe       proves that the connection hears its node; warns of lag         internal/subscriber
+//	    keepalive   asks a silent server whether it lives                           internal/subscriber
 //	control         what the writer and the reader of a node do for each other      internal/control, internal/publisher
-//	subscriptions   desired and actual subscriptions                                subscriptions, internal/subscriber/reconcile
-//	  queue         Subscribe calls wait here until their channels are confirmed    subscribe, subscribe_queue, subscribe_call
+//	subscriptions   desired and actual subscriptions                                internal/subscriber, internal/subscriber/reconcile
+//	  queue         Subscribe calls wait here until their channels are confirmed    internal/subscriber
 //	fallbacks       with Standby: where to publish while a primary is of no use     internal/publisher, internal/fallback
 //	dedicated       topics with connections of their own                            dedicated
-//	ticker          asks for missing events, and gives up after the time-out        repair_ticker
-//	repair          asks publishers and answers subscribers                         nack, nack_answer, baseline, control_channels; internal/publisher retransmits
+//	ticker          asks for missing events, and gives up after the time-out        internal/subscriber
+//	repair          asks publishers and answers subscribers                         internal/subscriber; internal/publisher retransmits
 //	health          what is connected; warns of primaries that stay away            health
 //
 // The decisions about repair are pure: internal/sendwindow is what a publisher remembers,

@@ -5,16 +5,17 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
+	"github.com/shardbus/shardbus/transport/redis/internal/subscriber"
 )
 
 // subscriberSettings are those of the receiving side.
-func (t *Transport) subscriberSettings() Settings {
-	return Settings{
+func (t *Transport) subscriberSettings() subscriber.Settings {
+	return subscriber.Settings{
 		Conn: t.cfg.servers, Log: t.log, Cluster: t.topology, Sender: t.publisher.Control(), Answerer: t.publisher.Answerer(),
 		Sink: &t.current, Closed: t.closed, ConnectFailed: t.onConnectFailed,
 		Standby: t.cfg.Standby, ReceiveBytes: t.cfg.ReceiveBytes, MaxPayload: t.cfg.MaxPayload,
 		ProbeInterval: t.cfg.ProbeInterval, ProbeTimeout: t.cfg.ProbeTimeout,
-		Repair: RepairSettings{
+		Repair: subscriber.RepairSettings{
 			Off: t.cfg.Repair.Off, Timeout: t.cfg.Repair.Timeout, HeldEvents: t.cfg.Repair.HeldEvents,
 			HeldBytes: t.cfg.Repair.HeldBytes, HoldBytes: t.cfg.Repair.HoldBytes,
 		},

@@ -15,6 +15,7 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/publisher"
+	"github.com/shardbus/shardbus/transport/redis/internal/subscriber"
 	"go.uber.org/zap"
 )
 
@@ -25,7 +26,7 @@ type Transport struct {
 	log        *zap.Logger
 	topology   *cluster.Topology
 	publisher  *publisher.Publisher
-	subscriber *Subscriber
+	subscriber *subscriber.Subscriber
 	health     *health
 
 	only      string                // not empty: the one topic that this carries
@@ -63,7 +64,7 @@ func (t *Transport) build() {
 	t.ended = sync.NewCond(&t.mu)
 	t.health = newHealth()
 	t.publisher = publisher.New(t.publisherSettings(), t.topology)
-	t.subscriber = NewSubscriber(t.subscriberSettings())
+	t.subscriber = subscriber.New(t.subscriberSettings())
 	var nobody transport.Sink = discard{}
 	t.current.Store(&nobody)
 }

@@ -1,0 +1,36 @@
+package subscriber
+
+import (
+	"github.com/shardbus/shardbus/transport/redis/internal/conn"
+	"github.com/shardbus/shardbus/transport/redis/internal/control"
+)
+
+// noteError notes what is wrong at addr, for who waits for channels there and gives up.
+func (r *subscriptions) noteError(addr string, err error) {
+	r.lock()
+	defer r.mu.Unlock()
+	r.mu.core.NoteError(addr, err)
+}
+
+// unreachable notes why the server at addr cannot be reached, and tells those who wait for channels there if waiting
+// does not help.
+func (r *subscriptions) unreachable(addr string, err error) {
+	r.lock()
+	defer r.mu.Unlock()
+	if conn.IsAuthError(err) {
+		r.mu.core.Unreachable(addr, err)
+	} else {
+		r.mu.core.NoteError(addr, err)
+	}
+}
+
+// connectError returns what keeps a topic from being live, if that is known.
+func (r *subscriptions) connectError(topic string) error {
+	r.lock()
+	defer r.mu.Unlock()
+	unowned, err := r.mu.core.Why(topic)
+	if unowned {
+		return control.ErrNoOwner
+	}
+	return err
+}
