@@ -75,8 +75,6 @@ type discard struct{}
 func (discard) Deliver(*transport.Envelope) {}
 func (discard) Gap(transport.Gap)           {}
 
-func (t *Transport) sink() transport.Sink { return *t.current.Load() }
-
 // Capabilities returns the name "redis" and Config.MaxPayload.
 func (t *Transport) Capabilities() transport.Capabilities {
 	return transport.Capabilities{Name: "redis", MaxPayload: t.cfg.MaxPayload}

@@ -9,9 +9,6 @@ import (
 // MaxHeaders is how many headers an event has, at most.
 const MaxHeaders = frame.MaxHeaders
 
-// maxSequence is the highest number there is, so that the one behind a valid one always exists.
-const maxSequence = frame.MaxSequence
-
 // AppendCompact is Append in the compact form of docs/wire.md.
 func AppendCompact(dst []byte, env *transport.Envelope, uncertain string) (doc []byte, seqAt int) {
 	return frame.Append(dst, env, uncertain)
