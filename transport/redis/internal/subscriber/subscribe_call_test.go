@@ -96,7 +96,7 @@ func TestSubscribeCalls(t *testing.T) {
 			}
 			return rapid.SampledFrom(r.calls).Draw(t, "call")
 		}
-		aFeed := func(t *rapid.T) *session { return rapid.SampledFrom(r.sessions).Draw(t, "feed") }
+		aSession := func(t *rapid.T) *session { return rapid.SampledFrom(r.sessions).Draw(t, "session") }
 		t.Repeat(map[string]func(*rapid.T){
 			"subscribe": func(t *rapid.T) {
 				topic := fmt.Sprintf("t%d", rapid.IntRange(0, 5).Draw(t, "topic"))
@@ -122,13 +122,13 @@ func TestSubscribeCalls(t *testing.T) {
 			"unsubscribe": func(t *rapid.T) {
 				reg.removeTopic(fmt.Sprintf("t%d", rapid.IntRange(0, 5).Draw(t, "topic")), errUnsubscribed)
 			},
-			"ask": func(t *rapid.T) { r.take(aFeed(t)) },
+			"ask": func(t *rapid.T) { r.take(aSession(t)) },
 			"confirm": func(t *rapid.T) {
-				f := aFeed(t)
+				f := aSession(t)
 				r.confirm(f, rapid.IntRange(0, len(r.asked[f])).Draw(t, "n"))
 			},
 			"refuse": func(t *rapid.T) {
-				f := aFeed(t)
+				f := aSession(t)
 				if len(r.asked[f]) == 0 {
 					t.Skip()
 				}
@@ -138,7 +138,7 @@ func TestSubscribeCalls(t *testing.T) {
 				reg.retry([]int{router.Slot(name)})
 			},
 			"lose a connection": func(t *rapid.T) {
-				i := rapid.IntRange(0, len(r.sessions)-1).Draw(t, "feed")
+				i := rapid.IntRange(0, len(r.sessions)-1).Draw(t, "session")
 				f := r.sessions[i]
 				reg.sessionLost(f)
 				delete(r.asked, f)
