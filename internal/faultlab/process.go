@@ -26,11 +26,12 @@ type process struct {
 	memory chan Memory
 
 	// What it told last.
-	id                                          atomic.Pointer[string]
-	oldest, received, missing, voided, assigned atomic.Int64
+	id                                  atomic.Pointer[string]
+	received, missing, voided, assigned atomic.Int64
 
 	mu sync.Mutex
 	// mu guards what follows.
+	oldest   map[int]int64 // of a subscriber, by the index of each publisher that it has heard of, as in RunProcess
 	ended    bool
 	killed   bool
 	problems []string
@@ -52,7 +53,7 @@ func startProcess(ctx context.Context, s ProcessConfig) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("faultlab: %w", err)
 	}
-	p := &process{ProcessConfig: s, ready: make(chan struct{}), memory: make(chan Memory, 1)}
+	p := &process{ProcessConfig: s, ready: make(chan struct{}), memory: make(chan Memory, 1), oldest: make(map[int]int64)}
 	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), self) // it ends with its standard input
 	p.cmd.Env = append(os.Environ(), ProcessEnv+"="+string(text))
 	p.cmd.Stderr = os.Stderr
@@ -107,10 +108,12 @@ func (p *process) parse(line string) {
 	case "ready":
 		close(p.ready)
 	case "at":
-		p.oldest.Store(number(1))
-		p.received.Store(number(2))
-		p.missing.Store(number(3))
-		p.voided.Store(number(4))
+		p.received.Store(number(1))
+		p.missing.Store(number(2))
+		p.voided.Store(number(3))
+		for _, word := range words[min(4, len(words)):] {
+			p.parseOldest(line, word)
+		}
 	case "memory":
 		p.memory <- Memory{Goroutines: int(number(1)), Heap: number(2)}
 	case "sent":
@@ -118,6 +121,27 @@ func (p *process) parse(line string) {
 	default:
 		p.problem("it said %q", line)
 	}
+}
+
+// parseOldest reads a word PUBLISHER=TIME.
+func (p *process) parseOldest(line, word string) {
+	left, right, _ := strings.Cut(word, "=")
+	publisher, err := strconv.Atoi(left)
+	began, err2 := strconv.ParseInt(right, 10, 64)
+	if err != nil || err2 != nil {
+		p.problem("it said %q", line)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.oldest[publisher] = began
+}
+
+// oldestOf is as in RunProcess, and 0 for a publisher that the subscriber has not heard of.
+func (p *process) oldestOf(publisher int) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return at(p.oldest[publisher])
 }
 
 func (p *process) problem(format string, args ...any) {

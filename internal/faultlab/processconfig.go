@@ -74,8 +74,10 @@ type Receiver struct {
 //
 //	id ID                            its incarnation, before anything else
 //	ready
-//	at OLDEST RECEIVED MISSING VOID  a subscriber, again and again: over all topics, the oldest of the times when the
-//	                                 last event received began; 0 if a topic never had one
+//	at RECEIVED MISSING VOID PUBLISHER=OLDEST …
+//	                                 a subscriber, again and again; for each publisher that it has heard of, over all
+//	                                 topics, the oldest of the times when its last event received began; 0 if a topic
+//	                                 has none of it
 //	memory GOROUTINES HEAP           asked by a line on the standard input, after a garbage collection
 //	sent ASSIGNED                    a publisher, at its end
 func RunProcess(text string, drivers map[string]Driver) int {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,8 +30,13 @@ func (g Gap) unmeasured() bool { return g.Count == 0 && g.From != 0 && g.To == 0
 // the order of its handler's calls.
 type Recorder struct {
 	history, gaps     *log
-	last              []atomic.Int64 // by topic: when the last event received began
+	topics            int
 	received, missing atomic.Uint64
+
+	mu sync.Mutex
+	// mu guards progress: of each publisher heard of, by its index and by topic, when its last event received began; 0 for
+	// none yet.
+	progress map[int][]int64
 }
 
 // Got notes a call of a handler. Text that is no event's is ballast, and not noted.
@@ -39,9 +47,17 @@ func (r *Recorder) Got(text string) {
 	}
 	r.history.record(record{Event: e, outcome: received, at: time.Now().UnixNano()})
 	r.received.Add(1)
-	if e.Topic < len(r.last) {
-		r.last[e.Topic].Store(e.Began)
+	if e.Topic >= r.topics {
+		return
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := r.progress[e.Publisher]
+	if last == nil {
+		last = make([]int64, r.topics)
+		r.progress[e.Publisher] = last
+	}
+	last[e.Topic] = e.Began
 }
 
 // Gap notes a report of what is missing.
@@ -57,13 +73,16 @@ func (r *Recorder) Gap(g Gap) {
 	}
 }
 
-// oldest is the smallest of the times when the last event of a topic began.
-func (r *Recorder) oldest() int64 {
-	oldest := r.last[0].Load()
-	for i := range r.last {
-		oldest = min(oldest, r.last[i].Load())
+// oldest is, for each publisher heard of, a word PUBLISHER=TIME: over all topics, the oldest of the times when its last event
+// received began; 0 if a topic has none of it.
+func (r *Recorder) oldest() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var text strings.Builder
+	for publisher, last := range r.progress {
+		fmt.Fprintf(&text, " %d=%d", publisher, slices.Min(last))
 	}
-	return oldest
+	return text.String()
 }
 
 // tellEvery is how often a subscriber tells how far it has come.
@@ -82,7 +101,7 @@ func runSubscriber(stopped context.Context, driver Driver, s ProcessConfig, out 
 	if err != nil {
 		return err
 	}
-	r := &Recorder{history: history, gaps: gaps, last: make([]atomic.Int64, len(s.Channels))}
+	r := &Recorder{history: history, gaps: gaps, topics: len(s.Channels), progress: make(map[int][]int64)}
 	receiver, err := driver.OpenReceiver(stopped, s, r)
 	if err != nil {
 		return err
@@ -103,7 +122,7 @@ func runSubscriber(stopped context.Context, driver Driver, s ProcessConfig, out 
 				if receiver.Voided != nil && n%tellVoided == 0 {
 					voided = receiver.Voided()
 				}
-				out.printf("at %d %d %d %d", r.oldest(), r.received.Load(), r.missing.Load(), voided)
+				out.printf("at %d %d %d%s", r.received.Load(), r.missing.Load(), voided, r.oldest())
 			}
 		}
 	})
