@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/shardbus/shardbus/internal/mailbox"
+	"github.com/shardbus/shardbus/bus/internal/mailbox"
 )
 
 // fanout is where a topic's events enter the mailboxes of its subscriptions.

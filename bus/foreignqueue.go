@@ -7,7 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/shardbus/shardbus/internal/errguard"
-	"github.com/shardbus/shardbus/internal/mailbox"
+	"github.com/shardbus/shardbus/internal/ring"
 	"github.com/shardbus/shardbus/internal/usercode"
 	"github.com/shardbus/shardbus/transport"
 )
@@ -18,7 +18,7 @@ import (
 // nor under a lock, but on one goroutine of the topic, which lives while there
 // are any. The fan-out's lock covers it.
 type foreignQueue struct {
-	queue   mailbox.Ring[*transport.Envelope]
+	queue   ring.Ring[*transport.Envelope]
 	bytes   int
 	working bool                // the goroutine runs
 	inHand  *transport.Envelope // that it looks at, or nil
@@ -121,7 +121,7 @@ func (t *Topic[T]) abandonForeign() {
 		l.mu.abandoned += n
 		l.mu.Unlock()
 	}
-	st.queue, st.bytes, st.inHand = mailbox.Ring[*transport.Envelope]{}, 0, nil
+	st.queue, st.bytes, st.inHand = ring.Ring[*transport.Envelope]{}, 0, nil
 }
 
 // keyOf decodes env to find its key; "" when that can't be done: then the lane

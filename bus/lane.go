@@ -7,7 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/shardbus/shardbus/internal/mailbox"
+	"github.com/shardbus/shardbus/bus/internal/mailbox"
+	"github.com/shardbus/shardbus/internal/ring"
 	"github.com/shardbus/shardbus/transport"
 )
 
@@ -74,7 +75,7 @@ type lane[T any] struct {
 	start    uint64                   // where in a log it began
 	accepted uint64                   // of what does not stand in a log: dropped, in the inbox, or evicting
 	dropped  uint64
-	inbox    mailbox.Ring[*transport.Envelope]
+	inbox    ring.Ring[*transport.Envelope]
 	overflow atomic.Int64 // inbox.Len(), readable by the lane
 
 	// The goroutine's own.

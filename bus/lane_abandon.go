@@ -3,7 +3,7 @@ package bus
 import (
 	"sync/atomic"
 
-	"github.com/shardbus/shardbus/internal/mailbox"
+	"github.com/shardbus/shardbus/internal/ring"
 	"github.com/shardbus/shardbus/transport"
 )
 
@@ -74,7 +74,7 @@ func (l *lane[T]) abandonLocked() {
 }
 
 // emptyInboxLocked empties an inbox, all the envelopes of which are counted.
-func (l *lane[T]) emptyInboxLocked(inbox *mailbox.Ring[*transport.Envelope], overflow *atomic.Int64) {
+func (l *lane[T]) emptyInboxLocked(inbox *ring.Ring[*transport.Envelope], overflow *atomic.Int64) {
 	var env *transport.Envelope
 	for pop(inbox, overflow, &env) {
 		l.sub.inbox.bytes -= env.Size()

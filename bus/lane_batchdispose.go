@@ -3,7 +3,7 @@ package bus
 import (
 	"time"
 
-	"github.com/shardbus/shardbus/internal/mailbox"
+	"github.com/shardbus/shardbus/internal/ring"
 )
 
 // This file is how a batch ends: every event of it in one place of the ledger, or
@@ -160,7 +160,7 @@ func (b *batchRun[T]) returnTo(g *retryKey[T], items []batchItem[T], now time.Ti
 	l := b.lane
 	p := &l.mu.retries
 	var first *batchItem[T]
-	var back mailbox.Ring[retryEvent[T]]
+	var back ring.Ring[retryEvent[T]]
 	for i := range items {
 		it := &items[i]
 		switch {

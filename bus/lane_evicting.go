@@ -1,12 +1,15 @@
 package bus
 
-import "github.com/shardbus/shardbus/internal/mailbox"
+import (
+	"github.com/shardbus/shardbus/bus/internal/mailbox"
+	"github.com/shardbus/shardbus/internal/ring"
+)
 
 // evictingMailbox is the mailbox of a lane whose policy gives up what waits already:
 // DropOldest and KeepLatest. A publisher may take from it, so nothing in it can be
 // read in place; the lane's lock covers it.
 type evictingMailbox[T any] struct {
-	ring   mailbox.Ring[cell[T]]    // with DropOldest
+	ring   ring.Ring[cell[T]]       // with DropOldest
 	latest *mailbox.Latest[cell[T]] // with KeepLatest, else nil
 
 	taken     uint64 // by the lane

@@ -5,7 +5,7 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/shardbus/shardbus/internal/mailbox"
+	"github.com/shardbus/shardbus/internal/ring"
 )
 
 // retryQueue is where a lane keeps what waits for another attempt: each key with
@@ -28,7 +28,7 @@ type retryKey[T any] struct {
 	attempt int    // of first, when it runs
 	due     time.Time
 	seq     uint64 // order among equal dues
-	behind  mailbox.Ring[retryEvent[T]]
+	behind  ring.Ring[retryEvent[T]]
 	recheck time.Duration // not 0: first awaits another member of the group, and is next looked at so much later
 }
 

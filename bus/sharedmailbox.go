@@ -3,7 +3,7 @@ package bus
 import (
 	"slices"
 
-	"github.com/shardbus/shardbus/internal/mailbox"
+	"github.com/shardbus/shardbus/bus/internal/mailbox"
 )
 
 // This file is which subscriptions read the topic's log. A subscription that must

@@ -4,7 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 
-	"github.com/shardbus/shardbus/internal/mailbox"
+	"github.com/shardbus/shardbus/internal/ring"
 	"github.com/shardbus/shardbus/transport"
 )
 
@@ -211,7 +211,7 @@ func (l *lane[T]) refill() bool {
 
 // inbox holds the envelopes of a subscription that any of its lanes may take.
 type inbox struct {
-	envelopes mailbox.Ring[*transport.Envelope]
+	envelopes ring.Ring[*transport.Envelope]
 	bytes     int          // of all inboxes of the subscription
 	overflow  atomic.Int64 // envelopes.Len(), readable by the lanes
 }
@@ -223,7 +223,7 @@ func (l *lane[T]) overflowing() bool {
 }
 
 // pop takes the oldest envelope out of an inbox.
-func pop(inbox *mailbox.Ring[*transport.Envelope], count *atomic.Int64, env **transport.Envelope) bool {
+func pop(inbox *ring.Ring[*transport.Envelope], count *atomic.Int64, env **transport.Envelope) bool {
 	if !inbox.Pop(env) {
 		return false
 	}

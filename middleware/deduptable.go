@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/bus"
-	"github.com/shardbus/shardbus/internal/mailbox"
+	"github.com/shardbus/shardbus/internal/ring"
 )
 
 // dedupTable is what Dedup knows of a subscription's events. It has no clock: each call says what
@@ -26,9 +26,9 @@ type dedupTable struct {
 
 	mu struct {
 		sync.Mutex
-		keys    map[dedupKey]*keyState   // what is not here is unknown
-		order   mailbox.Ring[handledKey] // those handled, oldest first
-		waiting list.List                // of dedupKey: those waiting, oldest first
+		keys    map[dedupKey]*keyState // what is not here is unknown
+		order   ring.Ring[handledKey]  // those handled, oldest first
+		waiting list.List              // of dedupKey: those waiting, oldest first
 	}
 }
 

@@ -189,7 +189,7 @@ func TestImportDirectionsFinds(t *testing.T) {
 	}{
 		{"bus", "router", true},
 		{"bus", "transport/memory", true},
-		{"bus", "internal/mailbox", true},
+		{"bus", "bus/internal/mailbox", true},
 		{"bus", "transport/redis", false},
 		{"bus", "middleware", false},
 		{"bus", "bustest", false},
@@ -205,13 +205,13 @@ func TestImportDirectionsFinds(t *testing.T) {
 		{"codec/cbor", "codec", true},
 		{"middleware/otel", "bus", true},
 		{"bustest/fakecluster", "bus", false},
-		{"internal/mailbox", "bus", false},
+		{"internal/ring", "bus", false},
 		{"internal/faultlab", "bus", false},
 		{"internal/faultlab/busdriver", "bus", true},
 		{"internal/faultlab/busdriver", "internal/faultlab", true},
 		{"internal/faultlab/busdriver", "middleware", false},
 		{"examples/flights", "transport/redis", true},
-		{"examples/flights", "internal/mailbox", false},
+		{"examples/flights", "internal/ring", false},
 		{"newcomer", "bus", false},
 	} {
 		if wrong := mayImport(c.from, c.to); (wrong == "") != c.allowed {

@@ -33,7 +33,7 @@ var renamed = map[string]map[string]string{
 		"holders": "possibleOwners", "quiet": "idle", "tidy": "cleanup", "goWork": "goTracked", "cut": "abandonedAny",
 		"member": "actorCell",
 	},
-	"internal/mailbox": {
+	"bus/internal/mailbox": {
 		"Soil": "MarkDirty", "wipes": "clearAfterUse", "keeps": "hasPointers", "Turn": "Detach", "Rejoin": "Reattach",
 		"Alone": "SetSoleReader", "Ahead": "Batch", "Rest": "Idle", "Settle": "MarkDone", "Seal": "StartSegment", "Put": "Append",
 		"Log": "Shared",

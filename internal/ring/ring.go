@@ -1,4 +1,8 @@
-package mailbox
+// Package ring has a circular queue that grows.
+package ring
+
+// firstCells is the size of the first array.
+const firstCells = 8
 
 // Ring is a growable circular FIFO from which either side may take. The zero
 // value is empty and owns no memory. It is not safe for concurrent use: the
@@ -43,15 +47,15 @@ func (r *Ring[C]) Peek() *C {
 	return &r.cells[r.head]
 }
 
-// at is the i-th item from the oldest.
 // Each calls f with every item, the oldest first.
 func (r *Ring[C]) Each(f func(*C)) {
 	for i := range r.n {
-		f(r.at(i))
+		f(r.At(i))
 	}
 }
 
-func (r *Ring[C]) at(i int) *C { return &r.cells[(r.head+i)%len(r.cells)] }
+// At is the i-th item from the oldest, which is 0. The pointer is valid until the next Push or Pop.
+func (r *Ring[C]) At(i int) *C { return &r.cells[(r.head+i)%len(r.cells)] }
 
 func (r *Ring[C]) grow() {
 	bigger := make([]C, max(firstCells, 2*len(r.cells)))

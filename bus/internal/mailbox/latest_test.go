@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/shardbus/shardbus/internal/mailbox"
+	"github.com/shardbus/shardbus/bus/internal/mailbox"
 	"pgregory.net/rapid"
 )
 

@@ -1,10 +1,12 @@
 package mailbox
 
-// Latest is a [Ring] in which an item replaces the one of its key that waits, in
+import "github.com/shardbus/shardbus/internal/ring"
+
+// Latest is a [ring.Ring] in which an item replaces the one of its key that waits, in
 // its place. The zero value is empty and owns no memory. It is not safe for
 // concurrent use: the owner's lock covers every method.
 type Latest[C any] struct {
-	items  Ring[latestItem[C]]
+	items  ring.Ring[latestItem[C]]
 	places map[string]uint64 // key → number of its item, counted from the first ever
 	popped uint64            // items ever popped: the number of the oldest
 }
@@ -24,7 +26,7 @@ func (l *Latest[C]) Replace(key string, c *C) bool {
 	if !ok {
 		return false
 	}
-	item := l.items.at(int(n - l.popped))
+	item := l.items.At(int(n - l.popped))
 	item.c, *c = *c, item.c
 	item.key = key // the same, but the older string may be a part of something large
 	return true

@@ -1,15 +1,15 @@
-package mailbox_test
+package ring_test
 
 import (
 	"testing"
 
-	"github.com/shardbus/shardbus/internal/mailbox"
+	"github.com/shardbus/shardbus/internal/ring"
 	"pgregory.net/rapid"
 )
 
 func TestRingMatchesSlice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var r mailbox.Ring[int]
+		var r ring.Ring[int]
 		var model []int
 		for i := range rapid.IntRange(1, 300).Draw(t, "steps") {
 			if rapid.Bool().Draw(t, "push") {

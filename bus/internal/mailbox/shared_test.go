@@ -4,7 +4,7 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/shardbus/shardbus/internal/mailbox"
+	"github.com/shardbus/shardbus/bus/internal/mailbox"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 )
