@@ -171,9 +171,6 @@ func (t *Topology) IsPrimary(addr string) bool {
 // Snapshot returns the current view. It never changes.
 func (t *Topology) Snapshot() *router.Snapshot { return t.snapshot.Load() }
 
-// SetSnapshot replaces the current view without telling anybody.
-func (t *Topology) SetSnapshot(s *router.Snapshot) { t.snapshot.Store(s) }
-
 // Shard returns the index of the shard that a node belongs to.
 func (t *Topology) Shard(addr string) (shard int, known bool) {
 	return t.snapshot.Load().NodeShard(addr)
