@@ -20,6 +20,7 @@
 //
 //	part            what it does                                                    files
 //	cluster         knows which node has which slot, or which server is the primary internal/cluster
+//	  redirects     the nodes that a MOVED named, until the topology says so too    internal/cluster/redirect
 //	conn            dials, logs in, keeps connections logged in, explains errors    internal/conn
 //	guard           checks what a server sends before rueidis sees it               internal/conn
 //	shards          keeps two supervised children running for each primary          shards

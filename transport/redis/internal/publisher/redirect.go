@@ -13,34 +13,15 @@ const fewRedirects = 3
 // other snapshot.
 const redirectTimeout = 250 * time.Millisecond
 
-// redirect is where a node said that a slot is.
-type redirect struct {
-	to    string
-	since time.Time
-}
-
 // targetLocked is the node queue that a slot's channel queues belong to.
 func (o *sender) targetLocked(slot int) *nodeQueue {
-	d, is := o.mu.redirects[slot]
-	if !is {
-		d.to = o.cluster.Owner(slot)
-	}
-	return o.nodeQueueLocked(o.mu.fallbacks.at(d.to))
+	return o.nodeQueueLocked(o.mu.fallbacks.at(o.mu.redirects.Owner(slot)))
 }
 
-// noteRedirectLocked notes that the node of l said that a slot is elsewhere, until the next
-// snapshot.
-//
-// Several pipelines are in flight, so that it may say so still when the snapshot knows, or knows
-// better. What it says then must not count: it would hold for as long as nothing else changes.
-func (o *sender) noteRedirectLocked(l *nodeQueue, slot int, to string) {
-	switch {
-	case to == "" || o.targetLocked(slot) != l:
-	case to == o.cluster.Owner(slot):
-		delete(o.mu.redirects, slot)
-	default:
-		o.mu.redirects[slot] = redirect{to: to, since: time.Now()}
-	}
+// isServedLocked reports whether a writer is connected to a node.
+func (o *sender) isServedLocked(addr string) bool {
+	l := o.mu.nodes[addr]
+	return l != nil && l.writers > 0
 }
 
 // expireRedirects ends those that led nowhere, and the pauses of channel queues that were sent
@@ -48,11 +29,7 @@ func (o *sender) noteRedirectLocked(l *nodeQueue, slot int, to string) {
 func (o *sender) expireRedirects(now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for slot, d := range o.mu.redirects {
-		if o.nodeQueueLocked(d.to).writers > 0 || now.Sub(d.since) < redirectTimeout {
-			continue
-		}
-		delete(o.mu.redirects, slot)
+	for _, slot := range o.mu.redirects.EndOlder(now, redirectTimeout, o.isServedLocked) {
 		for _, s := range o.mu.bySlot[slot] {
 			o.moveLocked(s)
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster/redirect"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/sendwindow"
 )
@@ -29,7 +30,7 @@ type sender struct {
 		fresh      []queueKey // of queues, those that Settings.OnNewQueue was not told of
 		bySlot     map[int][]*channelQueue
 		nodes      map[string]*nodeQueue // by the primary's address; "": slots that nobody owns
-		redirects  map[int]redirect      // slots that a MOVED put elsewhere than the snapshot does
+		redirects  redirect.Table        // over cluster
 		paused     map[*channelQueue]struct{}
 		fallbacks  *fallbacks // nil: events are published at primaries only
 		err        error      // not nil: nothing is taken in
@@ -47,7 +48,7 @@ func newSender(cfg *Settings, cluster Cluster) *sender {
 	o.mu.queues = make(map[queueKey]*channelQueue)
 	o.mu.bySlot = make(map[int][]*channelQueue)
 	o.mu.nodes = make(map[string]*nodeQueue)
-	o.mu.redirects = make(map[int]redirect)
+	o.mu.redirects = redirect.New(cluster)
 	o.mu.paused = make(map[*channelQueue]struct{})
 	if cfg.Standby {
 		o.mu.fallbacks = new(fallbacks)
@@ -140,7 +141,7 @@ func (o *sender) Positions(channel string, slot int, each func(publisher string,
 func (o *sender) applyTopology() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	clear(o.mu.redirects)
+	o.mu.redirects.Clear()
 	o.mu.fallbacks.update(time.Now(), o.cluster.Snapshot())
 	for s := range o.mu.paused {
 		o.resumeLocked(s)
@@ -299,7 +300,7 @@ func (o *sender) applyOutcomesLocking(l *nodeQueue, b *batch, outcomes []outcome
 			s.retrying = true
 			if out.moved {
 				s.redirected = true
-				o.noteRedirectLocked(l, s.slot, out.to)
+				o.mu.redirects.Note(redirect.Moved{Slot: s.slot, From: l.addr, To: out.to, Target: o.targetLocked(s.slot).addr}, now)
 				if home := o.targetLocked(s.slot); home.writers == 0 {
 					home.lastErr = failure // for who waits there
 				}

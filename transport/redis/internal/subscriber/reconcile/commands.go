@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster/redirect"
 )
 
 // Commands are what a session has to ask its server for in one slot.
@@ -75,12 +76,12 @@ func (r *Reconciler) strayCommands(s *Session) (commands []Commands) {
 // [Reconciler.Retry] is to be called later: there is no session at the node named, the answer came when the slot had
 // another owner already, or another MOVED was followed and the two may not agree.
 func (r *Reconciler) Redirected(s *Session, slot int, names []string, to string, now time.Time) bool {
-	_, again := r.redirects[slot]
-	if r.sessions[to] == nil || to == s.Addr || r.owner(slot) != s.Addr || !r.isPendingOn(s, names) {
+	if r.sessions[to] == nil || !r.isPendingOn(s, names) {
 		return false
 	}
-	if delete(r.redirects, slot); to != r.view.Owner(slot) {
-		r.redirects[slot] = redirect{to: to, since: now}
+	followed, again := r.redirects.Note(redirect.Moved{Slot: slot, From: s.Addr, To: to, Target: r.owner(slot)}, now)
+	if !followed {
+		return false
 	}
 	for _, name := range names {
 		if ch := r.channels[name]; ch != nil && ch.pendingOn == s {
@@ -100,11 +101,8 @@ const redirectFor = 2 * time.Second
 
 // EndRedirects has slots asked for at their owner again that were redirected long ago. It is to be called now and then.
 func (r *Reconciler) EndRedirects(now time.Time) {
-	for slot, d := range r.redirects {
-		if now.Sub(d.since) >= redirectFor {
-			delete(r.redirects, slot)
-			r.mark(slot)
-		}
+	for _, slot := range r.redirects.EndOlder(now, redirectFor, func(string) bool { return false }) {
+		r.mark(slot)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/cluster/redirect"
 )
 
 // View is the cluster as it is known. What it returns changes only together with a call of
@@ -52,8 +53,8 @@ type Reconciler struct {
 	sessions map[string]*Session // by address
 	// outOfSync are the slots where desired and actual state differ, by the address that should act.
 	outOfSync map[string]*slotSet
-	// redirects are the owners that a MOVED named, of slots where the view says otherwise.
-	redirects map[int]redirect
+	// redirects are over view.
+	redirects redirect.Table
 	// strays are channels that were confirmed on a session when nobody knew them any more: they were asked for twice.
 	strays map[*Session][]string
 	// errors are why servers could not be reached, by address, until they are.
@@ -64,29 +65,18 @@ type Reconciler struct {
 	unconfirmed map[*Channel]struct{}
 }
 
-// redirect is where a node said that a slot is.
-type redirect struct {
-	to    string
-	since time.Time
-}
-
 // New returns a reconciler without topics and sessions.
 func New(view View, effects Effects) *Reconciler {
 	return &Reconciler{
 		view: view, effects: effects,
 		topics: make(map[string]*Topic), channels: make(map[string]*Channel), sessions: make(map[string]*Session),
-		outOfSync: make(map[string]*slotSet), redirects: make(map[int]redirect), errors: make(map[string]error), strays: make(map[*Session][]string),
+		outOfSync: make(map[string]*slotSet), redirects: redirect.New(view), errors: make(map[string]error), strays: make(map[*Session][]string),
 		replicas: view.Replicas(),
 	}
 }
 
 // owner returns the address where a slot's channels belong; empty if nobody serves it.
-func (r *Reconciler) owner(slot int) string {
-	if d, redirected := r.redirects[slot]; redirected {
-		return d.to
-	}
-	return r.view.Owner(slot)
-}
+func (r *Reconciler) owner(slot int) string { return r.redirects.Owner(slot) }
 
 // mark gives a slot to the sessions of its owner and of the replicas to look at.
 func (r *Reconciler) mark(slot int) {

@@ -19,11 +19,8 @@ func (r *Reconciler) SessionLost(s *Session) {
 		delete(r.sessions, s.Addr)
 	}
 	delete(r.strays, s)
-	for slot, d := range r.redirects {
-		if d.to == s.Addr {
-			delete(r.redirects, slot)
-			r.mark(slot) // what was to be asked for here, and was not yet
-		}
+	for _, slot := range r.redirects.EndTo(s.Addr) {
+		r.mark(slot) // what was to be asked for here, and was not yet
 	}
 	for _, ch := range r.channels {
 		if ch.pendingOn == s {

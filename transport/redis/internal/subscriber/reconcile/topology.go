@@ -13,7 +13,7 @@ func (r *Reconciler) TopologyChanged(changes router.Changes, now time.Time) {
 	for _, move := range changes.Slots {
 		r.slotsMoved(move)
 	}
-	clear(r.redirects)
+	r.redirects.Clear()
 	r.replicas = r.view.Replicas()
 	maps.DeleteFunc(r.errors, func(addr string, _ error) bool {
 		_, known := r.view.Shard(addr)
