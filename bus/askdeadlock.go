@@ -1,5 +1,7 @@
 package bus
 
+import "github.com/shardbus/shardbus/bus/internal/keyshare"
+
 // This file is an Ask from a handler as an edge of the graph in deadlock.go: the
 // handler's lane waits for the lanes that may have its request.
 
@@ -41,13 +43,13 @@ func (fan *fanout[T]) possibleOwners(hash uint64) []*laneNode {
 	defer fan.mu.Unlock()
 	for _, s := range fan.mu.subs {
 		switch {
-		case s.group != nil && hash != 0 && len(s.group.reassignments) == 0:
-			m := s.group.slots[slotOf(hash)]
-			add(m.lanes[m.laneOf(hash)])
+		case s.group != nil && hash != 0 && !s.group.keys.Moving():
+			m := s.group.owner(hash)
+			add(m.lanes[keyshare.LaneOf(hash, len(m.lanes))])
 		case s.group != nil:
 			add(s.group.lanes()...)
 		case hash != 0:
-			add(s.lanes[s.laneOf(hash)])
+			add(s.lanes[keyshare.LaneOf(hash, len(s.lanes))])
 		default:
 			add(s.lanes...)
 		}

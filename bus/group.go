@@ -2,28 +2,17 @@ package bus
 
 import (
 	"iter"
-	"slices"
-	"sync/atomic"
-)
 
-// groupSlots is how many parts the keys of a group's events are divided into; each belongs to one
-// member.
-const groupSlots = 1024
+	"github.com/shardbus/shardbus/bus/internal/keyshare"
+)
 
 // group is subscriptions of one topic that share its events. The topic's list of subscriptions has
 // one entry for all of them, a head, which has no lanes of its own: choosing its lane means
-// choosing a member. The fan-out's lock covers it, but for pendingMoves.
+// choosing a member. The fan-out's lock covers it, but for keys.Moving.
 type group[T any] struct {
-	head    *subscription[T]
-	members []*subscription[T]
-	slots   [groupSlots]*subscription[T]
-	epoch   int // of the members: how often they changed
-	next    int // where the search for a member for the next unkeyed event begins
-
-	// reassignments are those that may not be over. pendingMoves is their number, which lanes read before
-	// they start an event.
-	reassignments []*reassignment[T]
-	pendingMoves  atomic.Int32
+	head *subscription[T]
+	keys keyshare.Group
+	next int // where the search for a member for the next unkeyed event begins
 }
 
 // Group makes subscriptions of one topic on one bus share its events: each event goes to one of
@@ -60,19 +49,31 @@ type groupOption func(*subscribeOptions)
 func (f groupOption) applySubscribe(o *subscribeOptions) { f(o) }
 func (f groupOption) applyBatch(o *subscribeOptions)     { f(o) }
 
-// slotOf is the slot of a key, by other bits of its hash than those that choose the lane.
-func slotOf(hash uint64) int { return int(hash >> 40 % groupSlots) }
+// members is the members, in the order of keys.Members.
+func (g *group[T]) members() iter.Seq[*subscription[T]] {
+	return func(yield func(*subscription[T]) bool) {
+		for _, m := range g.keys.Members() {
+			if !yield(m.(*subscription[T])) {
+				return
+			}
+		}
+	}
+}
+
+// owner is the member that has the keys of that hash.
+func (g *group[T]) owner(hash uint64) *subscription[T] { return g.keys.Owner(hash).(*subscription[T]) }
 
 // choose is the lane for an event with that key hash.
 func (g *group[T]) choose(hash uint64) *lane[T] {
 	if hash != 0 {
-		return g.slots[slotOf(hash)].choose(hash)
+		return g.owner(hash).choose(hash)
 	}
 	g.next++
+	members := g.keys.Members()
 	var best, other *lane[T]
 	fewest := 0
-	for i := range g.members {
-		m := g.members[(g.next+i)%len(g.members)]
+	for i := range members {
+		m := members[(g.next+i)%len(members)].(*subscription[T])
 		l := m.choose(0)
 		if other == nil || other.full() {
 			other = l
@@ -107,7 +108,7 @@ func (l *lane[T]) load() int {
 // lanes is the lanes of all members.
 func (g *group[T]) lanes() []*lane[T] {
 	var all []*lane[T]
-	for _, m := range g.members {
+	for m := range g.members() {
 		for _, l := range m.lanes {
 			if l != nil {
 				all = append(all, l)
@@ -117,100 +118,12 @@ func (g *group[T]) lanes() []*lane[T] {
 	return all
 }
 
-// join adds a member and gives it its share of the slots, taken from those who have most.
-func (g *group[T]) join(s *subscription[T]) {
-	g.members = append(g.members, s)
-	g.share()
-	g.wakeWaiters()
-}
-
-// wakeWaiters has publishers that wait for a member's room look again: there may be another member
-// for their event.
-func (g *group[T]) wakeWaiters() {
+// changed is called when a member came or went. It has publishers that wait for a member's room look
+// again: there may be another member for their event.
+func (g *group[T]) changed() {
 	for _, l := range g.lanes() {
 		l.wakeWaiters()
 	}
-}
-
-// leave takes a member out and gives its slots to those who have fewest.
-func (g *group[T]) leave(s *subscription[T]) {
-	s.leftGroup = g.epoch + 1
-	last := len(g.members) - 1
-	for i, m := range g.members {
-		if m == s {
-			g.members[i] = g.members[last]
-			g.members[last] = nil
-			g.members = g.members[:last]
-			break
-		}
-	}
-	g.share()
-	g.wakeWaiters()
-}
-
-// share has every member own as many slots as the others, or one more, and moves as few as
-// possible. Without members the slots stay with their owners, so that whoever joins next knows from
-// whom they come.
-func (g *group[T]) share() {
-	g.epoch++
-	g.forgetOver()
-	n := len(g.members)
-	if n == 0 {
-		return
-	}
-	quota := make(map[*subscription[T]]int, n) // how many more it may own
-	for i, m := range g.members {
-		quota[m] = groupSlots / n
-		if i < groupSlots%n {
-			quota[m]++
-		}
-	}
-	var free []int
-	for slot, owner := range g.slots {
-		if quota[owner] > 0 {
-			quota[owner]--
-		} else { // too many, or no member
-			free = append(free, slot)
-		}
-	}
-	moved := make(map[*subscription[T]]*reassignment[T])
-	before := make(map[*lane[T]]uint64)
-	for _, l := range g.lanes() {
-		before[l] = l.entered()
-	}
-	for _, m := range g.members {
-		for ; quota[m] > 0; quota[m]-- {
-			slot := free[0]
-			free = free[1:]
-			if from := g.slots[slot]; from != nil {
-				if moved[from] == nil {
-					moved[from] = newReassignment(from)
-					moved[from].before, moved[from].epoch = before, g.epoch
-				}
-				moved[from].slots[slot] = true
-			}
-			g.slots[slot] = m
-		}
-	}
-	for _, h := range moved {
-		if !h.over() {
-			g.reassignments = append(g.reassignments, h)
-		}
-	}
-	g.pendingMoves.Store(int32(len(g.reassignments)))
-}
-
-// forgetOver forgets the reassignments that are over.
-func (g *group[T]) forgetOver() {
-	kept := g.reassignments[:0]
-	for _, h := range g.reassignments {
-		if !h.over() {
-			kept = append(kept, h)
-		}
-	}
-	clear(g.reassignments[len(kept):])
-	g.reassignments = kept
-	g.pendingMoves.Store(int32(len(kept)))
 }
 
 // joinLocked adds s to its group, which begins with its first member.
@@ -227,11 +140,12 @@ func (fan *fanout[T]) joinLocked(s *subscription[T]) {
 		fan.mu.groups[name] = g
 	}
 	s.group = g
-	if len(g.members) == 0 {
+	if len(g.keys.Members()) == 0 {
 		fan.mu.index[g.head.name] = len(fan.mu.subs)
 		fan.mu.subs = append(fan.mu.subs, g.head)
 	}
-	g.join(s)
+	g.keys.Join(s)
+	g.changed()
 }
 
 // headName is no name that a subscription can have.
@@ -241,11 +155,11 @@ func headName(group string) string { return "group " + group }
 // its own; what is published from now on goes to the others, and to nobody if there are none.
 func (fan *fanout[T]) leaveLocked(s *subscription[T]) bool {
 	g := s.group
-	if g == nil || !slices.Contains(g.members, s) {
+	if g == nil || !g.keys.Leave(s) {
 		return false
 	}
-	g.leave(s)
-	if len(g.members) == 0 {
+	g.changed()
+	if len(g.keys.Members()) == 0 {
 		head := g.head.name
 		fan.takeOutLocked(fan.mu.index[head])
 		delete(fan.mu.index, head)
@@ -254,15 +168,9 @@ func (fan *fanout[T]) leaveLocked(s *subscription[T]) bool {
 	return true
 }
 
-// forgetGroupLocked forgets what is over of a group: keys that changed hands, and all of it once it
-// has no members, and none of those who left has events any more that the next member must not
-// overtake.
+// forgetGroupLocked forgets a group that is over.
 func (fan *fanout[T]) forgetGroupLocked(name string, g *group[T]) {
-	g.forgetOver()
-	if len(g.members) > 0 || len(g.reassignments) > 0 || fan.mu.groups[name] != g {
-		return
-	}
-	if last := g.slots[0]; newReassignment(last).over() { // it has all slots
+	if fan.mu.groups[name] == g && g.keys.Over() {
 		delete(fan.mu.groups, name)
 	}
 }
@@ -275,6 +183,7 @@ func (s *subscription[T]) endedInGroup() {
 	fan := &s.topic.fanout
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
+	s.group.keys.Ended(s)
 	fan.forgetGroupLocked(s.opts.group, s.group)
 }
 
@@ -288,7 +197,7 @@ func (fan *fanout[T]) allLocked() iter.Seq[*subscription[T]] {
 				}
 				continue
 			}
-			for _, m := range s.group.members {
+			for m := range s.group.members() {
 				if !yield(m) {
 					return
 				}

@@ -199,7 +199,7 @@ func (b *batchRun[T]) nextLocked() *cell[T] {
 // whose key another member of the group has not done with.
 func (b *batchRun[T]) deferBlocked() {
 	l := b.lane
-	if l.mu.retries.n == 0 && l.sub.group.pendingMoves.Load() == 0 {
+	if l.mu.retries.n == 0 && !l.sub.group.keys.Moving() {
 		return
 	}
 	b.open()

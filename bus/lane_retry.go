@@ -190,7 +190,7 @@ func (l *lane[T]) key() (key string, err *PanicError) {
 // deferBehind has c, just taken, wait behind its key if that is deferred, or if
 // another member of the group has not done with it.
 func (l *lane[T]) deferBehind(c *cell[T]) bool {
-	if l.mu.retries.n == 0 && l.sub.group.pendingMoves.Load() == 0 {
+	if l.mu.retries.n == 0 && !l.sub.group.keys.Moving() {
 		return false
 	}
 	l.current = c

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 
+	"github.com/shardbus/shardbus/bus/internal/keyshare"
 	"github.com/shardbus/shardbus/internal/ring"
 	"github.com/shardbus/shardbus/transport"
 )
@@ -36,7 +37,7 @@ func (s *subscription[T]) choose(hash uint64) *lane[T] {
 	case n == 0:
 		return s.group.choose(hash)
 	case hash != 0:
-		return s.lane(s.laneOf(hash))
+		return s.lane(keyshare.LaneOf(hash, n))
 	}
 	s.next++
 	for i := range n {
@@ -93,7 +94,7 @@ func (l *lane[T]) append(c *cell[T]) (tell bool) {
 		own := *c
 		// While keys change hands in a group, the place of an event tells which others
 		// it awaits: then none is given to a newer one.
-		inPlace := l.sub.group == nil || l.sub.group.pendingMoves.Load() == 0
+		inPlace := l.sub.group == nil || !l.sub.group.keys.Moving()
 		evicted := l.mu.box.evicted
 		if l.mu.box.append(&own, l.sub.topic.fanout.mu.key, l.capacity, inPlace) {
 			if l.mu.box.evicted > evicted {

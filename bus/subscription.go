@@ -76,13 +76,12 @@ type engine interface {
 // subscription is the typed half.
 type subscription[T any] struct {
 	Subscription
-	topic     *Topic[T]
-	handler   Handler
-	hook      laneHook        // nil unless there are actors
-	batch     batchHandler[T] // nil unless events are handled in batches
-	group     *group[T]       // that it is a member or the head of, or nil
-	leftGroup int             // the epoch of the group when it left, under the fan-out's lock; 0 if it did not
-	times     atomic.Pointer[times]
+	topic   *Topic[T]
+	handler Handler
+	hook    laneHook        // nil unless there are actors
+	batch   batchHandler[T] // nil unless events are handled in batches
+	group   *group[T]       // that it is a member or the head of, or nil
+	times   atomic.Pointer[times]
 
 	lanes  []*lane[T]   // each made when its first event comes, under the fan-out's lock
 	first  [1]*lane[T]  // lanes, where there is one
