@@ -14,6 +14,7 @@ import (
 
 	"github.com/shardbus/shardbus/internal/inspect"
 	"github.com/shardbus/shardbus/internal/logguard"
+	"github.com/shardbus/shardbus/internal/signal"
 	"github.com/shardbus/shardbus/supervisor"
 	"github.com/shardbus/shardbus/transport"
 )
@@ -103,7 +104,7 @@ type Bus struct {
 	abandonedAny atomic.Bool   // it was ended with events pending
 	// transportGone says that the transport was closed: nothing comes off it any more.
 	transportGone atomic.Bool
-	changes       notifier // something became idle or ended
+	changes       signal.Broadcast // something became idle or ended
 	runQueue      runQueue
 	topics        sync.Map // name → topicHandle
 
@@ -185,53 +186,3 @@ func newIncarnation() string {
 
 // ID is the bus's incarnation: the publisher that its events name.
 func (b *Bus) ID() string { return b.id }
-
-// notifier wakes whoever waits for a condition that some change may have made true. Notifying costs
-// one atomic read while nobody waits.
-type notifier struct {
-	waiting atomic.Int32
-	mu      struct {
-		sync.Mutex
-		changed chan struct{}
-	}
-}
-
-// notify has every wait look at its condition again.
-func (n *notifier) notify() {
-	if n.waiting.Load() == 0 {
-		return
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.mu.changed != nil {
-		close(n.mu.changed)
-		n.mu.changed = nil
-	}
-}
-
-// wait returns nil once cond is true, or the cause of ctx's end.
-func (n *notifier) wait(ctx context.Context, cond func() bool) error {
-	n.waiting.Add(1)
-	defer n.waiting.Add(-1)
-	for {
-		changed := n.next()
-		if cond() { // after changed was taken: a later change closes it
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return causeOf(ctx)
-		}
-	}
-}
-
-// next is closed by the next notify. waiting must count the caller meanwhile.
-func (n *notifier) next() <-chan struct{} {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.mu.changed == nil {
-		n.mu.changed = make(chan struct{})
-	}
-	return n.mu.changed
-}

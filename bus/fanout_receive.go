@@ -58,7 +58,7 @@ func (fan *fanout[T]) enter(env *transport.Envelope, foreign bool) {
 	}
 	fan.mu.Unlock()
 	if own {
-		fan.bus.changes.notify()
+		fan.bus.changes.Notify()
 	}
 	if lost {
 		fan.reportDrops()

@@ -65,7 +65,7 @@ func (fan *fanout[T]) resolveKeys() {
 		if !st.queue.Pop(&env) {
 			st.working = false
 			fan.mu.Unlock()
-			fan.bus.changes.notify()
+			fan.bus.changes.Notify()
 			returned = true
 			return
 		}

@@ -21,7 +21,7 @@ func (b *Bus) goTell(f func()) bool {
 	}
 	b.tellers.Add(1)
 	b.goCounted("OnGap", func() {
-		defer b.changes.notify() // after tellers
+		defer b.changes.Notify() // after tellers
 		defer b.tellers.Add(-1)
 		f()
 	})

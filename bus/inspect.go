@@ -57,12 +57,8 @@ func (i inspected) Watch(w inspect.Watcher)  { i.b.watcher = w }
 func (i inspected) Watcher() inspect.Watcher { return i.b.watcher }
 func (i inspected) Idle() bool               { return i.b.idle() && i.b.tellers.Load() == 0 }
 
-// Changed is closed by the next notify.
-func (i inspected) Changed() (<-chan struct{}, func()) {
-	n := &i.b.changes
-	n.waiting.Add(1)
-	return n.next(), func() { n.waiting.Add(-1) }
-}
+// Changed is closed by the next change of the bus.
+func (i inspected) Changed() (<-chan struct{}, func()) { return i.b.changes.Changed() }
 
 // Goroutines counts by what the engine knows: a lane has a goroutine in the states
 // active and signaled, and all else is started by spawn.

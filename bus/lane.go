@@ -265,7 +265,7 @@ func (l *lane[T]) serve() {
 		if out == lingering && l.batchRun.full() && l.state.CompareAndSwap(laneLingering, laneActive) {
 			continue
 		}
-		l.sub.bus.changes.notify()
+		l.sub.bus.changes.Notify()
 		return
 	}
 }

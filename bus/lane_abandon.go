@@ -35,7 +35,7 @@ func (s *subscription[T]) closeLanes() {
 	for _, l := range lanes {
 		l.signal()
 	}
-	s.bus.changes.notify()
+	s.bus.changes.Notify()
 }
 
 // abandonLocked abandons what waits in l. The fan-out's lock is held; ctlClosing is set, so that

@@ -163,7 +163,7 @@ func (fan *fanout[T]) endSend(epoch uint64, partitions []int, results []transpor
 	}
 	subs := lb.last
 	fan.mu.Unlock()
-	fan.bus.changes.notify()
+	fan.bus.changes.Notify()
 	reportAll(subs, gaps)
 }
 
@@ -211,7 +211,7 @@ func (fan *fanout[T]) noteGapTold(g Gap) {
 	fan.mu.Lock()
 	fan.topic.link.loopback.arrive(g.Partition, g.To)
 	fan.mu.Unlock()
-	fan.bus.changes.notify()
+	fan.bus.changes.Notify()
 }
 
 // closeLoopback tells the subscriptions what they will not get, and returns what was open when it
@@ -294,7 +294,7 @@ func (s *subscription[T]) catchUp(ctx context.Context) error {
 		}
 		return late == 0 || lb.closed || fan.bus.transportGone.Load()
 	}
-	err := s.bus.changes.wait(ctx, done)
+	err := s.bus.changes.Wait(ctx, done)
 	if err != nil && done() && late == 0 { // what came by now came in time
 		err = nil
 	}

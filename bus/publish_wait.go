@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/shardbus/shardbus/internal/signal"
 )
 
 // noWaiter in a lane's wakeAt says that nobody waits for room.
@@ -60,7 +62,7 @@ func (p *caller) admit(b *Bus) error {
 
 // waiter is a publisher that waits for room.
 type waiter struct {
-	ready    chan struct{} // capacity 1
+	ready    signal.Wakeup
 	timer    *time.Timer
 	waitEdge *waitEdge // not nil when a handler waits
 }
@@ -132,10 +134,7 @@ func (fan *fanout[T]) awaitRoom(p *caller, full *lane[T], hash uint64) error {
 	for _, l := range lanes {
 		l.removeWaiter(w)
 	}
-	select { // a token that came too late
-	case <-w.ready:
-	default:
-	}
+	w.ready.Clear() // it may have come too late
 	w.waitEdge = nil
 	fan.mu.Lock()
 	fan.mu.free = append(fan.mu.free, w)
@@ -149,7 +148,7 @@ func (fan *fanout[T]) waiterLocked() *waiter {
 		fan.mu.free = fan.mu.free[:n-1]
 		return w
 	}
-	w := &waiter{ready: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
+	w := &waiter{ready: signal.NewWakeup(), timer: time.NewTimer(time.Hour)}
 	w.timer.Stop()
 	return w
 }
@@ -227,10 +226,7 @@ func (l *lane[T]) wakeWaiters() {
 		if p.w.waitEdge != nil {
 			p.w.waitEdge.over.Store(true)
 		}
-		select {
-		case p.w.ready <- struct{}{}:
-		default: // another lane woke it
-		}
+		p.w.ready.Notify()
 	}
 	clear(l.wait.mu.places)
 	l.wait.mu.places = l.wait.mu.places[:0]

@@ -308,7 +308,7 @@ func BenchmarkAfterReplay(b *testing.B) {
 					subs = append(subs, s)
 				}
 				settled := func() {
-					err := eb.changes.wait(ctx, func() bool {
+					err := eb.changes.Wait(ctx, func() bool {
 						return !slices.ContainsFunc(subs, func(s *Subscription) bool { return s.Stats().Pending() > 0 })
 					})
 					if err != nil {

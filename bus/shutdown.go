@@ -42,7 +42,7 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 		s.Resume()
 	}
 	endIfIdle := func() bool { return b.enterClosed(true) }
-	err := b.changes.wait(ctx, endIfIdle)
+	err := b.changes.Wait(ctx, endIfIdle)
 	if err != nil && endIfIdle() {
 		err = nil
 	}
@@ -159,7 +159,7 @@ func (b *Bus) end() (open string) {
 		s.stop(nil)
 	}
 	b.cleanupLast()
-	b.changes.notify()
+	b.changes.Notify()
 	return open
 }
 

@@ -347,5 +347,5 @@ func (s *subscription[T]) ended() {
 	s.endedInGroup()
 	s.closeDone()
 	s.bus.forget(&s.Subscription)
-	s.bus.changes.notify()
+	s.bus.changes.Notify()
 }

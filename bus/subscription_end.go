@@ -32,7 +32,7 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	}
 	s.ctl.Or(ctlLeft)
 	s.Resume()
-	err := s.bus.changes.wait(ctx, func() bool { return s.Stats().Pending() == 0 })
+	err := s.bus.changes.Wait(ctx, func() bool { return s.Stats().Pending() == 0 })
 	ctx, release := s.bus.unlessEnded(ctx)
 	defer release()
 	s.stop(nil)
@@ -51,7 +51,7 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	if lateErr != nil {
 		return fail(lateErr, "everything else was handled")
 	}
-	if err := s.bus.changes.wait(ctx, s.gapsTold); err != nil {
+	if err := s.bus.changes.Wait(ctx, s.gapsTold); err != nil {
 		return fail(err, "everything accepted was handled, but OnGap has not been told of every gap")
 	}
 	if leaveErr != nil {

@@ -18,7 +18,7 @@ func (b *Bus) serveTransport() error {
 			err := b.transport.Serve(ctx, sink{b})
 			if errguard.Is(err, transport.ErrClosed) {
 				b.transportGone.Store(true)
-				b.changes.notify()
+				b.changes.Notify()
 			}
 			return err
 		},

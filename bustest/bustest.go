@@ -114,7 +114,7 @@ func (b watcher) Subscribed(sub any) {
 	b.mu.Lock()
 	b.mu.subs = append(b.mu.subs, sub.(*bus.Subscription))
 	b.mu.Unlock()
-	b.transport.broker.notify()
+	b.transport.broker.changes.Notify()
 }
 
 // Misused keeps a report for the clean-up.

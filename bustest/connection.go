@@ -14,11 +14,7 @@ func (b *Bus) Disconnect() {
 	l := b.transport
 	l.broker.mu.Lock()
 	defer l.broker.mu.Unlock()
-	select {
-	case <-l.up:
-		l.up = make(chan struct{})
-	default:
-	}
+	l.down = true
 }
 
 // Reconnect gives the connection back, with all subscriptions. It reports the gaps before it
@@ -26,12 +22,9 @@ func (b *Bus) Disconnect() {
 func (b *Bus) Reconnect() {
 	l := b.transport
 	l.broker.mu.Lock()
-	select {
-	case <-l.up:
-	default:
-		close(l.up)
-	}
+	l.down = false
 	l.broker.mu.Unlock()
+	l.broker.changes.Notify()
 	l.tellMissed()
 }
 

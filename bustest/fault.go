@@ -195,7 +195,7 @@ func (l *faultTransport) writeHeld(envs []*transport.Envelope) {
 	l.broker.mu.Lock()
 	defer l.broker.mu.Unlock()
 	l.broker.mu.held -= len(envs)
-	l.broker.notifyLocked()
+	l.broker.changes.Notify()
 }
 
 // holdLocked keeps env until due.
@@ -278,7 +278,7 @@ func (l *faultTransport) cut() {
 	}
 	l.faults = nil
 	l.disarmLocked()
-	l.broker.notifyLocked()
+	l.broker.changes.Notify()
 	l.broker.mu.Unlock()
 	l.timing.Wait()
 }

@@ -31,7 +31,7 @@ type faultTransport struct {
 	timing  sync.WaitGroup // timer's function
 	flowing bool           // somebody writes what is due
 
-	up      chan struct{}       // closed while the broker can be reached
+	down    bool                // the broker can't be reached, see Disconnect
 	gone    bool                // the bus has ended, or crashed
 	severed map[string]struct{} // publishers that are not heard
 	missed  []transport.Gap     // to be told when the connection is back
@@ -46,12 +46,10 @@ type faultTransport struct {
 }
 
 func newFaultTransport(h *memoryBroker, b *Bus) *faultTransport {
-	l := &faultTransport{
+	return &faultTransport{
 		Transport: h.memory.Connect(), broker: h, bus: b,
-		ctx: context.WithoutCancel(b.t.Context()), up: make(chan struct{}),
+		ctx: context.WithoutCancel(b.t.Context()),
 	}
-	close(l.up)
-	return l
 }
 
 // Capabilities are those of the broker, with the limit of [MaxPayload].
@@ -99,7 +97,7 @@ func (l *faultTransport) publish(ctx context.Context, envs []*transport.Envelope
 			l.bus.erase(envs[i])
 		}
 	}
-	l.broker.notify()
+	l.broker.changes.Notify()
 }
 
 // reachableLocked says why the broker can't be reached.
@@ -107,12 +105,10 @@ func (l *faultTransport) reachableLocked() error {
 	if l.gone {
 		return fmt.Errorf("%w: this end of it is gone", transport.ErrClosed)
 	}
-	select {
-	case <-l.up:
-		return nil
-	default:
+	if l.down {
 		return ErrDisconnected
 	}
+	return nil
 }
 
 // write hands one envelope to the broker, whatever faults are set.
@@ -136,15 +132,17 @@ func (l *faultTransport) Serve(ctx context.Context, sink transport.Sink) error {
 
 // Subscribe waits for a connection that was taken away.
 func (l *faultTransport) Subscribe(ctx context.Context, topic transport.Topic) error {
-	l.broker.mu.Lock()
-	up := l.up
-	l.broker.mu.Unlock()
-	select {
-	case <-up:
-		return l.Transport.Subscribe(ctx, topic)
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := l.broker.changes.Wait(ctx, l.isUp); err != nil {
+		return err
 	}
+	return l.Transport.Subscribe(ctx, topic)
+}
+
+// isUp tells whether Disconnect is not in force.
+func (l *faultTransport) isUp() bool {
+	l.broker.mu.Lock()
+	defer l.broker.mu.Unlock()
+	return !l.down
 }
 
 // Unsubscribe closes the topic's books: the next subscription begins anew.
@@ -168,7 +166,7 @@ func (e faultSink) Deliver(env *transport.Envelope) {
 	h.entering.Add(1)
 	defer func() {
 		h.entered.Add(1)
-		h.notify()
+		h.changes.Notify()
 	}()
 	h.mu.Lock()
 	_, dropped := h.mu.dropped[env]

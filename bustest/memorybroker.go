@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/shardbus/shardbus/internal/signal"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/memory"
 )
@@ -17,14 +18,13 @@ type memoryBroker struct {
 	// are in, so that idle can tell whether any moved while it looked.
 	entering atomic.Uint64
 	entered  atomic.Uint64
-	waiting  atomic.Int32 // for changed
+	changes  signal.Broadcast // something became idle, was recorded, or moved on
 
 	// mu covers the state of the transports too. It is taken inside the locks of the
 	// broker's channels, and nothing but a Bus's mu inside it.
 	mu struct {
 		sync.Mutex
 		buses   []*Bus
-		changed chan struct{}
 		dropped map[*transport.Envelope]struct{} // on their way, to be told as gaps
 		held    int                              // envelopes that faults hold back
 	}
@@ -42,34 +42,6 @@ func (h *memoryBroker) members() []*Bus {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.mu.buses)
-}
-
-// Changed is closed by the next notify.
-func (h *memoryBroker) Changed() (<-chan struct{}, func()) {
-	h.waiting.Add(1)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.mu.changed == nil {
-		h.mu.changed = make(chan struct{})
-	}
-	return h.mu.changed, func() { h.waiting.Add(-1) }
-}
-
-// notify wakes whoever waits; the lock must not be held.
-func (h *memoryBroker) notify() {
-	if h.waiting.Load() == 0 {
-		return
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.notifyLocked()
-}
-
-func (h *memoryBroker) notifyLocked() {
-	if h.mu.changed != nil {
-		close(h.mu.changed)
-		h.mu.changed = nil
-	}
 }
 
 // idle tells whether nothing is pending on any of the buses. They are looked at one

@@ -64,7 +64,7 @@ func WaitPublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matche
 	t.Helper()
 	q := newQuery(topic, matches)
 	var msgs, found []bus.Message[T]
-	if !await(b.waitTimeout(), []source{b.transport.broker}, func() bool {
+	if !await(b.waitTimeout(), []source{&b.transport.broker.changes}, func() bool {
 		msgs = published(t, b, topic)
 		found = q.filter(msgs)
 		return len(found) > 0

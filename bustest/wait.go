@@ -104,7 +104,7 @@ func WaitIdle(t testing.TB, b *Bus) {
 	t.Helper()
 	h := b.transport.broker
 	buses := h.members()
-	sources := []source{h}
+	sources := []source{&h.changes}
 	for _, m := range buses {
 		sources = append(sources, m.view)
 	}

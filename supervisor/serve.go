@@ -153,10 +153,7 @@ func (s *Supervisor) doLocked(a action, now time.Time) {
 		s.alarms.set(alarm{at: a.at, node: a.node, gen: a.alarm}, len(s.children))
 		if s.ring.IsZero() || a.at.Before(s.ring) {
 			s.ring = a.at
-			select {
-			case s.poke <- struct{}{}:
-			default: // it was poked already
-			}
+			s.poke.Notify()
 		}
 	case doTell:
 		s.tellLocked(a, now)

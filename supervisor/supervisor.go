@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/shardbus/shardbus/internal/signal"
 )
 
 // Supervisor starts, watches, restarts and stops its children. All methods may be called at any
@@ -15,7 +17,7 @@ type Supervisor struct {
 	step     func(*state, input) []action // a field so that tests can break it
 	notifier notifier
 	luck     luck
-	poke     chan struct{} // tells Serve's loop of an earlier alarm; capacity 1
+	poke     signal.Wakeup // tells Serve's loop of an earlier alarm
 
 	// Lock order: the mu of a supervisor below, that of the one above it, then notifier.mu. What is
 	// done under mu never blocks and calls no code of the user but the methods of Serve's context.
@@ -55,7 +57,7 @@ func New(spec Spec, children ...Child) (*Supervisor, error) {
 		step:     step,
 		notifier: notifier{hook: spec.OnEvent},
 		luck:     luck{rand: spec.Rand},
-		poke:     make(chan struct{}, 1),
+		poke:     signal.NewWakeup(),
 		path:     spec.Name,
 		children: make(map[string]*child, len(children)),
 	}

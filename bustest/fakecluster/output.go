@@ -3,13 +3,15 @@ package fakecluster
 import (
 	"net"
 	"sync"
+
+	"github.com/shardbus/shardbus/internal/signal"
 )
 
 // output is what waits to be written to one client. Putting something in never blocks, so that a client that does not
 // read harms nobody; one goroutine, run, writes.
 type output struct {
 	limit int           // bytes that may wait while bounded
-	wake  chan struct{} // capacity 1: there is something to do
+	wake  signal.Wakeup // there is something to do
 
 	mu sync.Mutex
 	// mu guards what follows.
@@ -20,7 +22,7 @@ type output struct {
 }
 
 func newOutput(limit int) *output {
-	return &output{limit: limit, wake: make(chan struct{}, 1)}
+	return &output{limit: limit, wake: signal.NewWakeup()}
 }
 
 // put appends p. It reports false if too much waits: the client is to be cut off.
@@ -32,7 +34,7 @@ func (o *output) put(p []byte) bool {
 	o.waiting = append(o.waiting, p...)
 	fits := !o.bounded || len(o.waiting) <= o.limit
 	o.mu.Unlock()
-	o.signal()
+	o.wake.Notify()
 	return fits
 }
 
@@ -55,14 +57,7 @@ func (o *output) end() {
 	o.mu.Lock()
 	o.ending = true
 	o.mu.Unlock()
-	o.signal()
-}
-
-func (o *output) signal() {
-	select {
-	case o.wake <- struct{}{}:
-	default:
-	}
+	o.wake.Notify()
 }
 
 // run writes until the connection fails, end was called, or gone is closed. It writes nothing while gate, asked before

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/shardbus/shardbus/internal/signal"
 	"github.com/shardbus/shardbus/transport"
 )
 
@@ -14,20 +15,21 @@ type recorder struct {
 	// slow, if not nil, is called by every Deliver.
 	slow func()
 
+	changes signal.Broadcast // a method of the sink was called
+
 	mu sync.Mutex
 	// mu guards what follows.
-	events  []*transport.Envelope
-	copies  []*transport.Envelope // of events, as they were delivered
-	counts  map[string]int        // of events, by topic
-	gaps    []transport.Gap
-	differ  []transport.Mismatch
-	ended   bool          // Serve has returned
-	late    int           // calls since then
-	changed chan struct{} // closed, and replaced, by every call
+	events []*transport.Envelope
+	copies []*transport.Envelope // of events, as they were delivered
+	counts map[string]int        // of events, by topic
+	gaps   []transport.Gap
+	differ []transport.Mismatch
+	ended  bool // Serve has returned
+	late   int  // calls since then
 }
 
 func newRecorder() *recorder {
-	return &recorder{counts: make(map[string]int), changed: make(chan struct{})}
+	return &recorder{counts: make(map[string]int)}
 }
 
 // Deliver keeps env.
@@ -75,8 +77,7 @@ func (b *recorder) calledLocked() {
 	if b.ended {
 		b.late++
 	}
-	close(b.changed)
-	b.changed = make(chan struct{})
+	b.changes.Notify()
 }
 
 func clone(env *transport.Envelope) *transport.Envelope {
@@ -130,15 +131,16 @@ func (b *recorder) wait(d time.Duration, cond func() bool) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	for {
-		b.mu.Lock()
-		changed := b.changed
-		b.mu.Unlock()
-		if cond() { // after changed was taken: a later call closes it
+		changed, release := b.changes.Changed()
+		if cond() {
+			release()
 			return true
 		}
 		select {
 		case <-changed:
+			release()
 		case <-timer.C:
+			release()
 			return cond()
 		}
 	}

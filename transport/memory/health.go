@@ -15,7 +15,7 @@ func (t *Transport) Health() transport.Health {
 	switch {
 	case t.gate.sink == nil:
 		return transport.Health{Down: []transport.Part{{Name: "memory", Err: transport.ErrNotServing}}}
-	case t.cable.Load() != nil:
+	case t.cuts.Load() > 0:
 		return transport.Health{Down: []transport.Part{{Name: "memory", Err: errors.New("it is severed from its broker")}}}
 	}
 	return transport.Health{}

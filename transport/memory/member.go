@@ -58,7 +58,7 @@ func (m *member) tell() {
 }
 
 // hearsLocked reports whether what arrives reaches the bus. The caller holds the gate.
-func (t *Transport) hearsLocked() bool { return t.gate.sink != nil && t.cable.Load() == nil }
+func (t *Transport) hearsLocked() bool { return t.gate.sink != nil && t.cuts.Load() == 0 }
 
 // confessLocked reports what t has missed, if anybody hears it.
 func (c *channel) confessLocked(t *Transport) {

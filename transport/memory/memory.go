@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/shardbus/shardbus/internal/signal"
 	"github.com/shardbus/shardbus/transport"
 )
 
@@ -50,7 +51,6 @@ func NewBroker() *Broker { return &Broker{channels: make(map[address]*channel)} 
 // Connect makes a transport for one bus.
 func (b *Broker) Connect() *Transport {
 	t := &Transport{broker: b, name: fmt.Sprintf("memory-%d", b.members.Add(1))}
-	t.mu.up = make(chan struct{})
 	t.links.topics = make(map[string]transport.Topic)
 	return t
 }
@@ -84,14 +84,12 @@ type Transport struct {
 		sync.RWMutex
 		sink transport.Sink // not nil while Serve runs
 	}
-	// cable is not nil while the transport is severed. It is changed under gate, so that a delivery
-	// sees one state.
-	cable atomic.Pointer[cable]
-	mu    struct {
-		sync.Mutex
-		up    chan struct{} // closed while Serve runs
-		taken bool
-	}
+	// cuts is how many Severs are not mended. It is changed under gate, so that a delivery sees one
+	// state.
+	cuts    atomic.Int32
+	up      atomic.Bool      // Serve runs, and has reported what was missed before
+	taken   atomic.Bool      // a bus has it
+	changes signal.Broadcast // up or cuts changed
 	// links is held while topics are joined and left, so that the channels' members are what it
 	// lists. Taken before a channel's lock.
 	links struct {
@@ -107,12 +105,9 @@ var (
 
 // Claim takes the transport for a bus; a second bus is told to Connect.
 func (t *Transport) Claim() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.mu.taken {
+	if !t.taken.CompareAndSwap(false, true) {
 		return fmt.Errorf("%w: each bus needs a Connect of its own", transport.ErrInUse)
 	}
-	t.mu.taken = true
 	return nil
 }
 
@@ -125,9 +120,7 @@ func (t *Transport) Release() {
 	clear(t.links.topics)
 	t.broker.views.leaves(t)
 	t.links.Unlock()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.mu.taken = false
+	t.taken.Store(false)
 }
 
 // Capabilities says that there is no limit on payloads.
@@ -148,15 +141,12 @@ func (t *Transport) Serve(ctx context.Context, sink transport.Sink) error {
 		return fmt.Errorf("%w: each bus needs a Connect of its own", transport.ErrInUse)
 	}
 	t.confess() // of an earlier Serve
-	t.mu.Lock()
-	close(t.mu.up)
-	t.mu.Unlock()
+	t.up.Store(true)
+	t.changes.Notify()
 
 	<-ctx.Done()
 
-	t.mu.Lock()
-	t.mu.up = make(chan struct{})
-	t.mu.Unlock()
+	t.up.Store(false)
 	t.gate.Lock()
 	t.gate.sink = nil
 	t.gate.Unlock()
@@ -178,15 +168,7 @@ func (t *Transport) serving(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	t.mu.Lock()
-	up := t.mu.up
-	t.mu.Unlock()
-	select {
-	case <-up:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return t.changes.Wait(ctx, t.up.Load)
 }
 
 // Publish delivers each envelope to every subscribed bus before it returns. It does not need Serve.

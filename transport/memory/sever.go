@@ -5,12 +5,6 @@ import (
 	"sync"
 )
 
-// cable is what connects a transport to its broker, while it is cut.
-type cable struct {
-	cuts   int           // how many Severs are not mended
-	mended chan struct{} // closed when none is left
-}
-
 // Sever cuts the transport off from its broker, as a broken network would, until mend is called; it
 // is for tests. Meanwhile Publish and Subscribe wait, as long as their contexts allow, and nothing
 // that others publish reaches the bus. Before mend returns it reports that in gaps, Lost and
@@ -21,42 +15,26 @@ type cable struct {
 // again does nothing.
 func (t *Transport) Sever() (mend func()) {
 	t.gate.Lock()
-	c := &cable{cuts: 1, mended: make(chan struct{})}
-	if have := t.cable.Load(); have != nil {
-		c.cuts, c.mended = have.cuts+1, have.mended
-	}
-	t.cable.Store(c)
-	t.gate.Unlock()
+	defer t.gate.Unlock()
+	t.cuts.Add(1)
 	return sync.OnceFunc(t.mend)
 }
 
 func (t *Transport) mend() {
 	t.gate.Lock()
-	c := *t.cable.Load()
-	c.cuts--
-	if c.cuts > 0 {
-		t.cable.Store(&c)
-	} else {
-		t.cable.Store(nil)
-		close(c.mended)
-	}
+	t.cuts.Add(-1)
 	t.gate.Unlock()
+	t.changes.Notify()
 	t.confess()
 }
 
 // connected waits while the transport is severed.
 func (t *Transport) connected(ctx context.Context) error {
-	for {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		c := t.cable.Load()
-		if c == nil {
-			return nil
-		}
-		select {
-		case <-c.mended:
-		case <-ctx.Done():
-		}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
+	if t.cuts.Load() == 0 {
+		return nil
+	}
+	return t.changes.Wait(ctx, func() bool { return t.cuts.Load() == 0 })
 }
