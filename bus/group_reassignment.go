@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/bus/internal/keyshare"
+	"github.com/shardbus/shardbus/bus/internal/retryqueue"
 )
 
 // LaneCount implements keyshare.Member. The fan-out's lock is held, here and below.
@@ -34,7 +35,7 @@ func (l *lane[T]) Done(n uint64) bool {
 	if l.mu.closed {
 		return l.stoppedLocked()
 	}
-	return l.pastLocked(n) && len(l.mu.retries.byKey) == 0
+	return l.pastLocked(n) && l.mu.retries.Keys() == 0
 }
 
 // DoneWith implements keyshare.Lane.
@@ -47,8 +48,8 @@ func (l *lane[T]) DoneWith(key string, n uint64) bool {
 	if !l.pastLocked(n) {
 		return false
 	}
-	g := l.mu.retries.find(key)
-	return g == nil || g.n > n // what came later may itself await whoever asks
+	first, ok := l.mu.retries.First(key)
+	return !ok || first > n // what came later may itself await whoever asks
 }
 
 // stoppedLocked reports whether no handler runs in a lane that abandoned what waited.
@@ -94,25 +95,26 @@ const (
 
 // keyBlocked is what the lane of a deferred key that awaits another member does when it
 // is due: it waits on, a longer time than before, or is free to run.
-func (l *lane[T]) keyBlocked(g *retryKey[T]) bool {
-	if g.recheck == 0 {
+func (l *lane[T]) keyBlocked(g *retryqueue.Key[cell[T]]) bool {
+	it := g.First
+	if it.Recheck == 0 {
 		return false
 	}
-	if !l.mustWait(g.key, g.n) {
-		g.recheck = 0
+	if !l.mustWait(g.Name, it.N) {
+		g.First.Recheck = 0
 		return false
 	}
-	g.recheck = min(2*g.recheck, lastRecheck)
-	due := time.Now().Add(g.recheck)
+	it.Recheck = min(2*it.Recheck, lastRecheck)
+	due := time.Now().Add(it.Recheck)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.mu.retrying = false
-	l.mu.retries.again(g, &g.first, g.attempt, due)
+	l.mu.retries.Return(g, due, it)
 	return true
 }
 
 // deferBlockedLocked defers an event, the n-th to arrive, whose key awaits another member.
 func (l *lane[T]) deferBlockedLocked(key string, c *cell[T], n uint64, now time.Time) {
-	l.mu.retries.deferEvent(key, c, n, 1, now.Add(firstRecheck))
-	l.mu.retries.find(key).recheck = firstRecheck
+	it := retryqueue.Item[cell[T]]{Event: *c, N: n, Attempt: 1, Recheck: firstRecheck}
+	l.mu.retries.Defer(key, it, now.Add(firstRecheck))
 }

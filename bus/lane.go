@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/bus/internal/mailbox"
+	"github.com/shardbus/shardbus/bus/internal/retryqueue"
 	"github.com/shardbus/shardbus/internal/ring"
 	"github.com/shardbus/shardbus/transport"
 )
@@ -92,7 +93,7 @@ type lane[T any] struct {
 
 	mu struct {
 		sync.Mutex
-		retries   retryQueue[T]
+		retries   retryqueue.Queue[cell[T]]
 		box       evictingMailbox[T]
 		retrying  bool // a deferred delivery runs
 		disposing bool // an attempt failed, and what comes of that is being carried out
@@ -115,13 +116,13 @@ type lane[T any] struct {
 		snoozed     uint64
 		panicked    uint64
 		slow        uint64
-		retry       *retryKey[T] // the one of retrying, where events are handled one by one
+		retry       *retryqueue.Key[cell[T]] // the one of retrying, where events are handled one by one
 	}
-	group      *retryKey[T] // that current belongs to, when it was deferred
-	slot       cell[T]      // where items of mu.box are handled
-	timer      *time.Timer  // for the deferred keys
-	timerFired atomic.Bool  // the hook's timer fired
-	high       atomic.Int64 // the most events seen in the mailbox
+	group      *retryqueue.Key[cell[T]] // that current belongs to, when it was deferred
+	slot       cell[T]                  // where items of mu.box are handled
+	timer      *time.Timer              // for the deferred keys
+	timerFired atomic.Bool              // the hook's timer fired
+	high       atomic.Int64             // the most events seen in the mailbox
 }
 
 // newLane makes a lane that reads the topic's log, or, if that is nil, has a

@@ -67,7 +67,7 @@ func (l *lane[T]) abandonLocked() {
 		}
 	}
 	if s.asked {
-		l.mu.retries.each(failAsker)
+		l.mu.retries.Each(failAsker)
 	}
 	l.mu.closed = true // what is deferred counts as abandoned from now on
 	l.mu.abandoned += uint64(n)
@@ -104,7 +104,7 @@ func (l *lane[T]) releaseAll() {
 	defer l.mu.Unlock()
 	l.foldLocked()
 	// Some may have been deferred after abandonLocked.
-	l.mu.abandoned += uint64(l.mu.retries.clear(func(c *cell[T]) { l.sub.failAsker(*c, ErrClosed) }))
+	l.mu.abandoned += uint64(l.mu.retries.Clear(func(c *cell[T]) { l.sub.failAsker(*c, ErrClosed) }))
 	l.mu.box.running = false
 	if !l.evicting {
 		for c := l.reader.Next(); c != nil; c = l.reader.Next() {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"math"
 	"time"
+
+	"github.com/shardbus/shardbus/bus/internal/retryqueue"
 )
 
 // batchRun is the batch that a lane of a SubscribeBatch has in hand, or is about to take.
@@ -26,8 +28,8 @@ type batchItem[T any] struct {
 	d        Delivery
 	n        uint64 // its number in order of arrival at the lane
 	attempt  int
-	group    *retryKey[T] // that it came from, when it was deferred
-	index    int          // in messages, if it entered
+	group    *retryqueue.Key[cell[T]] // that it came from, when it was deferred
+	index    int                      // in messages, if it entered
 	entered  bool
 	tried    bool         // err is what became of its attempt
 	result   error        // the handler's
@@ -74,7 +76,7 @@ func (b *batchRun[T]) handleReady() batchEnd {
 			}
 			return resting
 		}
-		deferred := l.mu.retries.n // only this goroutine changes it
+		deferred := l.mu.retries.Len() // only this goroutine changes it
 		if deferred > 0 {
 			full := deferred >= s.opts.maxDeferred
 			if (retryTurn || full) && l.due.Load() && b.takeRetries() {
@@ -89,7 +91,7 @@ func (b *batchRun[T]) handleReady() batchEnd {
 		retryTurn = true
 		l.refill()
 		if b.mustLinger() {
-			if l.mu.retries.n > 0 && l.due.Load() {
+			if l.mu.retries.Len() > 0 && l.due.Load() {
 				continue
 			}
 			return lingering
@@ -98,7 +100,7 @@ func (b *batchRun[T]) handleReady() batchEnd {
 			b.run()
 			continue
 		}
-		if l.refill() || l.mu.retries.n > 0 && l.due.Load() {
+		if l.refill() || l.mu.retries.Len() > 0 && l.due.Load() {
 			continue
 		}
 		return ranDry
@@ -166,7 +168,7 @@ func (b *batchRun[T]) take(n int) bool {
 	if linger := l.sub.opts.linger; linger > 0 && b.waiting() > 0 {
 		b.until = time.Now().Add(linger) // the next batch has begun
 	}
-	if l.mu.retries.n > 0 || l.sub.group != nil {
+	if l.mu.retries.Len() > 0 || l.sub.group != nil {
 		b.deferBlocked()
 	}
 	return true
@@ -199,7 +201,7 @@ func (b *batchRun[T]) nextLocked() *cell[T] {
 // whose key another member of the group has not done with.
 func (b *batchRun[T]) deferBlocked() {
 	l := b.lane
-	if l.mu.retries.n == 0 && !l.sub.group.keys.Moving() {
+	if l.mu.retries.Len() == 0 && !l.sub.group.keys.Moving() {
 		return
 	}
 	b.open()
@@ -211,11 +213,10 @@ func (b *batchRun[T]) deferBlocked() {
 	}
 	now := time.Now()
 	l.lockRetries()
-	kept, tellAny := b.items[:0], false
+	kept := b.items[:0]
 	for i := range b.items {
 		it := &b.items[i]
-		deferred, tell := l.deferIfKeyWaitsLocked(it.key, &it.cell, it.n, blocked[i])
-		tellAny = tellAny || tell
+		deferred := l.deferIfKeyWaitsLocked(it.key, &it.cell, it.n, blocked[i])
 		switch {
 		case deferred:
 		case blocked[i]:
@@ -224,13 +225,13 @@ func (b *batchRun[T]) deferBlocked() {
 			kept = append(kept, *it)
 		}
 	}
-	if l.mu.retries.n > 0 {
+	if l.mu.retries.Len() > 0 {
 		defer l.armTimer()
 	}
 	clear(b.items[len(kept):])
 	b.items = kept
 	l.mu.inHand = len(kept)
-	l.unlockRetries(tellAny)
+	l.unlockRetries()
 }
 
 // takeRetries takes the deferred events that are due, and reports whether there were
@@ -245,11 +246,11 @@ func (b *batchRun[T]) takeRetries() bool {
 	l.mu.Lock()
 	l.mu.firstInHand = noneInHand
 	for len(b.items) < n && !l.mu.closed {
-		g := l.mu.retries.pop(now)
+		g := l.mu.retries.Pop(now)
 		if g == nil {
 			break
 		}
-		if g.recheck > 0 {
+		if g.First.Recheck > 0 {
 			l.mu.retrying = true
 			l.mu.inHand = len(b.items)
 			l.mu.Unlock()
@@ -259,12 +260,13 @@ func (b *batchRun[T]) takeRetries() bool {
 				continue
 			}
 		}
-		b.items = append(b.items, batchItem[T]{cell: g.first, n: g.n, attempt: g.attempt, group: g, key: g.key})
-		for g.attempt == 1 && len(b.items) < n && g.behind.Len() > 0 && g.mayFollow() && !l.mu.closed {
-			var e retryEvent[T]
-			g.behind.Pop(&e)
-			l.mu.retries.n--
-			b.items = append(b.items, batchItem[T]{cell: e.c, n: e.n, attempt: 1, group: g, key: g.key})
+		b.items = append(b.items, batchItem[T]{cell: g.First.Event, n: g.First.N, attempt: g.First.Attempt, group: g, key: g.Name})
+		for len(b.items) < n && !l.mu.closed {
+			it, ok := l.mu.retries.Follow(g)
+			if !ok {
+				break
+			}
+			b.items = append(b.items, batchItem[T]{cell: it.Event, n: it.N, attempt: 1, group: g, key: g.Name})
 		}
 	}
 	l.mu.inHand = len(b.items)

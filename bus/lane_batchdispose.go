@@ -3,7 +3,7 @@ package bus
 import (
 	"time"
 
-	"github.com/shardbus/shardbus/internal/ring"
+	"github.com/shardbus/shardbus/bus/internal/retryqueue"
 )
 
 // This file is how a batch ends: every event of it in one place of the ledger, or
@@ -53,7 +53,7 @@ func (b *batchRun[T]) finish() {
 	clear(b.items)
 	clear(b.messages)
 	b.items, b.messages = b.items[:0], b.messages[:0]
-	if l.mu.retries.n > 0 {
+	if l.mu.retries.Len() > 0 {
 		l.armTimer()
 	}
 	for _, j := range panics {
@@ -142,48 +142,33 @@ func (b *batchRun[T]) record() {
 			continue
 		}
 		// Only an item before this one can have deferred its key.
-		if !l.mu.retries.behind(it.key, it.deferredEvent()) {
-			l.mu.retries.deferEvent(it.key, &it.cell, it.n, it.attempt, now.Add(it.disposed.after))
+		if !l.mu.retries.Behind(it.key, it.deferredEvent()) {
+			l.mu.retries.Defer(it.key, it.deferredEvent(), now.Add(it.disposed.after))
 		}
 	}
 	l.mu.inHand, l.mu.disposing = 0, false
 }
 
-// deferredEvent is the item as it waits behind another of its key.
-func (it *batchItem[T]) deferredEvent() retryEvent[T] {
-	return retryEvent[T]{c: it.cell, n: it.n, attempt: it.attempt}
+// deferredEvent is the item as it waits for its next attempt.
+func (it *batchItem[T]) deferredEvent() retryqueue.Item[cell[T]] {
+	return retryqueue.Item[cell[T]]{Event: it.cell, N: it.n, Attempt: it.attempt}
 }
 
 // returnTo accounts for the items of one deferred key: from the first that comes
 // again on they wait in front of what is behind that key.
-func (b *batchRun[T]) returnTo(g *retryKey[T], items []batchItem[T], now time.Time) {
+func (b *batchRun[T]) returnTo(g *retryqueue.Key[cell[T]], items []batchItem[T], now time.Time) {
 	l := b.lane
-	p := &l.mu.retries
-	var first *batchItem[T]
-	var back ring.Ring[retryEvent[T]]
+	var due time.Time
+	var again []retryqueue.Item[cell[T]]
 	for i := range items {
 		it := &items[i]
-		switch {
-		case !l.countLocked(it.disposed, &it.attempt):
-		case first == nil:
-			first = it
-		default:
-			e := it.deferredEvent()
-			back.Push(&e)
-			p.n++
+		if !l.countLocked(it.disposed, &it.attempt) {
+			continue
 		}
-	}
-	if first == nil {
-		p.next(g)
-		return
-	}
-	if back.Len() > 0 {
-		var e retryEvent[T]
-		for g.behind.Pop(&e) {
-			back.Push(&e)
+		if again == nil {
+			due = now.Add(it.disposed.after)
 		}
-		g.behind = back
+		again = append(again, it.deferredEvent())
 	}
-	g.n = first.n
-	p.again(g, &first.cell, first.attempt, now.Add(first.disposed.after))
+	l.mu.retries.Return(g, due, again...)
 }

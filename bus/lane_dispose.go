@@ -3,6 +3,7 @@ package bus
 import (
 	"time"
 
+	"github.com/shardbus/shardbus/bus/internal/retryqueue"
 	"github.com/shardbus/shardbus/internal/errguard"
 )
 
@@ -67,7 +68,7 @@ func (l *lane[T]) finishFailed(err error) {
 	}
 	l.record(c, g, j)
 	l.current, l.group, l.disposed = nil, nil, nil
-	if l.mu.retries.n > 0 {
+	if l.mu.retries.Len() > 0 {
 		l.armTimer()
 	}
 	if j.panicked {
@@ -114,7 +115,7 @@ func (l *lane[T]) failAsker(c *cell[T], j *disposition) {
 
 // record enters the end of an attempt at c in the ledger, and defers c if it
 // gets another. g is where it was deferred, nil if it was not.
-func (l *lane[T]) record(c *cell[T], g *retryKey[T], j *disposition) {
+func (l *lane[T]) record(c *cell[T], g *retryqueue.Key[cell[T]], j *disposition) {
 	attempt := l.d.attempt
 	var due time.Time
 	if j.again() {
@@ -130,11 +131,11 @@ func (l *lane[T]) record(c *cell[T], g *retryKey[T], j *disposition) {
 	l.countLocked(j, &attempt)
 	switch {
 	case j.again() && g != nil:
-		l.mu.retries.again(g, c, attempt, due)
+		l.mu.retries.Return(g, due, retryqueue.Item[cell[T]]{Event: *c, N: g.First.N, Attempt: attempt})
 	case j.again():
-		l.mu.retries.deferEvent(j.key, c, l.lastTakenNumber(), attempt, due)
+		l.mu.retries.Defer(j.key, retryqueue.Item[cell[T]]{Event: *c, N: l.lastTakenNumber(), Attempt: attempt}, due)
 	case g != nil:
-		l.mu.retries.next(g)
+		l.mu.retries.Return(g, time.Time{})
 	}
 }
 

@@ -19,7 +19,7 @@ func (l *lane[T]) handleReady() batchEnd {
 	retryTurn := true // of what is deferred and due; it alternates with what arrives
 	for {
 		var c *cell[T]
-		if busy := l.ctl.Load() != 0 || l.mu.retries.n > 0 || l.special; busy || l.evicting {
+		if busy := l.ctl.Load() != 0 || l.mu.retries.Len() > 0 || l.special; busy || l.evicting {
 			if busy {
 				if out := l.runPending(&retryTurn); out == again {
 					continue
@@ -35,7 +35,7 @@ func (l *lane[T]) handleReady() batchEnd {
 			continue // something came up
 		}
 		if c == nil {
-			if l.refill() || l.mu.retries.n > 0 && l.due.Load() {
+			if l.refill() || l.mu.retries.Len() > 0 && l.due.Load() {
 				continue
 			}
 			l.rest()
@@ -44,7 +44,7 @@ func (l *lane[T]) handleReady() batchEnd {
 			}
 			return ranDry
 		}
-		if (l.mu.retries.n > 0 || l.special && l.sub.group != nil) && l.deferBehind(c) {
+		if (l.mu.retries.Len() > 0 || l.special && l.sub.group != nil) && l.deferBehind(c) {
 			continue
 		}
 		if err := l.handle(c); err != nil {
@@ -79,7 +79,7 @@ func (l *lane[T]) stream() (dry bool) {
 				l.awaitInspection()
 			}
 			l.reader.Clear()
-			if ctl != 0 || err != nil && l.mu.retries.n > 0 {
+			if ctl != 0 || err != nil && l.mu.retries.Len() > 0 {
 				return false
 			}
 		}
@@ -117,8 +117,8 @@ func (l *lane[T]) runPending(retryTurn *bool) batchEnd {
 		l.timerFired.Store(false)
 		s.hook.onTimer(l.index)
 	}
-	if l.mu.retries.n > 0 {
-		full := l.mu.retries.n >= s.opts.maxDeferred
+	if l.mu.retries.Len() > 0 {
+		full := l.mu.retries.Len() >= s.opts.maxDeferred
 		if (*retryTurn || full) && l.due.Load() && l.runRetry() {
 			*retryTurn = false
 			return again

@@ -72,13 +72,13 @@ func (l *lane[T]) takeSlow(attempt uint64, kept bool) (a slowAttempt, ok bool) {
 		it := &l.batchRun.items[0]
 		a.attempt, a.events = it.attempt, l.mu.inHand
 		if it.group != nil {
-			a.setKey(it.group.key)
+			a.setKey(it.group.Name)
 		} else {
 			l.keyOf(&a, &it.cell)
 		}
 	case l.mu.retrying && l.mu.retry != nil:
-		a.attempt = l.mu.retry.attempt
-		a.setKey(l.mu.retry.key)
+		a.attempt = l.mu.retry.First.Attempt
+		a.setKey(l.mu.retry.Name)
 	case l.evicting:
 		l.keyOf(&a, &l.slot)
 	case kept:

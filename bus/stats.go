@@ -129,7 +129,7 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 	sum.Deepest = max(sum.Deepest, depth)
 	sum.HighWater = max(sum.HighWater, uint64(l.high.Load()))
 	sum.Queued += uint64(l.inbox.Len())
-	if deferred := uint64(l.mu.retries.n); l.mu.closed {
+	if deferred := uint64(l.mu.retries.Len()); l.mu.closed {
 		sum.Abandoned += deferred
 	} else {
 		sum.Deferred += deferred
