@@ -30,6 +30,8 @@ type fanout[T any] struct {
 	keyed  atomic.Bool
 	latest atomic.Int32
 	stamp  bool // topic.cfg.Stamp, likewise
+	// watched says that a watcher is told of every event that enters, see notePublished.
+	watched bool
 	// long says that the short ways in, fastShared and fastKeyed, are barred, so that
 	// nobody locks mu to find that out.
 	long atomic.Bool
@@ -281,6 +283,9 @@ func (fan *fanout[T]) append(c *cell[T], only *subscription[T]) (lost bool) {
 	}
 	fan.mu.seq++
 	c.seq = fan.mu.seq
+	if fan.watched {
+		fan.topic.notePublished(c)
+	}
 	if len(fan.mu.subs) == 0 {
 		fan.mu.unrouted++
 		return false

@@ -39,6 +39,12 @@ func (d *Delivery) acknowledgedLate(timeout, late time.Duration) {
 	d.info.log.Warn("a handler ignored its timeout and returned nil", fields...)
 }
 
+// notePublished tells the bus's watcher of an event that enters. The fan-out's lock is held.
+func (t *Topic[T]) notePublished(c *cell[T]) {
+	own := *c
+	t.bus.watcher.Published(&Delivery{head: &own.head, value: &own.v, info: t.info, attempt: 1})
+}
+
 // inspectable is the view of a *Bus, or the bus of a *Subscription.
 func inspectable(v any) inspect.Bus {
 	switch v := v.(type) {

@@ -14,9 +14,14 @@ import (
 )
 
 // watcher notes what it is told of.
-type watcher struct{ list[string] }
+type watcher struct {
+	list[string]
+	published list[*bus.Delivery]
+}
 
 func (w *watcher) Subscribed(sub any) { w.add(sub.(*bus.Subscription).Name()) }
+
+func (w *watcher) Published(delivery any) { w.published.add(delivery.(*bus.Delivery)) }
 
 func (w *watcher) Misused(topic, subscription, what string) {
 	w.add(topic + "/" + subscription + ": " + what)

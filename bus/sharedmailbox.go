@@ -46,8 +46,8 @@ func (fan *fanout[T]) refresh() {
 	default:
 		fan.mu.shared.SetSoleReader(false)
 	}
-	fan.mu.slow = fan.mu.shared == nil || len(fan.mu.own) > 0
-	if fan.mu.shared == nil && len(fan.mu.own) == 1 {
+	fan.mu.slow = fan.mu.shared == nil || len(fan.mu.own) > 0 || fan.watched
+	if fan.mu.shared == nil && len(fan.mu.own) == 1 && !fan.watched {
 		if s := fan.mu.own[0]; s.group == nil && (s.opts.policy == Block || s.opts.policy == Fail) {
 			fan.mu.solo = s
 		}

@@ -117,6 +117,9 @@ func (b watcher) Subscribed(sub any) {
 	b.transport.broker.changes.Notify()
 }
 
+// Published has nothing to do: what goes through a transport is recorded there.
+func (b watcher) Published(any) {}
+
 // Misused keeps a report for the clean-up.
 func (b watcher) Misused(topic, subscription, what string) {
 	b.mu.Lock()

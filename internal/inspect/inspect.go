@@ -8,6 +8,11 @@ import "time"
 type Watcher interface {
 	// Subscribed is called with each new *bus.Subscription, when it is live.
 	Subscribed(sub any)
+	// Published is called with each event that a bus without a transport takes, before a handler
+	// sees it, in the order in which handlers see them. The *bus.Delivery is a copy of its own. The
+	// topic's lock is held: Published must not call anything of the topic, nor user code, which
+	// Delivery.Key is.
+	Published(delivery any)
 	// Misused is called with each report of Config.Debug, from any goroutine.
 	Misused(topic, subscription, what string)
 }
