@@ -117,7 +117,7 @@ func Ask[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], query Q) (R
 	switch {
 	case ctx == nil:
 		return fail(ErrNilContext)
-	case topic.bus.transport != nil:
+	case topic.bus.remote:
 		return fail(ErrNotAcrossProcesses)
 	}
 	a := takeAsker[R](&topic.askers)
@@ -222,8 +222,8 @@ func (fan *fanout[T]) ask(ctx context.Context, c *cell[T]) (id keyInfo, routed b
 	fan.mu.Lock()
 	routed = len(fan.mu.subs) > 0
 	fan.mu.Unlock()
-	if p := (caller{ctx: ctx}); !routed && p.refusedBy(fan.bus) {
-		if err := p.admit(fan.bus); err != nil {
+	if p := (caller{ctx: ctx}); !routed && p.refusedBy(fan.core) {
+		if err := p.admit(fan.core); err != nil {
 			return id, false, &Error{Op: "ask", Topic: fan.topic.info.name, Err: err}
 		}
 	}

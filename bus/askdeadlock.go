@@ -55,7 +55,7 @@ func (fan *fanout[T]) possibleOwners(hash uint64) []*laneNode {
 		}
 	}
 	// Last, since a subscription may move there meanwhile, but never back.
-	for _, left := range fan.bus.leaving() {
+	for _, left := range fan.topic.bus.leaving() {
 		if s, ok := left.engine.(*subscription[T]); ok && s.topic == fan.topic {
 			add(s.lanes...)
 		}

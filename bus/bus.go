@@ -14,7 +14,6 @@ import (
 
 	"github.com/shardbus/shardbus/internal/inspect"
 	"github.com/shardbus/shardbus/internal/logguard"
-	"github.com/shardbus/shardbus/internal/signal"
 	"github.com/shardbus/shardbus/supervisor"
 	"github.com/shardbus/shardbus/transport"
 )
@@ -84,29 +83,13 @@ const (
 	defaultSlow       = 10 * time.Second
 )
 
-// States of a bus.
-const (
-	stateOpen     uint32 = iota
-	stateDraining        // takes events of its own handlers only
-	stateClosed
-)
-
 // Bus connects topics to their subscriptions. All methods are safe for concurrent use.
 type Bus struct {
-	cfg       Config
-	id        string // this incarnation, as publisher
-	log       *zap.Logger
-	transport transport.Transport // nil in-process
-
-	state        atomic.Uint32
-	draining     chan struct{} // closed when stateOpen ends
-	closed       chan struct{} // closed when stateClosed begins
-	abandonedAny atomic.Bool   // it was ended with events pending
-	// transportGone says that the transport was closed: nothing comes off it any more.
-	transportGone atomic.Bool
-	changes       signal.Broadcast // something became idle or ended
-	runQueue      runQueue
-	topics        sync.Map // name → topicHandle
+	core
+	cfg          Config
+	transport    transport.Transport // nil in-process
+	topics       sync.Map            // name → topicHandle
+	abandonedAny atomic.Bool         // it was ended with events pending
 
 	// What runs besides handlers: the transport, under root, and the cleanup after subscriptions
 	// that stopped.
@@ -158,10 +141,11 @@ func New(cfg Config) (*Bus, error) {
 			return fail("Use[%d] is nil", i)
 		}
 	}
-	b := &Bus{
-		cfg: cfg, id: newIncarnation(), log: logguard.Wrap(cfg.Logger), transport: cfg.Transport,
+	b := &Bus{cfg: cfg, transport: cfg.Transport, core: core{
+		id: newIncarnation(), log: logguard.Wrap(cfg.Logger), remote: cfg.Transport != nil, inboxBytes: cfg.InboxBytes,
 		draining: make(chan struct{}), closed: make(chan struct{}),
-	}
+	}}
+	b.goroutines = b
 	b.mu.ending = make(map[*Subscription]struct{})
 	b.work, b.stopWork = context.WithCancel(context.Background()) // ends with the bus: it has no parent
 	if cfg.SlowHandler > 0 {

@@ -21,7 +21,7 @@ import (
 // What Publish touches where one subscription reads the log fills the first cache
 // line: among thousands of topics, each line is one more to be fetched.
 type fanout[T any] struct {
-	bus *Bus // topic.bus, one step nearer
+	core *core // of the bus
 
 	// keyed says that some subscription needs the key of an event: to choose a
 	// lane, or to find what it replaces. It is set under mu, and read without it to
@@ -136,9 +136,9 @@ func (fan *fanout[T]) publish(ctx context.Context, c *cell[T], id keyInfo, only 
 			fan.mu.Lock()
 			continue
 		}
-		if p.refusedBy(fan.bus) {
+		if p.refusedBy(fan.core) {
 			fan.mu.Unlock()
-			if err := p.admit(fan.bus); err != nil {
+			if err := p.admit(fan.core); err != nil {
 				return &Error{Op: "publish", Topic: fan.topic.info.name, Err: err}
 			}
 			fan.mu.Lock()
@@ -188,7 +188,7 @@ func (fan *fanout[T]) tryFast(v *T) (id keyInfo, entered bool) {
 func (fan *fanout[T]) fastShared(v *T, at int64) bool {
 	fan.mu.Lock()
 	log := fan.mu.shared
-	if fan.mu.slow || !log.Free() && fan.grow() != nil || fan.bus.state.Load() != stateOpen {
+	if fan.mu.slow || !log.Free() && fan.grow() != nil || fan.core.state.Load() != stateOpen {
 		fan.mu.Unlock()
 		return false
 	}
@@ -214,7 +214,7 @@ func (fan *fanout[T]) fastShared(v *T, at int64) bool {
 func (fan *fanout[T]) fastKeyed(v *T, at int64, hash uint64) bool {
 	fan.mu.Lock()
 	s := fan.mu.solo
-	if s == nil || fan.bus.state.Load() != stateOpen {
+	if s == nil || fan.core.state.Load() != stateOpen {
 		fan.mu.Unlock()
 		return false
 	}

@@ -6,7 +6,7 @@ func (fan *fanout[T]) add(s *subscription[T]) error {
 	defer fan.mu.Unlock()
 	// Under the lock, so that Shutdown, which sets the state first and then
 	// visits every topic under its lock, sees either no s or all of it.
-	if fan.bus.state.Load() != stateOpen {
+	if fan.core.state.Load() != stateOpen {
 		return ErrClosed
 	}
 	if _, ok := fan.findLocked(s.name); ok {
@@ -71,7 +71,7 @@ func (fan *fanout[T]) remove(s *subscription[T]) (left int, was bool) {
 			fan.takeOutLocked(i)
 		}
 		delete(fan.mu.index, s.name)
-		if fan.mu.total--; fan.bus.transport != nil {
+		if fan.mu.total--; fan.core.remote {
 			s.leftBehindLocked(&fan.topic.link.loopback)
 			if fan.mu.total == 0 {
 				fan.topic.link.loopback.unsubscribed()

@@ -12,7 +12,7 @@ import (
 // mailbox full waits in the lane's inbox, and what finds that full too is
 // dropped and reported as a gap.
 func (fan *fanout[T]) deliver(env *transport.Envelope) {
-	if b := fan.bus; b.state.Load() != stateOpen && env.Publisher != b.id {
+	if b := fan.core; b.state.Load() != stateOpen && env.Publisher != b.id {
 		return // the bus is leaving; only what its own handlers publish it still takes
 	}
 	if !fan.needsDecoding(env) {
@@ -33,7 +33,7 @@ func (fan *fanout[T]) enter(env *transport.Envelope, foreign bool) {
 	if foreign {
 		fan.mu.foreign.inHand = nil
 	}
-	if fan.bus.state.Load() == stateClosed {
+	if fan.core.state.Load() == stateClosed {
 		fan.mu.Unlock()
 		return
 	}
@@ -52,13 +52,13 @@ func (fan *fanout[T]) enter(env *transport.Envelope, foreign bool) {
 		}
 		s.commit()
 	}
-	own := env.Publisher == fan.bus.id
+	own := env.Publisher == fan.core.id
 	if own {
 		fan.topic.link.loopback.arrive(env.Partition, env.Seq)
 	}
 	fan.mu.Unlock()
 	if own {
-		fan.bus.changes.Notify()
+		fan.core.changes.Notify()
 	}
 	if lost {
 		fan.reportDrops()

@@ -38,13 +38,13 @@ func (fan *fanout[T]) enqueueForeign(env *transport.Envelope) (queued bool) {
 	}
 	st := fan.mu.foreign
 	size := env.Size()
-	if st.bytes+size > fan.bus.cfg.InboxBytes {
+	if st.bytes+size > fan.core.inboxBytes {
 		return false
 	}
 	st.queue.Push(&env)
 	st.bytes += size
 	if !st.working {
-		st.working = fan.bus.goTracked("finding keys of bare payloads", fan.resolveKeys)
+		st.working = fan.core.goroutines.goTracked("finding keys of bare payloads", fan.resolveKeys)
 	}
 	return true
 }
@@ -65,7 +65,7 @@ func (fan *fanout[T]) resolveKeys() {
 		if !st.queue.Pop(&env) {
 			st.working = false
 			fan.mu.Unlock()
-			fan.bus.changes.Notify()
+			fan.core.changes.Notify()
 			returned = true
 			return
 		}
@@ -88,12 +88,12 @@ func (fan *fanout[T]) resumeResolving() {
 	env := fan.mu.foreign.inHand
 	fan.mu.Unlock()
 	if env != nil { // else the bus has ended, and counted it
-		fan.bus.log.Warn("a payload's key could not be found", zap.String("topic", env.Topic), zap.Error(usercode.ErrGoexit))
+		fan.core.log.Warn("a payload's key could not be found", zap.String("topic", env.Topic), zap.Error(usercode.ErrGoexit))
 		fan.enter(env, true)
 	}
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
-	fan.mu.foreign.working = fan.bus.goTracked("finding keys of bare payloads", fan.resolveKeys)
+	fan.mu.foreign.working = fan.core.goroutines.goTracked("finding keys of bare payloads", fan.resolveKeys)
 }
 
 // abandonForeign counts the foreign events that wait as abandoned by every subscription, when
@@ -129,7 +129,7 @@ func (t *Topic[T]) abandonForeign() {
 func (fan *fanout[T]) keyOf(env *transport.Envelope) (key string) {
 	defer func() {
 		if r := recover(); r != nil {
-			fan.bus.log.Warn("a payload's key could not be found", zap.String("topic", env.Topic), zap.String("panic", errguard.Format(r)))
+			fan.core.log.Warn("a payload's key could not be found", zap.String("topic", env.Topic), zap.String("panic", errguard.Format(r)))
 		}
 	}()
 	var v T

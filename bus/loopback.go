@@ -130,9 +130,9 @@ func (fan *fanout[T]) beginSend(ctx context.Context) (epoch uint64, err error) {
 	}
 	p := caller{ctx: ctx}
 	fan.mu.Lock()
-	for p.refusedBy(fan.bus) {
+	for p.refusedBy(fan.core) {
 		fan.mu.Unlock()
-		if err := p.admit(fan.bus); err != nil {
+		if err := p.admit(fan.core); err != nil {
 			return 0, err
 		}
 		fan.mu.Lock()
@@ -163,7 +163,7 @@ func (fan *fanout[T]) endSend(epoch uint64, partitions []int, results []transpor
 	}
 	subs := lb.last
 	fan.mu.Unlock()
-	fan.bus.changes.Notify()
+	fan.core.changes.Notify()
 	reportAll(subs, gaps)
 }
 
@@ -195,7 +195,7 @@ func (lb *loopback) unsubscribed() {
 // isNews reports whether a gap off the transport is to be told: not if the bus has ended, and told
 // its subscriptions itself what of its own events they did not get.
 func (fan *fanout[T]) isNews(g Gap) bool {
-	if g.Publisher != fan.bus.id {
+	if g.Publisher != fan.core.id {
 		return true
 	}
 	fan.mu.Lock()
@@ -205,13 +205,13 @@ func (fan *fanout[T]) isNews(g Gap) bool {
 
 // noteGapTold takes in that a gap was told.
 func (fan *fanout[T]) noteGapTold(g Gap) {
-	if g.Publisher != fan.bus.id {
+	if g.Publisher != fan.core.id {
 		return
 	}
 	fan.mu.Lock()
 	fan.topic.link.loopback.arrive(g.Partition, g.To)
 	fan.mu.Unlock()
-	fan.bus.changes.Notify()
+	fan.core.changes.Notify()
 }
 
 // closeLoopback tells the subscriptions what they will not get, and returns what was open when it
@@ -292,7 +292,7 @@ func (s *subscription[T]) catchUp(ctx context.Context) error {
 				late += to - from + 1
 			}
 		}
-		return late == 0 || lb.closed || fan.bus.transportGone.Load()
+		return late == 0 || lb.closed || fan.core.transportGone.Load()
 	}
 	err := s.bus.changes.Wait(ctx, done)
 	if err != nil && done() && late == 0 { // what came by now came in time

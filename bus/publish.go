@@ -25,7 +25,7 @@ import (
 // Errors: ErrClosed, ErrMailboxFull, ErrWouldDeadlock, ctx's, the codec's, the transport's. Events
 // published one after another are handled in that order, see [Lanes].
 func (t *Topic[T]) Publish(ctx context.Context, event T, opts ...PublishOption) error {
-	if t.fanout.bus.transport != nil {
+	if t.fanout.core.remote {
 		return t.send(ctx, event, opts)
 	}
 	var id keyInfo

@@ -69,8 +69,8 @@ func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
 		case fan.keyed.Load() && !b.keyed, fan.latest.Load() > 0 && b.keys == nil:
 			b.unlocked(func() { b.hash(chunk) })
 			continue
-		case b.p.refusedBy(fan.bus):
-			b.unlocked(func() { err = b.p.admit(fan.bus) })
+		case b.p.refusedBy(fan.core):
+			b.unlocked(func() { err = b.p.admit(fan.core) })
 			if err != nil {
 				return n, &Error{Op: "publish", Topic: fan.topic.info.name, Err: err}
 			}
@@ -100,7 +100,7 @@ func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
 // is room for and returns how many.
 func (fan *fanout[T]) fastBatch(events []T, h head) (n int) {
 	log := fan.mu.shared
-	if fan.mu.slow || log == nil || fan.bus.state.Load() != stateOpen {
+	if fan.mu.slow || log == nil || fan.core.state.Load() != stateOpen {
 		return 0
 	}
 	seq := fan.mu.seq

@@ -39,20 +39,20 @@ func (p *caller) lane() *laneNode {
 	return p.from
 }
 
-// refusedBy tells whether b's state calls for admit.
-func (p *caller) refusedBy(b *Bus) bool {
-	s := b.state.Load()
+// refusedBy tells whether c's state calls for admit.
+func (p *caller) refusedBy(c *core) bool {
+	s := c.state.Load()
 	return s != stateOpen && (s == stateClosed || !p.admitted)
 }
 
-// admit says whether this publisher may publish on b in its present state: from
-// outside only while it is open, a handler of b until it is closed.
-func (p *caller) admit(b *Bus) error {
-	switch b.state.Load() {
+// admit says whether this publisher may publish on a bus in its present state: from
+// outside only while it is open, a handler of it until it is closed.
+func (p *caller) admit(c *core) error {
+	switch c.state.Load() {
 	case stateOpen:
 		return nil
 	case stateDraining:
-		if l := p.lane(); l != nil && l.sub.bus == b {
+		if l := p.lane(); l != nil && &l.sub.bus.core == c {
 			p.admitted = true
 			return nil
 		}
@@ -71,7 +71,7 @@ type waiter struct {
 // hash, may have room. It is called with in.mu held and returns with it held;
 // what it saw before is stale then. The error is complete.
 func (fan *fanout[T]) awaitRoom(p *caller, full *lane[T], hash uint64) error {
-	s, b := full.sub, fan.bus
+	s, c := full.sub, fan.core
 	fail := func(err error, detail string) error {
 		return &Error{Op: "publish", Topic: fan.topic.info.name, Subscription: s.name, Err: err, Detail: detail}
 	}
@@ -102,9 +102,9 @@ func (fan *fanout[T]) awaitRoom(p *caller, full *lane[T], hash uint64) error {
 	fan.mu.Unlock()
 
 	err := func() error {
-		stop := b.draining
-		if p.admitted || p.from != nil && p.from.sub.bus == b {
-			stop = b.closed
+		stop := c.draining
+		if p.admitted || p.from != nil && &p.from.sub.bus.core == c {
+			stop = c.closed
 		}
 		if w.waitEdge != nil {
 			p.from.waits.Store(w.waitEdge)

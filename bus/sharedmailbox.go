@@ -13,8 +13,8 @@ import (
 
 // sharing tells whether a subscription with these options may share the log. Off
 // a transport an event may enter one mailbox and wait for room in another.
-func (o *subscribeOptions) sharing(b *Bus) bool {
-	return b.transport == nil && o.lanes == 1 && !o.grouped && (o.policy == Block || o.policy == Fail)
+func (o *subscribeOptions) sharing(c *core) bool {
+	return !c.remote && o.lanes == 1 && !o.grouped && (o.policy == Block || o.policy == Fail)
 }
 
 // refresh finds anew who shares the log, after subscriptions came or went.

@@ -87,7 +87,7 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 		return nil, t.subscribeError(name, fmt.Errorf("%w: the policy KeepLatest needs TopicConfig.Key", ErrNoKey))
 	}
 	s := &subscription[T]{topic: t, hook: sp.hook, batch: sp.batch}
-	s.sharer = o.sharing(t.bus) && sp.batch == nil
+	s.sharer = o.sharing(&t.bus.core) && sp.batch == nil
 	s.shares = s.sharer
 	s.bus, s.info, s.name, s.opts, s.engine, s.actors = t.bus, t.info, name, o, s, sp.hook != nil
 	if s.lanes = s.first[:]; o.lanes > 1 {

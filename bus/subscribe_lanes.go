@@ -175,7 +175,7 @@ func (s *subscription[T]) receive(c *cell[T], hash uint64) received {
 	}
 	l.accepted++
 	size := c.env.Size()
-	if s.inbox.bytes+size > s.bus.cfg.InboxBytes {
+	if s.inbox.bytes+size > s.bus.inboxBytes {
 		l.dropped++
 		return receivedOverflow
 	}

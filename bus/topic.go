@@ -144,8 +144,8 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	b.mu.topicCount++
 	t := &Topic[T]{bus: b, cfg: cfg, info: newTopicInfo(cfg, codecName, b.id, fmt.Sprintf("%s.%d", b.id, b.mu.topicCount))}
 	t.info.log = b.log
-	t.fanout.topic, t.fanout.bus, t.fanout.stamp = t, b, cfg.Stamp
-	t.fanout.watched = b.watcher != nil && b.transport == nil
+	t.fanout.topic, t.fanout.core, t.fanout.stamp = t, &b.core, cfg.Stamp
+	t.fanout.watched = b.watcher != nil && !b.remote
 	t.fanout.changed() // there is no log yet
 	t.hasPointers = hasPointers(reflect.TypeFor[T]())
 	if b.transport != nil {

@@ -1,0 +1,40 @@
+package bus
+
+import (
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/shardbus/shardbus/internal/signal"
+)
+
+// core is what topics, subscriptions and lanes need of their bus: values, and one interface for what
+// is rare. It is a part of the Bus, and names nothing above it.
+type core struct {
+	id         string // this incarnation, as publisher
+	log        *zap.Logger
+	remote     bool // events go through a transport
+	inboxBytes int  // Config.InboxBytes
+
+	state    atomic.Uint32
+	draining chan struct{} // closed when stateOpen ends
+	closed   chan struct{} // closed when stateClosed begins
+	// transportGone says that the transport was closed: nothing comes off it any more.
+	transportGone atomic.Bool
+	changes       signal.Broadcast // something became idle or ended
+	runQueue      runQueue
+	goroutines    goroutines
+}
+
+// States of a bus.
+const (
+	stateOpen     uint32 = iota
+	stateDraining        // takes events of its own handlers only
+	stateClosed
+)
+
+// goroutines is the goroutines that a bus waits for when it ends.
+type goroutines interface {
+	// goTracked runs f, which ends by itself, unless the bus has ended.
+	goTracked(what string, f func()) bool
+}
