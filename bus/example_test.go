@@ -62,7 +62,7 @@ func ExampleTopic_SubscribeMessage() {
 		Key:  func(f flight) string { return f.Origin },
 	})
 	departures.SubscribeMessage(ctx, "log", func(_ context.Context, m bus.Message[flight]) error {
-		fmt.Println(m.Topic, m.ID, m.Key, m.Attempt, m.Headers["gate"], m.Value.Delay)
+		fmt.Println(m.Topic, m.ID, m.Key, m.Attempt, m.Headers.Get("gate"), m.Value.Delay)
 		return nil
 	})
 	departures.Publish(ctx, flight{"JFK", 3}, bus.ID("JFK-1207"), bus.Header("gate", "B22"))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/shardbus/shardbus/bus"
 	"github.com/shardbus/shardbus/internal/inspect"
+	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/memory"
 )
 
@@ -64,7 +65,7 @@ func TestWatcherSeesWhatIsPublished(t *testing.T) {
 			for i, opts := range append([][]bus.SubscribeOption{{bus.Lanes(2)}}, tc.subscriptions...) {
 				if i == 0 {
 					publish(t, topic, event{"before", 0})
-					told(event{"before", 0}, "", nil)
+					told(event{"before", 0}, "", bus.Headers{})
 					continue
 				}
 				subscribe(t, topic, fmt.Sprint("s", i), func(context.Context, event) error { return nil }, opts...)
@@ -72,16 +73,16 @@ func TestWatcherSeesWhatIsPublished(t *testing.T) {
 			for i := range 100 {
 				e := event{fmt.Sprint("k", i%7), i}
 				publish(t, topic, e)
-				told(e, "", nil)
+				told(e, "", bus.Headers{})
 			}
 			if err := topic.Publish(t.Context(), event{"a", 1}, bus.ID("id"), bus.Header("h", "v")); err != nil {
 				t.Fatal(err)
 			}
-			told(event{"a", 1}, "id", bus.Headers{"h": "v"})
+			told(event{"a", 1}, "id", transport.NewHeaders(transport.Header{Name: "h", Value: "v"}))
 			var events []event
 			for i := range 150 {
 				events = append(events, event{"b", i})
-				told(event{"b", i}, "", nil)
+				told(event{"b", i}, "", bus.Headers{})
 			}
 			if err := topic.PublishBatch(t.Context(), events); err != nil {
 				t.Fatal(err)

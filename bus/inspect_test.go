@@ -129,7 +129,7 @@ func TestDeliveryClone(t *testing.T) {
 	var got []int
 	for _, d := range kept {
 		m, err := bus.MessageOf[event](d.Clone())
-		if err != nil || m.Key != "k" || m.Headers["i"] != "h" || m.ID.IsZero() {
+		if err != nil || m.Key != "k" || m.Headers.Get("i") != "h" || m.ID.IsZero() {
 			t.Errorf("%+v: %v", m, err)
 		}
 		got = append(got, m.Value.N*10+m.Attempt)
@@ -138,7 +138,7 @@ func TestDeliveryClone(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	d := bus.NewDelivery(cfg, event{N: 7, Tags: []string{"k"}}, bus.ID("id"), bus.Header("a", "b"))
-	if d.ID().String() != "id" || d.Headers()["a"] != "b" {
+	if d.ID().String() != "id" || d.Headers().Get("a") != "b" {
 		t.Errorf("ID and Header are lost on the way to NewDelivery: %v", d)
 	}
 	none := bus.NewDelivery(bus.TopicConfig[any]{Name: "a"}, any(nil)).Clone()

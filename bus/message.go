@@ -3,11 +3,13 @@ package bus
 import (
 	"strconv"
 	"time"
+
+	"github.com/shardbus/shardbus/transport"
 )
 
 // Message is an event as received, with what is known about it. It is a value: safe to keep after
-// the handler returned. Headers and whatever Value points to are shared with other subscriptions
-// and must not be changed.
+// the handler returned. What Value points to is shared with other subscriptions and must not be
+// changed.
 type Message[T any] struct {
 	Topic string
 	ID    MessageID
@@ -22,9 +24,8 @@ type Message[T any] struct {
 	Value   T
 }
 
-// Headers are the headers that an event was published with; nil if there are none. Reading from nil
-// is fine. Immutable once published.
-type Headers map[string]string
+// Headers are the headers that an event was published with: an immutable value.
+type Headers = transport.Headers
 
 // MessageID identifies an event. It is comparable, costs nothing to carry, and is formatted only by
 // String. The zero MessageID belongs to events that a foreign client published without one.

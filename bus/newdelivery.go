@@ -42,7 +42,7 @@ func NewDelivery[T any](cfg TopicConfig[T], event T, opts ...DeliveryOption) *De
 		opt.applyDelivery(&o)
 	}
 	c := &cell[T]{head: head{seq: 1}, v: event}
-	if o.id != "" || o.header != nil {
+	if o.id != "" || !o.header.IsZero() {
 		c.env = &transport.Envelope{ID: o.id, Headers: o.header}
 	}
 	return newDelivery(cfg, c, o)

@@ -314,10 +314,7 @@ func ID(id string) EventOption {
 // Header adds an entry to the event's headers. A repeated name replaces.
 func Header(name, value string) EventOption {
 	return publishOption(func(o *publishOptions) {
-		if o.header == nil {
-			o.header = make(Headers)
-		}
-		o.header[name] = value
+		o.header = o.header.With(name, value)
 	})
 }
 

@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"errors"
-	"maps"
 	"time"
 
 	"github.com/shardbus/shardbus/internal/errguard"
@@ -77,7 +76,7 @@ func (t *Topic[T]) batchError(total int, failed []IndexedError) error {
 // localEnvelope holds the headers of an event that stays in the process; nil where there is none.
 func localEnvelope(opts []PublishOption) (*transport.Envelope, *Receipt, error) {
 	o, err := newPublishOptions(opts)
-	if o.id == "" && o.header == nil {
+	if o.id == "" && o.header.IsZero() {
 		return nil, o.receipt, err
 	}
 	return &transport.Envelope{ID: o.id, Headers: o.header}, o.receipt, err
@@ -124,9 +123,7 @@ func (t *Topic[T]) sendBatch(ctx context.Context, events []T, opts []PublishOpti
 	envs := make([]*transport.Envelope, 0, len(events))
 	index := make([]int, 0, len(events))
 	for i := range events {
-		each := o
-		each.header = maps.Clone(o.header) // envelopes are the transport's
-		env, err := t.encode(&events[i], &each)
+		env, err := t.encode(&events[i], &o)
 		if err != nil {
 			errs[i] = err
 			continue

@@ -59,7 +59,7 @@ func TestCallRunsTheRealChain(t *testing.T) {
 			bustest.Use(middleware.Retry(middleware.RetryConfig{MaxAttempts: 3, InitialDelay: time.Hour / 8, Jitter: -1})),
 			bustest.Subscribed(bus.Use(middleware.Timeout(time.Minute)), bus.Use(func(next bus.Handler) bus.Handler {
 				return func(ctx context.Context, d *bus.Delivery) error {
-					seen = append(seen, d.ID().String()+" "+d.Key()+" "+d.Headers()["tenant"])
+					seen = append(seen, d.ID().String()+" "+d.Key()+" "+d.Headers().Get("tenant"))
 					return next(ctx, d)
 				}
 			})),
@@ -135,7 +135,7 @@ func TestCallRefuses(t *testing.T) {
 
 func TestDelivery(t *testing.T) {
 	d := bustest.Delivery(t, orders, order{ID: "a", Cents: 3}, bus.ID("o-1"), bus.Header("tenant", "x"), bus.Attempt(2), bus.To("billing"))
-	if !d.Encoded() || d.ID().String() != "o-1" || d.Key() != "a" || d.Headers()["tenant"] != "x" || d.Attempt() != 2 ||
+	if !d.Encoded() || d.ID().String() != "o-1" || d.Key() != "a" || d.Headers().Get("tenant") != "x" || d.Attempt() != 2 ||
 		d.Subscription() != "billing" || d.Topic() != "orders" || d.Time().IsZero() || d.Publisher() == "" ||
 		d.ContentType() != codec.JSON.ContentType() {
 		t.Errorf("%+v", d)

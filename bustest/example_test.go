@@ -157,7 +157,7 @@ func ExampleDelivery() {
 	onlyTenant := func(tenant string) bus.Middleware { // under test
 		return func(next bus.Handler) bus.Handler {
 			return func(ctx context.Context, d *bus.Delivery) error {
-				if d.Headers()["tenant"] != tenant {
+				if d.Headers().Get("tenant") != tenant {
 					return bus.Discard(fmt.Errorf("order %s is another tenant's", d.Key()))
 				}
 				return next(ctx, d)

@@ -63,7 +63,7 @@ func ID[T any](id string) Match[T] {
 // Header matches events with that header.
 func Header[T any](name, value string) Match[T] {
 	return textMatch("header "+name, value, func(m bus.Message[T]) (string, bool) {
-		got, ok := m.Headers[name]
+		got, ok := m.Headers.Lookup(name)
 		return got, ok
 	})
 }

@@ -22,11 +22,11 @@ func TestDedupOfForeignEvents(t *testing.T) {
 		func(_ context.Context, m bus.Message[job]) error {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			r.ids = append(r.ids, m.Headers["is"])
+			r.ids = append(r.ids, m.Headers.Get("is"))
 			return nil
 		}, bus.Use(middleware.Dedup(middleware.DedupConfig{}))))
 	inject := func(source, is string) {
-		b.Inject(&transport.Envelope{Topic: "jobs", Publisher: source, ID: "1", Payload: []byte("{}"), Headers: map[string]string{"is": is}})
+		b.Inject(&transport.Envelope{Topic: "jobs", Publisher: source, ID: "1", Payload: []byte("{}"), Headers: transport.HeadersFromMap(map[string]string{"is": is})})
 	}
 	inject("/a", "1 of a")
 	inject("/b", "1 of b")

@@ -79,8 +79,8 @@ func TestDedupBetweenAttempts(t *testing.T) {
 				sub := subscribe(t, topic, func(_ context.Context, m bus.Message[job]) error {
 					mu.Lock()
 					defer mu.Unlock()
-					handled = append(handled, fmt.Sprintf("%s %d", m.Headers["name"], m.Attempt))
-					if m.Headers["name"] == "first" && m.Attempt < tc.succeedsAt {
+					handled = append(handled, fmt.Sprintf("%s %d", m.Headers.Get("name"), m.Attempt))
+					if m.Headers.Get("name") == "first" && m.Attempt < tc.succeedsAt {
 						return errBroken
 					}
 					return nil

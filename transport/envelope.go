@@ -27,8 +27,8 @@ type Envelope struct {
 	// Time is when the event happened or, by default, was published: zero, or in the years 1 to
 	// 9999, to the nanosecond.
 	Time time.Time
-	// Headers are the event's headers; nil when there are none.
-	Headers map[string]string
+	// Headers are the event's headers.
+	Headers Headers
 	// ContentType is the media type of Payload; empty when unknown.
 	ContentType string
 	// TypeName is the publisher's name for the type of the event: at most MaxTypeName bytes of
@@ -56,7 +56,7 @@ const envelopeOverhead = 200
 // Size is about how many bytes the envelope holds in memory. It is what bounds an inbox.
 func (e *Envelope) Size() int {
 	n := envelopeOverhead + len(e.Payload) + len(e.Key) + len(e.ID)
-	for k, v := range e.Headers {
+	for k, v := range e.Headers.All() {
 		n += len(k) + len(v) + 32
 	}
 	return n

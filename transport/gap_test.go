@@ -97,8 +97,8 @@ func TestEnvelopeSize(t *testing.T) {
 		{Payload: make([]byte, 1000)},
 		{Key: string(make([]byte, 1000))},
 		{ID: string(make([]byte, 1000))},
-		{Headers: map[string]string{"": string(make([]byte, 1000))}},
-		{Headers: map[string]string{string(make([]byte, 1000)): ""}},
+		{Headers: transport.HeadersFromMap(map[string]string{"": string(make([]byte, 1000))})},
+		{Headers: transport.HeadersFromMap(map[string]string{string(make([]byte, 1000)): ""})},
 	} {
 		if got := env.Size(); got < empty+1000 || got > empty+1100 {
 			t.Errorf("size %d with 1,000 bytes, %d without", got, empty)

@@ -3,7 +3,6 @@ package transporttest
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -76,9 +75,11 @@ func testEnvelopeText(c *check) {
 		if len(text) <= transport.MaxTypeName {
 			add(func(env *transport.Envelope) { env.TypeName = text })
 		}
-		add(func(env *transport.Envelope) { env.Headers = map[string]string{text: "value"} })
 		add(func(env *transport.Envelope) {
-			env.Headers = map[string]string{"name": text, names[i%len(names)]: text}
+			env.Headers = transport.NewHeaders(transport.Header{Name: text, Value: "value"})
+		})
+		add(func(env *transport.Envelope) {
+			env.Headers = transport.HeadersFromMap(map[string]string{"name": text, names[i%len(names)]: text})
 		})
 		if text != "" {
 			add(func(env *transport.Envelope) { env.ID = text })
@@ -88,9 +89,11 @@ func testEnvelopeText(c *check) {
 	}
 	for _, name := range names {
 		header[name] = name
-		add(func(env *transport.Envelope) { env.Headers = map[string]string{name: "value"} })
+		add(func(env *transport.Envelope) {
+			env.Headers = transport.NewHeaders(transport.Header{Name: name, Value: "value"})
+		})
 	}
-	add(func(env *transport.Envelope) { env.Headers = header })
+	add(func(env *transport.Envelope) { env.Headers = transport.HeadersFromMap(header) })
 	c.carry(a, b, topic, want)
 }
 
@@ -208,7 +211,7 @@ func difference(want, got *transport.Envelope) string {
 		return differs("ContentType", want.ContentType, got.ContentType)
 	case got.TypeName != want.TypeName:
 		return differs("TypeName", want.TypeName, got.TypeName)
-	case !maps.Equal(got.Headers, want.Headers):
+	case !got.Headers.Equal(want.Headers):
 		return differs("Headers", want.Headers, got.Headers)
 	case len(got.Payload) != len(want.Payload):
 		return fmt.Sprintf("Payload has %d bytes, it had %d", len(got.Payload), len(want.Payload))
@@ -287,7 +290,7 @@ func testEnvelopeKept(c *check) {
 	const n = 200
 	for i := range n {
 		env := event(topic, 0, c.publisher(1), i)
-		env.Key, env.Headers = env.ID, map[string]string{"n": env.ID}
+		env.Key, env.Headers = env.ID, transport.NewHeaders(transport.Header{Name: "n", Value: env.ID})
 		env.Payload = bytes.Repeat(env.Payload, 100)
 		a.publish(env)
 	}

@@ -27,15 +27,15 @@ var envelopeMutants = []mutant{
 		},
 		serve: counted,
 	},
-	changed("drops headers", "envelope-text", func(_ *reference, env *transport.Envelope) { env.Headers = nil }),
+	changed("drops headers", "envelope-text", func(_ *reference, env *transport.Envelope) { env.Headers = transport.Headers{} }),
 	changed("trims keys", "envelope-text", func(_ *reference, env *transport.Envelope) { env.Key = strings.TrimSpace(env.Key) }),
 	changed("makes text valid", "envelope-text", func(_ *reference, env *transport.Envelope) { env.ID = strings.ToValidUTF8(env.ID, "\ufffd") }),
 	changed("makes names of headers lower case", "envelope-text", func(_ *reference, env *transport.Envelope) {
 		header := make(map[string]string)
-		for k, v := range env.Headers {
+		for k, v := range env.Headers.All() {
 			header[strings.ToLower(k)] = v
 		}
-		env.Headers = header
+		env.Headers = transport.HeadersFromMap(header)
 	}),
 	changed("forgets the content type", "envelope-text", func(_ *reference, env *transport.Envelope) { env.ContentType = "" }),
 	changed("forgets the type's name", "envelope-text", func(_ *reference, env *transport.Envelope) { env.TypeName = "" }),

@@ -25,7 +25,7 @@ type tenantKey struct{}
 // requireTenant gives the handler's context the tenant that the event names.
 func requireTenant(next bus.Handler) bus.Handler {
 	return func(ctx context.Context, d *bus.Delivery) error {
-		tenant := d.Headers()["tenant"]
+		tenant := d.Headers().Get("tenant")
 		if tenant == "" {
 			return bus.DeadLetter(errNoTenant) // another attempt would not help
 		}

@@ -48,7 +48,7 @@ func TestEnvelopesArriveUnchanged(t *testing.T) {
 	subscribe(t, tr, transport.Topic{Name: "n", Partitions: 2})
 	full := transport.Envelope{
 		Topic: "n", Partitions: 2, Partition: 1, Publisher: "p", ID: "\xff", Seq: 99, Key: "k\x00", Time: time.Unix(1, 2),
-		Headers: map[string]string{"a": "b"}, ContentType: "x/y", Payload: []byte{0, 255},
+		Headers: transport.HeadersFromMap(map[string]string{"a": "b"}), ContentType: "x/y", Payload: []byte{0, 255},
 	}
 	given := full
 	publish(t, tr, &given, &transport.Envelope{Topic: "n", Partitions: 2})

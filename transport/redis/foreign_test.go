@@ -91,11 +91,11 @@ func watch[T any](t *testing.T, b *bus.Bus, cfg bus.TopicConfig[T], show func(T)
 		}
 	}
 	sub, err := newTopic(t, b, cfg).SubscribeMessage(t.Context(), "sub", func(_ context.Context, m bus.Message[T]) error {
-		all = append(all, became{event: show(m.Value), id: m.ID, key: m.Key, time: m.Time, header: m.Headers, media: media})
+		all = append(all, became{event: show(m.Value), id: m.ID, key: m.Key, time: m.Time, header: m.Headers.Map(), media: media})
 		return nil
 	}, bus.Use(see), bus.OnDeadLetter(func(_ context.Context, l bus.Letter) {
 		payload, _ := l.Delivery.Payload()
-		all = append(all, became{dead: l.Err, raw: string(payload), id: l.Delivery.ID(), key: l.Delivery.Key(), time: l.Delivery.Time(), header: l.Delivery.Headers()})
+		all = append(all, became{dead: l.Err, raw: string(payload), id: l.Delivery.ID(), key: l.Delivery.Key(), time: l.Delivery.Time(), header: l.Delivery.Headers().Map()})
 	}))
 	if err != nil {
 		t.Fatal(err)

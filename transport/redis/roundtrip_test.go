@@ -2,7 +2,6 @@ package redis_test
 
 import (
 	"fmt"
-	"maps"
 	"testing"
 	"time"
 
@@ -38,7 +37,7 @@ func roundTrip(t *testing.T, cfg redis.Config) {
 	sub.subscribe(t, transport.Topic{Name: "rt.parts", Partitions: 8})
 	want := transport.Envelope{
 		Topic: "rt.0", Publisher: "p1", ID: "p1-1", Key: "k", Time: time.Unix(1.7e9, 5).UTC(),
-		Headers: map[string]string{"a": "b", "Odd Name": "\x00\xff"}, ContentType: "application/json", Payload: []byte(`{"n":1}`),
+		Headers: transport.HeadersFromMap(map[string]string{"a": "b", "Odd Name": "\x00\xff"}), ContentType: "application/json", Payload: []byte(`{"n":1}`),
 	}
 	if res := pub.publish(t.Context(), want); res.Err != nil || res.Receivers != 1 {
 		t.Fatalf("%+v", res)
@@ -61,7 +60,7 @@ func roundTrip(t *testing.T, cfg redis.Config) {
 	sub.await(t, "all events", func() bool { return len(sub.events) == 1+topics*each })
 	got := sub.events[0]
 	if got.Topic != want.Topic || got.ID != want.ID || got.Publisher != want.Publisher || got.Seq != 1 || got.Key != want.Key ||
-		!got.Time.Equal(want.Time) || !maps.Equal(got.Headers, want.Headers) || string(got.Payload) != string(want.Payload) {
+		!got.Time.Equal(want.Time) || !got.Headers.Equal(want.Headers) || string(got.Payload) != string(want.Payload) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if len(sub.gaps) > 0 || len(sub.disorder) > 0 {

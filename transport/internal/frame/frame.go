@@ -46,7 +46,7 @@ func Append(dst []byte, env *transport.Envelope, uncertain string) (doc []byte, 
 		flags |= timed
 	}
 	typeName, typed := typeNameOf(env)
-	if len(env.Headers) > 0 || typed {
+	if env.Headers.Len() > 0 || typed {
 		flags |= withHeaders
 	}
 	doc = append(doc, flags)
@@ -58,7 +58,7 @@ func Append(dst []byte, env *transport.Envelope, uncertain string) (doc []byte, 
 		doc = appendField(doc, field)
 	}
 	if flags&withHeaders != 0 {
-		n := len(env.Headers)
+		n := env.Headers.Len()
 		if typed {
 			n++
 		}
@@ -66,16 +66,8 @@ func Append(dst []byte, env *transport.Envelope, uncertain string) (doc []byte, 
 		if typed {
 			doc = appendField(appendField(doc, headerType), typeName)
 		}
-		if len(env.Headers) == 0 {
-			return append(doc, env.Payload...), seqAt
-		}
-		names := make([]string, 0, len(env.Headers))
-		for name := range env.Headers {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		for _, name := range names {
-			doc = appendField(appendField(doc, name), env.Headers[name])
+		for name, value := range env.Headers.All() {
+			doc = appendField(appendField(doc, name), value)
 		}
 	}
 	return append(doc, env.Payload...), seqAt
@@ -91,7 +83,7 @@ func typeNameOf(env *transport.Envelope) (name string, typed bool) {
 	if env.TypeName != "" && len(env.TypeName) <= transport.MaxTypeName {
 		return env.TypeName, true
 	}
-	_, typed = env.Headers[headerType]
+	_, typed = env.Headers.Lookup(headerType)
 	return "", typed
 }
 
@@ -241,12 +233,14 @@ func (f *fields) headers(env *transport.Envelope) {
 		f.ok = f.ok && n == 0
 		return
 	}
-	env.Headers = make(map[string]string, min(n, 16)) // how many there are is the message's word
+	var few [2]transport.Header
+	list := few[:0] // it grows as they come: how many there are is the message's word
 	for range n {
-		name := f.field()
-		env.Headers[name] = f.field()
+		header := transport.Header{Name: f.field(), Value: f.field()}
 		if !f.ok {
 			return
 		}
+		list = append(list, header)
 	}
+	env.Headers = transport.NewHeaders(list...)
 }

@@ -2,7 +2,6 @@ package frame_test
 
 import (
 	"encoding/hex"
-	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -19,13 +18,13 @@ const golden = "c5736201 000000000000002a 03 80a9a19a0d 80e59a77 0537 51335a4b 0
 func goldenEvent() transport.Envelope {
 	return transport.Envelope{
 		Publisher: "7Q3ZK", ID: "7Q3ZK-42", Seq: 42, Key: "SFO", Time: time.Date(2026, 3, 1, 12, 0, 0, 250e6, time.UTC),
-		Headers: map[string]string{"b": "2", "a": "1"}, ContentType: "application/json", Payload: []byte(`{"delay":7}`),
+		Headers: transport.HeadersFromMap(map[string]string{"b": "2", "a": "1"}), ContentType: "application/json", Payload: []byte(`{"delay":7}`),
 	}
 }
 
 func equal(a, b transport.Envelope) bool {
 	return a.Publisher == b.Publisher && a.ID == b.ID && a.Seq == b.Seq && a.Key == b.Key && a.Time.Equal(b.Time) && a.TypeName == b.TypeName &&
-		maps.Equal(a.Headers, b.Headers) && a.ContentType == b.ContentType && string(a.Payload) == string(b.Payload)
+		a.Headers.Equal(b.Headers) && a.ContentType == b.ContentType && string(a.Payload) == string(b.Payload)
 }
 
 func TestGolden(t *testing.T) {
@@ -51,7 +50,7 @@ func TestRoundTrip(t *testing.T) {
 		env := transport.Envelope{
 			Publisher: rapid.StringN(1, 10, 20).Draw(t, "publisher"), ID: text.Draw(t, "id"), Key: text.Draw(t, "key"),
 			ContentType: text.Draw(t, "content type"), TypeName: text.Draw(t, "type"),
-			Payload: []byte(text.Draw(t, "payload")), Headers: rapid.MapOfN(text, text, 0, 5).Draw(t, "headers"),
+			Payload: []byte(text.Draw(t, "payload")), Headers: transport.HeadersFromMap(rapid.MapOfN(text, text, 0, 5).Draw(t, "headers")),
 		}
 		doc, at := frame.Append([]byte("before"), &env, "")
 		env.Seq = rapid.Uint64Range(0, frame.MaxSequence).Draw(t, "seq")

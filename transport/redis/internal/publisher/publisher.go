@@ -150,9 +150,9 @@ func (pub *Publisher) route(env *transport.Envelope) (route, error) {
 	if err := pub.cfg.Capabilities.CheckPayload(env.Payload); err != nil {
 		return route{}, fmt.Errorf("redis: publish to %q: %w", env.Topic, err)
 	}
-	if len(env.Headers) > wire.MaxHeaders {
+	if env.Headers.Len() > wire.MaxHeaders {
 		return route{}, fmt.Errorf("redis: publish to %q: %w: it has %d headers, and at most %d are read",
-			env.Topic, transport.ErrTooLarge, len(env.Headers), wire.MaxHeaders)
+			env.Topic, transport.ErrTooLarge, env.Headers.Len(), wire.MaxHeaders)
 	}
 	to, err := pub.routes.of(env)
 	if err != nil {

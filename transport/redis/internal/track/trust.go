@@ -2,7 +2,6 @@ package track
 
 import (
 	"bytes"
-	"maps"
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
@@ -71,7 +70,7 @@ func (t *Tracker) conflicts(s *stream, i int, env *transport.Envelope) bool {
 // same reports whether two messages are the same event.
 func same(a, b *transport.Envelope) bool {
 	return a.ID == b.ID && a.Key == b.Key && a.ContentType == b.ContentType && a.Time.Equal(b.Time) &&
-		bytes.Equal(a.Payload, b.Payload) && maps.Equal(a.Headers, b.Headers)
+		bytes.Equal(a.Payload, b.Payload) && a.Headers.Equal(b.Headers)
 }
 
 // dispute drops the event at i and those it stands together with: one of them is forged, and nobody knows which. They are

@@ -24,7 +24,7 @@ var compactGolden = struct {
 }{
 	env: transport.Envelope{
 		Publisher: "7Q3ZK", ID: "7Q3ZK-42", Seq: 42, Key: "SFO", Time: time.Date(2026, 3, 1, 12, 0, 0, 250e6, time.UTC),
-		Headers: map[string]string{"b": "2", "a": "1"}, ContentType: "application/json", Payload: []byte(`{"delay":7}`),
+		Headers: transport.HeadersFromMap(map[string]string{"b": "2", "a": "1"}), ContentType: "application/json", Payload: []byte(`{"delay":7}`),
 	},
 	hex: "c5736201 000000000000002a 03 80a9a19a0d 80e59a77 0537 51335a4b 08 3751335a4b2d3432 03 53464f 10 6170706c69636174696f6e2f6a736f6e " +
 		"03 362d37 02 0161 0131 0162 0132 7b2264656c6179223a377d",
@@ -171,7 +171,7 @@ func FuzzDecodeCompact(f *testing.F) {
 
 func BenchmarkAppendCompact(b *testing.B) {
 	env := compactGolden.env
-	env.Headers = nil
+	env.Headers = transport.Headers{}
 	var doc []byte
 	b.ReportAllocs()
 	for b.Loop() {
@@ -181,7 +181,7 @@ func BenchmarkAppendCompact(b *testing.B) {
 
 func BenchmarkDecodeCompact(b *testing.B) {
 	env := compactGolden.env
-	env.Headers = nil
+	env.Headers = transport.Headers{}
 	doc, _ := wire.AppendCompact(nil, &env, "")
 	msg := string(doc)
 	var back transport.Envelope
@@ -227,8 +227,8 @@ func TestHeadersAreBounded(t *testing.T) {
 	for n, read := range map[int]bool{wire.MaxHeaders: true, wire.MaxHeaders + 1: false, 1 << 20: false} {
 		var env transport.Envelope
 		wire.Decode(doc(n), &env)
-		if (env.Malformed == nil) != read || len(env.Headers) > wire.MaxHeaders {
-			t.Errorf("%d headers: %d are read, %v", n, len(env.Headers), env.Malformed)
+		if (env.Malformed == nil) != read || env.Headers.Len() > wire.MaxHeaders {
+			t.Errorf("%d headers: %d are read, %v", n, env.Headers.Len(), env.Malformed)
 		}
 	}
 }

@@ -88,7 +88,7 @@ func TestControlDocuments(t *testing.T) {
 func TestAnswerCarriesAnyDocument(t *testing.T) {
 	deep := strings.Repeat("[", 500) + strings.Repeat("]", 500)
 	for _, payload := range []string{"", "{}", `{"a": "<&>\u2028"}`, "\xff\x00", "plain", deep, `"` + strings.Repeat("x", 1<<16) + `"`} {
-		sent := transport.Envelope{Topic: "t", Publisher: "p", ID: "1", Seq: 7, Headers: map[string]string{"h": "v", "X Y": "\x01"}}
+		sent := transport.Envelope{Topic: "t", Publisher: "p", ID: "1", Seq: 7, Headers: transport.HeadersFromMap(map[string]string{"h": "v", "X Y": "\x01"})}
 		if payload != "" {
 			sent.Payload = []byte(payload)
 		}

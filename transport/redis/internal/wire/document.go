@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -23,7 +24,12 @@ type document struct {
 	data      string // the raw value of data
 	base64    string
 	unread    Attributes
+	headers   []transport.Header  // in the order in which they came
+	names     map[string]struct{} // theirs, once there are more than fewHeaders
 }
+
+// fewHeaders is up to how many headers are looked through one by one.
+const fewHeaders = 16
 
 // names is a set of members that mean something.
 type names uint16
@@ -121,6 +127,7 @@ func (d *document) decode(msg string) (r Reading, ok bool) {
 	}
 	d.require()
 	d.readMore()
+	d.env.Headers = transport.NewHeaders(d.headers...)
 	d.readData()
 	if d.twice {
 		d.env.Publisher, d.env.ID = "", "" // readers differ in which they take
@@ -166,8 +173,8 @@ func (d *document) member(member string, readable bool) bool {
 		return ok
 	}
 	again := d.came&name != 0
-	if name == 0 && d.env.Headers != nil {
-		_, again = d.env.Headers[member]
+	if name == 0 {
+		again = d.hasHeader(member)
 	}
 	if again {
 		d.twice = true
@@ -286,14 +293,28 @@ func (d *document) typeName(value string) {
 }
 
 func (d *document) header(name, value string) {
-	if d.env.Headers == nil {
-		d.env.Headers = make(map[string]string)
-	}
-	if len(d.env.Headers) >= MaxHeaders {
+	if len(d.headers) >= MaxHeaders {
 		d.wrong("with more than %d headers", MaxHeaders)
 		return
 	}
-	d.env.Headers[name] = value
+	d.headers = append(d.headers, transport.Header{Name: name, Value: value})
+	if d.names != nil {
+		d.names[name] = struct{}{}
+	} else if len(d.headers) > fewHeaders {
+		d.names = make(map[string]struct{}, 2*fewHeaders)
+		for _, h := range d.headers {
+			d.names[h.Name] = struct{}{}
+		}
+	}
+}
+
+// hasHeader reports whether a header of that name came.
+func (d *document) hasHeader(name string) bool {
+	if d.names != nil {
+		_, ok := d.names[name]
+		return ok
+	}
+	return slices.ContainsFunc(d.headers, func(h transport.Header) bool { return h.Name == name })
 }
 
 // require looks for what every document must have.

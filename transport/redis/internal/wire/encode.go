@@ -114,17 +114,9 @@ func appendAttribute(doc []byte, name, value string) []byte {
 }
 
 // appendHeader writes the headers in the order of their names, each as an attribute of its own where it can be one.
-func appendHeader(doc, more []byte, header map[string]string) (doc2, more2 []byte) {
-	if len(header) == 0 {
-		return doc, more
-	}
-	names := make([]string, 0, len(header))
-	for name := range header {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		if value := header[name]; isHeaderName(name) && isText(value) && value != "" {
+func appendHeader(doc, more []byte, headers transport.Headers) (doc2, more2 []byte) {
+	for name, value := range headers.All() {
+		if isHeaderName(name) && isText(value) && value != "" {
 			doc = appendAttribute(doc, name, value)
 		} else {
 			more = appendMore(more, url.QueryEscape(name), value)

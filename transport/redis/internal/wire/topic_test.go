@@ -84,7 +84,7 @@ func TestTypeNameVectors(t *testing.T) {
 		{map[string]string{"h": "v"}, "", "02 0170 0169 00 00 00 01 0168 0176 31"},
 		{nil, "", "00 0170 0169 00 00 00 31"},
 	} {
-		env.Headers, env.TypeName = tc.header, tc.name
+		env.Headers, env.TypeName = transport.HeadersFromMap(tc.header), tc.name
 		doc, _ := wire.AppendCompact(nil, &env, "")
 		if got, want := hex.EncodeToString(doc), "c57362010000000000000001"+strings.ReplaceAll(tc.want, " ", ""); got != want {
 			t.Errorf("%v %q: %s, want %s", tc.header, tc.name, got, want)
@@ -96,10 +96,10 @@ func TestTypeNameVectors(t *testing.T) {
 		}
 	}
 	// One that is too long is none, whoever sends it.
-	env.Headers, env.TypeName = map[string]string{"shardbustype": "mine"}, strings.Repeat("x", 201)
+	env.Headers, env.TypeName = transport.HeadersFromMap(map[string]string{"shardbustype": "mine"}), strings.Repeat("x", 201)
 	for _, doc := range [][]byte{appended(wire.Append(nil, &env, "")), appended(wire.AppendCompact(nil, &env, ""))} {
 		var back transport.Envelope
-		if _, ok := wire.Decode(string(doc), &back); !ok || back.TypeName != "" || back.Headers["shardbustype"] != "mine" {
+		if _, ok := wire.Decode(string(doc), &back); !ok || back.TypeName != "" || back.Headers.Get("shardbustype") != "mine" {
 			t.Errorf("%s: %+v", doc, back)
 		}
 	}

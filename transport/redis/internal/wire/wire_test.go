@@ -3,7 +3,6 @@ package wire_test
 import (
 	"bytes"
 	"encoding/json"
-	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +23,7 @@ var golden = []struct {
 		env: transport.Envelope{
 			Topic: "flights.departed", Publisher: "7Q3ZK", ID: "7Q3ZK-42", Seq: 42, Key: "SFO",
 			Time:        time.Date(2026, 3, 1, 12, 0, 0, 250e6, time.UTC),
-			Headers:     map[string]string{"traceparent": "00-4bf9-01", "Content-Language": "de"},
+			Headers:     transport.HeadersFromMap(map[string]string{"traceparent": "00-4bf9-01", "Content-Language": "de"}),
 			ContentType: "application/json", Payload: []byte(`{"origin":"SFO","delay":7}`),
 		},
 		doc: `{"specversion":"1.0","id":"7Q3ZK-42","source":"7Q3ZK","type":"flights.departed","time":"2026-03-01T12:00:00.25Z",` +
@@ -68,7 +67,7 @@ func TestForeignDocuments(t *testing.T) {
 	}
 	want := transport.Envelope{
 		Publisher: "/app", ID: "1", ContentType: "text/plain", Payload: []byte("café 😀"),
-		Headers: map[string]string{"sequence": "7", "n": "12", "b": "true"},
+		Headers: transport.HeadersFromMap(map[string]string{"sequence": "7", "n": "12", "b": "true"}),
 	}
 	if !same(env, want) {
 		t.Errorf("%+v, want %+v", env, want)
@@ -132,7 +131,7 @@ func envelope() *rapid.Generator[transport.Envelope] {
 			Publisher:   anything().Draw(t, "publisher"),
 			ID:          anything().Draw(t, "id"),
 			Key:         anything().Draw(t, "key"),
-			Headers:     rapid.MapOfN(anything(), anything(), 0, 4).Draw(t, "header"),
+			Headers:     transport.HeadersFromMap(rapid.MapOfN(anything(), anything(), 0, 4).Draw(t, "header")),
 			ContentType: rapid.OneOf(anything(), rapid.SampledFrom([]string{"application/json", "text/json; charset=utf-8", "application/x+json"})).Draw(t, "type"),
 			TypeName:    anything().Draw(t, "type name"),
 			Payload:     payload().Draw(t, "payload"),
@@ -181,7 +180,7 @@ func TestRoundTrip(t *testing.T) {
 
 // same compares envelopes; an absent payload or header is as good as an empty one.
 func same(a, b transport.Envelope) bool {
-	if !bytes.Equal(a.Payload, b.Payload) || !maps.Equal(a.Headers, b.Headers) || !a.Time.Equal(b.Time) {
+	if !bytes.Equal(a.Payload, b.Payload) || !a.Headers.Equal(b.Headers) || !a.Time.Equal(b.Time) {
 		return false
 	}
 	return (a.Malformed == nil) == (b.Malformed == nil) && a.Topic == b.Topic && a.Publisher == b.Publisher && a.ID == b.ID && a.Seq == b.Seq && a.Key == b.Key &&
@@ -245,7 +244,7 @@ func TestWatermarkRoundTrip(t *testing.T) {
 
 func BenchmarkAppend(b *testing.B) {
 	env := golden[0].env
-	env.Headers = nil
+	env.Headers = transport.Headers{}
 	var doc []byte
 	b.ReportAllocs()
 	for b.Loop() {
@@ -255,7 +254,7 @@ func BenchmarkAppend(b *testing.B) {
 
 func BenchmarkDecode(b *testing.B) {
 	env := golden[0].env
-	env.Headers = nil
+	env.Headers = transport.Headers{}
 	doc, _ := wire.Append(nil, &env, "")
 	msg := string(doc)
 	var back transport.Envelope
