@@ -23,6 +23,7 @@ import (
 
 // Defaults of [Config].
 const (
+	DefaultClientName     = "shardbus"
 	DefaultMaxPayload     = transport.DefaultMaxPayload
 	DefaultPublishTimeout = 15 * time.Second
 	DefaultCommandTimeout = time.Second
@@ -75,6 +76,11 @@ type Config struct {
 	// Logger gets what an operator should know: shards that come and go, connections that fail; see
 	// docs/logs.md. Nil: silent.
 	Logger *zap.Logger
+
+	// ClientName begins the names of the connections, as CLIENT LIST and SLOWLOG show them:
+	// NAME-publish, NAME-subscribe, NAME-topology, and NAME-open for what is asked once. Name it
+	// after your service. At most 64 printable ASCII characters, no space. Empty: shardbus.
+	ClientName string
 
 	// Compact sends events in the compact form of docs/wire.md in place of CloudEvents documents.
 	// It takes a quarter of the time to write and read, and fewer bytes, but redis-cli and other
@@ -159,6 +165,9 @@ func (c Config) resolved() (Config, error) {
 	if c.Credentials != nil && (c.Username != "" || c.Password != "") {
 		return c, errors.New("redis: Config.Credentials and Config.Username or Password are set: choose one")
 	}
+	if c.ClientName, err = clientName(c.ClientName); err != nil {
+		return c, err
+	}
 	if c.Username != "" && c.Password == "" {
 		return c, fmt.Errorf("redis: Config.Username is %q, but Config.Password is empty", c.Username)
 	}
@@ -220,7 +229,7 @@ func (c Config) resolved() (Config, error) {
 // connect makes the settings of connections out of what the config says.
 func (c *Config) connect() {
 	c.servers = &conn.Settings{
-		Username: c.Username, Password: c.Password, Credentials: loginsOf(c.Credentials), TLS: c.TLS, DialFunc: c.Dial,
+		Username: c.Username, Password: c.Password, Credentials: loginsOf(c.Credentials), TLS: c.TLS, DialFunc: c.Dial, ClientName: c.ClientName,
 		CommandTimeout: c.CommandTimeout, EventBytes: max(c.ReceiveBytes, c.MaxPayload/3*4), Logger: c.Logger, Calls: new(usercode.Calls),
 	}
 	if c.Sentinel.used() {
@@ -232,6 +241,22 @@ func (c *Config) connect() {
 		Addrs: c.Addrs, SentinelAddrs: c.Sentinel.Addrs, Primary: c.Sentinel.Primary, Servers: c.servers, Sentinels: c.sentinels,
 		Standby: c.Standby, FindTimeout: c.PublishTimeout, Logger: c.Logger,
 	}
+}
+
+// clientName returns the name or its default, or what is wrong with it. Redis takes no others.
+func clientName(name string) (string, error) {
+	if name == "" {
+		return DefaultClientName, nil
+	}
+	if len(name) > 64 {
+		return "", fmt.Errorf("redis: Config.ClientName has %d bytes, want at most 64", len(name))
+	}
+	for i := range len(name) {
+		if name[i] <= ' ' || name[i] > '~' {
+			return "", fmt.Errorf("redis: Config.ClientName is %q, want printable ASCII characters without a space", name)
+		}
+	}
+	return name, nil
 }
 
 // loginsOf returns what asks a function of a config for credentials; nil if there is none.

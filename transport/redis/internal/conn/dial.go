@@ -13,12 +13,12 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
-// Names of our connections in CLIENT LIST.
+// What connections are for, which ends their names in CLIENT LIST: see Settings.ClientName.
 const (
-	NameOpen     = "shardbus-open"
-	NameTopology = "shardbus-topology"
-	NameWriter   = "shardbus-publish"
-	NameReader   = "shardbus-subscribe"
+	NameOpen     = "open"
+	NameTopology = "topology"
+	NameWriter   = "publish"
+	NameReader   = "subscribe"
 )
 
 const (
@@ -126,8 +126,8 @@ func (c *Settings) newDialer(ctx context.Context, addr, name string) *dialer {
 
 // Dial returns a client with one connection to the node. When that is lost the client makes
 // another; ctx bounds its life: when it ends, what waits for an answer fails.
-func (c *Settings) Dial(ctx context.Context, addr, name string) (Client, error) {
-	option, d := c.option(addr), c.newDialer(ctx, addr, name)
+func (c *Settings) Dial(ctx context.Context, addr, purpose string) (Client, error) {
+	option, d := c.option(addr), c.newDialer(ctx, addr, c.ConnectionName(purpose))
 	option.DialCtxFn = d.dial
 	client, err := rueidis.NewClient(option)
 	if err != nil {
@@ -169,8 +169,8 @@ var errDialDisabled = errors.New("redis: only the dedicated connection is dialle
 // DialDedicated returns a connection that is nobody else's, for Pub/Sub. ctx bounds its life. A
 // client has a shared connection beside its dedicated ones; its dialling is refused, which rueidis
 // allows for single clients. closeAll does not wait for the server, which may be silent.
-func (c *Settings) DialDedicated(ctx context.Context, addr, name string) (conn rueidis.DedicatedClient, s *Socket, closeAll func(), err error) {
-	option, d := c.option(addr), c.newDialer(ctx, addr, name)
+func (c *Settings) DialDedicated(ctx context.Context, addr, purpose string) (conn rueidis.DedicatedClient, s *Socket, closeAll func(), err error) {
+	option, d := c.option(addr), c.newDialer(ctx, addr, c.ConnectionName(purpose))
 	d.limits = c.messageLimits()
 	d.disabled.Store(true)
 	option.DialCtxFn = d.dial

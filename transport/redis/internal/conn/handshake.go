@@ -100,7 +100,7 @@ func logIn(conn net.Conn, who Login, name string) error {
 
 // Exchange sends commands without arguments on a connection of its own, and returns what the server
 // says is wrong with each; nil where nothing is. It takes CommandTimeout at most for the answers.
-func (c *Settings) Exchange(ctx context.Context, addr, name string, commands ...string) (failures []error, err error) {
+func (c *Settings) Exchange(ctx context.Context, addr, purpose string, commands ...string) (failures []error, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.dialTimeout()+c.CommandTimeout)
 	defer cancel()
 	who, err := c.LoginFor(ctx, addr)
@@ -117,7 +117,7 @@ func (c *Settings) Exchange(ctx context.Context, addr, name string, commands ...
 	}
 	release := context.AfterFunc(ctx, func() { _ = made.SetDeadline(time.Unix(1, 0)) }) // fails only when the connection has
 	defer release()
-	if err := logIn(made, who, name); err != nil {
+	if err := logIn(made, who, c.ConnectionName(purpose)); err != nil {
 		return nil, fmt.Errorf("connect: %w", c.ExplainConnect(err))
 	}
 	if err := made.SetDeadline(time.Now().Add(c.CommandTimeout)); err != nil {

@@ -27,12 +27,18 @@ type Settings struct {
 	// margin.
 	EventBytes int
 
+	// ClientName begins the names of connections in CLIENT LIST.
+	ClientName string
+
 	Logger *zap.Logger
 	// Calls are those of user code that never returned.
 	Calls *usercode.Calls
 	// Reauther keeps connections logged in; nil: they are too short-lived for that.
 	Reauther *reauther
 }
+
+// ConnectionName is the name in CLIENT LIST of a connection for a purpose, such as NameOpen.
+func (c *Settings) ConnectionName(purpose string) string { return c.ClientName + "-" + purpose }
 
 // Promptly is how long a timer takes that is to fire at once. One of zero fires within the select
 // that looks at it; where two goroutines of a synctest bubble do so at the same moment, the race

@@ -13,15 +13,15 @@ import (
 
 // Dial returns a pipeline to a node, logged in. ctx bounds the dialling; what to keep logged in is
 // nil if nothing is.
-func Dial(ctx context.Context, c *conn.Settings, addr, name string) (*pipeline.Conn, *conn.AuthConn, error) {
-	p, kept, err := connectPipeline(ctx, c, addr, name)
+func Dial(ctx context.Context, c *conn.Settings, addr, purpose string) (*pipeline.Conn, *conn.AuthConn, error) {
+	p, kept, err := connectPipeline(ctx, c, addr, purpose)
 	if err != nil {
 		return nil, nil, fmt.Errorf("redis: connect to %s: %w", addr, c.ExplainConnect(err))
 	}
 	return p, kept, nil
 }
 
-func connectPipeline(ctx context.Context, c *conn.Settings, addr, name string) (*pipeline.Conn, *conn.AuthConn, error) {
+func connectPipeline(ctx context.Context, c *conn.Settings, addr, purpose string) (*pipeline.Conn, *conn.AuthConn, error) {
 	who, err := c.LoginFor(ctx, addr)
 	if err != nil {
 		return nil, nil, err
@@ -39,7 +39,7 @@ func connectPipeline(ctx context.Context, c *conn.Settings, addr, name string) (
 		commands = resp.Append(commands, "AUTH", cmp.Or(who.Username, conn.DefaultUser), who.Password)
 		want++
 	}
-	commands = resp.Append(commands, "CLIENT", "SETNAME", name)
+	commands = resp.Append(commands, "CLIENT", "SETNAME", c.ConnectionName(purpose))
 	replies, err := p.Do(commands, want, c.CommandTimeout)
 	for i := 0; i < len(replies) && err == nil; i++ {
 		if err = replies[i].Err(); err != nil && i == want-1 && conn.RefusesName(err) {
