@@ -56,14 +56,23 @@ func newCheckedAttempt(c *checker, d *Delivery) *checkedAttempt {
 	value.Elem().Set(reflect.ValueOf(d.value).Elem())
 	a.d.head, a.d.value, a.d.check = &a.head, value.Interface(), a
 	a.mu.stages = make([]stageState, len(c.stages))
+	if a.shared() {
+		d.info.shared.begin(a.head.seq, d.sub)
+	}
 	a.mu.sums = a.sum(a.typed)
 	return a
 }
+
+// shared says that other subscriptions have the same value in hand.
+func (a *checkedAttempt) shared() bool { return a.head.seq != 0 && a.d.info.shared != nil }
 
 // end takes back what the attempt made of d.
 func (a *checkedAttempt) end(d *Delivery) {
 	a.over.Store(true)
 	d.encoded = a.d.encoded
+	if a.shared() {
+		a.d.info.shared.end(a.head.seq)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.mu.decoded {
@@ -236,8 +245,10 @@ func (a *checkedAttempt) lookAt(i int) {
 	name := a.c.stages[i].name
 	tell := func(what string) {
 		others := ""
-		if a.typed {
-			others = ", unless another subscription, which shares it, did so meanwhile"
+		if a.shared() {
+			if names := a.d.info.shared.others(a.head.seq, a.d.sub); len(names) > 0 {
+				others = fmt.Sprintf(", or %s did, in the same moments", strings.Join(names, " or "))
+			}
 		}
 		a.c.report("changed "+what+name, fmt.Sprintf("%s changed the %s of event %s%s: events are shared, and must not be changed. "+
 			"Change a copy", name, what, a.id, others))

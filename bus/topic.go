@@ -91,6 +91,7 @@ type topicInfo struct {
 	key        func(v any) string // v is a *T; nil when the topic has no key
 	reset      func(v any)        // zeroes *T
 	log        *zap.Logger        // the bus's; nil for a Delivery that a test made
+	shared     *sharedEvents      // nil but with Config.Debug on a bus without a transport
 }
 
 // topicHandle is a Topic of any type, as the bus keeps it.
@@ -144,6 +145,9 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	b.mu.topicCount++
 	t := &Topic[T]{bus: b, cfg: cfg, info: newTopicInfo(cfg, codecName, b.id, fmt.Sprintf("%s.%d", b.id, b.mu.topicCount))}
 	t.info.log = b.log
+	if b.cfg.Debug && !b.remote {
+		t.info.shared = new(sharedEvents)
+	}
 	t.fanout.topic, t.fanout.core, t.fanout.stamp = t, &b.core, cfg.Stamp
 	t.fanout.watched = b.watcher != nil && !b.remote
 	t.fanout.changed() // there is no log yet
