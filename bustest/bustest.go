@@ -25,7 +25,6 @@ import (
 
 	"github.com/shardbus/shardbus/bus"
 	"github.com/shardbus/shardbus/internal/inspect"
-	"github.com/shardbus/shardbus/transport"
 )
 
 // Bus is a bus under test. Give the *bus.Bus in it to the code under test. All methods are safe for
@@ -34,18 +33,20 @@ type Bus struct {
 	*bus.Bus
 	t         testing.TB
 	opts      options
+	mode      mode
 	transport *faultTransport
 	log       *testLog
 	view      inspect.Bus
 
-	begun atomic.Uint64 // attempts
+	begun     atomic.Uint64 // attempts
+	published publications
 
 	// mu is taken inside other locks, and nothing inside it.
 	mu struct {
 		sync.Mutex
-		published []*transport.Envelope // in order
-		attempts  []attempt             // that have ended
-		subs      []*bus.Subscription   // in order of Subscribe
+		published []publication       // in order
+		attempts  []attempt           // that have ended
+		subs      []*bus.Subscription // in order of Subscribe
 		misuses   []string
 		expected  map[*bus.Delivery]struct{}
 	}
@@ -85,6 +86,7 @@ func New(t testing.TB, opts ...Option) *Bus {
 		h = newMemoryBroker()
 	}
 	b.transport = newFaultTransport(h, b)
+	b.mode = b.transport
 	if cfg.Logger == nil {
 		b.log = &testLog{t: t}
 		cfg.Logger = b.log.logger()
@@ -114,7 +116,7 @@ func (b watcher) Subscribed(sub any) {
 	b.mu.Lock()
 	b.mu.subs = append(b.mu.subs, sub.(*bus.Subscription))
 	b.mu.Unlock()
-	b.transport.broker.changes.Notify()
+	b.mode.notify()
 }
 
 // Published has nothing to do: what goes through a transport is recorded there.

@@ -54,7 +54,7 @@ func WaitDeadLettered[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], sub
 	t.Helper()
 	var found Letter[T]
 	q := newQuery(topic, matches)
-	if await(b.waitTimeout(), []source{&b.transport.broker.changes, b.view}, func() bool {
+	if await(b.waitTimeout(), []source{b.mode, b.view}, func() bool {
 		for _, l := range letters(b, topic, subscription) {
 			if q.holds(l.Message) {
 				found = l

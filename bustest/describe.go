@@ -13,7 +13,7 @@ import (
 // instead says what was published instead of what was looked for.
 func (q query[T]) instead(b *Bus, msgs []bus.Message[T]) string {
 	text := q.found("published on "+q.cfg.Name, msgs)
-	counts := b.others(q.cfg.Name)
+	counts := b.published.others(q.cfg.Name)
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		text += fmt.Sprintf("\npublished on %s: %d", name, counts[name])
 	}

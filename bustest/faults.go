@@ -94,12 +94,12 @@ func (b *Bus) Poison(topic string, payload []byte) {
 func Redeliver[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) int {
 	t.Helper()
 	n, q := 0, newQuery(topic, matches)
-	envs := b.envelopes(topic.Name)
-	for i, m := range decodeAll(t, topic, envs) {
+	all := b.published.on(topic.Name)
+	for i, m := range decodeAll(t, topic, all) {
 		if !q.holds(m) {
 			continue
 		}
-		again := *envs[i]
+		again := *all[i].env
 		b.transport.broker.mu.Lock()
 		b.transport.count.Redelivered++
 		b.transport.broker.mu.Unlock()

@@ -52,6 +52,13 @@ func newFaultTransport(h *memoryBroker, b *Bus) *faultTransport {
 	}
 }
 
+// Changed tells of changes at the broker.
+func (l *faultTransport) Changed() (<-chan struct{}, func()) { return l.broker.changes.Changed() }
+
+func (l *faultTransport) notify()                { l.broker.changes.Notify() }
+func (l *faultTransport) members() []*Bus        { return l.broker.members() }
+func (l *faultTransport) idle(buses []*Bus) bool { return l.broker.idle(buses) }
+
 // Capabilities are those of the broker, with the limit of [MaxPayload].
 func (l *faultTransport) Capabilities() transport.Capabilities {
 	c := l.Transport.Capabilities()
@@ -81,7 +88,7 @@ func (l *faultTransport) Publish(ctx context.Context, envs []*transport.Envelope
 // publish records each envelope before it delivers it: who saw an event handled
 // finds it published. What is refused is taken off again.
 func (l *faultTransport) publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
-	l.bus.keep(envs)
+	l.bus.published.keep(envs)
 	l.broker.mu.Lock()
 	plain := len(l.faults) == 0 && l.reachableLocked() == nil
 	l.broker.mu.Unlock()
@@ -94,7 +101,7 @@ func (l *faultTransport) publish(ctx context.Context, envs []*transport.Envelope
 	}
 	for i, r := range results {
 		if r.Err != nil && !errors.Is(r.Err, errPublished) {
-			l.bus.erase(envs[i])
+			l.bus.published.erase(envs[i])
 		}
 	}
 	l.broker.changes.Notify()
@@ -228,51 +235,6 @@ func appendGap(gaps []transport.Gap, g transport.Gap) []transport.Gap {
 		}
 	}
 	return append(gaps, g)
-}
-
-// keep records what was published.
-func (b *Bus) keep(envs []*transport.Envelope) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.mu.published = append(b.mu.published, envs...)
-}
-
-// erase takes off again what was refused.
-func (b *Bus) erase(env *transport.Envelope) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for i := len(b.mu.published) - 1; i >= 0; i-- {
-		if b.mu.published[i] == env {
-			b.mu.published = append(b.mu.published[:i:i], b.mu.published[i+1:]...)
-			return
-		}
-	}
-}
-
-// envelopes returns what was published on a topic, in order.
-func (b *Bus) envelopes(topic string) []*transport.Envelope {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var envs []*transport.Envelope
-	for _, env := range b.mu.published {
-		if env.Topic == topic {
-			envs = append(envs, env)
-		}
-	}
-	return envs
-}
-
-// others counts what was published on other topics.
-func (b *Bus) others(topic string) map[string]int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	counts := make(map[string]int)
-	for _, env := range b.mu.published {
-		if env.Topic != topic {
-			counts[env.Topic]++
-		}
-	}
-	return counts
 }
 
 // defects says what does not add up.

@@ -15,7 +15,7 @@ func (b *Bus) finish() {
 	// Before the bus ends: what fails because of that is none of the test's.
 	letters := b.unexpectedLetters()
 	err := b.Close()
-	b.transport.cut()
+	b.mode.cut()
 	left := b.view.Goroutines()
 	if b.opts.goroutines {
 		err, left = nil, nil
@@ -60,7 +60,7 @@ func (b *Bus) unbalanced() (wrong []string) {
 			wrong = append(wrong, fmt.Sprintf("the ledger of %s/%s does not balance: %v", s.Topic(), s.Name(), st))
 		}
 	}
-	return append(wrong, b.transport.defects()...)
+	return append(wrong, b.mode.defects()...)
 }
 
 // unexpectedLetters describes the dead letters that the test has not looked at.

@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/shardbus/shardbus/bus"
-	"github.com/shardbus/shardbus/transport"
 )
 
 // Published returns everything that b has published on the topic so far and for which all matches
@@ -64,7 +63,7 @@ func WaitPublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matche
 	t.Helper()
 	q := newQuery(topic, matches)
 	var msgs, found []bus.Message[T]
-	if !await(b.waitTimeout(), []source{&b.transport.broker.changes}, func() bool {
+	if !await(b.waitTimeout(), []source{b.mode}, func() bool {
 		msgs = published(t, b, topic)
 		found = q.filter(msgs)
 		return len(found) > 0
@@ -77,7 +76,7 @@ func WaitPublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matche
 
 // early says so if the test looks before the handlers are done.
 func (b *Bus) early() string {
-	if pending := describePending(b.transport.broker.members()); pending != "" {
+	if pending := describePending(b.mode.members()); pending != "" {
 		return "\nhandlers were not done yet (WaitIdle and WaitPublished wait for them):" + pending
 	}
 	return ""
@@ -86,28 +85,5 @@ func (b *Bus) early() string {
 // published is all that b published on the topic.
 func published[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T]) []bus.Message[T] {
 	t.Helper()
-	return decodeAll(t, topic, b.envelopes(topic.Name))
-}
-
-// decodeAll fails the test if it can't decode one.
-func decodeAll[T any](t testing.TB, topic bus.TopicConfig[T], envs []*transport.Envelope) []bus.Message[T] {
-	t.Helper()
-	msgs := make([]bus.Message[T], 0, len(envs))
-	for i, env := range envs {
-		m, err := bus.MessageOf[T](bus.NewEncodedDelivery(topic, numbered(env)))
-		if err != nil {
-			t.Fatalf("bustest: event %d of topic %s: %v", i, topic.Name, err)
-		}
-		msgs = append(msgs, m)
-	}
-	return msgs
-}
-
-// numbered is env as it arrives. The broker may be numbering env itself right now: a fault can hold
-// it back.
-func numbered(env *transport.Envelope) *transport.Envelope {
-	return &transport.Envelope{
-		Topic: env.Topic, Partitions: env.Partitions, Partition: env.Partition, Publisher: env.Publisher, ID: env.ID, Seq: 1,
-		Key: env.Key, Time: env.Time, Headers: env.Headers, ContentType: env.ContentType, Payload: env.Payload, Malformed: env.Malformed,
-	}
+	return decodeAll(t, topic, b.published.on(topic.Name))
 }

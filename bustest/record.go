@@ -28,7 +28,7 @@ func (b *Bus) record(next bus.Handler) bus.Handler {
 		b.mu.Lock()
 		b.mu.attempts = append(b.mu.attempts, a)
 		b.mu.Unlock()
-		b.transport.broker.changes.Notify()
+		b.mode.notify()
 		return err
 	}
 }

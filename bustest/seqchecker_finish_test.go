@@ -44,7 +44,7 @@ func TestWrongNumbersFailTheTest(t *testing.T) {
 		},
 		"one comes twice": {
 			harm: func(_ *testing.T, b *Bus, _ func()) {
-				faultSink{b.transport, b.transport.gate.sink}.Deliver(b.envelopes("n")[1])
+				faultSink{b.transport, b.transport.gate.sink}.Deliver(b.published.on("n")[1].env)
 			},
 			want: "bustest: the numbers of publisher {id} on n/0 do not add up: 2 came again, or too late (2 followed 2)",
 		},

@@ -102,13 +102,12 @@ func WaitHandled(t testing.TB, sub *bus.Subscription, n int) {
 // actors don't count, nor do goroutines that are not the bus's.
 func WaitIdle(t testing.TB, b *Bus) {
 	t.Helper()
-	h := b.transport.broker
-	buses := h.members()
-	sources := []source{&h.changes}
+	buses := b.mode.members()
+	sources := []source{b.mode}
 	for _, m := range buses {
 		sources = append(sources, m.view)
 	}
-	if await(b.waitTimeout(), sources, func() bool { return h.idle(buses) }) {
+	if await(b.waitTimeout(), sources, func() bool { return b.mode.idle(buses) }) {
 		return
 	}
 	pending := describePending(buses)
@@ -137,7 +136,7 @@ func describePending(buses []*Bus) string {
 		if running > 0 {
 			text.WriteString(strings.ReplaceAll(b.handlerStacks(), "\n", "\n  "))
 		}
-		for _, held := range b.transport.describeHeld() {
+		for _, held := range b.mode.describeHeld() {
 			fmt.Fprintf(&text, "\n  %s%s", where, held)
 		}
 	}
