@@ -18,9 +18,6 @@ func (t *Transport) Claim() error {
 		return fmt.Errorf("redis: %w", transport.ErrInUse)
 	}
 	t.subscriber.ForgetCounts()
-	for _, own := range t.dedicated {
-		own.subscriber.ForgetCounts()
-	}
 	return nil
 }
 
@@ -29,9 +26,5 @@ func (t *Transport) Claim() error {
 func (t *Transport) Release() {
 	t.subscriber.RemoveAll()
 	t.publisher.Forget()
-	for _, own := range t.dedicated {
-		own.subscriber.RemoveAll()
-		own.publisher.Forget()
-	}
 	t.claimed.Store(false)
 }

@@ -1,5 +1,7 @@
 package redis
 
+import "github.com/shardbus/shardbus/transport/redis/internal/connkey"
+
 // TopicConfig says how one topic travels. It is in Config, not in bus.TopicConfig, because
 // connections and framing depend on where a process runs: publishers and subscribers need not agree
 // on them.
@@ -16,6 +18,17 @@ type TopicConfig struct {
 	// connections to each primary and some goroutines, in each process that names it, also while it
 	// has no events.
 	Dedicated bool
+}
+
+// classes are which connections carry which topics: a dedicated topic has its own.
+func (c *Config) classes() connkey.Classes {
+	var dedicated []string
+	for name, topic := range c.Topics {
+		if topic.Dedicated {
+			dedicated = append(dedicated, name)
+		}
+	}
+	return connkey.NewClasses(dedicated...)
 }
 
 // compact reports whether a topic's events are published in the compact form.

@@ -23,7 +23,8 @@
 //	  redirects     the nodes that a MOVED named, until the topology says so too    internal/cluster/redirect
 //	conn            dials, logs in, keeps connections logged in, explains errors    internal/conn
 //	guard           checks what a server sends before rueidis sees it               internal/conn
-//	shards          keeps two supervised children running for each primary          shards
+//	shards          keeps a writer and a reader running for each primary and class  shards
+//	  class         all topics that are not dedicated, or one that is               internal/connkey
 //	  writer        publishes what is queued for the node, as pipelines             internal/publisher
 //	    pipeline    its connection, with many pipelines in flight                   internal/pipeline, internal/resp
 //	  reader        one connection for all channels of the node                     internal/subscriber
@@ -33,7 +34,6 @@
 //	subscriptions   desired and actual subscriptions                                internal/subscriber, internal/subscriber/reconcile
 //	  queue         Subscribe calls wait here until their channels are confirmed    internal/subscriber
 //	fallbacks       with Standby: where to publish while a primary is of no use     internal/publisher, internal/fallback
-//	dedicated       topics with connections of their own                            dedicated
 //	ticker          asks for missing events, and gives up after the time-out        internal/subscriber
 //	repair          asks publishers and answers subscribers                         internal/subscriber; internal/publisher retransmits
 //	health          what is connected; warns of primaries that stay away            health

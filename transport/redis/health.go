@@ -11,6 +11,7 @@ import (
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/supervisor"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"go.uber.org/zap"
 )
 
@@ -33,11 +34,11 @@ var (
 // health is which nodes the transport is connected to.
 type health struct {
 	mu sync.Mutex
-	// mu guards nodes, by address.
-	nodes map[string]*nodeHealth
+	// mu guards nodes.
+	nodes map[connkey.Key]*nodeHealth
 }
 
-// nodeHealth is the connections to one node.
+// nodeHealth is the connections of one class to one node.
 type nodeHealth struct {
 	publisher, subscriber connState
 }
@@ -49,16 +50,16 @@ type connState struct {
 	err   error     // why it is not
 }
 
-func newHealth() *health { return &health{nodes: make(map[string]*nodeHealth)} }
+func newHealth() *health { return &health{nodes: make(map[connkey.Key]*nodeHealth)} }
 
 // set notes that a connection was made, or that it is not there, and why.
-func (h *health) set(addr string, which func(*nodeHealth) *connState, up bool, err error) {
+func (h *health) set(key connkey.Key, which func(*nodeHealth) *connState, up bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	n := h.nodes[addr]
+	n := h.nodes[key]
 	if n == nil {
 		n = new(nodeHealth)
-		h.nodes[addr] = n
+		h.nodes[key] = n
 	}
 	s := which(n)
 	if s.since.IsZero() || s.up != up {
@@ -73,18 +74,18 @@ func publisherOf(n *nodeHealth) *connState  { return &n.publisher }
 func subscriberOf(n *nodeHealth) *connState { return &n.subscriber }
 
 // watched runs the publisher or subscriber of a node, which calls up once it is connected.
-func (h *health) watched(addr string, which func(*nodeHealth) *connState, serve func(up func()) error) error {
-	h.set(addr, which, false, nil)
-	err := serve(func() { h.set(addr, which, true, nil) })
-	h.set(addr, which, false, err)
+func (h *health) watched(key connkey.Key, which func(*nodeHealth) *connState, serve func(up func()) error) error {
+	h.set(key, which, false, nil)
+	err := serve(func() { h.set(key, which, true, nil) })
+	h.set(key, which, false, err)
 	return err
 }
 
 // of returns what is known of a node.
-func (h *health) of(addr string) nodeHealth {
+func (h *health) of(key connkey.Key) nodeHealth {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if n := h.nodes[addr]; n != nil {
+	if n := h.nodes[key]; n != nil {
 		return *n
 	}
 	return nodeHealth{}
@@ -94,9 +95,9 @@ func (h *health) of(addr string) nodeHealth {
 func (h *health) forget(wanted func(addr string) bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for addr := range h.nodes {
-		if !wanted(addr) {
-			delete(h.nodes, addr)
+	for key := range h.nodes {
+		if !wanted(key.Addr) {
+			delete(h.nodes, key)
 		}
 	}
 }
@@ -120,9 +121,11 @@ func (t *Transport) Health() transport.Health {
 		if len(shard.Slots) == 0 {
 			continue
 		}
-		addr := shard.Primary.Addr
-		if p, is := t.nodeDown(childName(addr), addr, unconfirmed[addr]); is {
-			h.Down = append(h.Down, p)
+		for class := range t.classes.All() {
+			key := connkey.Key{Addr: shard.Primary.Addr, Class: class}
+			if p, is := t.nodeDown(childName(""), key, unconfirmed[key]); is {
+				h.Down = append(h.Down, p)
+			}
 		}
 		if t.cfg.Standby {
 			h.Degraded = append(h.Degraded, t.replicasDown(shard)...)
@@ -131,20 +134,7 @@ func (t *Transport) Health() transport.Health {
 	if n := router.Slots - snapshot.Covered(); n > 0 {
 		h.Down = append(h.Down, transport.Part{Name: "slots", Err: fmt.Errorf("%d of %d have no primary", n, router.Slots)})
 	}
-	for name, own := range t.dedicated {
-		of := own.Health()
-		h.Down = append(h.Down, ofTopic(name, of.Down)...)
-		h.Degraded = append(h.Degraded, ofTopic(name, of.Degraded)...)
-	}
 	return h
-}
-
-// ofTopic says of parts that they are a dedicated topic's.
-func ofTopic(name string, parts []transport.Part) []transport.Part {
-	for i := range parts {
-		parts[i].Name = "topic " + name + ": " + parts[i].Name
-	}
-	return parts
 }
 
 // replicasDown says what is missing at the replicas that stand by for a primary.
@@ -153,17 +143,18 @@ func (t *Transport) replicasDown(shard router.Shard) (down []transport.Part) {
 		return []transport.Part{{Name: childName(shard.Primary.Addr), Err: errNoReplica}}
 	}
 	for _, r := range shard.Replicas {
-		if p, is := t.nodeDown("replica "+r.Addr, r.Addr, 0); is {
-			down = append(down, p)
+		for class := range t.classes.All() {
+			if p, is := t.nodeDown("replica ", connkey.Key{Addr: r.Addr, Class: class}, 0); is {
+				down = append(down, p)
+			}
 		}
 	}
 	return down
 }
 
-// nodeDown says what of a node does not work.
-func (t *Transport) nodeDown(name, addr string, unconfirmed int) (p transport.Part, down bool) {
-	n := t.health.of(addr)
-	p.Name = name
+// nodeDown says what of a node does not work for a class. kind is what its name begins with.
+func (t *Transport) nodeDown(kind string, key connkey.Key, unconfirmed int) (p transport.Part, down bool) {
+	n := t.health.of(key)
 	var errs []error
 	for _, c := range []struct {
 		connState
@@ -184,12 +175,11 @@ func (t *Transport) nodeDown(name, addr string, unconfirmed int) (p transport.Pa
 	if unconfirmed > 0 && n.subscriber.up {
 		errs = append(errs, fmt.Errorf("%d channels are not confirmed", unconfirmed))
 	}
-	switch len(errs) {
-	case 0:
+	if len(errs) == 0 {
 		return transport.Part{}, false
-	case 1:
-		p.Err = errs[0]
-	default:
+	}
+	p.Name, p.Err = t.topicPrefix(key.Class)+kind+key.Addr, errs[0]
+	if len(errs) > 1 {
 		p.Err = fmt.Errorf("%w; %w", errs[0], errs[1])
 	}
 	return p, true
@@ -205,9 +195,7 @@ func (t *Transport) serveHealth(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case now := <-tick.C:
-			if t.only == "" { // else the transport that this belongs to tells
-				t.logHealth(now, warned)
-			}
+			t.logHealth(now, warned)
 			snapshot := t.topology.Snapshot()
 			t.health.forget(func(addr string) bool {
 				_, known := snapshot.NodeShard(addr)
@@ -246,26 +234,39 @@ func (t *Transport) markStarting(tree supervisor.Tree) supervisor.Tree {
 	unconfirmed := t.subscriber.Unconfirmed()
 	for i := range tree.Children {
 		node := &tree.Children[i]
-		if addr, ok := strings.CutPrefix(node.Name, childName("")); ok {
-			n := t.health.of(addr)
-			for j := range node.Children {
-				c := &node.Children[j]
-				live := n.publisher.up
-				if c.Name == "subscriber" {
-					live = n.subscriber.up && unconfirmed[addr] == 0
-				}
-				if !live && c.State == supervisor.StateRunning {
-					c.State = supervisor.StateStarting
-				}
-				if c.State != supervisor.StateRunning && node.State == supervisor.StateRunning {
-					node.State = supervisor.StateStarting
-				}
+		addr, ok := strings.CutPrefix(node.Name, childName(""))
+		if !ok {
+			continue
+		}
+		for j := range node.Children {
+			c := &node.Children[j]
+			key, role := t.connectionOf(addr, c.Name)
+			n := t.health.of(key)
+			live := n.publisher.up
+			if role == subscriberName {
+				live = n.subscriber.up && unconfirmed[key] == 0
 			}
-		} else if name, ok := strings.CutPrefix(node.Name, "topic "); ok && t.dedicated[name] != nil {
-			if len(t.dedicated[name].Health().Down) > 0 && node.State == supervisor.StateRunning {
+			if !live && c.State == supervisor.StateRunning {
+				c.State = supervisor.StateStarting
+			}
+			if c.State != supervisor.StateRunning && node.State == supervisor.StateRunning {
 				node.State = supervisor.StateStarting
 			}
 		}
 	}
 	return tree
+}
+
+// connectionOf returns which connection to a node a child of its shard has, by its name, and which
+// of the two it is.
+func (t *Transport) connectionOf(addr, child string) (key connkey.Key, role string) {
+	key.Addr = addr
+	for class := range t.classes.All() {
+		prefix := t.topicPrefix(class)
+		if role, ok := strings.CutPrefix(child, prefix); ok && (role == publisherName || role == subscriberName) {
+			key.Class = class
+			return key, role
+		}
+	}
+	return key, child
 }

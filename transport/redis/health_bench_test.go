@@ -9,6 +9,7 @@ import (
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 )
 
 // BenchmarkHealth is what a probe costs on three shards: while all is well, and while the channels of one are not confirmed.
@@ -45,8 +46,8 @@ func healthBenchTransport(b *testing.B, channels int, well bool) *Transport {
 	t := newTransport(cfg, cluster.Discovery{Cluster: true, Snapshot: snapshot})
 	t.serving = true
 	for i := 1; i <= 3; i++ {
-		t.health.set(node(i).Addr, publisherOf, true, nil)
-		t.health.set(node(i).Addr, subscriberOf, true, nil)
+		t.health.set(connkey.Key{Addr: node(i).Addr}, publisherOf, true, nil)
+		t.health.set(connkey.Key{Addr: node(i).Addr}, subscriberOf, true, nil)
 	}
 	if well {
 		return t

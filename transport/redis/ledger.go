@@ -34,7 +34,7 @@ type Ledger struct {
 // after an Unsubscribe or the end of the bus, it is the last state, until it is subscribed again or
 // another bus claims the transport; for 4096 such topics at most. Zero: it never was subscribed.
 func (t *Transport) Ledger(topic transport.Topic) Ledger {
-	c := t.of(topic.Name).subscriber.Counts(topic.Name)
+	c := t.subscriber.Counts(topic.Name)
 	return Ledger{
 		Received: c.Received, Repaired: c.Repaired, Voided: c.Voided, Missing: c.Missing, Forged: c.Forged, Unmeasured: c.Unmeasured,
 		Malformed: c.Malformed, UnreadAttributes: c.Unread,

@@ -2,9 +2,7 @@ package redis
 
 import (
 	"context"
-	"time"
 
-	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/publisher"
 )
@@ -15,9 +13,6 @@ import (
 // than because it was too large or the transport closed, may have been received; if it is missing, subscribers report
 // it as Uncertain. Afterwards the envelope's Seq is the number it was given; 0 if it was never written.
 func (t *Transport) Publish(ctx context.Context, envs []*transport.Envelope, results []transport.Result) {
-	if len(t.dedicated) > 0 && t.publishDedicated(ctx, envs, results) {
-		return
-	}
 	t.publisher.Publish(ctx, envs, results)
 }
 
@@ -27,7 +22,7 @@ func (t *Transport) publisherSettings() publisher.Settings {
 		Conn: t.cfg.servers, CommandTimeout: t.cfg.CommandTimeout, PublishTimeout: t.cfg.PublishTimeout,
 		QueueEvents: t.cfg.QueueEvents, QueueBytes: t.cfg.QueueBytes,
 		Standby: t.cfg.Standby, StandbyAfter: t.cfg.StandbyAfter,
-		Capabilities: t.Capabilities(), Compact: t.cfg.compact, Carries: t.carries,
+		Capabilities: t.Capabilities(), Compact: t.cfg.compact, Classes: t.classes,
 		OnNewQueue: func(publisher, channel string) { t.subscriber.BeginPublisher(channel, publisher) }, Logger: t.log,
 	}
 	if !t.cfg.Repair.Off {
@@ -46,32 +41,3 @@ func (v viewsOf) Publishes(env *transport.Envelope) { v.t.subscriber.Views().Pub
 
 // Retires is topicViews.Retires.
 func (v viewsOf) Retires(publisher string) { v.t.subscriber.Views().Retires(publisher) }
-
-// carries reports whether the events of a channel pass here. A subscriber that asks the other transport of this process
-// for them gets no answer from this one, which knows nothing of them.
-func (t *Transport) carries(channel string) bool {
-	topic, _, ok := router.ParseChannel(channel)
-	if !ok {
-		topic = channel
-	}
-	if t.only != "" {
-		return topic == t.only
-	}
-	return !t.cfg.Topics[topic].Dedicated
-}
-
-// nodeReports takes in whether a node says that it is cut off.
-func (t *Transport) nodeReports(addr string, failing bool) {
-	t.publisher.NodeReports(addr, failing)
-	for _, own := range t.dedicated {
-		own.nodeReports(addr, failing)
-	}
-}
-
-// expireRedirects ends the redirects of all publishers that led nowhere.
-func (t *Transport) expireRedirects(now time.Time) {
-	t.publisher.ExpireRedirects(now)
-	for _, own := range t.dedicated {
-		own.publisher.ExpireRedirects(now)
-	}
-}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/supervisor"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"go.uber.org/zap"
 )
@@ -120,18 +121,36 @@ func (s *shards) reconcile(ctx context.Context) bool {
 
 func childName(addr string) string { return "shard " + addr }
 
-// shard returns the child for a primary: a supervisor of its writer and its reader, which fail independently.
+// Each node has these children, and each dedicated topic two more of its own: see topicPrefix.
+const (
+	publisherName  = "publisher"
+	subscriberName = "subscriber"
+)
+
+// topicPrefix is what names of a class begin with: nothing, or which topic they are dedicated to.
+func (t *Transport) topicPrefix(class connkey.Class) string {
+	if class == connkey.Ordinary {
+		return ""
+	}
+	return "topic " + t.classes.Topic(class) + ": "
+}
+
+// shard returns the child for a node: a supervisor of the writers and readers of all classes, which fail independently.
 func (t *Transport) shard(addr string) (supervisor.Child, error) {
-	k := control.NewPeer()
+	var children []supervisor.Child
+	for class := range t.classes.All() {
+		key, k := connkey.Key{Addr: addr, Class: class}, control.NewPeer()
+		children = append(children,
+			supervisor.Child{Name: t.topicPrefix(class) + publisherName, Serve: func(ctx context.Context) error {
+				return t.health.watched(key, publisherOf, func(up func()) error { return t.publisher.Serve(ctx, key, k, up) })
+			}},
+			supervisor.Child{Name: t.topicPrefix(class) + subscriberName, Serve: func(ctx context.Context) error {
+				return t.health.watched(key, subscriberOf, func(up func()) error { return t.subscriber.Serve(ctx, key, k, up) })
+			}},
+		)
+	}
 	tree, err := supervisor.New(
-		supervisor.Spec{Name: childName(addr), MaxRestarts: supervisor.Unlimited, Backoff: restartBackoff, OnEvent: t.onEvent},
-		supervisor.Child{Name: "publisher", Serve: func(ctx context.Context) error {
-			return t.health.watched(addr, publisherOf, func(up func()) error { return t.publisher.Serve(ctx, addr, k, up) })
-		}},
-		supervisor.Child{Name: "subscriber", Serve: func(ctx context.Context) error {
-			return t.health.watched(addr, subscriberOf, func(up func()) error { return t.subscriber.Serve(ctx, addr, k, up) })
-		}},
-	)
+		supervisor.Spec{Name: childName(addr), MaxRestarts: supervisor.Unlimited, Backoff: restartBackoff, OnEvent: t.onEvent}, children...)
 	if err != nil {
 		return supervisor.Child{}, fmt.Errorf("redis: shard %s: %w", addr, err)
 	}

@@ -11,11 +11,11 @@ import (
 // what they publish from then on arrives, or is a Gap. It fails when ctx ends, and at once when the login or a channel is refused (ErrAuth,
 // ErrPermission).
 func (t *Transport) Subscribe(ctx context.Context, topic transport.Topic) error {
-	return t.of(topic.Name).subscriber.Subscribe(ctx, topic)
+	return t.subscriber.Subscribe(ctx, topic)
 }
 
 // Unsubscribe ends what Subscribe began, see transport.Transport. An error is the context's: the servers have not
 // confirmed, but nothing arrives any more all the same.
 func (t *Transport) Unsubscribe(ctx context.Context, topic transport.Topic) error {
-	return t.of(topic.Name).subscriber.Unsubscribe(ctx, topic)
+	return t.subscriber.Unsubscribe(ctx, topic)
 }

@@ -11,7 +11,7 @@ import (
 // subscriberSettings are those of the receiving side.
 func (t *Transport) subscriberSettings() subscriber.Settings {
 	return subscriber.Settings{
-		Conn: t.cfg.servers, Log: t.log, Cluster: t.topology, Sender: t.publisher.Control(), Answerer: t.publisher.Answerer(),
+		Conn: t.cfg.servers, Classes: t.classes, Log: t.log, Cluster: t.topology, Sender: t.publisher.Control(), Answerer: t.publisher.Answerer(),
 		Sink: &t.current, Closed: t.closed, ConnectFailed: t.onConnectFailed,
 		Standby: t.cfg.Standby, ReceiveBytes: t.cfg.ReceiveBytes, MaxPayload: t.cfg.MaxPayload,
 		ProbeInterval: t.cfg.ProbeInterval, ProbeTimeout: t.cfg.ProbeTimeout,
@@ -24,11 +24,8 @@ func (t *Transport) subscriberSettings() subscriber.Settings {
 
 // onPoll is called whenever the nodes are asked for the topology.
 func (t *Transport) onPoll(now time.Time) {
-	t.expireRedirects(now)
+	t.publisher.ExpireRedirects(now)
 	t.subscriber.ExpireRedirects(now)
-	for _, own := range t.dedicated {
-		own.subscriber.ExpireRedirects(now)
-	}
 }
 
 // onConnectFailed is what a child does that could not connect. A server that refuses who we are is left alone for a

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/publisher"
 	"github.com/shardbus/shardbus/transport/redis/internal/subscriber"
 	"go.uber.org/zap"
@@ -23,14 +23,12 @@ import (
 // makes one; its methods may be called concurrently.
 type Transport struct {
 	cfg        Config
+	classes    connkey.Classes // which connections carry which topics
 	log        *zap.Logger
 	topology   *cluster.Topology
 	publisher  *publisher.Publisher
 	subscriber *subscriber.Subscriber
 	health     *health
-
-	only      string                // not empty: the one topic that this carries
-	dedicated map[string]*Transport // by topic; never changed
 
 	current atomic.Pointer[transport.Sink]        // of the Serve that runs, or ran last
 	tree    atomic.Pointer[supervisor.Supervisor] // likewise
@@ -47,26 +45,20 @@ type Transport struct {
 var _ transport.Transport = (*Transport)(nil)
 
 func newTransport(cfg Config, found cluster.Discovery) *Transport {
-	t := &Transport{cfg: cfg, log: cfg.Logger, closed: make(chan struct{})}
+	t := &Transport{cfg: cfg, classes: cfg.classes(), log: cfg.Logger, closed: make(chan struct{})}
 	t.cfg.servers.Reauther = conn.NewReauther()
 	if t.cfg.sentinels != nil {
 		t.cfg.sentinels.Reauther = t.cfg.servers.Reauther
 	}
 	t.topology = cluster.NewTopology(t.cfg.topology, found, t.topologyChanged)
-	t.topology.OnNodeState, t.topology.OnPoll = t.nodeReports, t.onPoll
-	t.build()
-	t.dedicate()
-	return t
-}
-
-// build makes the parts that no transport shares with another.
-func (t *Transport) build() {
 	t.ended = sync.NewCond(&t.mu)
 	t.health = newHealth()
 	t.publisher = publisher.New(t.publisherSettings(), t.topology)
+	t.topology.OnNodeState, t.topology.OnPoll = t.publisher.NodeReports, t.onPoll
 	t.subscriber = subscriber.New(t.subscriberSettings())
 	var nobody transport.Sink = discard{}
 	t.current.Store(&nobody)
+	return t
 }
 
 // discard is the sink before the first Serve, when nothing arrives.
@@ -142,10 +134,6 @@ func (t *Transport) begin(sink transport.Sink) (*supervisor.Supervisor, error) {
 		{Name: "shards", Serve: s.serve},
 		{Name: "health", Serve: t.serveHealth},
 	}
-	if t.only != "" { // the other transport has the rest
-		children = slices.DeleteFunc(children, func(c supervisor.Child) bool { return c.Name == "topology" || c.Name == "logins" })
-	}
-	children = append(children, t.children(sink)...)
 	tree, err := supervisor.New(
 		supervisor.Spec{Name: "redis", MaxRestarts: supervisor.Unlimited, Backoff: restartBackoff, OnEvent: t.onEvent}, children...)
 	if err != nil {
@@ -171,9 +159,6 @@ func (t *Transport) end() {
 func (t *Transport) topologyChanged(changes router.Changes) {
 	t.publisher.ApplyTopology()
 	t.subscriber.TopologyChanged(changes)
-	for _, own := range t.dedicated {
-		own.topologyChanged(changes)
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.shards != nil {
@@ -194,14 +179,6 @@ func (t *Transport) Tree() supervisor.Tree {
 // Close ends the transport for good, a running Serve included, and waits for it. Everything fails
 // with transport.ErrClosed afterwards. Calling it again does nothing.
 func (t *Transport) Close() error {
-	for _, own := range t.dedicated {
-		defer own.close() // when nobody serves it any more
-	}
-	t.close()
-	return nil
-}
-
-func (t *Transport) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.isClosed() {
@@ -212,6 +189,7 @@ func (t *Transport) close() {
 	for t.serving {
 		t.ended.Wait()
 	}
+	return nil
 }
 
 func (t *Transport) isClosed() bool {

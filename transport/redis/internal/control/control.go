@@ -8,6 +8,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
@@ -18,10 +19,10 @@ var ErrNoOwner = errors.New("no node owns the slot: the cluster is not whole, se
 // Sender sends control messages. The publishing side implements it with Queues. Its methods may be
 // called concurrently.
 type Sender interface {
-	// At returns the queue of a node. It is never nil.
-	At(addr string) *Queue
-	// AnyUp reports whether there is a connection to any node that counts.
-	AnyUp(counts func(addr string) bool) bool
+	// At returns the queue of a connection. It is never nil.
+	At(key connkey.Key) *Queue
+	// AnyUp reports whether there is any connection that counts.
+	AnyUp(counts func(key connkey.Key) bool) bool
 	// Retain forgets the queues of nodes that have no connection and are not wanted.
 	Retain(wanted func(addr string) bool)
 }
@@ -44,8 +45,9 @@ type Answerer interface {
 	HastenWatermarks()
 	// ExpireWindows drops what is remembered for longer than it may be.
 	ExpireWindows(now time.Time)
-	// NodeFailed says that a node did not accept an event, or may not have.
-	NodeFailed(addr string)
+	// NodeFailed says that a node did not accept an event on the connection of a class, or may not
+	// have.
+	NodeFailed(key connkey.Key)
 }
 
 // Message is a control document on its way, or a command.

@@ -2,8 +2,8 @@ package control
 
 import "github.com/shardbus/shardbus/transport/redis/internal/resp"
 
-// Peer is what the publisher and the subscriber of one node do for each other. It outlives their
-// connections.
+// Peer is what the publisher and the subscriber of one node and class do for each other. It
+// outlives their connections.
 type Peer struct {
 	// Commands are the subscriber's, to be sent on the publisher's connection.
 	Commands chan Command
@@ -17,7 +17,7 @@ type Command struct {
 	Done    func(reply resp.Reply, err error)
 }
 
-// NewPeer returns the peer of a node.
+// NewPeer returns the peer of a node and class.
 func NewPeer() *Peer {
 	return &Peer{Commands: make(chan Command, 1), ProbeRequests: make(chan struct{}, 1)}
 }

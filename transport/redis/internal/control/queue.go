@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 )
 
@@ -18,8 +19,8 @@ const (
 // ErrNotSent is why a message was not sent.
 var ErrNotSent = errors.New("redis: the connection ended before it was sent")
 
-// Queue is what waits to be sent on the connection of one node's publisher, beside the events. It
-// outlives the connection; what waits does not.
+// Queue is what waits to be sent on the publisher's connection of one node and class, beside the
+// events. It outlives the connection; what waits does not.
 type Queue struct {
 	mu sync.Mutex
 	// mu guards what follows.
@@ -30,34 +31,34 @@ type Queue struct {
 	wake chan struct{} // capacity 1: the queue is not empty any more
 }
 
-// Queues are those of all nodes. They implement Sender. The zero value is empty.
+// Queues are those of all nodes and classes. They implement Sender. The zero value is empty.
 type Queues struct {
 	mu sync.Mutex
-	// mu guards byAddr.
-	byAddr map[string]*Queue
+	// mu guards byKey.
+	byKey map[connkey.Key]*Queue
 }
 
 var _ Sender = (*Queues)(nil)
 
-// At returns the queue of a node.
-func (q *Queues) At(addr string) *Queue {
+// At returns the queue of a connection.
+func (q *Queues) At(key connkey.Key) *Queue {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.byAddr == nil {
-		q.byAddr = make(map[string]*Queue)
+	if q.byKey == nil {
+		q.byKey = make(map[connkey.Key]*Queue)
 	}
-	if q.byAddr[addr] == nil {
-		q.byAddr[addr] = &Queue{wake: make(chan struct{}, 1)}
+	if q.byKey[key] == nil {
+		q.byKey[key] = &Queue{wake: make(chan struct{}, 1)}
 	}
-	return q.byAddr[addr]
+	return q.byKey[key]
 }
 
-// AnyUp reports whether there is a connection to any node that counts.
-func (q *Queues) AnyUp(counts func(addr string) bool) bool {
+// AnyUp reports whether there is any connection that counts.
+func (q *Queues) AnyUp(counts func(key connkey.Key) bool) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for addr, one := range q.byAddr {
-		if one.IsUp() && counts(addr) {
+	for key, one := range q.byKey {
+		if one.IsUp() && counts(key) {
 			return true
 		}
 	}
@@ -68,9 +69,9 @@ func (q *Queues) AnyUp(counts func(addr string) bool) bool {
 func (q *Queues) Retain(wanted func(addr string) bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for addr, one := range q.byAddr {
-		if !wanted(addr) && !one.IsUp() {
-			delete(q.byAddr, addr)
+	for key, one := range q.byKey {
+		if !wanted(key.Addr) && !one.IsUp() {
+			delete(q.byKey, key)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/sendwindow"
 	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 )
@@ -14,8 +15,9 @@ type queueKey struct{ publisher, channel string }
 // channelQueue is the sending side of such a sequence. sender.mu guards all of it.
 type channelQueue struct {
 	queueKey
-	slot int
-	node *nodeQueue
+	slot  int
+	class connkey.Class
+	node  *nodeQueue
 
 	// pending is what was not resolved yet, in order. inFlight of it are in flight: the first,
 	// unless it is retrying.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/fallback"
 	"go.uber.org/zap"
 )
@@ -13,8 +14,9 @@ import (
 // Settings.StandbyAfter.
 var fallbackConfig = fallback.Config{Trial: 500 * time.Millisecond, MaxTrial: 30 * time.Second, Calm: time.Minute, Doubt: 500 * time.Millisecond}
 
-// fallbacks are where the events of each shard are published. Its methods do nothing on nil.
-// sender.mu guards it.
+// fallbacks are where the events of each shard are published. Each class has its own: what holds
+// up its connections does not move the events of others. Their methods do nothing on nil. sender.mu
+// guards them.
 type fallbacks struct {
 	byPrimary map[string]*fallback.Shard
 	byNode    map[string]*fallback.Shard
@@ -60,22 +62,36 @@ func (r *fallbacks) at(primary string) string {
 	return primary
 }
 
-// reportNode tells what is known of a node to its shard, and moves events if they are to be
-// published elsewhere now.
-func (o *sender) reportNode(addr string, tell func(now time.Time, s *fallback.Shard)) {
-	if was, is := o.reportNodeLocking(addr, tell); was != is {
+// fallbacksLocked returns those of a class; nil without Settings.Standby.
+func (o *sender) fallbacksLocked(class connkey.Class) *fallbacks {
+	if o.mu.fallbacks == nil {
+		return nil
+	}
+	return o.mu.fallbacks[class]
+}
+
+// fallbackShardLocked returns the shard of a node; nil if none is known, or without
+// Settings.Standby.
+func (o *sender) fallbackShardLocked(key connkey.Key) *fallback.Shard {
+	if o.mu.fallbacks == nil {
+		return nil
+	}
+	return o.mu.fallbacks[key.Class].byNode[key.Addr]
+}
+
+// reportNode tells what is known of a node to its shard, and moves events of the class if they are
+// to be published elsewhere now.
+func (o *sender) reportNode(key connkey.Key, tell func(now time.Time, s *fallback.Shard)) {
+	if was, is := o.reportNodeLocking(key, tell); was != is {
 		o.cfg.Logger.Info("redis: events of a shard are published at another of its nodes", zap.String("old_addr", was), zap.String("addr", is))
 	}
 }
 
 // reportNodeLocking is reportNode, and returns where events were published and are now.
-func (o *sender) reportNodeLocking(addr string, tell func(now time.Time, s *fallback.Shard)) (was, is string) {
+func (o *sender) reportNodeLocking(key connkey.Key, tell func(now time.Time, s *fallback.Shard)) (was, is string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.mu.fallbacks == nil {
-		return "", ""
-	}
-	s := o.mu.fallbacks.byNode[addr]
+	s := o.fallbackShardLocked(key)
 	if s == nil {
 		return "", ""
 	}
@@ -83,16 +99,16 @@ func (o *sender) reportNodeLocking(addr string, tell func(now time.Time, s *fall
 	was = s.At()
 	tell(now, s)
 	if is = s.At(); is != was {
-		o.moveAllLocked(now, was)
+		o.moveAllLocked(now, connkey.Key{Addr: was, Class: key.Class})
 	}
 	return was, is
 }
 
-// moveAllLocked brings the channel queues of a node to where they belong. Those with events in
+// moveAllLocked brings the channel queues of a node queue to where they belong. Those with events in
 // flight follow when these are resolved. A watermark tells soon what the node accepted and perhaps
 // kept to itself.
-func (o *sender) moveAllLocked(now time.Time, addr string) {
-	l := o.mu.nodes[addr]
+func (o *sender) moveAllLocked(now time.Time, key connkey.Key) {
+	l := o.mu.nodes[key]
 	if l == nil {
 		return
 	}
@@ -104,25 +120,30 @@ func (o *sender) moveAllLocked(now time.Time, addr string) {
 	}
 }
 
-// NodeFailed says that a node did not accept an event, or may not have.
-func (o *sender) NodeFailed(addr string) {
-	o.reportNode(addr, func(now time.Time, s *fallback.Shard) { s.Failed(now, addr) })
+// NodeFailed says that a node did not accept an event on the connection of a class, or may not
+// have.
+func (o *sender) NodeFailed(key connkey.Key) {
+	o.reportNode(key, func(now time.Time, s *fallback.Shard) { s.Failed(now, key.Addr) })
 }
 
 // nodeAccepts says that a node would accept an event.
-func (o *sender) nodeAccepts(addr string) {
-	o.reportNode(addr, func(now time.Time, s *fallback.Shard) { s.Accepts(now, addr) })
+func (o *sender) nodeAccepts(key connkey.Key) {
+	o.reportNode(key, func(now time.Time, s *fallback.Shard) { s.Accepts(now, key.Addr) })
+}
+
+// nodeReports takes in whether a node says that it is cut off.
+func (o *sender) nodeReports(addr string, failing bool) {
+	for class := range o.cfg.Classes.All() {
+		o.reportNode(connkey.Key{Addr: addr, Class: class}, func(now time.Time, s *fallback.Shard) { s.Says(now, addr, failing) })
+	}
 }
 
 // needsProbe reports whether a node is to be asked whether it accepts events.
-func (o *sender) needsProbe(addr string) bool {
+func (o *sender) needsProbe(key connkey.Key) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.mu.fallbacks == nil {
-		return false
-	}
-	s := o.mu.fallbacks.byNode[addr]
-	return s != nil && s.Doubted(addr)
+	s := o.fallbackShardLocked(key)
+	return s != nil && s.Doubted(key.Addr)
 }
 
 // With Settings.Standby an event that nobody hears, where somebody heard the one before, is sent
@@ -147,13 +168,13 @@ func (s *channelQueue) resendsUnheard(cfg *Settings, now time.Time) bool {
 
 // replyTimeout is for how long nothing may move on a connection to a node: less if there is another
 // to go to. alone says that there is none now, and may be soon.
-func (o *sender) replyTimeout(addr string) (limit time.Duration, alone bool) {
+func (o *sender) replyTimeout(key connkey.Key) (limit time.Duration, alone bool) {
 	if !o.cfg.Standby || o.cfg.StandbyAfter >= o.cfg.CommandTimeout {
 		return o.cfg.CommandTimeout, false
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if s := o.mu.fallbacks.byNode[addr]; s != nil && s.Elsewhere(addr) {
+	if s := o.fallbackShardLocked(key); s != nil && s.Elsewhere(key.Addr) {
 		return o.cfg.StandbyAfter, false
 	}
 	return o.cfg.CommandTimeout, true

@@ -42,7 +42,7 @@ func (w *writer) healthcheck(ctx context.Context) error {
 			launched, since = n, now
 		}
 		switch {
-		case w.pub.sender.needsProbe(w.addr):
+		case w.pub.sender.needsProbe(w.key):
 			q.send(w.probeCommand())
 		case now.Sub(since) >= pingAfter:
 			q.send(ping, false)
@@ -60,7 +60,7 @@ func (w *writer) checkStuck() {
 	if !waiting || waits < w.pub.cfg.StandbyAfter/2 {
 		return
 	}
-	switch limit, alone := w.pub.sender.replyTimeout(w.addr); {
+	switch limit, alone := w.pub.sender.replyTimeout(w.key); {
 	case alone:
 		w.pub.cluster.Suspect()
 	case waits >= limit:
@@ -105,7 +105,7 @@ func (q *healthProbe) send(command []byte, accepts bool) {
 	}
 	defer w.pipeline.ReleaseAndNotify() // and the writer's goroutine writes what the kernel does not take at once
 	q.accepts = accepts
-	limit, _ := w.pub.sender.replyTimeout(w.addr)
+	limit, _ := w.pub.sender.replyTimeout(w.key)
 	before := len(w.pipeline.Out)
 	w.pipeline.Out = append(w.pipeline.Out, command...)
 	if w.pipeline.Enqueue(q, 1, limit, before) != nil { // whoever reads tells why
@@ -134,7 +134,7 @@ func (q *healthProbe) Completed(err error) {
 	switch verdict := conn.Classify(answer); {
 	case !q.accepts:
 	case verdict == conn.ReplyOK || verdict == conn.ReplyDenied: // an ACL has its say where the events are
-		w.pub.sender.nodeAccepts(w.addr)
+		w.pub.sender.nodeAccepts(w.key)
 	case verdict == conn.ReplyMoved:
 		w.pub.cluster.Suspect()
 	}

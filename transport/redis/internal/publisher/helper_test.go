@@ -8,6 +8,7 @@ import (
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/sendwindow"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
@@ -22,8 +23,8 @@ func testSettings() Settings {
 		QueueEvents: 8192, QueueBytes: 16 << 20, StandbyAfter: 100 * time.Millisecond,
 		Memory:       &sendwindow.Limits{Events: 1000, Bytes: 1 << 20, TotalEvents: 10_000, TotalBytes: 16 << 20, Age: time.Minute},
 		Capabilities: transport.Capabilities{Name: "redis", MaxPayload: 1 << 20},
-		Compact:      func(string) bool { return false }, Carries: func(string) bool { return true },
-		Logger: zap.NewNop(),
+		Compact:      func(string) bool { return false },
+		Logger:       zap.NewNop(),
 	}
 }
 
@@ -50,6 +51,9 @@ func (c *fakeCluster) Hint()                                     {}
 func (c *fakeCluster) IsStandalone() bool                        { return false }
 func (c *fakeCluster) CheckServer(string, conn.ServerRole) error { return nil }
 func (c *fakeCluster) ExplainMoved(err error, _ string) error    { return err }
+
+// at is the key of an ordinary connection.
+func at(addr string) connkey.Key { return connkey.Key{Addr: addr} }
 
 // oneShard is a cluster of one shard.
 func oneShard(t testing.TB, primary string, replicas ...string) *router.Snapshot {

@@ -4,11 +4,13 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 )
 
-// nodeQueue is the queue of one primary. sender.mu guards all of it but the channels.
+// nodeQueue is the queue of one primary for one class. sender.mu guards all of it but the channels.
 type nodeQueue struct {
-	addr          string
+	connkey.Key
 	queues        map[queueKey]*channelQueue
 	ready         []*channelQueue // have events to take
 	readyLarge    []*channelQueue // likewise, a large one first: each goes in a pipeline of its own, in turn with the others
@@ -40,8 +42,8 @@ type queueWriter interface {
 	readUntil(done <-chan struct{}, times int) bool
 }
 
-func newNodeQueue(addr string) *nodeQueue {
-	return &nodeQueue{addr: addr, queues: make(map[queueKey]*channelQueue), wake: make(chan struct{}, 1), watermarkChanged: make(chan struct{}, 1)}
+func newNodeQueue(key connkey.Key) *nodeQueue {
+	return &nodeQueue{Key: key, queues: make(map[queueKey]*channelQueue), wake: make(chan struct{}, 1), watermarkChanged: make(chan struct{}, 1)}
 }
 
 // add lists a channel queue here, with what it holds.

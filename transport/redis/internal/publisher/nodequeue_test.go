@@ -15,18 +15,18 @@ func TestNodeQueueStaysWithItsWriter(t *testing.T) {
 	owned := func(addr string) *router.Snapshot { return oneShard(t, addr) }
 	top := newFakeCluster(owned("a:1"))
 	o := newSender(&cfg, top)
-	served, detach := o.attach("a:1")
+	served, detach := o.attach(at("a:1"))
 	for _, addr := range []string{"b:1", "a:1"} {
 		top.snapshot.Store(owned(addr))
 		o.applyTopology()
 	}
-	if again := o.nodeQueue("a:1"); again != served {
+	if again := o.nodeQueue(at("a:1")); again != served {
 		t.Error("the node queue is another one")
 	}
 	detach()
 	top.snapshot.Store(owned("b:1"))
 	o.applyTopology()
-	if again := o.nodeQueue("a:1"); again == served {
+	if again := o.nodeQueue(at("a:1")); again == served {
 		t.Error("the node queue was kept when nobody needed it")
 	}
 }

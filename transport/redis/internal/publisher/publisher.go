@@ -9,7 +9,6 @@ import (
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
-	"github.com/shardbus/shardbus/transport/redis/internal/fallback"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 	"go.uber.org/zap"
 )
@@ -30,7 +29,7 @@ type Publisher struct {
 func New(cfg Settings, cluster Cluster) *Publisher {
 	p := &Publisher{cfg: cfg, log: cfg.Logger, cluster: cluster}
 	p.sender = newSender(&p.cfg, cluster)
-	p.routes.compact = cfg.Compact
+	p.routes.compact, p.routes.classes = cfg.Compact, cfg.Classes
 	return p
 }
 
@@ -63,9 +62,7 @@ func (pub *Publisher) ApplyTopology() { pub.sender.applyTopology() }
 func (pub *Publisher) ExpireRedirects(now time.Time) { pub.sender.expireRedirects(now) }
 
 // NodeReports takes in whether a node says that it is cut off.
-func (pub *Publisher) NodeReports(addr string, failing bool) {
-	pub.sender.reportNode(addr, func(now time.Time, s *fallback.Shard) { s.Says(now, addr, failing) })
-}
+func (pub *Publisher) NodeReports(addr string, failing bool) { pub.sender.nodeReports(addr, failing) }
 
 // Publish publishes events and returns when the server has accepted each, or it has failed; see
 // transport.Transport. It goes on trying until ctx ends or Settings.PublishTimeout has passed

@@ -2,6 +2,8 @@ package publisher
 
 import (
 	"time"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 )
 
 // fewRedirects is how many times in a row a channel queue may be sent to another node before it
@@ -13,15 +15,19 @@ const fewRedirects = 3
 // other snapshot.
 const redirectTimeout = 250 * time.Millisecond
 
-// targetLocked is the node queue that a slot's channel queues belong to.
-func (o *sender) targetLocked(slot int) *nodeQueue {
-	return o.nodeQueueLocked(o.mu.fallbacks.at(o.mu.redirects.Owner(slot)))
+// targetLocked is the node queue that a slot's channel queues of a class belong to.
+func (o *sender) targetLocked(slot int, class connkey.Class) *nodeQueue {
+	return o.nodeQueueLocked(connkey.Key{Addr: o.fallbacksLocked(class).at(o.mu.redirects.Owner(slot)), Class: class})
 }
 
-// isServedLocked reports whether a writer is connected to a node.
+// isServedLocked reports whether a writer of any class is connected to a node.
 func (o *sender) isServedLocked(addr string) bool {
-	l := o.mu.nodes[addr]
-	return l != nil && l.writers > 0
+	for class := range o.cfg.Classes.All() {
+		if l := o.mu.nodes[connkey.Key{Addr: addr, Class: class}]; l != nil && l.writers > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // expireRedirects ends those that led nowhere, and the pauses of channel queues that were sent

@@ -6,6 +6,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 )
 
 // redirected is a sender with one slot, at a primary with a replica, and a channel queue that has
@@ -63,7 +64,7 @@ func (d *redirected) take(addr string) *batch {
 func (d *redirected) takeAt(addr string) *batch {
 	d.t.Helper()
 	b := new(batch)
-	if d.sender.take(d.nodeQueue(addr), b); len(b.events) == 0 {
+	if d.sender.take(d.nodeQueue(at(addr)), b); len(b.events) == 0 {
 		d.t.Fatalf("there is nothing to send at %s", addr)
 	}
 	return b
@@ -76,7 +77,7 @@ func (d *redirected) moved(addr string, b *batch, to string) (paused bool) {
 	for i := range outcomes {
 		outcomes[i] = outcome{retry: true, moved: true, to: to}
 	}
-	_, paused = d.applyOutcomes(d.nodeQueue(addr), b, outcomes, nil)
+	_, paused = d.applyOutcomes(d.nodeQueue(at(addr)), b, outcomes, nil)
 	return paused
 }
 
@@ -84,7 +85,7 @@ func (d *redirected) at(want string) {
 	d.t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if home := d.targetLocked(redirectedSlot).addr; home != want {
+	if home := d.targetLocked(redirectedSlot, connkey.Ordinary).Addr; home != want {
 		d.t.Fatalf("events go to %s, want %s", home, want)
 	}
 }
@@ -99,7 +100,7 @@ func TestRedirect(t *testing.T) {
 		d.at("b:1")
 		d.moves("b:1", "rb:1")
 		d.at("b:1")
-		d.NodeFailed("b:1")
+		d.NodeFailed(at("b:1"))
 		d.at("rb:1")
 	})
 	t.Run("behind the snapshot", func(t *testing.T) {
@@ -107,7 +108,7 @@ func TestRedirect(t *testing.T) {
 		b := d.take("a:1")
 		d.moves("b:1", "rb:1")
 		d.moved("a:1", b, "b:1")
-		d.NodeFailed("b:1")
+		d.NodeFailed(at("b:1"))
 		d.at("rb:1")
 	})
 	t.Run("far behind the snapshot", func(t *testing.T) {
@@ -123,7 +124,7 @@ func TestRedirect(t *testing.T) {
 		d.moved("a:1", one, "b:1")
 		d.moves("b:1", "rb:1")
 		d.moved("a:1", two, "b:1")
-		d.NodeFailed("b:1")
+		d.NodeFailed(at("b:1"))
 		d.at("rb:1")
 	})
 	t.Run("there and back", func(t *testing.T) {
@@ -131,7 +132,7 @@ func TestRedirect(t *testing.T) {
 		d.moved("a:1", d.take("a:1"), "b:1")
 		d.moved("b:1", d.takeAt("b:1"), "a:1")
 		d.at("a:1")
-		d.NodeFailed("a:1")
+		d.NodeFailed(at("a:1"))
 		d.at("ra:1")
 	})
 	t.Run("to nobody", func(t *testing.T) {
@@ -145,19 +146,19 @@ func TestRedirect(t *testing.T) {
 // answer, unless it was accepted meanwhile.
 func TestRedirectLoop(t *testing.T) {
 	d := newRedirected(t, "a:1", "ra:1")
-	b, at := d.take("a:1"), "a:1"
+	b, addr := d.take("a:1"), "a:1"
 	for range 2 {
 		for i := 1; i <= 2*fewRedirects; i++ {
-			to := map[string]string{"a:1": "b:1", "b:1": "a:1"}[at]
-			if paused := d.moved(at, b, to); paused != (i > fewRedirects) {
+			to := map[string]string{"a:1": "b:1", "b:1": "a:1"}[addr]
+			if paused := d.moved(addr, b, to); paused != (i > fewRedirects) {
 				t.Errorf("after %d redirections in a row there is a pause: %v", i, paused)
 			}
-			at = to
-			b = d.takeAt(at)
+			addr = to
+			b = d.takeAt(addr)
 		}
-		if _, paused := d.applyOutcomes(d.nodeQueue(at), b, make([]outcome, len(b.events)), nil); paused {
+		if _, paused := d.applyOutcomes(d.nodeQueue(at(addr)), b, make([]outcome, len(b.events)), nil); paused {
 			t.Error("there is a pause after an event that was accepted")
 		}
-		b = d.take(at)
+		b = d.take(addr)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/sendwindow"
 	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
@@ -21,8 +22,8 @@ const (
 )
 
 // sendWindowLocked returns the window of a new channel queue; nil if its publisher cannot be asked.
-func (o *sender) sendWindowLocked(publisher string) *sendwindow.Window {
-	if o.mu.memory == nil || !wire.IsParty(publisher) {
+func (o *sender) sendWindowLocked(publisher string, class connkey.Class) *sendwindow.Window {
+	if o.mu.memories == nil || !wire.IsParty(publisher) {
 		return nil
 	}
 	if _, known := o.mu.publishers[publisher]; !known {
@@ -34,7 +35,7 @@ func (o *sender) sendWindowLocked(publisher string) *sendwindow.Window {
 			o.cfg.OnNewPublisher()
 		}
 	}
-	return o.mu.memory.Window()
+	return o.mu.memories[class].Window()
 }
 
 // Publishers returns those that can be asked.
@@ -48,8 +49,8 @@ func (o *sender) Publishers() []string {
 func (o *sender) ExpireWindows(now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.mu.memory != nil {
-		o.mu.memory.Expire(now)
+	for _, m := range o.mu.memories {
+		m.Expire(now)
 	}
 }
 
@@ -85,7 +86,7 @@ func (o *sender) Retransmit(now time.Time, publisher string, ask wire.Ask, limit
 	for _, m := range ask.Streams {
 		r.head = wire.Answer{Publisher: publisher, N: ask.N, Channel: m.Channel}
 		s := o.mu.queues[queueKey{publisher: publisher, channel: m.Channel}]
-		if s != nil && s.window == nil || s == nil && !o.cfg.Carries(m.Channel) {
+		if s != nil && s.window == nil {
 			continue
 		}
 		if s != nil && s.assigned > 0 {

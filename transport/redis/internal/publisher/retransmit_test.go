@@ -19,7 +19,7 @@ func TestRetransmissionHasALimit(t *testing.T) {
 	const events, size = 300, 10_000
 	o := pub.sender
 	o.mu.Lock()
-	s := o.channelQueueLocked(queueKey{publisher: "p", channel: "c"}, router.Slot("c"), new(transport.Envelope))
+	s := o.channelQueueLocked(queueKey{publisher: "p", channel: "c"}, &route{channel: "c", slot: router.Slot("c")}, new(transport.Envelope))
 	for seq := uint64(1); seq <= events; seq++ {
 		s.assigned = seq
 		s.window.Put(now, seq, append(append([]byte(`{"x":"`), make([]byte, size)...), `"}`...))

@@ -6,6 +6,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
@@ -13,6 +14,7 @@ import (
 // strings to build. It grows with the topics, as the channel queues do.
 type routes struct {
 	compact func(topic string) bool // Settings.Compact
+	classes connkey.Classes
 
 	mu sync.RWMutex
 	// mu guards known.
@@ -23,6 +25,7 @@ type routes struct {
 type route struct {
 	channel string
 	slot    int
+	class   connkey.Class
 	compact bool
 }
 
@@ -58,9 +61,9 @@ func (r *routes) learn(placement router.Placement) ([]route, error) {
 		return nil, fmt.Errorf("%w: %w", transport.ErrInvalidTopic, err)
 	}
 	all := make([]route, placement.Len())
-	compact := r.compact(placement.Topic)
+	class, compact := r.classes.Of(placement.Topic), r.compact(placement.Topic)
 	for i := range all {
-		all[i] = route{channel: placement.Channel(i), slot: placement.Slot(i), compact: compact}
+		all[i] = route{channel: placement.Channel(i), slot: placement.Slot(i), class: class, compact: compact}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/cluster/redirect"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/sendwindow"
 )
@@ -24,16 +25,16 @@ type sender struct {
 
 	mu struct {
 		sync.Mutex
-		memory     *sendwindow.Memory  // nil: nothing is remembered
-		publishers map[string]struct{} // whose windows there are
+		memories   []*sendwindow.Memory // by class; nil: nothing is remembered
+		publishers map[string]struct{}  // whose windows there are
 		queues     map[queueKey]*channelQueue
 		fresh      []queueKey // of queues, those that Settings.OnNewQueue was not told of
 		bySlot     map[int][]*channelQueue
-		nodes      map[string]*nodeQueue // by the primary's address; "": slots that nobody owns
-		redirects  redirect.Table        // over cluster
+		nodes      map[connkey.Key]*nodeQueue // without an address: slots that nobody owns
+		redirects  redirect.Table             // over cluster
 		paused     map[*channelQueue]struct{}
-		fallbacks  *fallbacks // nil: events are published at primaries only
-		err        error      // not nil: nothing is taken in
+		fallbacks  []*fallbacks // by class; nil: events are published at primaries only
+		err        error        // not nil: nothing is taken in
 	}
 }
 
@@ -42,35 +43,40 @@ var _ control.Answerer = (*sender)(nil)
 func newSender(cfg *Settings, cluster Cluster) *sender {
 	o := &sender{cfg: cfg, cluster: cluster}
 	if cfg.Memory != nil {
-		o.mu.memory = sendwindow.New(*cfg.Memory)
+		for range cfg.Classes.Len() {
+			o.mu.memories = append(o.mu.memories, sendwindow.New(*cfg.Memory))
+		}
 		o.mu.publishers = make(map[string]struct{})
 	}
 	o.mu.queues = make(map[queueKey]*channelQueue)
 	o.mu.bySlot = make(map[int][]*channelQueue)
-	o.mu.nodes = make(map[string]*nodeQueue)
+	o.mu.nodes = make(map[connkey.Key]*nodeQueue)
 	o.mu.redirects = redirect.New(cluster)
 	o.mu.paused = make(map[*channelQueue]struct{})
 	if cfg.Standby {
-		o.mu.fallbacks = new(fallbacks)
-		o.mu.fallbacks.update(time.Now(), cluster.Snapshot())
+		for range cfg.Classes.Len() {
+			r := new(fallbacks)
+			r.update(time.Now(), cluster.Snapshot())
+			o.mu.fallbacks = append(o.mu.fallbacks, r)
+		}
 	}
 	return o
 }
 
-// nodeQueue returns the node queue of a primary.
-func (o *sender) nodeQueue(addr string) *nodeQueue {
+// nodeQueue returns a node queue.
+func (o *sender) nodeQueue(key connkey.Key) *nodeQueue {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.nodeQueueLocked(addr)
+	return o.nodeQueueLocked(key)
 }
 
-// attach returns the node queue of a primary for a writer, which detaches from it at its end. Until
+// attach returns a node queue for a writer, which detaches from it at its end. Until
 // then the node queue stays, though the primary may be none any more: it may be one again before
 // the writer knows.
-func (o *sender) attach(addr string) (l *nodeQueue, detach func()) {
+func (o *sender) attach(key connkey.Key) (l *nodeQueue, detach func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	l = o.nodeQueueLocked(addr)
+	l = o.nodeQueueLocked(key)
 	l.writers++
 	return l, func() {
 		o.mu.Lock()
@@ -94,26 +100,26 @@ func (o *sender) clearWriter(l *nodeQueue, w queueWriter) {
 	}
 }
 
-func (o *sender) nodeQueueLocked(addr string) *nodeQueue {
-	l := o.mu.nodes[addr]
+func (o *sender) nodeQueueLocked(key connkey.Key) *nodeQueue {
+	l := o.mu.nodes[key]
 	if l == nil {
-		l = newNodeQueue(addr)
-		if addr == "" {
+		l = newNodeQueue(key)
+		if key.Addr == "" {
 			l.lastErr = control.ErrNoOwner
 		}
-		o.mu.nodes[addr] = l
+		o.mu.nodes[key] = l
 	}
 	return l
 }
 
 // channelQueueLocked returns the channel queue of an envelope.
-func (o *sender) channelQueueLocked(key queueKey, slot int, env *transport.Envelope) *channelQueue {
+func (o *sender) channelQueueLocked(key queueKey, to *route, env *transport.Envelope) *channelQueue {
 	s := o.mu.queues[key]
 	if s == nil {
-		s = &channelQueue{queueKey: key, slot: slot, window: o.sendWindowLocked(key.publisher)}
+		s = &channelQueue{queueKey: key, slot: to.slot, class: to.class, window: o.sendWindowLocked(key.publisher, to.class)}
 		o.mu.queues[key] = s
-		o.mu.bySlot[slot] = append(o.mu.bySlot[slot], s)
-		o.targetLocked(slot).add(s)
+		o.mu.bySlot[s.slot] = append(o.mu.bySlot[s.slot], s)
+		o.targetLocked(s.slot, s.class).add(s)
 		o.mu.fresh = append(o.mu.fresh, key)
 		if s.window != nil {
 			if o.cfg.Views != nil {
@@ -142,7 +148,9 @@ func (o *sender) applyTopology() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.mu.redirects.Clear()
-	o.mu.fallbacks.update(time.Now(), o.cluster.Snapshot())
+	for _, r := range o.mu.fallbacks {
+		r.update(time.Now(), o.cluster.Snapshot())
+	}
 	for s := range o.mu.paused {
 		o.resumeLocked(s)
 	}
@@ -151,17 +159,17 @@ func (o *sender) applyTopology() {
 			o.moveLocked(s)
 		}
 	}
-	for addr, l := range o.mu.nodes {
+	for key, l := range o.mu.nodes {
 		if len(l.queues) == 0 && l.events == 0 && l.writers == 0 {
-			if _, known := o.cluster.Snapshot().NodeShard(addr); !known {
-				delete(o.mu.nodes, addr)
+			if _, known := o.cluster.Snapshot().NodeShard(key.Addr); !known {
+				delete(o.mu.nodes, key)
 			}
 		}
 	}
 }
 
 func (o *sender) moveLocked(s *channelQueue) {
-	home := o.targetLocked(s.slot)
+	home := o.targetLocked(s.slot, s.class)
 	s.moving = home != s.node && s.inFlight > 0
 	switch {
 	case home == s.node:
@@ -199,7 +207,7 @@ func (o *sender) pushLocked(c *publishCall, first int) (w queueWriter, next int,
 		if o.mu.err != nil {
 			return w, i, nil, o.mu.err
 		}
-		s := o.channelQueueLocked(queueKey{publisher: it.env.Publisher, channel: it.channel}, it.slot, it.env)
+		s := o.channelQueueLocked(queueKey{publisher: it.env.Publisher, channel: it.channel}, &it.route, it.env)
 		l := s.node
 		if l.full(o.cfg, it.size) {
 			return w, i, l.room(), nil
@@ -300,8 +308,8 @@ func (o *sender) applyOutcomesLocking(l *nodeQueue, b *batch, outcomes []outcome
 			s.retrying = true
 			if out.moved {
 				s.redirected = true
-				o.mu.redirects.Note(redirect.Moved{Slot: s.slot, From: l.addr, To: out.to, Target: o.targetLocked(s.slot).addr}, now)
-				if home := o.targetLocked(s.slot); home.writers == 0 {
+				o.mu.redirects.Note(redirect.Moved{Slot: s.slot, From: l.Addr, To: out.to, Target: o.targetLocked(s.slot, s.class).Addr}, now)
+				if home := o.targetLocked(s.slot, s.class); home.writers == 0 {
 					home.lastErr = failure // for who waits there
 				}
 				moved = append(moved, s.slot)

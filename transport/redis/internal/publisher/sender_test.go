@@ -9,6 +9,7 @@ import (
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"pgregory.net/rapid"
 )
 
@@ -20,6 +21,8 @@ func TestSenderKeepsOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := testSettings()
 		cfg.QueueEvents = 20
+		cfg.Classes = connkey.NewClasses("hot")
+		keys := []connkey.Key{{Addr: "a:1"}, {Addr: "b:1"}, {Addr: "a:1", Class: 1}, {Addr: "b:1", Class: 1}}
 		owners := func(first string) *router.Snapshot {
 			s, err := router.NewSnapshot([]router.Shard{
 				{Primary: router.Node{Addr: first}, Slots: []router.SlotRange{{From: 0, To: 99}}},
@@ -33,11 +36,11 @@ func TestSenderKeepsOrder(t *testing.T) {
 		o := newSender(&cfg, top)
 		accepted := map[string]map[uint64]bool{}
 		var opened []*publishCall
-		inFlight := map[string][]*batch{} // in order
+		inFlight := map[connkey.Key][]*batch{} // in order
 
-		finish := func(addr string) {
-			b := inFlight[addr][0]
-			inFlight[addr] = inFlight[addr][1:]
+		finish := func(key connkey.Key) {
+			b := inFlight[key][0]
+			inFlight[key] = inFlight[key][1:]
 			outcomes := make([]outcome, len(b.events))
 			for i, it := range b.events {
 				switch rapid.SampledFrom([]string{"ok", "ok", "again", "moved", "error"}).Draw(t, "outcome") {
@@ -55,15 +58,18 @@ func TestSenderKeepsOrder(t *testing.T) {
 					outcomes[i].err = errors.New("refused")
 				}
 			}
-			o.applyOutcomes(o.nodeQueue(addr), b, outcomes, nil)
+			o.applyOutcomes(o.nodeQueue(key), b, outcomes, nil)
 		}
-		begin := func(addr string) {
+		begin := func(key connkey.Key) {
 			b := new(batch)
-			o.take(o.nodeQueue(addr), b)
+			o.take(o.nodeQueue(key), b)
 			last := map[*channelQueue]uint64{}
 			for _, it := range b.events {
 				if it.dead {
 					t.Fatal("an abandoned event is written")
+				}
+				if it.class != key.Class {
+					t.Fatalf("%s is written on %v", it.channel, key)
 				}
 				if it.isLarge() && len(b.events) > 1 {
 					t.Fatal("others wait for a large event's answer")
@@ -79,29 +85,33 @@ func TestSenderKeepsOrder(t *testing.T) {
 				}
 				last[it.queue] = it.seq
 			}
-			l := o.nodeQueue(addr)
+			l := o.nodeQueue(key)
 			if large := l.largeInFlight; large > largeAtOnce+900<<10 || large < 0 {
 				t.Fatalf("%d bytes of large events are in flight", large)
 			}
 			if len(b.events) > 0 {
-				inFlight[addr] = append(inFlight[addr], b)
+				inFlight[key] = append(inFlight[key], b)
 			}
 			for _, s := range l.queues {
 				for _, it := range s.pending[s.inFlight:] {
-					if len(inFlight[addr]) == 0 && !s.blocked() && !it.dead {
+					if len(inFlight[key]) == 0 && !s.blocked() && !it.dead {
 						t.Fatal("an event is not written, and nothing is in flight")
 					}
 				}
 			}
 		}
 		step := func() {
-			addr := rapid.SampledFrom([]string{"a:1", "b:1"}).Draw(t, "addr")
+			key := rapid.SampledFrom(keys).Draw(t, "key")
 			switch rapid.SampledFrom([]string{"publish", "publish", "write", "write", "answer", "answer", "leave", "move"}).Draw(t, "step") {
 			case "publish":
 				c := new(callPool).get(make([]transport.Result, rapid.IntRange(1, 3).Draw(t, "events")))
 				for i := range c.events {
 					channel := fmt.Sprint(rapid.IntRange(0, 2).Draw(t, "channel"))
-					c.events[i] = pendingEvent{env: &transport.Envelope{Publisher: "p"}, route: route{channel: channel, slot: int(channel[0] - '0')}, caller: c, index: i}
+					to := route{channel: channel, slot: int(channel[0]-'0') / 2}
+					if channel == "2" { // on the slot of another, which is not dedicated
+						to.slot, to.class = 0, 1
+					}
+					c.events[i] = pendingEvent{env: &transport.Envelope{Publisher: "p"}, route: to, caller: c, index: i}
 					c.events[i].size = rapid.SampledFrom([]int{10, 10, largeEvent, 900 << 10}).Draw(t, "size")
 				}
 				_, next, space, err := o.push(c, 0)
@@ -114,19 +124,19 @@ func TestSenderKeepsOrder(t *testing.T) {
 				}
 				opened = append(opened, c)
 			case "write":
-				if len(inFlight[addr]) < 3 {
-					begin(addr)
+				if len(inFlight[key]) < 3 {
+					begin(key)
 				}
 			case "answer":
-				if len(inFlight[addr]) > 0 {
-					finish(addr)
+				if len(inFlight[key]) > 0 {
+					finish(key)
 				}
 			case "leave":
 				if len(opened) > 0 {
 					o.abandon(opened[rapid.IntRange(0, len(opened)-1).Draw(t, "who")], conn.ErrTimeout)
 				}
 			case "move":
-				top.snapshot.Store(owners(addr))
+				top.snapshot.Store(owners(key.Addr))
 				o.applyTopology()
 			}
 		}
@@ -134,12 +144,12 @@ func TestSenderKeepsOrder(t *testing.T) {
 			step()
 		}
 		o.close(transport.ErrClosed)
-		for _, addr := range []string{"a:1", "b:1"} {
-			for len(inFlight[addr]) > 0 {
-				finish(addr)
+		for _, key := range keys {
+			for len(inFlight[key]) > 0 {
+				finish(key)
 			}
-			if l := o.nodeQueue(addr); l.events != 0 || l.bytes != 0 || l.inFlight != 0 || l.largeInFlight != 0 {
-				t.Fatalf("%s: %d events, %d bytes are left", addr, l.events, l.bytes)
+			if l := o.nodeQueue(key); l.events != 0 || l.bytes != 0 || l.inFlight != 0 || l.largeInFlight != 0 {
+				t.Fatalf("%v: %d events, %d bytes are left", key, l.events, l.bytes)
 			}
 		}
 		for _, s := range o.mu.queues {
@@ -171,7 +181,7 @@ func TestWatermarksBackOff(t *testing.T) {
 	s := &channelQueue{queueKey: queueKey{publisher: "p", channel: "c"}, assigned: 1, resolved: 1, born: now}
 	s.lastWatermark = now
 	s.scheduleWatermark(now)
-	l := newNodeQueue("a:1")
+	l := newNodeQueue(at("a:1"))
 	l.add(s)
 	o := &sender{}
 	var at []time.Duration

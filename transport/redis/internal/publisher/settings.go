@@ -1,5 +1,5 @@
 // Package publisher is the publishing side of the Redis transport. It queues events by channel and
-// by node, writes them as pipelines on one connection for each node, keeps what subscribers may ask
+// by node, writes them as pipelines on one connection for each node and class, keeps what subscribers may ask
 // for again, and publishes watermarks and the control messages of the subscribing side.
 //
 //	publisher, publishcall     Publish: a call and its events, from the caller's side
@@ -22,6 +22,7 @@ import (
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/sendwindow"
 	"go.uber.org/zap"
 )
@@ -29,25 +30,24 @@ import (
 // Settings are how a Publisher works. All durations and bounds are positive. The functions may be
 // called concurrently and must not block.
 type Settings struct {
-	Conn *conn.Settings // how the servers are reached
+	Conn    *conn.Settings // how the servers are reached
+	Classes connkey.Classes
 	// CommandTimeout is for how long nothing may move on a connection; PublishTimeout bounds a
 	// Publish.
 	CommandTimeout, PublishTimeout time.Duration
-	// QueueEvents and QueueBytes bound what waits at one node.
+	// QueueEvents and QueueBytes bound what waits at one node for one class.
 	QueueEvents, QueueBytes int
 	// Standby: events are published at a replica while the primary is of no use, which StandbyAfter
 	// without a reply shows.
 	Standby      bool
 	StandbyAfter time.Duration
-	// Memory bounds what is remembered for subscribers that missed it; nil: nothing is.
+	// Memory bounds what each class remembers for subscribers that missed it; nil: nothing is.
 	Memory *sendwindow.Limits
 
 	// Capabilities bound events.
 	Capabilities transport.Capabilities
-	// Compact reports whether the events of a topic travel in the compact format, Carries whether
-	// those of a channel pass here at all.
+	// Compact reports whether the events of a topic travel in the compact format.
 	Compact func(topic string) bool
-	Carries func(channel string) bool
 
 	// OnNewPublisher, if not nil, is called when a publisher that can be asked is heard of first;
 	// OnNewQueue when a publisher is to publish on a channel for the first time.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
@@ -17,11 +18,11 @@ const (
 )
 
 // connectFailed notes why a node cannot be reached.
-func (o *sender) connectFailed(addr string, err error) {
-	o.NodeFailed(addr)
+func (o *sender) connectFailed(key connkey.Key, err error) {
+	o.NodeFailed(key)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.nodeQueueLocked(addr).lastErr = err
+	o.nodeQueueLocked(key).lastErr = err
 }
 
 // watermarksSoon schedules the watermarks of a node queue anew: subscribers may have been away like

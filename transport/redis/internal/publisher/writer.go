@@ -12,6 +12,7 @@ import (
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport/redis/internal/cluster"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/pipeline"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
@@ -25,7 +26,8 @@ import (
 // before. Its own goroutine is for when they cannot.
 type writer struct {
 	pub      *Publisher
-	addr     string
+	key      connkey.Key
+	addr     string // of key
 	peer     *control.Peer
 	queue    *nodeQueue
 	pipeline *pipeline.Conn
@@ -43,16 +45,17 @@ type writer struct {
 // ErrEnded is why a connection ends that is not needed any more.
 var ErrEnded = errors.New("redis: the connection is no longer needed")
 
-// Serve publishes what the node queue of addr holds until ctx ends or the connection fails. It
-// calls up when it is connected.
-func (pub *Publisher) Serve(ctx context.Context, addr string, k *control.Peer, up func()) error {
-	p, kept, err := pub.dialWriter(ctx, addr)
+// Serve publishes what a node queue holds until ctx ends or the connection fails. It calls up when
+// it is connected.
+func (pub *Publisher) Serve(ctx context.Context, key connkey.Key, k *control.Peer, up func()) error {
+	addr := key.Addr
+	p, kept, err := pub.dialWriter(ctx, key)
 	var role *conn.RoleQuery
 	if err == nil {
 		role, err = pub.writerRole(ctx, addr, p)
 	}
 	if err != nil {
-		pub.sender.connectFailed(addr, err)
+		pub.sender.connectFailed(key, err)
 		pub.waitToReconnect(ctx, err)
 		return err
 	}
@@ -62,7 +65,7 @@ func (pub *Publisher) Serve(ctx context.Context, addr string, k *control.Peer, u
 		})()
 	}
 	defer p.CloseWith(ErrEnded)
-	l, detach := pub.sender.attach(addr)
+	l, detach := pub.sender.attach(key)
 	defer detach()
 	pub.sender.watermarksSoon(l)
 	k.RequestProbe()
@@ -74,7 +77,7 @@ func (pub *Publisher) Serve(ctx context.Context, addr string, k *control.Peer, u
 		role.Do = conn.NewRoleQueryOver(func(command []byte) ([]resp.Reply, error) { return w.do(command, 1) }).Do
 	}
 	w.stop = func(err error) {
-		pub.sender.NodeFailed(addr)
+		pub.sender.NodeFailed(key)
 		cancel(err)
 		p.CloseWith(err)
 	}
@@ -88,7 +91,7 @@ func (pub *Publisher) Serve(ctx context.Context, addr string, k *control.Peer, u
 	up()
 	l.signal() // what an earlier incarnation left
 	tasks := []func(context.Context) error{
-		w.run, w.runAside, func(ctx context.Context) error { return w.serveControl(ctx, pub.control.At(addr)) },
+		w.run, w.runAside, func(ctx context.Context) error { return w.serveControl(ctx, pub.control.At(key)) },
 	}
 	if pub.cfg.Standby {
 		tasks = append(tasks, w.healthcheck)
@@ -158,23 +161,23 @@ func (w *writer) checkRole(ctx context.Context) error {
 	}
 	if err != nil {
 		w.pub.cluster.Suspect()
-		w.pub.sender.connectFailed(w.addr, err)
+		w.pub.sender.connectFailed(w.key, err)
 	}
 	return err
 }
 
 // dialWriter connects a writer. With Settings.Standby nobody waits for it longer than for a
 // pipeline, while it goes on.
-func (pub *Publisher) dialWriter(ctx context.Context, addr string) (*pipeline.Conn, *conn.AuthConn, error) {
+func (pub *Publisher) dialWriter(ctx context.Context, key connkey.Key) (*pipeline.Conn, *conn.AuthConn, error) {
 	if pub.cfg.Standby {
-		defer time.AfterFunc(pub.cfg.StandbyAfter, func() { pub.sender.NodeFailed(addr) }).Stop()
+		defer time.AfterFunc(pub.cfg.StandbyAfter, func() { pub.sender.NodeFailed(key) }).Stop()
 	}
-	return Dial(ctx, pub.cfg.Conn, addr, conn.NameWriter)
+	return Dial(ctx, pub.cfg.Conn, key.Addr, conn.NameWriter)
 }
 
 // newWriter returns one that nobody has written with yet.
 func newWriter(pub *Publisher, l *nodeQueue, k *control.Peer, p *pipeline.Conn) *writer {
-	w := &writer{pub: pub, addr: l.addr, peer: k, queue: l, pipeline: p, pauses: make(chan time.Duration, 1)}
+	w := &writer{pub: pub, key: l.Key, addr: l.Addr, peer: k, queue: l, pipeline: p, pauses: make(chan time.Duration, 1)}
 	w.refused = backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(10*time.Millisecond), backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(0),
 	)
@@ -245,7 +248,7 @@ func (w *writer) runAside(ctx context.Context) error {
 // do sends n commands beside the events and returns what was answered to each, or why the
 // connection is of no use.
 func (w *writer) do(commands []byte, n int) ([]resp.Reply, error) {
-	limit, _ := w.pub.sender.replyTimeout(w.addr)
+	limit, _ := w.pub.sender.replyTimeout(w.key)
 	replies, err := w.pipeline.Do(commands, n, limit)
 	for i := 0; i < len(replies) && err == nil; i++ {
 		if failure := replies[i].Err(); conn.Classify(failure) == conn.ConnBroken {

@@ -60,7 +60,7 @@ func (w *writer) shouldWrite() bool {
 func (w *writer) writeBlocking() {
 	w.pipeline.Acquire()
 	if len(w.pipeline.Out) > 0 {
-		limit, _ := w.pub.sender.replyTimeout(w.addr)
+		limit, _ := w.pub.sender.replyTimeout(w.key)
 		w.pipeline.Flush(limit, true)
 	}
 	w.pipeline.Release()
@@ -83,7 +83,7 @@ func (w *writer) write(mayWait, reads bool) {
 		w.batches.Put(b)
 		return
 	}
-	limit, _ := w.pub.sender.replyTimeout(w.addr)
+	limit, _ := w.pub.sender.replyTimeout(w.key)
 	before := len(p.Out)
 	for _, it := range b.batch.events {
 		if it.doc == nil || it.abandonedText != "" {
@@ -151,7 +151,7 @@ func (b *writerBatch) end(err error, written bool) {
 		}
 	}
 	if b.lost || b.refused { // before the events are anybody's again
-		w.pub.sender.NodeFailed(w.addr)
+		w.pub.sender.NodeFailed(w.key)
 	}
 	failure := b.failure
 	if failure != nil {

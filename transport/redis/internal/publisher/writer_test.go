@@ -66,7 +66,7 @@ func TestFewPipelines(t *testing.T) {
 		var all sync.WaitGroup
 		all.Go(func() { _, _ = io.Copy(server, theirs) })
 		p := pipeline.New(ours)
-		l, detach := tr.sender.attach("a:1")
+		l, detach := tr.sender.attach(at("a:1"))
 		defer detach()
 		w := newWriter(tr, l, control.NewPeer(), p)
 		w.stop = func(err error) { t.Errorf("the writer was stopped: %v", err) }

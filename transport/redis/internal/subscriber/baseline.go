@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
@@ -132,12 +133,12 @@ func (r *nackClient) sendBaselines(now time.Time) (again bool) {
 	g := &r.baselines
 	reconcile.Release(g.expire(now))
 	for g.ready(now) {
-		p, c, found := r.replyPath()
+		p, c, found := r.replyPath(connkey.Ordinary)
 		if !found {
 			return true
 		}
 		n := r.question.Add(1)
-		hello := g.begin(now, n, r.id)
+		hello := g.begin(now, n, r.ids[connkey.Ordinary])
 		if len(hello.Channels) == 0 { // somebody else was faster
 			return false
 		}

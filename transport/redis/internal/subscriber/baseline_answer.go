@@ -3,6 +3,7 @@ package subscriber
 import (
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
@@ -74,12 +75,12 @@ func (r *nackClient) recheckTopics() {
 	if len(topics) == 0 {
 		return
 	}
-	p, c, found := r.replyPath()
+	p, c, found := r.replyPath(connkey.Ordinary)
 	if !found {
 		return // it is repeated anyway
 	}
 	n := r.question.Add(1)
-	doc, err := wire.AppendHello(nil, wire.Hello{Subscriber: r.id, N: n, Channels: []string{}, Topics: topics})
+	doc, err := wire.AppendHello(nil, wire.Hello{Subscriber: r.ids[connkey.Ordinary], N: n, Channels: []string{}, Topics: topics})
 	if err != nil {
 		r.s.Log.Warn("redis: topic comparison request not sent", zap.Error(err))
 		return

@@ -69,7 +69,7 @@ func (ch *channel) start(now time.Time) {
 	switch {
 	case ch.Kind() != reconcile.Event:
 	case ch.tracker == nil:
-		ch.tracker = track.New(&ch.subscriber().tracking, now, ch)
+		ch.tracker = track.New(&ch.subscriber().tracking[ch.Class()], now, ch)
 		ch.subscriber().Answerer.Positions(ch.Name(), ch.Slot(), func(publisher string, settled, assigned uint64) {
 			ch.tracker.Begin(now, publisher, assigned+1, settled+1)
 		})

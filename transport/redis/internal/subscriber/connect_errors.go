@@ -2,25 +2,25 @@ package subscriber
 
 import (
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 )
 
-// noteError notes what is wrong at addr, for who waits for channels there and gives up.
-func (r *subscriptions) noteError(addr string, err error) {
+// noteError notes what is wrong with a session, for who waits for channels there and gives up.
+func (r *subscriptions) noteError(key connkey.Key, err error) {
 	r.lock()
 	defer r.mu.Unlock()
-	r.mu.core.NoteError(addr, err)
+	r.mu.core.NoteError(key, err)
 }
 
-// unreachable notes why the server at addr cannot be reached, and tells those who wait for channels there if waiting
-// does not help.
-func (r *subscriptions) unreachable(addr string, err error) {
+// unreachable notes why there is no session, and tells those who wait for channels there if waiting does not help.
+func (r *subscriptions) unreachable(key connkey.Key, err error) {
 	r.lock()
 	defer r.mu.Unlock()
 	if conn.IsAuthError(err) {
-		r.mu.core.Unreachable(addr, err)
+		r.mu.core.Unreachable(key, err)
 	} else {
-		r.mu.core.NoteError(addr, err)
+		r.mu.core.NoteError(key, err)
 	}
 }
 

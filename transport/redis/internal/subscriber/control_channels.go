@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
@@ -11,6 +12,7 @@ import (
 // controlChannel is a channel that the transport listens on for itself.
 type controlChannel struct {
 	kind      reconcile.Kind
+	class     connkey.Class
 	slot      int
 	publisher string // of reconcile.Nack
 }
@@ -40,13 +42,15 @@ func anchors(snapshot *router.Snapshot) []int {
 	return slots
 }
 
-// controlChannels returns what a process listens on: on every shard its inbox if it subscribes to anything, and where its
-// publishers are asked.
-func controlChannels(snapshot *router.Snapshot, subscriber string, publishers []string) map[string]controlChannel {
+// controlChannels returns what a process listens on: on every shard an inbox for each class that it subscribes to, and
+// where its publishers are asked. inboxes are the names of its inboxes, by class; an empty one is not wanted.
+func controlChannels(snapshot *router.Snapshot, inboxes, publishers []string) map[string]controlChannel {
 	wanted := make(map[string]controlChannel)
 	for _, slot := range anchors(snapshot) {
-		if subscriber != "" {
-			wanted[wire.InboxChannel(slot, subscriber)] = controlChannel{kind: reconcile.Inbox, slot: slot}
+		for class, id := range inboxes {
+			if id != "" {
+				wanted[wire.InboxChannel(slot, id)] = controlChannel{kind: reconcile.Inbox, class: connkey.Class(class), slot: slot}
+			}
 		}
 		for _, p := range publishers {
 			wanted[wire.AskChannel(slot, p)] = controlChannel{kind: reconcile.Nack, slot: slot, publisher: p}
@@ -71,7 +75,7 @@ func (r *subscriptions) setControlChannels(now time.Time, wanted map[string]cont
 		ch.control.unwanted = time.Time{}
 		r.mu.core.Want(&ch.Channel)
 	}
-	inboxes := int32(0)
+	inboxes := make([]int32, len(r.inboxes))
 	for name, ch := range r.mu.control {
 		switch _, keeps := wanted[name]; {
 		case keeps:
@@ -83,42 +87,42 @@ func (r *subscriptions) setControlChannels(now time.Time, wanted map[string]cont
 			continue
 		}
 		if ch.Kind() == reconcile.Inbox {
-			inboxes++
+			inboxes[ch.Class()]++
 		}
 	}
-	r.inboxes.Store(inboxes)
+	for class, n := range inboxes {
+		r.inboxes[class].Store(n)
+	}
 }
 
 // controlChannelLocked returns the channel, which may be about to be unsubscribed.
 func (r *subscriptions) controlChannelLocked(name string, c controlChannel) *channel {
-	if ch := r.mu.core.Channel(name); ch != nil {
+	key := reconcile.ChannelKey{Name: name, Class: c.class}
+	if ch := r.mu.core.Channel(key); ch != nil {
 		return channelOf(ch)
 	}
 	ch := &channel{control: &controlState{publisher: c.publisher}}
-	ch.Init(ch, c.kind, name, c.slot)
+	ch.Init(ch, c.kind, key, c.slot)
 	return ch
 }
 
 // replyPath is where our inbox is confirmed: what is sent through the node on that slot can be answered there.
 type replyPath struct {
-	addr string
+	connkey.Key
 	slot int
 }
 
-// replyPaths returns where our inbox is confirmed, and whether that is everywhere that it is wanted.
-func (r *subscriptions) replyPaths() (found []replyPath, all bool) {
+// replyPaths returns where our inbox of a class is confirmed.
+func (r *subscriptions) replyPaths(class connkey.Class) (found []replyPath) {
 	r.lock()
 	defer r.mu.Unlock()
-	all = true
 	for _, ch := range r.mu.control {
-		if ch.Kind() != reconcile.Inbox {
+		if ch.Kind() != reconcile.Inbox || ch.Class() != class {
 			continue
 		}
 		if on := ch.ConfirmedOn(); on != nil {
-			found = append(found, replyPath{addr: on.Addr, slot: ch.Slot()})
-		} else {
-			all = false
+			found = append(found, replyPath{Key: on.Key, slot: ch.Slot()})
 		}
 	}
-	return found, all
+	return found
 }

@@ -17,10 +17,10 @@ func TestAskersAreLimited(t *testing.T) {
 	cluster := newStillCluster(t, router.Shard{Primary: router.Node{Addr: "a:1"}, Slots: []router.SlotRange{{From: 0, To: 16383}}})
 	sub, queues := stillSubscriber(cluster, &stubAnswerer{publisher: "p", size: size}, noSink{}, RepairSettings{})
 	now := time.Unix(1e6, 0)
-	post := queues.At("a:1")
+	post := queues.At(at("a:1"))
 	post.Open()
-	from, ch := &session{Session: reconcile.Session{Addr: "a:1"}, s: sub}, &channel{control: &controlState{publisher: "p"}}
-	ch.Init(ch, reconcile.Nack, "asks", 0)
+	from, ch := &session{Session: reconcile.Session{Key: at("a:1")}, s: sub}, &channel{control: &controlState{publisher: "p"}}
+	ch.Init(ch, reconcile.Nack, reconcile.ChannelKey{Name: "asks"}, 0)
 	ask := func(subscriber, numbers string) (bytes int) {
 		text, err := wire.AppendAsk(nil, wire.Ask{Subscriber: subscriber, N: 1, Streams: []wire.Missing{{Channel: "c", Numbers: numbers}}})
 		if err != nil {

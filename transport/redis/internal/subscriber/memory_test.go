@@ -41,9 +41,9 @@ func listen(t *testing.T) *listener {
 	l := &listener{events: map[string]int{}}
 	cluster := newStillCluster(t, router.Shard{Primary: router.Node{Addr: "a:1"}, Slots: []router.SlotRange{{From: 0, To: 16383}}})
 	l.sub, l.queues = stillSubscriber(cluster, &stubAnswerer{publisher: "p"}, l, RepairSettings{})
-	l.session = newSession(l.sub, "a:1")
+	l.session = newSession(l.sub, at("a:1"))
 	l.ch = &channel{topic: "t"}
-	l.ch.Init(l.ch, reconcile.Event, "t", router.Slot("t"))
+	l.ch.Init(l.ch, reconcile.Event, reconcile.ChannelKey{Name: "t"}, router.Slot("t"))
 	l.ch.source.Store(l.session)
 	l.ch.start(time.Unix(1e6, 0))
 	return l
@@ -120,7 +120,7 @@ func TestQuestionsAreChargedUnread(t *testing.T) {
 	l := listen(t)
 	now := time.Unix(1e6, 0)
 	asks := &channel{control: &controlState{publisher: "p"}}
-	asks.Init(asks, reconcile.Nack, "asks", 0)
+	asks.Init(asks, reconcile.Nack, reconcile.ChannelKey{Name: "asks"}, 0)
 	question := func(asker string, size int) string {
 		return `{"specversion":"1.0","id":"ask","source":"` + asker + `","type":"shardbus.ask","datacontenttype":"application/json","data":{"n":1,"streams":[` +
 			strings.Repeat(`{"channel":"t","numbers":"1-9"},`, size/32) + `{"channel":"t"}]}}`
@@ -156,10 +156,10 @@ func TestQuestionsAreChargedUnread(t *testing.T) {
 func TestListenersKeepAShare(t *testing.T) {
 	l := listen(t)
 	now := time.Unix(1e6, 0)
-	r, c := l.sub.nacks, l.queues.At("a:1")
+	r, c := l.sub.nacks, l.queues.At(at("a:1"))
 	c.Open()
 	questions := new(channel)
-	questions.Init(questions, reconcile.Baseline, "questions", 0)
+	questions.Init(questions, reconcile.Baseline, reconcile.ChannelKey{Name: "questions"}, 0)
 	answered := func(subscriber string, more int) bool {
 		doc, err := wire.AppendHello(nil, wire.Hello{Subscriber: subscriber, N: 1, Channels: []string{"t", strings.Repeat("x", more)}})
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/ratelimit"
 	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
@@ -47,7 +48,7 @@ const (
 // nackClient asks publishers for what is missing here, and answers subscribers for our own. Its methods do nothing on nil.
 type nackClient struct {
 	s         *Subscriber
-	id        string // of our inbox
+	ids       []string // of our inboxes, by class
 	baselines baselines
 	views     *TopicViews
 	question  atomic.Uint64 // the number of the last one
@@ -68,11 +69,14 @@ type nackClient struct {
 
 func newNackClient(s *Subscriber) *nackClient {
 	r := &nackClient{
-		s: s, id: rand.Text()[:13], wake: make(chan struct{}, 1),
+		s: s, ids: make([]string, s.Classes.Len()), wake: make(chan struct{}, 1),
 		asking:    ratelimit.Buckets{Each: askRate, All: askRateAll, Parties: ratedParties},
 		answering: ratelimit.Buckets{Each: answerRate, All: answerTotal, Parties: ratedParties, Others: answerOthers},
 		reading:   ratelimit.Buckets{Each: readRate, All: readTotal, Parties: ratedParties, Others: readOthers},
 		listeners: ratelimit.Known{Parties: ratedParties},
+	}
+	for class := range r.ids {
+		r.ids[class] = rand.Text()[:13]
 	}
 	r.answering.Known, r.reading.Known = &r.listeners, &r.listeners
 	r.baselines.init(r.signal)
@@ -107,21 +111,27 @@ func (r *nackClient) refreshControlChannels() {
 	}
 }
 
-// ensureInbox has our inbox wanted at once, so that the first Subscribe goes out with it.
-func (r *nackClient) ensureInbox() {
-	if r != nil && r.s.subscriptions.inboxes.Load() == 0 {
+// ensureInbox has our inbox for a topic wanted at once, so that its first Subscribe goes out with it.
+func (r *nackClient) ensureInbox(topic string) {
+	if r == nil {
+		return
+	}
+	inboxes := r.s.subscriptions.inboxes
+	if inboxes[connkey.Ordinary].Load() == 0 || inboxes[r.s.Classes.Of(topic)].Load() == 0 {
 		r.setControlChannels(time.Now())
 	}
 }
 
 // setControlChannels makes the control channels what they should be.
 func (r *nackClient) setControlChannels(now time.Time) {
-	subscriber := ""
-	if r.s.subscriptions.hasTopics() {
-		subscriber = r.id
+	inboxes := make([]string, len(r.ids))
+	for class, is := range r.s.subscriptions.wantedClasses() {
+		if is {
+			inboxes[class] = r.ids[class]
+		}
 	}
 	snapshot := r.s.Cluster.Snapshot()
-	r.s.subscriptions.setControlChannels(now, controlChannels(snapshot, subscriber, r.s.Answerer.Publishers()), controlGrace)
+	r.s.subscriptions.setControlChannels(now, controlChannels(snapshot, inboxes, r.s.Answerer.Publishers()), controlGrace)
 }
 
 // serve asks publishers for baselines, and keeps the control channels right until ctx ends.
@@ -194,9 +204,10 @@ func (r *nackClient) onControl(now time.Time, f *session, ch *channel, message s
 	}
 }
 
-// replyPath returns where to ask: the nodes on which our inbox is confirmed and that can be sent to have it in turn.
-func (r *nackClient) replyPath() (p replyPath, c *control.Queue, found bool) {
-	posts, _ := r.s.subscriptions.replyPaths()
+// replyPath returns where to ask: the nodes on which our inbox of a class is confirmed and that can be sent to have it in
+// turn.
+func (r *nackClient) replyPath(class connkey.Class) (p replyPath, c *control.Queue, found bool) {
+	posts := r.s.subscriptions.replyPaths(class)
 	r.mu.Lock()
 	r.turn++
 	turn := r.turn
@@ -204,7 +215,7 @@ func (r *nackClient) replyPath() (p replyPath, c *control.Queue, found bool) {
 	slices.SortFunc(posts, func(a, b replyPath) int { return a.slot - b.slot })
 	for i := range posts {
 		p = posts[(turn+i)%len(posts)]
-		if c = r.s.Sender.At(p.addr); c.IsUp() {
+		if c = r.s.Sender.At(p.Key); c.IsUp() {
 			return p, c, true
 		}
 	}
@@ -223,22 +234,23 @@ func (r *nackClient) sendNacks(now time.Time, channels map[*channel]struct{}) {
 		return
 	}
 	n := r.question.Add(1)
-	known, others := make(map[string][]missing), make(map[string][]missing)
+	known, others := make(map[addressee][]missing), make(map[addressee][]missing)
 	for ch := range channels {
 		ch.collectMissing(now, n, func(publisher string, numbers seqset.Set, answers bool) {
+			to := addressee{publisher: publisher, class: ch.Class()}
 			if answers {
-				known[publisher] = append(known[publisher], missing{ch: ch, numbers: numbers})
+				known[to] = append(known[to], missing{ch: ch, numbers: numbers})
 			} else {
-				others[publisher] = append(others[publisher], missing{ch: ch, numbers: numbers})
+				others[to] = append(others[to], missing{ch: ch, numbers: numbers})
 			}
 		})
 	}
-	for publisher, all := range known {
-		all = append(all, others[publisher]...) // one channel may know what another does not
-		delete(others, publisher)
-		r.sendAll(now, publisher, n, all)
+	for to, all := range known {
+		all = append(all, others[to]...) // one channel may know what another does not
+		delete(others, to)
+		r.sendAll(now, to, n, all)
 	}
-	for publisher, all := range others {
+	for to, all := range others {
 		r.mu.Lock()
 		may := r.askingNew.Left(now, askRateNew) > 0
 		if may {
@@ -246,22 +258,30 @@ func (r *nackClient) sendNacks(now time.Time, channels map[*channel]struct{}) {
 		}
 		r.mu.Unlock()
 		if may {
-			r.sendAll(now, publisher, n, all)
+			r.sendAll(now, to, n, all)
 		}
 	}
 }
 
+// addressee is who is asked: a publisher, and which of our inboxes it answers to. What was lost is sent again on
+// connections of the class, so that it holds up no other topic.
+type addressee struct {
+	publisher string
+	class     connkey.Class
+}
+
 // sendAll sends as many questions as it takes.
-func (r *nackClient) sendAll(now time.Time, publisher string, n uint64, all []missing) {
+func (r *nackClient) sendAll(now time.Time, to addressee, n uint64, all []missing) {
 	for len(all) > 0 {
 		k := min(len(all), wire.MaxAsked)
-		r.send(now, publisher, n, all[:k])
+		r.send(now, to, n, all[:k])
 		all = all[k:]
 	}
 }
 
 // send sends one question. What cannot be sent is asked again later.
-func (r *nackClient) send(now time.Time, publisher string, n uint64, all []missing) {
+func (r *nackClient) send(now time.Time, to addressee, n uint64, all []missing) {
+	publisher := to.publisher
 	if !r.mayAsk(now, publisher) {
 		return
 	}
@@ -271,14 +291,15 @@ func (r *nackClient) send(now time.Time, publisher string, n uint64, all []missi
 			m.ch.nackSent(at, publisher, heard)
 		}
 	}
-	p, c, found := r.replyPath()
+	p, c, found := r.replyPath(to.class)
 	if !found {
-		if r.s.Sender.AnyUp(r.s.Cluster.IsPrimary) { // the server can be written to, and does not let us have an inbox
+		isPrimary := func(key connkey.Key) bool { return key.Class == to.class && r.s.Cluster.IsPrimary(key.Addr) }
+		if r.s.Sender.AnyUp(isPrimary) { // the server can be written to, and does not let us have an inbox
 			tell(true)
 		}
 		return
 	}
-	ask := wire.Ask{Subscriber: r.id, N: n}
+	ask := wire.Ask{Subscriber: r.ids[to.class], N: n}
 	for _, m := range all {
 		ask.Streams = append(ask.Streams, wire.Missing{Channel: m.ch.Name(), Numbers: m.numbers.String()})
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
@@ -54,7 +55,7 @@ func (r *nackClient) mayAnswer(now time.Time, subscriber string, channels int) i
 
 // reply sends answers to a subscriber's inbox, for which so many numbers were looked at.
 func (r *nackClient) reply(now time.Time, f *session, ch *channel, subscriber string, answers []wire.Answer, looked int) error {
-	inbox, c := wire.InboxChannel(ch.Slot(), subscriber), r.s.Sender.At(f.Addr)
+	inbox := wire.InboxChannel(ch.Slot(), subscriber)
 	sum := looked * lookCost
 	for _, a := range answers {
 		doc, err := wire.AppendAnswer(nil, a)
@@ -62,7 +63,8 @@ func (r *nackClient) reply(now time.Time, f *session, ch *channel, subscriber st
 			return err
 		}
 		sum += len(doc)
-		if !c.Send(control.Message{Channel: inbox, Doc: doc, Sent: func(listeners int, err error) {
+		at := connkey.Key{Addr: f.Addr, Class: r.s.Classes.OfChannel(a.Channel)} // events go with those of their topic
+		if !r.s.Sender.At(at).Send(control.Message{Channel: inbox, Doc: doc, Sent: func(listeners int, err error) {
 			if err == nil && listeners > 0 {
 				r.listens(subscriber)
 			}

@@ -3,6 +3,7 @@ package subscriber
 import (
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/resp"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
@@ -36,7 +37,7 @@ func (r *nackClient) seekLastAt(slot int, publisher string) {
 			r.foundLast(publisher, reply.Text)
 		}
 	}
-	r.s.Sender.At(owner.Addr).Send(get) // if there is no room: it is looked for again
+	r.s.Sender.At(connkey.Key{Addr: owner.Addr}).Send(get) // if there is no room: it is looked for again
 }
 
 // foundLast takes in the last watermark of a publisher.

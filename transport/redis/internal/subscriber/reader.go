@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/rueidis"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"go.uber.org/zap"
@@ -26,23 +27,24 @@ const (
 // errConnectionLost is why a reader ends when the server says nothing more.
 var errConnectionLost = errors.New("the connection was lost")
 
-// Serve keeps one connection to the primary at addr, and on it the subscriptions that are wanted there,
-// until ctx ends or the connection fails. It calls up when it is connected.
-func (s *Subscriber) Serve(ctx context.Context, addr string, k *control.Peer, up func()) error {
+// Serve keeps one connection to a node, and on it the subscriptions of a class that are wanted there, until ctx ends or
+// the connection fails. It calls up when it is connected.
+func (s *Subscriber) Serve(ctx context.Context, key connkey.Key, k *control.Peer, up func()) error {
+	addr := key.Addr
 	conn, socket, closeConn, err := s.Conn.DialDedicated(ctx, addr, conn.NameReader)
 	if err != nil {
-		s.subscriptions.unreachable(addr, err)
+		s.subscriptions.unreachable(key, err)
 		s.ConnectFailed(ctx, err)
 		return err
 	}
 	role, err := s.Cluster.RoleOf(ctx, addr, conn)
 	if err != nil {
 		closeConn()
-		s.subscriptions.unreachable(addr, err)
+		s.subscriptions.unreachable(key, err)
 		s.ConnectFailed(ctx, err)
 		return err
 	}
-	f := newSession(s, addr)
+	f := newSession(s, key)
 	r := &reader{s: s, session: f, conn: conn, probe: newProbe(s, f, conn, k)}
 	closed := make(chan struct{})
 	var consumer sync.WaitGroup
@@ -82,7 +84,7 @@ func (s *Subscriber) Serve(ctx context.Context, addr string, k *control.Peer, up
 		s.Cluster.Suspect()
 	}
 	if errors.Is(err, errNotReceiving) || errors.Is(err, errNoReceivers) {
-		s.Answerer.NodeFailed(addr)
+		s.Answerer.NodeFailed(key)
 	}
 	return err
 }
@@ -129,7 +131,7 @@ func (r *reader) serve(ctx context.Context, lost <-chan error) error {
 		case reply := <-r.probe.reply:
 			r.probe.onReply(reply)
 		case <-again.C:
-			r.s.subscriptions.retry(r.later)
+			r.s.subscriptions.retry(r.session, r.later)
 			r.later = r.later[:0]
 		}
 	}
@@ -193,7 +195,7 @@ func (r *reader) send(ctx context.Context, orders []command) (refused []command,
 				inVain = true
 			}
 			if r.s.Cluster.Misdirection(err, r.session.Addr) != "" {
-				r.s.subscriptions.noteError(r.session.Addr, fmt.Errorf("redis: subscribe at %s: %w", r.session.Addr, r.s.Cluster.ExplainMoved(err, r.session.Addr)))
+				r.s.subscriptions.noteError(r.session.Key, fmt.Errorf("redis: subscribe at %s: %w", r.session.Addr, r.s.Cluster.ExplainMoved(err, r.session.Addr)))
 			}
 		case conn.ReplyRetryable:
 			r.s.Cluster.Suspect()

@@ -12,6 +12,7 @@ import (
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 	"go.uber.org/zap"
@@ -85,20 +86,26 @@ func (a *stubAnswerer) Retransmit(_ time.Time, publisher string, ask wire.Ask, l
 func (a *stubAnswerer) Positions(string, int, func(publisher string, resolved, assigned uint64)) {}
 func (a *stubAnswerer) HastenWatermarks()                                                        {}
 func (a *stubAnswerer) ExpireWindows(time.Time)                                                  {}
-func (a *stubAnswerer) NodeFailed(string)                                                        {}
+func (a *stubAnswerer) NodeFailed(connkey.Key)                                                   {}
 
 // stillSubscriber is a subscriber without servers. Its queues of control messages are returned too.
 func stillSubscriber(cluster Cluster, answerer control.Answerer, sink transport.Sink, repair RepairSettings) (*Subscriber, *control.Queues) {
+	settings, queues := stillSettings(cluster, answerer, sink, repair)
+	return New(settings), queues
+}
+
+// stillSettings are those of a stillSubscriber.
+func stillSettings(cluster Cluster, answerer control.Answerer, sink transport.Sink, repair RepairSettings) (Settings, *control.Queues) {
 	queues, current := new(control.Queues), new(atomic.Pointer[transport.Sink])
 	current.Store(&sink)
 	if !repair.Off {
 		repair = RepairSettings{Timeout: 5 * time.Second, HeldEvents: 16384, HeldBytes: 16 << 20, HoldBytes: 64 << 20}
 	}
-	return New(Settings{
+	return Settings{
 		Conn: &conn.Settings{CommandTimeout: 2 * time.Second}, Log: zap.NewNop(), Cluster: cluster, Sender: queues, Answerer: answerer,
 		Sink: current, Closed: make(chan struct{}), ReceiveBytes: 16 << 20, MaxPayload: 1 << 20, ProbeInterval: time.Second,
 		ProbeTimeout: 2 * time.Second, Repair: repair,
-	}), queues
+	}, queues
 }
 
 // noSink drops everything.
@@ -106,5 +113,8 @@ type noSink struct{}
 
 func (noSink) Deliver(*transport.Envelope) {}
 func (noSink) Gap(transport.Gap)           {}
+
+// at is the key of an ordinary connection.
+func at(addr string) connkey.Key { return connkey.Key{Addr: addr} }
 
 func nodeAt(i int) router.Node { return router.Node{Addr: "node" + strconv.Itoa(i)} }

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
@@ -29,14 +30,14 @@ type session struct {
 	warnedAt time.Time // when it was logged last that control messages were dropped
 }
 
-func newSession(s *Subscriber, addr string) *session {
+func newSession(s *Subscriber, key connkey.Key) *session {
 	f := &session{
-		Session: reconcile.Session{Addr: addr}, s: s, buffer: newReceiveBuffer(s.ReceiveBytes),
+		Session: reconcile.Session{Key: key}, s: s, buffer: newReceiveBuffer(s.ReceiveBytes),
 		wake: make(chan struct{}, 1), channels: make(map[string]*channel),
 	}
 	f.Owner = f
 	f.echo.init()
-	f.lag.log, f.lag.addr = s.Log, addr
+	f.lag.log, f.lag.addr = s.Log, key.Addr
 	return f
 }
 

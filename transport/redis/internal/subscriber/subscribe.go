@@ -61,7 +61,7 @@ func (s *Subscriber) enqueueSubscribe(placement router.Placement, view transport
 	if s.isClosed() { // which may have gone unnoticed by those who ended the waiting of all others
 		s.subscriptions.fail(transport.ErrClosed)
 	}
-	s.nacks.ensureInbox()
+	s.nacks.ensureInbox(placement.Topic)
 	return a
 }
 

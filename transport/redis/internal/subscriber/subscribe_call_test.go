@@ -38,7 +38,7 @@ func newCallRig(t *rapid.T) *callRig {
 }
 
 func (r *callRig) attach(addr string) {
-	f := newSession(r.sub, addr)
+	f := newSession(r.sub, at(addr))
 	r.sub.subscriptions.sessionUp(f)
 	r.sessions = append(r.sessions, f)
 }
@@ -135,7 +135,7 @@ func TestSubscribeCalls(t *testing.T) {
 				name := r.asked[f][0]
 				r.asked[f] = r.asked[f][1:]
 				reg.refused(f, []string{name}, rapid.SampledFrom([]error{nil, errForbidden}).Draw(t, "final"))
-				reg.retry([]int{router.Slot(name)})
+				reg.retry(f, []int{router.Slot(name)})
 			},
 			"lose a connection": func(t *rapid.T) {
 				i := rapid.IntRange(0, len(r.sessions)-1).Draw(t, "session")
@@ -179,7 +179,7 @@ func TestSubscribeCalls(t *testing.T) {
 		defer reg.mu.Unlock()
 		for name, each := range reg.mu.core.Channels() {
 			if ch := channelOf(each); ch.baseline != nil {
-				t.Fatalf("the baseline of %s is not asked for", name)
+				t.Fatalf("the baseline of %v is not asked for", name)
 			}
 		}
 	})

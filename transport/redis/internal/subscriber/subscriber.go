@@ -9,6 +9,7 @@ import (
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/control"
 	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"github.com/shardbus/shardbus/transport/redis/internal/track"
@@ -45,6 +46,7 @@ type RepairSettings struct {
 // Settings are what a subscriber needs.
 type Settings struct {
 	Conn     *conn.Settings
+	Classes  connkey.Classes
 	Log      *zap.Logger
 	Cluster  Cluster
 	Sender   control.Sender
@@ -70,8 +72,8 @@ type Subscriber struct {
 
 	subscriptions *subscriptions
 	ticker        *repairTicker
-	nacks         *nackClient // nil: nothing is repaired
-	tracking      track.Config
+	nacks         *nackClient    // nil: nothing is repaired
+	tracking      []track.Config // by class
 	unread        unreadLog
 }
 
@@ -79,11 +81,16 @@ type Subscriber struct {
 func New(settings Settings) *Subscriber {
 	s := &Subscriber{Settings: settings}
 	s.subscriptions = newSubscriptions(s)
-	s.tracking = tracking(nil, maxHeld, s.MaxPayload)
 	if !s.Repair.Off {
 		s.nacks = newNackClient(s)
-		s.tracking = tracking(s.nacks.tracking(), s.Repair.HeldEvents, s.MaxPayload)
-		s.tracking.Copies = s.Standby
+	}
+	for range s.Classes.Len() {
+		cfg := tracking(nil, maxHeld, s.MaxPayload)
+		if s.nacks != nil {
+			cfg = tracking(s.nacks.tracking(), s.Repair.HeldEvents, s.MaxPayload)
+			cfg.Copies = s.Standby
+		}
+		s.tracking = append(s.tracking, cfg)
 	}
 	s.ticker = newRepairTicker(s.subscriptions, s.nacks)
 	s.unread.log = s.Log
@@ -124,8 +131,9 @@ func (s *Subscriber) RemoveAll() { s.subscriptions.removeAll() }
 // ForgetCounts drops what became of topics that are not subscribed to any more.
 func (s *Subscriber) ForgetCounts() { s.subscriptions.forgetCounts() }
 
-// Unconfirmed counts the channels that are wanted and not live where they belong, by the address that owns them.
-func (s *Subscriber) Unconfirmed() map[string]int { return s.subscriptions.unconfirmed() }
+// Unconfirmed counts the channels that are wanted and not live where they belong, by the node that owns them and their
+// class.
+func (s *Subscriber) Unconfirmed() map[connkey.Key]int { return s.subscriptions.unconfirmed() }
 
 // ReceivesFrom reports whether channels that are wanted arrive from addr.
 func (s *Subscriber) ReceivesFrom(addr string) bool { return s.subscriptions.receivesFrom(addr) }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 )
 
@@ -14,7 +15,7 @@ import (
 // [reconcile.Reconciler]'s. The methods do no I/O; readers ask for commands and tell what the servers said.
 type subscriptions struct {
 	s       *Subscriber
-	inboxes atomic.Int32 // how many of control are our inbox, for who only looks whether there is any
+	inboxes []atomic.Int32 // how many of control are our inbox, by class, for who only looks whether there is any
 
 	subscribeQueue atomic.Pointer[subscribeCall] // Subscribe calls that are yet to be taken in, the last first
 
@@ -27,8 +28,8 @@ type subscriptions struct {
 }
 
 func newSubscriptions(s *Subscriber) *subscriptions {
-	r := &subscriptions{s: s}
-	r.mu.core = reconcile.New(s.Cluster, subscriptionEffects{r})
+	r := &subscriptions{s: s, inboxes: make([]atomic.Int32, s.Classes.Len())}
+	r.mu.core = reconcile.New(s.Cluster, s.Classes, subscriptionEffects{r})
 	r.mu.control = make(map[string]*channel)
 	return r
 }
@@ -39,7 +40,7 @@ type subscriptionEffects struct{ r *subscriptions }
 // NewChannel makes a channel of a topic.
 func (e subscriptionEffects) NewChannel(spec reconcile.ChannelSpec) *reconcile.Channel {
 	ch := &channel{topic: spec.Topic, partition: uint16(spec.Partition), partitions: uint16(spec.Partitions)}
-	ch.Init(ch, spec.Kind, spec.Name, spec.Slot)
+	ch.Init(ch, spec.Kind, spec.ChannelKey, spec.Slot)
 	return &ch.Channel
 }
 
@@ -136,11 +137,11 @@ func (r *subscriptions) left(channels []*channel) bool {
 	return true
 }
 
-// retry has slots looked at again where something did not work out.
-func (r *subscriptions) retry(slots []int) {
+// retry has slots looked at again where something did not work out for f.
+func (r *subscriptions) retry(f *session, slots []int) {
 	r.lock()
 	defer r.mu.Unlock()
-	r.mu.core.Retry(slots)
+	r.mu.core.Retry(f.Class, slots)
 }
 
 // applyTopology is after a new snapshot of the topology.
@@ -223,8 +224,8 @@ func (r *subscriptions) receivesFrom(addr string) bool {
 	return r.mu.core.ReceivesFrom(addr)
 }
 
-// unconfirmed counts the channels that are wanted and not live where they belong, by the address that owns them.
-func (r *subscriptions) unconfirmed() map[string]int {
+// unconfirmed is Subscriber.Unconfirmed.
+func (r *subscriptions) unconfirmed() map[connkey.Key]int {
 	r.lock()
 	defer r.mu.Unlock()
 	return r.mu.core.Unconfirmed()
@@ -253,17 +254,23 @@ func (r *subscriptions) fail(err error) {
 func (r *subscriptions) eventChannel(name string) *channel {
 	r.lock()
 	defer r.mu.Unlock()
-	if ch := r.mu.core.Channel(name); ch != nil && ch.Kind() == reconcile.Event && ch.Wanted() {
+	key := reconcile.ChannelKey{Name: name, Class: r.s.Classes.OfChannel(name)}
+	if ch := r.mu.core.Channel(key); ch != nil && ch.Kind() == reconcile.Event && ch.Wanted() {
 		return channelOf(ch)
 	}
 	return nil
 }
 
-// hasTopics reports whether there are topics.
-func (r *subscriptions) hasTopics() bool {
+// wantedClasses reports, by class, which have topics. Control messages are for all topics: with any there is Ordinary.
+func (r *subscriptions) wantedClasses() []bool {
 	r.lock()
 	defer r.mu.Unlock()
-	return r.mu.core.TopicCount() > 0
+	wanted := make([]bool, r.s.Classes.Len())
+	for class := range r.s.Classes.All() {
+		wanted[class] = r.mu.core.Topic(r.s.Classes.Topic(class)) != nil
+	}
+	wanted[connkey.Ordinary] = r.mu.core.TopicCount() > 0
+	return wanted
 }
 
 // channelsOf returns the channels that carry a topic's events; if it is not subscribed to, what became of it before.

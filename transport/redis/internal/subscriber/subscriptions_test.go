@@ -6,6 +6,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/subscriber/reconcile"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
@@ -35,7 +36,7 @@ func (r *reasonRig) become(t *testing.T, shards ...router.Shard) {
 }
 
 func (r *reasonRig) attach(n router.Node) *session {
-	f := newSession(r.sub, n.Addr)
+	f := newSession(r.sub, at(n.Addr))
 	r.sub.subscriptions.sessionUp(f)
 	return f
 }
@@ -48,7 +49,7 @@ func (r *reasonRig) enter(t *testing.T, f *session) {
 			r.sub.subscriptions.confirmed(f, []pushEvent{{kind: pushSubscribed, channel: name}}, r.now, func(*channel) {})
 		}
 	}
-	if r.ch = channelOf(r.sub.subscriptions.mu.core.Channel("reasons")); r.ch.ConfirmedOn() != &f.Session {
+	if r.ch = channelOf(r.sub.subscriptions.mu.core.Channel(reconcile.ChannelKey{Name: "reasons"})); r.ch.ConfirmedOn() != &f.Session {
 		t.Fatalf("the channel is not subscribed at %s", f.Addr)
 	}
 }

@@ -25,7 +25,7 @@ func BenchmarkUnconfirmed(b *testing.B) {
 					sub.subscriptions.enqueue(newSubscribeCall(router.Placement{Topic: fmt.Sprintf("t%d", i)}))
 				}
 				for i := 1; i <= 3; i++ {
-					f := newSession(sub, nodeAt(i).Addr)
+					f := newSession(sub, at(nodeAt(i).Addr))
 					sub.subscriptions.sessionUp(f)
 					if i == 1 && !well {
 						continue

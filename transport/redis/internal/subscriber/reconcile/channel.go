@@ -1,6 +1,9 @@
 package reconcile
 
-import "github.com/shardbus/shardbus/transport"
+import (
+	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
+)
 
 // Kind is what a channel carries.
 type Kind uint8
@@ -14,16 +17,24 @@ const (
 	Baseline              // questions to all publishers for their positions
 )
 
-// Session is one connection to a node, as the reconciler knows it. Owner is the caller's.
+// Session is one connection to a node, as the reconciler knows it. It has the channels of its class. Owner is the
+// caller's.
 type Session struct {
-	Addr  string
+	connkey.Key
 	Owner any
+}
+
+// ChannelKey names a channel. Where topics of several classes share a slot, each class has a channel of its watermarks,
+// so that they come behind the events.
+type ChannelKey struct {
+	Name  string
+	Class connkey.Class
 }
 
 // ChannelSpec is what a channel is made of. Topic, Partition and Partitions are of an event channel only.
 type ChannelSpec struct {
+	ChannelKey
 	Kind                  Kind
-	Name                  string
 	Slot                  int
 	Topic                 string
 	Partition, Partitions int
@@ -41,6 +52,7 @@ type Channel struct {
 	unsubscribing bool                // SUNSUBSCRIBE is on its way to confirmedOn
 	moveReason    transport.GapReason // why the slot has another owner than where it was confirmed; Unknown: it has not
 	refs          int32               // how many topics want it; 0: it is to be unsubscribed
+	class         connkey.Class       // whose sessions have it
 
 	confirmedOn *Session
 	pendingOn   *Session    // where SSUBSCRIBE is on its way
@@ -52,12 +64,17 @@ type Channel struct {
 }
 
 // Init sets what a channel is. It is to be called once, before the channel is handed to a reconciler.
-func (ch *Channel) Init(owner any, kind Kind, name string, slot int) {
-	ch.Owner, ch.kind, ch.name, ch.slot = owner, kind, name, uint16(slot)
+func (ch *Channel) Init(owner any, kind Kind, key ChannelKey, slot int) {
+	ch.Owner, ch.kind, ch.name, ch.class, ch.slot = owner, kind, key.Name, key.Class, uint16(slot)
 }
 
 // Name returns the channel's name.
 func (ch *Channel) Name() string { return ch.name }
+
+// Class returns whose sessions have the channel.
+func (ch *Channel) Class() connkey.Class { return ch.class }
+
+func (ch *Channel) key() ChannelKey { return ChannelKey{Name: ch.name, Class: ch.class} }
 
 // Slot returns the slot of the channel's name.
 func (ch *Channel) Slot() int { return int(ch.slot) }
@@ -104,6 +121,11 @@ func (ch *Channel) removeWaiter(w *Waiter) {
 	}
 }
 
+// channelOf returns the channel of that name that is a session's; nil if it is not listed.
+func (r *Reconciler) channelOf(s *Session, name string) *Channel {
+	return r.channels[ChannelKey{Name: name, Class: s.Class}]
+}
+
 // setRefs notes how many topics want a channel.
 func (r *Reconciler) setRefs(ch *Channel, refs int32) {
 	ch.refs = refs
@@ -129,15 +151,14 @@ func (r *Reconciler) countUnconfirmed(ch *Channel) {
 	}
 }
 
-// Unconfirmed counts the channels that are wanted and confirmed nowhere, by the address of their owner; nil: there are
-// none.
-func (r *Reconciler) Unconfirmed() map[string]int {
+// Unconfirmed counts the channels that are wanted and confirmed nowhere, by their owner and class; nil: there are none.
+func (r *Reconciler) Unconfirmed() map[connkey.Key]int {
 	if len(r.unconfirmed) == 0 {
 		return nil
 	}
-	counts := make(map[string]int)
+	counts := make(map[connkey.Key]int)
 	for ch := range r.unconfirmed {
-		counts[r.owner(int(ch.slot))]++
+		counts[connkey.Key{Addr: r.owner(int(ch.slot)), Class: ch.class}]++
 	}
 	return counts
 }
@@ -154,14 +175,14 @@ func (r *Reconciler) ReceivesFrom(addr string) bool {
 
 // Want adds a reference to a channel that belongs to no topic, and lists it.
 func (r *Reconciler) Want(ch *Channel) {
-	if r.channels[ch.name] != ch {
+	if r.channels[ch.key()] != ch {
 		r.add(ch)
 	}
 	if ch.refs > 0 {
 		return
 	}
 	r.setRefs(ch, 1)
-	r.mark(int(ch.slot))
+	r.mark(ch.class, int(ch.slot))
 }
 
 // Unwant drops what Want added.
@@ -176,13 +197,13 @@ func (r *Reconciler) Unwant(ch *Channel) {
 
 // add lists a new channel.
 func (r *Reconciler) add(ch *Channel) {
-	r.channels[ch.name] = ch
+	r.channels[ch.key()] = ch
 	r.bySlot.add(ch)
 }
 
 // remove forgets a channel that is subscribed nowhere.
 func (r *Reconciler) remove(ch *Channel) {
-	delete(r.channels, ch.name)
+	delete(r.channels, ch.key())
 	r.bySlot.remove(ch)
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport/redis/internal/cluster/redirect"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 )
 
 // Commands are what a session has to ask its server for in one slot.
@@ -18,11 +19,11 @@ type Commands struct {
 // Confirmed, Unsubscribed, Redirected or Refused, or by SessionLost.
 func (r *Reconciler) Commands(s *Session) []Commands {
 	strays := r.strayCommands(s)
-	slots := r.outOfSync[s.Addr]
+	slots := r.outOfSync[s.Key]
 	if slots == nil {
 		return strays
 	}
-	delete(r.outOfSync, s.Addr)
+	delete(r.outOfSync, s.Key)
 	n := slots.len()
 	commands := append(make([]Commands, 0, n+len(strays)), strays...)
 	names := make([]string, 0, 2*n) // of all slots, which have parts of it
@@ -30,6 +31,7 @@ func (r *Reconciler) Commands(s *Session) []Commands {
 		todo := Commands{Slot: slot, Subscribe: names[len(names):]}
 		for ch := r.bySlot.first(slot); ch != nil; ch = ch.next {
 			switch {
+			case ch.class != s.Class:
 			case ch.refs > 0 && ch.confirmedOn != s && ch.pendingOn == nil && r.owner(slot) == s.Addr:
 				ch.pendingOn = s
 				todo.Subscribe = append(todo.Subscribe, ch.name)
@@ -60,12 +62,12 @@ func (r *Reconciler) stray(s *Session, name string) {
 // are beside the owner's.
 func (r *Reconciler) strayCommands(s *Session) (commands []Commands) {
 	for _, name := range r.strays[s] {
-		ch := r.channels[name]
+		ch := r.channelOf(s, name)
 		if ch == nil {
 			commands = append(commands, Commands{Slot: router.Slot(name), Unsubscribe: []string{name}})
 		} else if ch.confirmedOn != s && ch.pendingOn != s && ch.replicaOn(s) == nil {
 			ch.setReplica(s, replicaConfirmed)
-			r.markFor(s.Addr, int(ch.slot))
+			r.markFor(s.Key, int(ch.slot))
 		}
 	}
 	delete(r.strays, s)
@@ -76,7 +78,7 @@ func (r *Reconciler) strayCommands(s *Session) (commands []Commands) {
 // [Reconciler.Retry] is to be called later: there is no session at the node named, the answer came when the slot had
 // another owner already, or another MOVED was followed and the two may not agree.
 func (r *Reconciler) Redirected(s *Session, slot int, names []string, to string, now time.Time) bool {
-	if r.sessions[to] == nil || !r.isPendingOn(s, names) {
+	if r.sessions[connkey.Key{Addr: to, Class: s.Class}] == nil || !r.isPendingOn(s, names) {
 		return false
 	}
 	followed, again := r.redirects.Note(redirect.Moved{Slot: slot, From: s.Addr, To: to, Target: r.owner(slot)}, now)
@@ -84,13 +86,13 @@ func (r *Reconciler) Redirected(s *Session, slot int, names []string, to string,
 		return false
 	}
 	for _, name := range names {
-		if ch := r.channels[name]; ch != nil && ch.pendingOn == s {
+		if ch := r.channelOf(s, name); ch != nil && ch.pendingOn == s {
 			ch.pendingOn = nil
 			r.removeIfLeft(ch)
 		}
 	}
 	if !again {
-		r.mark(slot)
+		r.markAll(slot)
 	}
 	return !again
 }
@@ -102,14 +104,14 @@ const redirectFor = 2 * time.Second
 // EndRedirects has slots asked for at their owner again that were redirected long ago. It is to be called now and then.
 func (r *Reconciler) EndRedirects(now time.Time) {
 	for _, slot := range r.redirects.EndOlder(now, redirectFor, func(string) bool { return false }) {
-		r.mark(slot)
+		r.markAll(slot)
 	}
 }
 
 // isPendingOn reports whether a session asked for one of the channels as their owner.
 func (r *Reconciler) isPendingOn(s *Session, names []string) bool {
 	for _, name := range names {
-		if ch := r.channels[name]; ch != nil && ch.pendingOn == s {
+		if ch := r.channelOf(s, name); ch != nil && ch.pendingOn == s {
 			return true
 		}
 	}
@@ -120,7 +122,7 @@ func (r *Reconciler) isPendingOn(s *Session, names []string) bool {
 // [Reconciler.Retry] is to be called later.
 func (r *Reconciler) Refused(s *Session, names []string, final error) {
 	for _, name := range names {
-		ch := r.channels[name]
+		ch := r.channelOf(s, name)
 		if ch == nil {
 			continue
 		}

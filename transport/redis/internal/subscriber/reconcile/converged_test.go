@@ -8,6 +8,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"pgregory.net/rapid"
 )
 
@@ -18,17 +19,20 @@ func (w *world) check(t *rapid.T) {
 	w.callers()
 	inLists, unconfirmed := make(map[*Call]int32), make(map[*Channel]struct{})
 	for name, ch := range w.r.channels {
+		if on := ch.confirmedOn; on != nil && on.Class != ch.class {
+			t.Fatalf("%v is confirmed on %v", name, on.Key)
+		}
 		if ch.refs > 0 && ch.confirmedOn == nil {
 			unconfirmed[ch] = struct{}{}
 		}
 		for at := ch.waiting; at != nil; at = at.next {
 			inLists[at.call]++
 			if !ch.unconfirmed() {
-				t.Fatalf("somebody waits for %s, which is confirmed", name)
+				t.Fatalf("somebody waits for %v, which is confirmed", name)
 			}
 		}
 		if ch.refs == 0 && ch.Unsubscribed() {
-			t.Fatalf("%s is left behind", name)
+			t.Fatalf("%v is left behind", name)
 		}
 	}
 	if !maps.Equal(w.r.unconfirmed, unconfirmed) {
@@ -54,8 +58,8 @@ func (w *world) check(t *rapid.T) {
 		t.Fatal("somebody waits whom nobody knows")
 	}
 	for _, c := range w.conns {
-		if w.r.outOfSync[c.Addr] != nil && !w.woken[&c.Session] {
-			t.Fatalf("%s has something to do and sleeps", c.Addr)
+		if w.r.outOfSync[c.Key] != nil && !w.woken[&c.Session] {
+			t.Fatalf("%v has something to do and sleeps", c.Key)
 		}
 	}
 }
@@ -76,8 +80,10 @@ func (w *world) settle() {
 		}
 	}
 	for _, addr := range slices.Sorted(maps.Keys(needed)) {
-		if needed[addr] {
-			w.connect(addr)
+		for class := range w.classes.All() {
+			if needed[addr] {
+				w.connect(connkey.Key{Addr: addr, Class: class})
+			}
 		}
 	}
 	for round := 0; ; round++ {
@@ -85,8 +91,7 @@ func (w *world) settle() {
 			w.t.Fatal("it does not settle")
 		}
 		busy := len(w.later) > 0
-		w.r.Retry(w.later)
-		w.later = w.later[:0]
+		w.retry()
 		for _, c := range w.conns {
 			w.ask(c)
 			for len(c.commands) > 0 {
@@ -113,35 +118,36 @@ func (w *world) settle() {
 
 // settled compares what is wanted with what the servers have.
 func (w *world) settled() {
-	wanted := make(map[string]Kind)
+	wanted := make(map[ChannelKey]Kind)
 	for name, partitions := range w.topics {
-		placement := router.Placement{Topic: name, Partitions: partitions - 1}
+		placement := placementOf(name, partitions-1)
 		for i := range placement.Len() {
-			wanted[placement.Channel(i)] = Event
+			wanted[ChannelKey{Name: placement.Channel(i), Class: w.classes.Of(name)}] = Event
 		}
 	}
-	for name := range w.control {
-		wanted[name] = Inbox
+	for _, ch := range w.control {
+		wanted[ch.key()] = Inbox
 	}
 	for name, ch := range w.r.channels {
 		if ch.kind == Watermark {
 			wanted[name] = Watermark
 		}
 		if _, is := wanted[name]; !is || ch.refs == 0 {
-			w.t.Fatalf("%s is listed, and wanted by %d", name, ch.refs)
+			w.t.Fatalf("%v is listed, and wanted by %d", name, ch.refs)
 		}
 	}
 	replicas := w.Replicas()
-	for name, kind := range wanted {
-		ch, owner := w.r.channels[name], w.Owner(router.Slot(name))
+	for key, kind := range wanted {
+		name := key.Name
+		ch, owner := w.r.channels[key], w.Owner(router.Slot(name))
 		if ch == nil {
-			w.t.Fatalf("%s is forgotten", name)
+			w.t.Fatalf("%v is forgotten", key)
 		}
 		if ch.confirmedOn == nil || ch.confirmedOn.Addr != owner || ch.pendingOn != nil || ch.unsubscribing {
 			w.t.Fatalf("%s is confirmed on %v, asked for on %v; want %s", name, ch.confirmedOn, ch.pendingOn, owner)
 		}
-		if w.sources[ch] != owner || !w.started[ch] {
-			w.t.Fatalf("%s: the source is %s, want %s; started: %v", name, w.sources[ch], owner, w.started[ch])
+		if w.sources[ch] != (connkey.Key{Addr: owner, Class: key.Class}) || !w.started[ch] {
+			w.t.Fatalf("%s: the source is %v, want %s; started: %v", name, w.sources[ch], owner, w.started[ch])
 		}
 		at := []string{owner}
 		if kind == Event || kind == Watermark {
@@ -157,15 +163,15 @@ func (w *world) settled() {
 			w.t.Fatalf("%s is confirmed at %d replicas, want %v", name, n, at)
 		}
 		for _, c := range w.conns {
-			if c.has[name] != slices.Contains(at, c.Addr) {
-				w.t.Fatalf("%s: the server %s has it: %v, want it at %v", name, c.Addr, c.has[name], at)
+			if c.Class == key.Class && c.has[name] != slices.Contains(at, c.Addr) {
+				w.t.Fatalf("%s: the server has it on %v: %v, want it at %v", name, c.Key, c.has[name], at)
 			}
 		}
 	}
 	for _, c := range w.conns {
 		for name := range c.has {
-			if _, is := wanted[name]; !is {
-				w.t.Fatalf("%s has %s, which nobody wants", c.Addr, name)
+			if _, is := wanted[ChannelKey{Name: name, Class: c.Class}]; !is {
+				w.t.Fatalf("%v has %s, which nobody wants", c.Key, name)
 			}
 		}
 	}

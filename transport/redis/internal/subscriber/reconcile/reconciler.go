@@ -5,6 +5,7 @@ import (
 
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/cluster/redirect"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 )
 
 // View is the cluster as it is known. What it returns changes only together with a call of
@@ -47,18 +48,19 @@ type Reconciler struct {
 	view    View
 	effects Effects
 
+	classes  connkey.Classes
 	topics   map[string]*Topic
-	channels map[string]*Channel
+	channels map[ChannelKey]*Channel
 	bySlot   slotLists
-	sessions map[string]*Session // by address
-	// outOfSync are the slots where desired and actual state differ, by the address that should act.
-	outOfSync map[string]*slotSet
+	sessions map[connkey.Key]*Session
+	// outOfSync are the slots where desired and actual state differ, by the session that should act.
+	outOfSync map[connkey.Key]*slotSet
 	// redirects are over view.
 	redirects redirect.Table
 	// strays are channels that were confirmed on a session when nobody knew them any more: they were asked for twice.
 	strays map[*Session][]string
-	// errors are why servers could not be reached, by address, until they are.
-	errors map[string]error
+	// errors are why there are no sessions, until there are.
+	errors map[connkey.Key]error
 	// replicas is View.Replicas.
 	replicas map[string][]string
 	// unconfirmed are the channels that are wanted and confirmed nowhere; nil: there are none.
@@ -66,54 +68,63 @@ type Reconciler struct {
 }
 
 // New returns a reconciler without topics and sessions.
-func New(view View, effects Effects) *Reconciler {
+func New(view View, classes connkey.Classes, effects Effects) *Reconciler {
 	return &Reconciler{
-		view: view, effects: effects,
-		topics: make(map[string]*Topic), channels: make(map[string]*Channel), sessions: make(map[string]*Session),
-		outOfSync: make(map[string]*slotSet), redirects: redirect.New(view), errors: make(map[string]error), strays: make(map[*Session][]string),
-		replicas: view.Replicas(),
+		view: view, classes: classes, effects: effects,
+		topics: make(map[string]*Topic), channels: make(map[ChannelKey]*Channel), sessions: make(map[connkey.Key]*Session),
+		outOfSync: make(map[connkey.Key]*slotSet), redirects: redirect.New(view), errors: make(map[connkey.Key]error),
+		strays: make(map[*Session][]string), replicas: view.Replicas(),
 	}
 }
 
 // owner returns the address where a slot's channels belong; empty if nobody serves it.
 func (r *Reconciler) owner(slot int) string { return r.redirects.Owner(slot) }
 
-// mark gives a slot to the sessions of its owner and of the replicas to look at.
-func (r *Reconciler) mark(slot int) {
-	r.markFor(r.owner(slot), slot)
-	r.markReplicas(slot)
+// mark gives a slot to the sessions of a class at its owner and at the replicas to look at.
+func (r *Reconciler) mark(class connkey.Class, slot int) {
+	r.markFor(connkey.Key{Addr: r.owner(slot), Class: class}, slot)
+	r.markReplicas(class, slot)
+}
+
+// markAll is mark for every class that has channels in the slot.
+func (r *Reconciler) markAll(slot int) {
+	for class := range r.classes.All() {
+		if r.bySlot.has(slot, class) {
+			r.mark(class, slot)
+		}
+	}
 }
 
 // markWhereSubscribed gives a channel's slot to the sessions where it is subscribed.
 func (r *Reconciler) markWhereSubscribed(ch *Channel) {
 	slot := int(ch.slot)
 	if ch.confirmedOn != nil {
-		r.markFor(ch.confirmedOn.Addr, slot)
+		r.markFor(ch.confirmedOn.Key, slot)
 	}
 	if ch.pendingOn != nil && ch.pendingOn != ch.confirmedOn {
-		r.markFor(ch.pendingOn.Addr, slot)
+		r.markFor(ch.pendingOn.Key, slot)
 	}
 	for c := ch.replicas; c != nil; c = c.next {
-		r.markFor(c.session.Addr, slot)
+		r.markFor(c.session.Key, slot)
 	}
 }
 
-func (r *Reconciler) markFor(addr string, slot int) {
-	set := r.outOfSync[addr]
+func (r *Reconciler) markFor(key connkey.Key, slot int) {
+	set := r.outOfSync[key]
 	if set == nil {
 		set = new(slotSet)
-		r.outOfSync[addr] = set
+		r.outOfSync[key] = set
 	}
 	set.add(slot)
-	if s := r.sessions[addr]; s != nil {
+	if s := r.sessions[key]; s != nil {
 		r.effects.Wake(s)
 	}
 }
 
-// Retry has slots looked at again where something did not work out.
-func (r *Reconciler) Retry(slots []int) {
+// Retry has slots looked at again where something did not work out for sessions of a class.
+func (r *Reconciler) Retry(class connkey.Class, slots []int) {
 	for _, slot := range slots {
-		r.mark(slot)
+		r.mark(class, slot)
 	}
 }
 
@@ -124,10 +135,10 @@ func (r *Reconciler) TopicCount() int { return len(r.topics) }
 func (r *Reconciler) Topic(name string) *Topic { return r.topics[name] }
 
 // Channel returns a listed channel; nil if there is none of that name.
-func (r *Reconciler) Channel(name string) *Channel { return r.channels[name] }
+func (r *Reconciler) Channel(key ChannelKey) *Channel { return r.channels[key] }
 
 // Channels returns all listed channels. The caller must not change the map.
-func (r *Reconciler) Channels() map[string]*Channel { return r.channels }
+func (r *Reconciler) Channels() map[ChannelKey]*Channel { return r.channels }
 
-// Session returns the session at an address; nil if there is none.
-func (r *Reconciler) Session(addr string) *Session { return r.sessions[addr] }
+// Session returns the session of a node and class; nil if there is none.
+func (r *Reconciler) Session(key connkey.Key) *Session { return r.sessions[key] }

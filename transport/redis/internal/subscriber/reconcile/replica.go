@@ -1,6 +1,10 @@
 package reconcile
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
+)
 
 // With View.Replicas a channel is subscribed at every node of its shard: at the owner, which is the primary, as always,
 // and at the replicas, where the same events arrive over the cluster bus. When a replica is promoted, what is subscribed
@@ -67,13 +71,13 @@ func (r *Reconciler) isReplica(addr string, slot int) bool {
 	return r.replicas != nil && slices.Contains(r.replicas[r.view.Owner(slot)], addr)
 }
 
-// markReplicas gives a slot to the sessions at the replicas of its shard.
-func (r *Reconciler) markReplicas(slot int) {
+// markReplicas gives a slot to the sessions of a class at the replicas of its shard.
+func (r *Reconciler) markReplicas(class connkey.Class, slot int) {
 	if r.replicas == nil {
 		return
 	}
 	for _, addr := range r.replicas[r.view.Owner(slot)] {
-		r.markFor(addr, slot)
+		r.markFor(connkey.Key{Addr: addr, Class: class}, slot)
 	}
 }
 
@@ -110,7 +114,7 @@ func (r *Reconciler) confirmReplica(ch *Channel, s *Session) bool {
 	}
 	ch.setReplica(s, replicaConfirmed)
 	if !r.wantsReplica(ch, s) {
-		r.markFor(s.Addr, int(ch.slot))
+		r.markFor(s.Key, int(ch.slot))
 	}
 	return true
 }
@@ -122,7 +126,7 @@ func (r *Reconciler) replicaLost(ch *Channel, s *Session) {
 	}
 	ch.dropReplica(s)
 	if ch.refs > 0 {
-		r.markFor(s.Addr, int(ch.slot))
+		r.markFor(s.Key, int(ch.slot))
 		return
 	}
 	r.removeIfLeft(ch)

@@ -8,22 +8,29 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"pgregory.net/rapid"
 )
 
 func newWorld(t *rapid.T) *world {
 	w := &world{
 		t: t, standby: rapid.Bool().Draw(t, "standby"), live: make(map[*Call]bool), topics: make(map[string]int),
-		control: make(map[string]*Channel), woken: make(map[*Session]bool), sources: make(map[*Channel]string), started: make(map[*Channel]bool),
+		control: make(map[string]*Channel), woken: make(map[*Session]bool), sources: make(map[*Channel]connkey.Key),
+		started: make(map[*Channel]bool), later: make(map[connkey.Class][]int),
+	}
+	if rapid.Bool().Draw(t, "dedicated") {
+		w.classes = connkey.NewClasses("t1", "t4")
 	}
 	for i := range w.shape.owners {
 		w.shape.owners[i] = i % shardCount
 	}
 	w.actual = w.shape.snapshot(t)
 	w.known = w.actual
-	w.r = New(w, w)
+	w.r = New(w, w.classes, w)
 	for i := range shardCount {
-		w.connect(node(i, 0).Addr)
+		for class := range w.classes.All() {
+			w.connect(connkey.Key{Addr: node(i, 0).Addr, Class: class})
+		}
 	}
 	return w
 }
@@ -41,7 +48,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 	all := map[string]func(*rapid.T){
 		"subscribe": func(t *rapid.T) {
 			c := new(Call)
-			placement := router.Placement{Topic: aTopic(t), Partitions: rapid.SampledFrom([]int{0, 0, 0, 3}).Draw(t, "partitions")}
+			placement := placementOf(aTopic(t), rapid.SampledFrom([]int{0, 0, 0, 3}).Draw(t, "partitions"))
 			c.Init(placement)
 			first := w.topics[placement.Topic] == 0
 			if first {
@@ -76,10 +83,14 @@ func (w *world) actions() map[string]func(*rapid.T) {
 				w.r.Unwant(ch)
 				return
 			}
-			ch := w.r.Channel(name)
+			key := ChannelKey{Name: name}
+			if name == "{b}:i" { // an inbox for answers on a dedicated topic
+				key.Class = w.classes.Of("t1")
+			}
+			ch := w.r.Channel(key)
 			if ch == nil {
 				ch = new(Channel)
-				ch.Init(nil, Inbox, name, router.Slot(name))
+				ch.Init(nil, Inbox, key, router.Slot(name))
 			}
 			w.control[name] = ch
 			if w.r.Want(ch); !ch.unconfirmed() {
@@ -91,10 +102,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 			w.serve(aConn(t, func(c *conn) bool { return len(c.commands) > 0 }), rapid.SampledFrom([]pushKind{busy, denied}).Draw(t, "how"))
 		},
 		"serve": func(t *rapid.T) { w.serve(aConn(t, func(c *conn) bool { return len(c.commands) > 0 }), subscribed) },
-		"retry": func(*rapid.T) {
-			w.r.Retry(w.later)
-			w.later = w.later[:0]
-		},
+		"retry": func(*rapid.T) { w.retry() },
 		"move slots": func(t *rapid.T) {
 			w.shape.owners[rapid.IntRange(0, rangeCount-1).Draw(t, "range")] = rapid.IntRange(0, shardCount).Draw(t, "to")
 			w.reshape()
@@ -106,13 +114,13 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		},
 		"learn": func(*rapid.T) { w.learn() },
 		"connect": func(t *rapid.T) {
-			w.connect(node(rapid.IntRange(0, shardCount-1).Draw(t, "shard"), rapid.IntRange(0, 1).Draw(t, "node")).Addr)
+			w.connect(w.anyKey(t, rapid.IntRange(0, shardCount-1).Draw(t, "shard"), rapid.IntRange(0, 1).Draw(t, "node")))
 		},
 		"lose a connection": func(t *rapid.T) {
 			w.disconnect(aConn(t, func(*conn) bool { return true }))
 		},
 		"unreachable": func(t *rapid.T) {
-			w.r.Unreachable(node(rapid.IntRange(0, shardCount-1).Draw(t, "shard"), 0).Addr, errForbidden)
+			w.r.Unreachable(w.anyKey(t, rapid.IntRange(0, shardCount-1).Draw(t, "shard"), 0), errForbidden)
 		},
 		"release": func(t *rapid.T) {
 			if len(w.held) == 0 {

@@ -4,23 +4,24 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 )
 
 // SessionUp lists a new session.
 func (r *Reconciler) SessionUp(s *Session) {
-	r.sessions[s.Addr] = s
-	delete(r.errors, s.Addr)
+	r.sessions[s.Key] = s
+	delete(r.errors, s.Key)
 	r.effects.Wake(s)
 }
 
 // SessionLost notes that a session has ended, with everything that was subscribed on it.
 func (r *Reconciler) SessionLost(s *Session) {
-	if r.sessions[s.Addr] == s {
-		delete(r.sessions, s.Addr)
+	if r.sessions[s.Key] == s {
+		delete(r.sessions, s.Key)
 	}
 	delete(r.strays, s)
 	for _, slot := range r.redirects.EndTo(s.Addr) {
-		r.mark(slot) // what was to be asked for here, and was not yet
+		r.markAll(slot) // what was to be asked for here, and was not yet
 	}
 	for _, ch := range r.channels {
 		if ch.pendingOn == s {
@@ -42,13 +43,13 @@ func (r *Reconciler) lost(ch *Channel) {
 		return
 	}
 	r.effects.Fault(ch, transport.Disconnected) // for now: where it is confirmed next tells more
-	r.mark(int(ch.slot))
+	r.mark(ch.class, int(ch.slot))
 }
 
 // Confirmed notes that a channel is subscribed on a session, and returns it; nil if it is not listed: it is to be
 // unsubscribed again.
 func (r *Reconciler) Confirmed(s *Session, name string, now time.Time) *Channel {
-	ch := r.channels[name]
+	ch := r.channelOf(s, name)
 	if ch == nil {
 		r.stray(s, name)
 		return nil
@@ -70,10 +71,10 @@ func (r *Reconciler) Confirmed(s *Session, name string, now time.Time) *Channel 
 	}
 	r.confirm(ch, s)
 	if owner != s.Addr { // the slot moved while the command was on its way
-		r.mark(slot)
+		r.mark(s.Class, slot)
 	}
 	if ch.refs == 0 {
-		r.markFor(s.Addr, slot)
+		r.markFor(s.Key, slot)
 		return ch
 	}
 	r.start(ch, now)
@@ -85,7 +86,7 @@ func (r *Reconciler) confirm(ch *Channel, s *Session) {
 	if old := ch.confirmedOn; r.replicas != nil && old != nil && old != s {
 		ch.setReplica(old, replicaConfirmed)
 		if !r.wantsReplica(ch, old) {
-			r.markFor(old.Addr, int(ch.slot))
+			r.markFor(old.Key, int(ch.slot))
 		}
 	}
 	ch.dropReplica(s)
@@ -119,7 +120,7 @@ func (r *Reconciler) otherShard(a, b string) bool {
 // Unsubscribed notes that a channel is not subscribed on a session any more: because that was asked for, or because the
 // slot moved.
 func (r *Reconciler) Unsubscribed(s *Session, name string) {
-	ch := r.channels[name]
+	ch := r.channelOf(s, name)
 	if ch == nil {
 		return
 	}
@@ -140,18 +141,20 @@ func (r *Reconciler) Unsubscribed(s *Session, name string) {
 	}
 }
 
-// NoteError notes what is wrong at an address, for the error of who waits for channels there and gives up.
-func (r *Reconciler) NoteError(addr string, err error) { r.errors[addr] = err }
+// NoteError notes what is wrong with a session, for the error of who waits for channels there and gives up.
+func (r *Reconciler) NoteError(key connkey.Key, err error) { r.errors[key] = err }
 
 // Unreachable is NoteError, and ends the waiting for channels there: trying again does not help.
-func (r *Reconciler) Unreachable(addr string, err error) {
-	r.errors[addr] = err
-	for slot := range r.outOfSync[addr].all() {
-		if r.owner(slot) != addr { // replicas were wanted there: nobody waits for them
+func (r *Reconciler) Unreachable(key connkey.Key, err error) {
+	r.errors[key] = err
+	for slot := range r.outOfSync[key].all() {
+		if r.owner(slot) != key.Addr { // replicas were wanted there: nobody waits for them
 			continue
 		}
 		for ch := r.bySlot.first(slot); ch != nil; ch = ch.next {
-			ch.fail(err)
+			if ch.class == key.Class {
+				ch.fail(err)
+			}
 		}
 	}
 }
@@ -170,7 +173,7 @@ func (r *Reconciler) Why(topic string) (unowned bool, err error) {
 		if owner == "" {
 			return true, nil
 		}
-		if err := r.errors[owner]; err != nil {
+		if err := r.errors[connkey.Key{Addr: owner, Class: ch.class}]; err != nil {
 			return false, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 )
 
 // slotSet is a set of slots. A bit for each is smaller than a map from a few hundred on, and much faster: thousands of
@@ -42,7 +43,7 @@ func (s *slotSet) all() iter.Seq[int] {
 
 const slotPage = 256
 
-// slotLists are the channels of each slot, in a list: that of the watermarks first. Pages are made as they are needed.
+// slotLists are the channels of each slot, in a list: those of the watermarks first, one for each class. Pages are made as they are needed.
 type slotLists [router.Slots / slotPage]*[slotPage]*Channel
 
 // first returns the first channel of a slot; nil if there is none.
@@ -53,12 +54,24 @@ func (l *slotLists) first(slot int) *Channel {
 	return nil
 }
 
-// watermarks returns the channel of a slot's watermarks; nil if it is not listed.
-func (l *slotLists) watermarks(slot int) *Channel {
-	if ch := l.first(slot); ch != nil && ch.kind == Watermark {
-		return ch
+// watermarks returns the channel of a slot's watermarks for a class; nil if it is not listed.
+func (l *slotLists) watermarks(slot int, class connkey.Class) *Channel {
+	for ch := l.first(slot); ch != nil && ch.kind == Watermark; ch = ch.next {
+		if ch.class == class {
+			return ch
+		}
 	}
 	return nil
+}
+
+// has reports whether a slot has channels of a class.
+func (l *slotLists) has(slot int, class connkey.Class) bool {
+	for ch := l.first(slot); ch != nil; ch = ch.next {
+		if ch.class == class {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *slotLists) add(ch *Channel) {
@@ -67,8 +80,8 @@ func (l *slotLists) add(ch *Channel) {
 		*page = new([slotPage]*Channel)
 	}
 	at := &(*page)[int(ch.slot)%slotPage]
-	if first := *at; first != nil && first.kind == Watermark {
-		at = &first.next
+	for *at != nil && (*at).kind == Watermark && ch.kind != Watermark {
+		at = &(*at).next
 	}
 	ch.next, *at = *at, ch
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"pgregory.net/rapid"
 )
 
@@ -43,8 +44,11 @@ func TestSlotLists(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
 				slot := rapid.SampledFrom(someSlots).Draw(t, "slot")
-				ch := &Channel{slot: uint16(slot), kind: rapid.SampledFrom([]Kind{Event, Baseline}).Draw(t, "kind")}
-				if lists.watermarks(slot) == nil && rapid.Bool().Draw(t, "watermarks") {
+				ch := &Channel{
+					slot: uint16(slot), kind: rapid.SampledFrom([]Kind{Event, Baseline}).Draw(t, "kind"),
+					class: connkey.Class(rapid.IntRange(0, 2).Draw(t, "class")),
+				}
+				if lists.watermarks(slot, ch.class) == nil && rapid.Bool().Draw(t, "watermarks") {
 					ch.kind = Watermark
 				}
 				lists.add(ch)
@@ -73,14 +77,21 @@ func TestSlotLists(t *testing.T) {
 				used := slices.Sorted(lists.slots())
 				for _, slot := range someSlots {
 					var got []*Channel
+					classes := make(map[connkey.Class]bool)
 					for ch := lists.first(slot); ch != nil; ch = ch.next {
-						if ch.kind == Watermark && (len(got) > 0 || lists.watermarks(slot) != ch) {
+						if ch.kind == Watermark && (len(got) > 0 && got[len(got)-1].kind != Watermark || lists.watermarks(slot, ch.class) != ch) {
 							t.Fatalf("the watermarks of %d are not first", slot)
 						}
+						classes[ch.class] = true
 						got = append(got, ch)
 					}
 					if len(got) != len(want[slot]) || slices.Contains(used, slot) != (len(got) > 0) {
 						t.Fatalf("slot %d has %d channels, want %d; used %v", slot, len(got), len(want[slot]), used)
+					}
+					for class := range connkey.Class(3) {
+						if lists.has(slot, class) != classes[class] {
+							t.Fatalf("slot %d has class %d: %v", slot, class, classes[class])
+						}
 					}
 					for _, ch := range want[slot] {
 						if !slices.Contains(got, ch) {
@@ -93,10 +104,12 @@ func TestSlotLists(t *testing.T) {
 	})
 }
 
+func sessionAt(addr string) *Session { return &Session{Key: connkey.Key{Addr: addr}} }
+
 // TestReplicaList: of each connection there is one at most, with the state that was noted last.
 func TestReplicaList(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		sessions := []*Session{{Addr: "a"}, {Addr: "b"}, {Addr: "c"}, {Addr: "d"}}
+		sessions := []*Session{sessionAt("a"), sessionAt("b"), sessionAt("c"), sessionAt("d")}
 		ch, want := new(Channel), make(map[*Session]replicaState)
 		t.Repeat(map[string]func(*rapid.T){
 			"note": func(t *rapid.T) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
@@ -40,32 +41,35 @@ func (r *Reconciler) Subscribe(c *Call, now time.Time) (first bool) {
 // addTopic lists a topic, and has the sessions look after its channels.
 func (r *Reconciler) addTopic(placement router.Placement, now time.Time) *Topic {
 	n := placement.Len()
+	class := r.classes.Of(placement.Topic)
 	topic := &Topic{placement: placement, channels: make([]*Channel, 0, 2*n)}
 	r.topics[placement.Topic] = topic
 	for i := range n {
 		slot := placement.Slot(i)
-		event := r.eventChannel(placement, i, slot)
-		watermarks := r.bySlot.watermarks(slot)
+		event := r.eventChannel(placement, i, class, slot)
+		watermarks := r.bySlot.watermarks(slot, class)
 		if watermarks == nil {
-			watermarks = r.effects.NewChannel(ChannelSpec{Kind: Watermark, Name: wire.WatermarkChannel(slot), Slot: slot})
+			watermarks = r.effects.NewChannel(ChannelSpec{
+				ChannelKey: ChannelKey{Name: wire.WatermarkChannel(slot), Class: class}, Kind: Watermark, Slot: slot,
+			})
 			r.add(watermarks)
 		}
 		topic.channels = append(topic.channels, event, watermarks)
 		missing := r.ref(event, now)
 		if r.ref(watermarks, now) || missing {
-			r.mark(slot)
+			r.mark(class, slot)
 		}
 	}
 	return topic
 }
 
 // eventChannel returns the channel of a partition, which is listed.
-func (r *Reconciler) eventChannel(placement router.Placement, partition, slot int) *Channel {
-	name := placement.Channel(partition)
-	ch := r.channels[name]
+func (r *Reconciler) eventChannel(placement router.Placement, partition int, class connkey.Class, slot int) *Channel {
+	key := ChannelKey{Name: placement.Channel(partition), Class: class}
+	ch := r.channels[key]
 	if ch == nil {
 		ch = r.effects.NewChannel(ChannelSpec{
-			Kind: Event, Name: name, Slot: slot,
+			ChannelKey: key, Kind: Event, Slot: slot,
 			Topic: placement.Topic, Partition: partition, Partitions: placement.Partitions,
 		})
 		r.add(ch)
@@ -80,7 +84,7 @@ func (r *Reconciler) ref(ch *Channel, now time.Time) (unconfirmed bool) {
 		return true
 	}
 	if ch.refs == 1 { // it was about to be unsubscribed, and may have another owner since
-		r.mark(int(ch.slot))
+		r.mark(ch.class, int(ch.slot))
 		r.effects.Resume(ch, now)
 	}
 	return false

@@ -6,6 +6,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 )
 
 // TopologyChanged gives every slot whose channels are not where the view says to the session that should have them.
@@ -15,23 +16,27 @@ func (r *Reconciler) TopologyChanged(changes router.Changes, now time.Time) {
 	}
 	r.redirects.Clear()
 	r.replicas = r.view.Replicas()
-	maps.DeleteFunc(r.errors, func(addr string, _ error) bool {
-		_, known := r.view.Shard(addr)
+	maps.DeleteFunc(r.errors, func(key connkey.Key, _ error) bool {
+		_, known := r.view.Shard(key.Addr)
 		return !known
 	})
-	r.outOfSync = make(map[string]*slotSet, len(r.outOfSync))
+	r.outOfSync = make(map[connkey.Key]*slotSet, len(r.outOfSync))
 	for slot := range r.bySlot.slots() {
 		owner := r.view.Owner(slot)
 		for ch := r.bySlot.first(slot); ch != nil; ch = ch.next {
 			r.promote(ch, owner, now)
 			if ch.refs > 0 && (ch.confirmedOn == nil || ch.confirmedOn.Addr != owner) {
-				r.markFor(owner, slot)
+				r.markFor(connkey.Key{Addr: owner, Class: ch.class}, slot)
 			}
 			if ch.refs == 0 {
 				r.markWhereSubscribed(ch)
 			}
 		}
-		r.markReplicas(slot)
+		for class := range r.classes.All() {
+			if r.bySlot.has(slot, class) {
+				r.markReplicas(class, slot)
+			}
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"pgregory.net/rapid"
 )
 
@@ -69,6 +70,15 @@ func serves(s *router.Snapshot, addr string, slot int) bool {
 	return known && one == two
 }
 
+// placementOf returns where a topic lies: one with partitions on the slots of all others that have as many.
+func placementOf(topic string, partitions int) router.Placement {
+	p := router.Placement{Topic: topic, Partitions: partitions}
+	if partitions > 0 {
+		p.Group = "g"
+	}
+	return p
+}
+
 // push is what a server says on a connection.
 type push struct {
 	slot        int
@@ -106,16 +116,17 @@ type world struct {
 	actual  *router.Snapshot
 	known   *router.Snapshot
 	conns   []*conn
-	later   []int // slots to be retried
+	later   map[connkey.Class][]int // slots to be retried
+	classes connkey.Classes
 
 	calls   []*Call
-	live    map[*Call]bool      // not seen to have ended
-	topics  map[string]int      // wanted, with their partitions
-	control map[string]*Channel // likewise
-	woken   map[*Session]bool   // since Commands
-	held    []*Waiter           // to be released
-	sources map[*Channel]string // where each was confirmed last
-	started map[*Channel]bool   // was started, and not faulted or lost since
+	live    map[*Call]bool           // not seen to have ended
+	topics  map[string]int           // wanted, with their partitions
+	control map[string]*Channel      // wanted
+	woken   map[*Session]bool        // since Commands
+	held    []*Waiter                // to be released
+	sources map[*Channel]connkey.Key // where each was confirmed last
+	started map[*Channel]bool        // was started, and not faulted or lost since
 }
 
 // Owner, Shard and Replicas make the world a View.
@@ -141,14 +152,15 @@ func (w *world) Replicas() map[string][]string {
 
 func (w *world) NewChannel(spec ChannelSpec) *Channel {
 	ch := new(Channel)
-	ch.Init(nil, spec.Kind, spec.Name, spec.Slot)
-	if spec.Slot != router.Slot(spec.Name) || (spec.Kind == Event) != (spec.Topic != "") {
+	ch.Init(nil, spec.Kind, spec.ChannelKey, spec.Slot)
+	if spec.Slot != router.Slot(spec.Name) || (spec.Kind == Event) != (spec.Topic != "") ||
+		spec.Kind == Event && spec.Class != w.classes.Of(spec.Topic) {
 		w.t.Fatalf("%+v", spec)
 	}
 	return ch
 }
 func (w *world) Wake(s *Session)                 { w.woken[s] = true }
-func (w *world) Source(ch *Channel, s *Session)  { w.sources[ch] = s.Addr }
+func (w *world) Source(ch *Channel, s *Session)  { w.sources[ch] = s.Key }
 func (w *world) Resume(ch *Channel, _ time.Time) { w.started[ch] = true }
 func (w *world) Suspect()                        {}
 func (w *world) Fault(ch *Channel, reason transport.GapReason) {
@@ -158,7 +170,7 @@ func (w *world) Fault(ch *Channel, reason transport.GapReason) {
 }
 
 func (w *world) Start(ch *Channel, waiters *Waiter, _ time.Time) bool {
-	if ch.refs == 0 || ch.confirmedOn == nil || w.sources[ch] != ch.confirmedOn.Addr {
+	if ch.refs == 0 || ch.confirmedOn == nil || w.sources[ch] != ch.confirmedOn.Key || ch.confirmedOn.Class != ch.class {
 		w.t.Fatalf("%s is started, and wanted by %d, confirmed on %v", ch.name, ch.refs, ch.confirmedOn)
 	}
 	w.started[ch] = true
@@ -180,11 +192,11 @@ func (w *world) Join(ch *Channel, waiter *Waiter, _ time.Time) bool {
 	return true
 }
 
-func (w *world) connect(addr string) {
-	if w.r.Session(addr) != nil {
+func (w *world) connect(key connkey.Key) {
+	if w.r.Session(key) != nil {
 		return
 	}
-	c := &conn{Session: Session{Addr: addr}, has: make(map[string]bool)}
+	c := &conn{Session: Session{Key: key}, has: make(map[string]bool)}
 	w.conns = append(w.conns, c)
 	w.r.SessionUp(&c.Session)
 }
@@ -198,8 +210,8 @@ func (w *world) disconnect(c *conn) {
 // ask has a connection send its commands, as its reader does when it is woken.
 func (w *world) ask(c *conn) {
 	if !w.woken[&c.Session] {
-		if set := w.r.outOfSync[c.Addr]; set != nil {
-			w.t.Fatalf("%s was not woken for %d slots", c.Addr, set.len())
+		if set := w.r.outOfSync[c.Key]; set != nil {
+			w.t.Fatalf("%v was not woken for %d slots", c.Key, set.len())
 		}
 		return
 	}
@@ -267,7 +279,20 @@ func (w *world) refused(s *Session, p push, final error) {
 	if !p.unsubscribe {
 		w.r.Refused(s, p.names, final)
 	}
-	w.later = append(w.later, p.slot)
+	w.later[s.Class] = append(w.later[s.Class], p.slot)
+}
+
+// retry has slots looked at again where something did not work out.
+func (w *world) retry() {
+	for class, slots := range w.later {
+		w.r.Retry(class, slots)
+	}
+	clear(w.later)
+}
+
+// anyKey returns a node and a class.
+func (w *world) anyKey(t *rapid.T, shard, n int) connkey.Key {
+	return connkey.Key{Addr: node(shard, n).Addr, Class: connkey.Class(rapid.IntRange(0, w.classes.Len()-1).Draw(t, "class"))}
 }
 
 // reshape has the cluster be another one: servers end the subscriptions of slots that they have no more.
@@ -295,7 +320,7 @@ func (w *world) learn() {
 	for _, c := range slices.Clone(w.conns) {
 		if c.stale && needed[c.Addr] && !w.standby {
 			w.disconnect(c)
-			w.connect(c.Addr)
+			w.connect(c.Key)
 		}
 		c.stale = c.stale || !needed[c.Addr]
 	}
