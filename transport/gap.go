@@ -17,7 +17,8 @@ type Gap struct {
 	// never said.
 	Epoch uint64
 	// From and To are the first and last missing sequence number, both included. Both are 0 when
-	// the events carried none.
+	// the events carried none. Of a durable topic they are offsets; Publisher is empty then, and
+	// Count may be less, as events between them may have been settled.
 	From, To uint64
 	// Count is how many events are missing. 0 means that nobody knows: events may be missing from
 	// number From on, and To is 0. See Measured.
@@ -63,6 +64,10 @@ const (
 	// Ended: the subscription ended, by its Drain or by the Shutdown or Close of its bus, while
 	// events that its own bus had published were in flight.
 	Ended
+	// Trimmed: the log's retention took events of a durable topic before the consumer got them.
+	Trimmed
+	// Diverged: a fail-over of the log lost events of a durable topic that it had acknowledged.
+	Diverged
 )
 
 var (
@@ -70,7 +75,7 @@ var (
 	gapReasons = [...]string{
 		Unknown: "unknown", Overflow: "overflow", Disconnected: "disconnected", FailOver: "fail-over", Migration: "migration",
 		WindowExceeded: "window exceeded", PublisherGone: "publisher gone", Forgotten: "forgotten",
-		Ended: "subscription ended",
+		Ended: "subscription ended", Trimmed: "trimmed", Diverged: "diverged",
 	}
 )
 
@@ -102,6 +107,9 @@ func (g Gap) String() string {
 	}
 	if g.From == 0 {
 		return fmt.Sprintf("%s: %d events %s (%s)", where, g.Count, g.Kind, g.Reason)
+	}
+	if g.Publisher == "" {
+		return fmt.Sprintf("%s: %d events of offsets %d to %d %s (%s)", where, g.Count, g.From, g.To, g.Kind, g.Reason)
 	}
 	return fmt.Sprintf("%s: events %d to %d of publisher %s %s (%s)", where, g.From, g.To, g.Publisher, g.Kind, g.Reason)
 }

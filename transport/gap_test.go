@@ -77,6 +77,7 @@ func TestGapString(t *testing.T) {
 			"n: events of some publishers uncertain, nobody knows how many (forgotten)",
 		},
 		{transport.Gap{Topic: "n", Count: 7}, "n: 7 events lost (unknown)"},
+		{transport.Gap{Topic: "n", From: 3, To: 9, Count: 5, Reason: transport.Trimmed}, "n: 5 events of offsets 3 to 9 lost (trimmed)"},
 		{transport.Gap{Topic: "n", Count: 7, Reason: transport.WindowExceeded}, "n: 7 events lost (window exceeded)"},
 		{transport.Gap{Topic: "n", Count: 7, Reason: transport.PublisherGone}, "n: 7 events lost (publisher gone)"},
 		{transport.Gap{Topic: "n", Count: 7, Kind: 9, Reason: 99}, "n: 7 events GapKind(9) (GapReason(99))"},
