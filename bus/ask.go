@@ -5,6 +5,9 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+
+	"github.com/shardbus/shardbus/bus/internal/waitgraph"
+	"github.com/shardbus/shardbus/internal/signal"
 )
 
 // Errors of Ask, in addition to those of Publish.
@@ -31,13 +34,13 @@ type Request[Q, R any] struct {
 // asker is one who waits for a reply. It is used again by later Asks, so that each costs no
 // allocation.
 type asker[R any] struct {
-	mu       sync.Mutex
-	gen      uint64 // of the present Ask
-	open     bool   // no reply yet
-	reply    R
-	err      error
-	waitEdge *waitEdge     // not nil when a handler waits
-	replied  chan struct{} // capacity 1
+	mu      sync.Mutex
+	gen     uint64 // of the present Ask
+	open    bool   // no reply yet
+	reply   R
+	err     error
+	wait    *waitgraph.Wait // not nil when a handler waits
+	replied signal.Wakeup
 }
 
 // answer settles the Ask gen and reports whether it was still open.
@@ -48,10 +51,10 @@ func (a *asker[R]) answer(gen uint64, reply R, err error) bool {
 		return false
 	}
 	a.open, a.reply, a.err = false, reply, err
-	if a.waitEdge != nil {
-		a.waitEdge.over.Store(true) // now, and not when the asker is awake
+	if a.wait != nil {
+		a.wait.End() // now, and not when the asker is awake
 	}
-	a.replied <- struct{}{}
+	a.replied.Notify()
 	return true
 }
 
@@ -178,9 +181,9 @@ func await[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], a *asker[
 		return &Error{Op: "ask", Topic: topic.info.name, Err: err, Detail: detail}
 	}
 	if from := callerLane(ctx); from != nil && from.runsHere() {
-		if stop, ok := a.waitAs(from, topic.fanout.possibleOwners(hash)); ok {
-			defer stop()
-			if deadlocked(from) {
+		if a.beginWait(from, topic.fanout.possibleOwners(hash)) {
+			defer from.Finish()
+			if from.Deadlocked() {
 				return fail(ErrWouldDeadlock, "the subscriber being asked is waiting, directly or indirectly, for this handler")
 			}
 		}
@@ -205,11 +208,8 @@ func (a *asker[R]) end() (reply R, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	reply, err = a.reply, a.err
-	a.open, a.reply, a.err, a.waitEdge = false, none, nil, nil
-	select {
-	case <-a.replied:
-	default:
-	}
+	a.open, a.reply, a.err, a.wait = false, none, nil, nil
+	a.replied.Clear()
 	return reply, err
 }
 
@@ -250,7 +250,7 @@ func takeAsker[R any](l *askers) *asker[R] {
 		l.free = l.free[:n-1]
 		return a
 	}
-	return &asker[R]{replied: make(chan struct{}, 1)}
+	return &asker[R]{replied: signal.NewWakeup()}
 }
 
 func (l *askers) release(a any) {

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/shardbus/shardbus/bus/internal/slowwatch"
 	"github.com/shardbus/shardbus/internal/inspect"
 	"github.com/shardbus/shardbus/internal/logguard"
 	"github.com/shardbus/shardbus/supervisor"
@@ -149,7 +150,9 @@ func New(cfg Config) (*Bus, error) {
 	b.mu.ending = make(map[*Subscription]struct{})
 	b.work, b.stopWork = context.WithCancel(context.Background()) // ends with the bus: it has no parent
 	if cfg.SlowHandler > 0 {
-		b.runQueue.watch = newSlowWatch(b)
+		b.slow = slowwatch.New(slowwatch.Config{
+			Queue: &b.runQueue, Work: b.work, Log: b.log, After: cfg.SlowHandler, InHandler: handlerOn,
+		})
 	}
 	if b.transport != nil {
 		if err := b.serveTransport(); err != nil {

@@ -5,6 +5,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/shardbus/shardbus/bus/internal/runqueue"
+	"github.com/shardbus/shardbus/bus/internal/slowwatch"
 	"github.com/shardbus/shardbus/internal/signal"
 )
 
@@ -22,7 +24,8 @@ type core struct {
 	// transportGone says that the transport was closed: nothing comes off it any more.
 	transportGone atomic.Bool
 	changes       signal.Broadcast // something became idle or ended
-	runQueue      runQueue
+	runQueue      runqueue.Queue
+	slow          *slowwatch.Watch // nil where Config.SlowHandler is off
 	goroutines    goroutines
 }
 

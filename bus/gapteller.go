@@ -123,7 +123,7 @@ func (s *Subscription) tellGaps(teller *gapTeller) {
 			return
 		}
 		s.report("OnGap", usercode.Call("OnGap", func() error {
-			s.bus.runQueue.runAlone(&gapCall{node: laneNode{sub: s}, gap: g})
+			s.bus.runQueue.RunHere(&gapCall{sub: s, gap: g})
 			return nil
 		}))
 	}
@@ -132,19 +132,14 @@ func (s *Subscription) tellGaps(teller *gapTeller) {
 // gapCall is one call of OnGap. A worker runs it, so that a Drain or Shutdown that would wait for
 // the call from inside it is found.
 type gapCall struct {
-	node laneNode
-	gap  Gap
+	sub *Subscription
+	gap Gap
 }
 
-func (c *gapCall) work() { c.node.sub.opts.onGap(c.gap) }
-
-func (c *gapCall) laneNode() *laneNode { return &c.node }
-
-// The watch of slow handlers has nothing to see here: OnGap is no handler.
-func (c *gapCall) progress() (attempt uint64, busy bool)          { return 0, false }
-func (c *gapCall) notifyNextStart()                               {}
-func (c *gapCall) inspect(bool)                                   {}
-func (c *gapCall) takeSlow(uint64, bool) (a slowAttempt, ok bool) { return slowAttempt{}, false }
+// Run calls OnGap.
+func (c *gapCall) Run()                        { c.sub.opts.onGap(c.gap) }
+func (c *gapCall) subscription() *Subscription { return c.sub }
+func (c *gapCall) role() string                { return "OnGap" }
 
 // gapsTold tells whether OnGap knows of every gap so far.
 func (s *Subscription) gapsTold() bool {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/shardbus/shardbus/bus/internal/mailbox"
 	"github.com/shardbus/shardbus/bus/internal/retryqueue"
+	"github.com/shardbus/shardbus/bus/internal/runqueue"
 	"github.com/shardbus/shardbus/internal/ring"
 	"github.com/shardbus/shardbus/transport"
 )
@@ -37,13 +38,6 @@ const (
 	spinAgain    = 16
 )
 
-// laneNode is a lane as others see it without knowing its type, or a call of OnGap.
-type laneNode struct {
-	sub   *Subscription
-	taken func() uint64            // how far in its log it is; nil of a call of OnGap
-	waits atomic.Pointer[waitEdge] // what its handler waits for, if it does
-}
-
 // lane is one sequential worker of a subscription. It has a goroutine only
 // while there is something to do. What the goroutine writes for every event lies
 // on cache lines of its own: a shared one would go back and forth between two
@@ -64,7 +58,7 @@ type lane[T any] struct {
 	evicting bool // DropOldest, KeepLatest: the mailbox is mu.box, and reader is not used
 	special  bool // it has a hook or is in a group
 	remote   bool // it has an inbox
-	runQueue *runQueue
+	runQueue *runqueue.Queue
 	ctl      *atomic.Uint32 // the subscription's
 	handler  Handler        // the subscription's
 	ctx      context.Context
@@ -134,7 +128,8 @@ func newLane[T any](s *subscription[T], index int, log *mailbox.Shared[cell[T]])
 		capacity: s.opts.capacity, evicting: s.opts.policy.evicts(), hasPointers: s.topic.hasPointers,
 	}
 	l.node.sub = &s.Subscription
-	l.run, l.node.taken = func() { l.runQueue.runAlone(l) }, l.taken
+	l.run = func() { l.runQueue.RunHere(l) }
+	l.node.Init(l.taken)
 	l.wait.wakeAt.Store(noWaiter)
 	l.ctx = &laneContext{Context: s.context(), node: &l.node}
 	l.d.info, l.d.sub, l.d.lane = s.info, s.name, int32(index)
@@ -169,7 +164,7 @@ func (l *lane[T]) wakeIfIdle() {
 func (l *lane[T]) wake(s uint32) {
 	if s == laneIdle || s == laneLingering && l.batchRun.full() {
 		if l.state.CompareAndSwap(s, laneActive) {
-			l.runQueue.run(l)
+			l.runQueue.Submit(l)
 		}
 	}
 }
@@ -205,9 +200,9 @@ const (
 	closing                   // the subscription ends
 )
 
-// work is the lane's goroutine. User code may end it with runtime.Goexit; then
+// Run is the lane's goroutine. User code may end it with runtime.Goexit; then
 // a successor takes the lane over as it is, still active.
-func (l *lane[T]) work() {
+func (l *lane[T]) Run() {
 	done := false
 	defer func() {
 		if !done {
@@ -218,7 +213,9 @@ func (l *lane[T]) work() {
 	done = true
 }
 
-func (l *lane[T]) laneNode() *laneNode { return &l.node }
+func (l *lane[T]) laneNode() *laneNode         { return &l.node }
+func (l *lane[T]) subscription() *Subscription { return &l.sub.Subscription }
+func (l *lane[T]) role() string                { return "a handler" }
 
 func (l *lane[T]) serve() {
 	if l.disposed != nil { // a predecessor was ended in the middle of it
@@ -283,7 +280,7 @@ func (l *lane[T]) spin() bool {
 		l.vainSpins = maxVainSpins
 	}
 	for range idleYields {
-		if l.runQueue.hasWork.Load() {
+		if l.runQueue.HasWork() {
 			return false // others have something to do
 		}
 		runtime.Gosched()

@@ -1,8 +1,10 @@
 package bus
 
+import "github.com/shardbus/shardbus/bus/internal/slowwatch"
+
 // This file is what the watch for slow handlers asks lanes.
 
-func (l *lane[T]) progress() (attempt uint64, busy bool) {
+func (l *lane[T]) Progress() (attempt uint64, busy bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.progressLocked()
@@ -16,7 +18,7 @@ func (l *lane[T]) progressLocked() (attempt uint64, busy bool) {
 	return taken + l.mu.handled + l.mu.failed + l.mu.snoozed, busy
 }
 
-func (l *lane[T]) notifyNextStart() {
+func (l *lane[T]) NotifyNextStart() {
 	if !l.evicting {
 		l.wait.mu.Lock()
 		l.wait.mu.tell = true
@@ -33,7 +35,7 @@ func (l *lane[T]) notifyNextStart() {
 func (l *lane[T]) startsLocked() {
 	if l.mu.tell {
 		l.mu.tell = false
-		l.runQueue.noteStart()
+		l.sub.bus.slow.NoteStart()
 	}
 }
 
@@ -44,7 +46,7 @@ func (l *lane[T]) beginDisposing() {
 	l.mu.disposing = true
 }
 
-func (l *lane[T]) inspect(on bool) {
+func (l *lane[T]) Inspect(on bool) {
 	if on {
 		l.ctl.Or(ctlInspected)
 	} else {
@@ -55,54 +57,55 @@ func (l *lane[T]) inspect(on bool) {
 // awaitInspection is called by the lane's goroutine between the handler of an event in a log and
 // whatever lets go of that, when ctlInspected is set.
 func (l *lane[T]) awaitInspection() {
-	l.runQueue.watch.inspecting.Lock()
-	defer l.runQueue.watch.inspecting.Unlock()
+	l.sub.bus.slow.AwaitInspection()
 }
 
-func (l *lane[T]) takeSlow(attempt uint64, kept bool) (a slowAttempt, ok bool) {
+func (l *lane[T]) TakeSlow(attempt uint64, inHandler bool) (a slowwatch.Attempt, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now, busy := l.progressLocked(); now != attempt || !busy {
-		return slowAttempt{}, false
+		return slowwatch.Attempt{}, false
 	}
 	l.mu.slow++
-	a = slowAttempt{lane: l.index, attempt: 1, events: 1}
+	a = slowwatch.Attempt{
+		Topic: l.sub.info.name, Subscription: l.sub.name, Lane: l.index, Number: 1, Events: 1,
+	}
 	switch {
 	case l.mu.inHand > 0: // until that is 0, under the lock, the items stand still
 		it := &l.batchRun.items[0]
-		a.attempt, a.events = it.attempt, l.mu.inHand
+		a.Number, a.Events = it.attempt, l.mu.inHand
 		if it.group != nil {
-			a.setKey(it.group.Name)
+			a.Key = known(it.group.Name)
 		} else {
 			l.keyOf(&a, &it.cell)
 		}
 	case l.mu.retrying && l.mu.retry != nil:
-		a.attempt = l.mu.retry.First.Attempt
-		a.setKey(l.mu.retry.Name)
+		a.Number = l.mu.retry.First.Attempt
+		a.Key = known(l.mu.retry.Name)
 	case l.evicting:
 		l.keyOf(&a, &l.slot)
-	case kept:
+	case inHandler:
 		l.keyOf(&a, l.reader.Running())
 	default:
-		a.unknown = "the handler was about to return, or its stack is unknown"
+		a.KeyUnknown = "the handler was about to return, or its stack is unknown"
 	}
 	return a, true
 }
 
-func (a *slowAttempt) setKey(key string) { a.key = func() string { return key } }
+func known(key string) func() string { return func() string { return key } }
 
 // keyOf finds the key of an event whose handler runs. What came off a transport is decoded
 // meanwhile, and so not to be read.
-func (l *lane[T]) keyOf(a *slowAttempt, c *cell[T]) {
+func (l *lane[T]) keyOf(a *slowwatch.Attempt, c *cell[T]) {
 	switch find := l.sub.info.key; {
 	case c.seq == 0 && c.env != nil && c.env.Key != "":
-		a.setKey(c.env.Key)
+		a.Key = known(c.env.Key)
 	case find == nil:
-		a.setKey("")
+		a.Key = known("")
 	case c.seq == 0:
-		a.unknown = "it is part of an event that came without it, and is being decoded or handled"
+		a.KeyUnknown = "it is part of an event that came without it, and is being decoded or handled"
 	default:
 		v := c.v
-		a.key = func() string { return find(&v) }
+		a.Key = func() string { return find(&v) }
 	}
 }

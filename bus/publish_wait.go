@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/shardbus/shardbus/bus/internal/waitgraph"
 	"github.com/shardbus/shardbus/internal/signal"
 )
 
@@ -62,9 +63,9 @@ func (p *caller) admit(c *core) error {
 
 // waiter is a publisher that waits for room.
 type waiter struct {
-	ready    signal.Wakeup
-	timer    *time.Timer
-	waitEdge *waitEdge // not nil when a handler waits
+	ready signal.Wakeup
+	timer *time.Timer
+	wait  *waitgraph.Wait // not nil when a handler waits
 }
 
 // awaitRoom waits until full, a lane that was chosen for an event with that key
@@ -91,9 +92,9 @@ func (fan *fanout[T]) awaitRoom(p *caller, full *lane[T], hash uint64) error {
 	w := fan.waiterLocked()
 	lanes := s.candidates(full, hash)
 	if p.waits {
-		w.waitEdge = &waitEdge{on: make([]*laneNode, len(lanes)), at: make([]uint64, len(lanes))}
-		for i, l := range lanes {
-			w.waitEdge.on[i], w.waitEdge.at[i] = &l.node, l.roomAt(1)
+		w.wait = waitgraph.ForRoom(len(lanes))
+		for _, l := range lanes {
+			w.wait.Add(&l.node.Node, l.roomAt(1))
 		}
 	}
 	for _, l := range lanes {
@@ -106,11 +107,10 @@ func (fan *fanout[T]) awaitRoom(p *caller, full *lane[T], hash uint64) error {
 		if p.admitted || p.from != nil && &p.from.sub.bus.core == c {
 			stop = c.closed
 		}
-		if w.waitEdge != nil {
-			p.from.waits.Store(w.waitEdge)
-			defer p.from.waits.Store(nil)
-			defer w.waitEdge.over.Store(true)
-			if deadlocked(p.from) {
+		if w.wait != nil {
+			p.from.Begin(w.wait)
+			defer p.from.Finish()
+			if p.from.Deadlocked() {
 				return fail(ErrWouldDeadlock, "its handlers wait, directly or through others, for the one that publishes")
 			}
 		}
@@ -135,7 +135,7 @@ func (fan *fanout[T]) awaitRoom(p *caller, full *lane[T], hash uint64) error {
 		l.removeWaiter(w)
 	}
 	w.ready.Clear() // it may have come too late
-	w.waitEdge = nil
+	w.wait = nil
 	fan.mu.Lock()
 	fan.mu.free = append(fan.mu.free, w)
 	return err
@@ -219,12 +219,12 @@ func (l *lane[T]) wakeWaiters() {
 	l.wait.mu.Lock()
 	if l.wait.mu.tell {
 		l.wait.mu.tell = false
-		defer l.runQueue.noteStart()
+		defer l.sub.bus.slow.NoteStart()
 	}
 	defer l.wait.mu.Unlock()
 	for _, p := range l.wait.mu.places {
-		if p.w.waitEdge != nil {
-			p.w.waitEdge.over.Store(true)
+		if p.w.wait != nil {
+			p.w.wait.End()
 		}
 		p.w.ready.Notify()
 	}

@@ -31,9 +31,9 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 	if ctx == nil {
 		return &Error{Op: "shutdown", Err: ErrNilContext}
 	}
-	if l := b.runQueue.laneHere(); l != nil {
-		return &Error{Op: "shutdown", Topic: l.sub.info.name, Subscription: l.sub.name, Err: ErrWouldDeadlock,
-			Detail: l.role() + " can't wait for the bus to shut down; call it from another goroutine, or Close"}
+	if r := b.runnerHere(); r != nil {
+		return &Error{Op: "shutdown", Topic: r.subscription().info.name, Subscription: r.subscription().name, Err: ErrWouldDeadlock,
+			Detail: r.role() + " can't wait for the bus to shut down; call it from another goroutine, or Close"}
 	}
 	ended := b.state.Load() == stateClosed // before this call: not its concern
 	b.beginDraining()
@@ -175,7 +175,7 @@ func (b *Bus) awaitEnd(ctx context.Context, subs []*Subscription) error {
 
 // awaitWork waits until what runs besides handlers has ended.
 func (b *Bus) awaitWork(ctx context.Context) error {
-	if err := b.runQueue.endWatch(ctx); err != nil {
+	if err := b.slow.End(ctx); err != nil {
 		return err
 	}
 	if b.root == nil {

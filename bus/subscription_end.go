@@ -19,8 +19,8 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	if ctx == nil {
 		return fail(ErrNilContext, "")
 	}
-	if l := s.bus.runQueue.laneHere(); l != nil && l.sub == s {
-		return fail(ErrWouldDeadlock, l.role()+" can't wait for its own subscription to drain; call it from another goroutine")
+	if r := s.bus.runnerHere(); r != nil && r.subscription() == s {
+		return fail(ErrWouldDeadlock, r.role()+" can't wait for its own subscription to drain; call it from another goroutine")
 	}
 	var lateErr error
 	if s.bus.transport != nil {

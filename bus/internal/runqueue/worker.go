@@ -1,6 +1,7 @@
-package bus
+package runqueue
 
 import (
+	"bytes"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -8,50 +9,50 @@ import (
 
 // worker is a goroutine that runs lanes, one after another, for as long as there are any.
 //
-// Who waits in a handler may wait for that handler: so whoever is about to block must find
-// out whether it is on the goroutine of a handler, and of which. A context can't tell: it is
-// handed on to goroutines that run beside the handler, or outlive it. Go has no storage for
-// a goroutine, and to ask for its number takes a microsecond, too much for each start. So a
-// worker's number stands in the names of the functions at the bottom of its stack, which is
-// looked at only by who is about to block.
+// A handler that waits may wait for itself. So a caller that is about to block must find out
+// whether it runs on the goroutine of a handler, and of which. A context can't tell: it is handed
+// on to goroutines that run beside the handler, or outlive it. Go has no storage for a goroutine,
+// and to ask for its number takes a microsecond, too much for each start. So a worker's number
+// stands in the names of the functions at the bottom of its stack. Only a caller that is about to
+// block reads them.
 type worker struct {
-	id       uint32
-	runQueue *runQueue
-	begin    func()     // w.start, made once
-	only     laneRunner // the lane to run, and no other; nil for those in line
-	lane     laneRunner // that it runs, or ran last; nil before the first. The run queue's lock covers it
+	id      uint32
+	queue   *Queue
+	begin   func() // w.start, made once
+	only    Runner // the one to run, and no other; nil for those in the queue
+	running Runner // that it runs, or ran last; nil before the first; guarded by queue.mu
 }
 
-// workerIDs numbers the workers of all buses, from 1. Each bus keeps its own and uses them
+// workerIDs numbers the workers of all queues, from 1. Each queue keeps its own and uses them
 // again.
 var workerIDs atomic.Uint32
 
 // maxFreeWorkers bounds what a burst of lanes that block leaves behind.
 const maxFreeWorkers = 1024
 
-// getWorkerLocked is a worker that nobody uses.
-func (c *runQueue) getWorkerLocked() *worker {
-	if n := len(c.mu.free); n > 0 {
-		w := c.mu.free[n-1]
-		c.mu.free = c.mu.free[:n-1]
+// getWorkerLocked takes a free worker or makes one.
+func (q *Queue) getWorkerLocked() *worker {
+	if n := len(q.mu.free); n > 0 {
+		w := q.mu.free[n-1]
+		q.mu.free = q.mu.free[:n-1]
 		return w
 	}
-	w := &worker{id: workerIDs.Add(1), runQueue: c}
+	w := &worker{id: workerIDs.Add(1), queue: q}
 	w.begin = w.start
-	if c.mu.workers == nil {
-		c.mu.workers = make(map[uint32]*worker)
+	if q.mu.workers == nil {
+		q.mu.workers = make(map[uint32]*worker)
 	}
-	c.mu.workers[w.id] = w
+	q.mu.workers[w.id] = w
 	return w
 }
 
-// putWorkerLocked lets others use w, which runs no lane any more.
-func (c *runQueue) putWorkerLocked(w *worker) {
-	w.only, w.lane = nil, nil
-	if len(c.mu.free) < maxFreeWorkers {
-		c.mu.free = append(c.mu.free, w)
+// putWorkerLocked frees w, which runs nothing any more.
+func (q *Queue) putWorkerLocked(w *worker) {
+	w.only, w.running = nil, nil
+	if len(q.mu.free) < maxFreeWorkers {
+		q.mu.free = append(q.mu.free, w)
 	} else {
-		delete(c.mu.workers, w.id)
+		delete(q.mu.workers, w.id)
 	}
 }
 
@@ -60,20 +61,20 @@ func (w *worker) start() {
 	released := false
 	defer func() {
 		if !released {
-			w.runQueue.mu.Lock()
-			w.runQueue.putWorkerLocked(w)
-			w.runQueue.mu.Unlock()
+			w.queue.mu.Lock()
+			w.queue.putWorkerLocked(w)
+			w.queue.mu.Unlock()
 		}
 	}()
 	released = encodeID(w.id, w)
 }
 
-// run is what the worker does, and reports whether it was dismissed.
+// run is what the worker does, and reports whether it was freed.
 func (w *worker) run() (released bool) {
 	if w.only == nil {
-		return w.runQueue.look(w)
+		return w.queue.serve(w)
 	}
-	w.only.work()
+	w.only.Run()
 	return false
 }
 
@@ -150,7 +151,7 @@ func workerHere() (id uint32) {
 	return s.id
 }
 
-// idDecoder reads a worker's number off the names of the functions on a stack.
+// idDecoder reads a worker's number from the names of the functions on a stack.
 type idDecoder struct {
 	id     uint32
 	digits int
@@ -181,28 +182,17 @@ func funcName() string {
 	return strings.TrimSuffix(runtime.FuncForPC(pc).Name(), "funcName")
 }
 
-// laneHere is the lane of this bus, or the call of OnGap, on whose goroutine the caller runs,
-// in a handler or other user code; nil if it is on none's.
-func (c *runQueue) laneHere() *laneNode {
-	id := workerHere()
-	if id == 0 {
-		return nil
+// WorkerOf is the number of the worker with these functions on its stack, the innermost first; 0 if
+// it is no worker's stack.
+func WorkerOf(functions []string) uint32 {
+	var d idDecoder
+	for i := len(functions) - 1; i >= 0; i-- {
+		if !d.add(functions[i], len(functions)-i) {
+			break
+		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if w := c.mu.workers[id]; w != nil && w.lane != nil {
-		return w.lane.laneNode()
-	}
-	return nil
+	return d.id
 }
 
-// role names the user's function that a goroutine of n runs.
-func (n *laneNode) role() string {
-	if n.taken == nil {
-		return "OnGap"
-	}
-	return "a handler"
-}
-
-// runsHere tells whether the caller runs on the goroutine of the lane's handlers.
-func (n *laneNode) runsHere() bool { return n.sub.bus.runQueue.laneHere() == n }
+// MayBeWorker tells, at less cost than WorkerOf, whether the text of a stack may be a worker's.
+func MayBeWorker(stack []byte) bool { return bytes.Contains(stack, []byte(digitName)) }

@@ -1,4 +1,4 @@
-package bus
+package runqueue
 
 import (
 	"testing"
@@ -13,13 +13,9 @@ func deep(n int, f func()) {
 	deep(n-1, f)
 }
 
-type probe struct {
-	watched
-	run func()
-}
+type probe func()
 
-func (p probe) work()               { p.run() }
-func (p probe) laneNode() *laneNode { return nil }
+func (p probe) Run() { p() }
 
 // A worker's number is read off its stack, however deep that is, and on no other
 // goroutine.
@@ -30,14 +26,14 @@ func TestWorkerHere(t *testing.T) {
 				"by itself": func(w *worker) { go w.begin() },
 				"around":    func(w *worker) { go func() { w.start() }() },
 			} {
-				c := new(runQueue)
-				w := &worker{id: id, runQueue: c}
+				q := new(Queue)
+				w := &worker{id: id, queue: q}
 				w.begin = w.start
 				got, beside := make(chan uint32), make(chan uint32)
-				w.only = probe{run: func() {
+				w.only = probe(func() {
 					go func() { beside <- workerHere() }()
 					deep(depth, func() { got <- workerHere() })
-				}}
+				})
 				begin(w)
 				if n := <-beside; n != 0 {
 					t.Errorf("a goroutine beside worker %d is taken for %d", id, n)
@@ -55,15 +51,28 @@ func TestWorkerHere(t *testing.T) {
 
 func BenchmarkWorkerHere(b *testing.B) {
 	done := make(chan struct{})
-	w := &worker{id: 12, runQueue: new(runQueue)}
-	w.only = probe{run: func() {
+	w := &worker{id: 12, queue: new(Queue)}
+	w.only = probe(func() {
 		deep(10, func() {
 			for b.Loop() {
 				workerHere()
 			}
 		})
 		close(done)
-	}}
+	})
 	go w.start()
 	<-done
+}
+
+func TestWorkerOf(t *testing.T) {
+	name := funcName()
+	worker := []string{
+		"main.h", name + "digit2", name + "encodeID", name + "digit1", name + "encodeID", name + "(*worker).start", "runtime.goexit",
+	}
+	if n := WorkerOf(worker); n != 2<<digitBits+1 {
+		t.Errorf("worker %d, want 17", n)
+	}
+	if n := WorkerOf([]string{"main.main", "runtime.goexit"}); n != 0 {
+		t.Errorf("main is taken for worker %d", n)
+	}
 }
