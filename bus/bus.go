@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -22,8 +23,20 @@ import (
 // Config configures a [Bus]. The zero value is an in-process bus that logs nothing.
 type Config struct {
 	// Transport carries events to other processes. nil, the default, keeps them in this one: typed,
-	// not encoded, not copied. A Transport serves one bus.
+	// not encoded, not copied. A Transport serves one bus. It stays the caller's to close, once the
+	// bus has ended.
 	Transport transport.Transport
+
+	// Open makes the transport, in place of Transport. New calls it once, with a context that ends
+	// after 30 s, and returns its error. The transport is the bus's: it is closed when the bus has
+	// ended, before Shutdown, Close and Run return.
+	Open func(ctx context.Context) (transport.Transport, error)
+
+	// Hold makes New return a bus that takes nothing in before [Bus.Start] or [Bus.Run]: topics and
+	// subscriptions can be made, and go to the transport together, at Start; Publish returns
+	// ErrNotStarted. So a service declares all of its handlers and then begins, and no event meets a
+	// part of them. Default false: the bus is open, and each subscription is live by itself.
+	Hold bool
 
 	// Logger gets what no callback of yours gets: dead letters without a callback, drops, gaps,
 	// stopped subscriptions; see docs/logs.md. nil, the default, is silent. Its cores and hooks run
@@ -44,6 +57,10 @@ type Config struct {
 	// Grace is how long Close waits for running handlers, whose contexts it has cancelled. Default
 	// 5 s.
 	Grace time.Duration
+
+	// ShutdownTimeout is how long Run gives Shutdown when its context has ended. Default 25 s, which
+	// is less than the 30 s that Kubernetes waits before it kills.
+	ShutdownTimeout time.Duration
 
 	// SlowHandler is how long an attempt may run before the bus reports it, once for each attempt:
 	// a warning in the log with the topic, the subscription, the lane, the event's key, the
@@ -104,10 +121,13 @@ type Bus struct {
 	endMu    sync.Mutex   // held by end: who comes second returns when all is stopped
 	served   error        // how the transport ended; to be read after working
 	watcher  inspect.Watcher
+	hold     hold
+	life     life
 
 	mu struct {
 		sync.Mutex
 		topicCount int
+		fatal      error                              // the first: see fail
 		stopped    map[subscriptionName]*Subscription // for their panics
 		silent     bool                               // the transport has ended: no gap is told any more
 		left       bool                               // every subscription was stopped: nothing is to be cleaned up any more
@@ -128,11 +148,18 @@ func New(cfg Config) (*Bus, error) {
 		return fail("InboxBytes is %d, it must not be negative", cfg.InboxBytes)
 	case cfg.Grace < 0:
 		return fail("Grace is %v, it must not be negative", cfg.Grace)
+	case cfg.ShutdownTimeout < 0:
+		return fail("ShutdownTimeout is %v, it must not be negative", cfg.ShutdownTimeout)
+	case cfg.Open != nil && cfg.Transport != nil:
+		return fail("Transport and Open are set, choose one")
 	case cfg.InboxBytes == 0:
 		cfg.InboxBytes = defaultInboxBytes
 	}
 	if cfg.Grace == 0 {
 		cfg.Grace = defaultGrace
+	}
+	if cfg.ShutdownTimeout == 0 {
+		cfg.ShutdownTimeout = defaultShutdownTimeout
 	}
 	if cfg.SlowHandler == 0 {
 		cfg.SlowHandler = defaultSlow
@@ -142,13 +169,24 @@ func New(cfg Config) (*Bus, error) {
 			return fail("Use[%d] is nil", i)
 		}
 	}
-	b := &Bus{cfg: cfg, transport: cfg.Transport, core: core{
-		id: newIncarnation(), log: logguard.Wrap(cfg.Logger), remote: cfg.Transport != nil, inboxBytes: cfg.InboxBytes,
-		draining: make(chan struct{}), closed: make(chan struct{}),
-	}}
+	b := &Bus{cfg: cfg, transport: cfg.Transport}
+	b.work, b.stopWork = context.WithCancel(context.Background()) // ends with the bus: it has no parent
+	b.life.fatal, b.life.done, b.hold.starting = make(chan struct{}), make(chan struct{}), make(chan struct{}, 1)
+	if cfg.Open != nil {
+		var err error
+		if b.transport, err = b.openTransport(); err != nil {
+			b.stopWork()
+			return nil, &Error{Op: "new", Err: err}
+		}
+		b.life.owned = b.transport
+	}
+	b.id, b.log, b.remote, b.inboxBytes = newIncarnation(), logguard.Wrap(cfg.Logger), b.transport != nil, cfg.InboxBytes
+	b.draining, b.closed = make(chan struct{}), make(chan struct{})
+	if cfg.Hold {
+		b.state.Store(stateHeld)
+	}
 	b.goroutines = b
 	b.mu.ending = make(map[*Subscription]struct{})
-	b.work, b.stopWork = context.WithCancel(context.Background()) // ends with the bus: it has no parent
 	if cfg.SlowHandler > 0 {
 		b.slow = slowwatch.New(slowwatch.Config{
 			Queue: &b.runQueue, Work: b.work, Log: b.log, After: cfg.SlowHandler, InHandler: handlerOn,
@@ -157,7 +195,7 @@ func New(cfg Config) (*Bus, error) {
 	if b.transport != nil {
 		if err := b.serveTransport(); err != nil {
 			b.stopWork()
-			return nil, &Error{Op: "new", Err: err}
+			return nil, &Error{Op: "new", Err: errors.Join(err, b.closeOwned())}
 		}
 	}
 	return b, nil

@@ -34,7 +34,14 @@ const (
 	stateOpen     uint32 = iota
 	stateDraining        // takes events of its own handlers only
 	stateClosed
+	stateHeld // takes topics and subscriptions, and no events: Start opens it
 )
+
+// takesTopics reports whether new topics and subscriptions are taken.
+func (c *core) takesTopics() bool {
+	s := c.state.Load()
+	return s == stateOpen || s == stateHeld
+}
 
 // goroutines is the goroutines that a bus waits for when it ends.
 type goroutines interface {

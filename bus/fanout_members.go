@@ -6,7 +6,7 @@ func (fan *fanout[T]) add(s *subscription[T]) error {
 	defer fan.mu.Unlock()
 	// Under the lock, so that Shutdown, which sets the state first and then
 	// visits every topic under its lock, sees either no s or all of it.
-	if fan.core.state.Load() != stateOpen {
+	if !fan.core.takesTopics() {
 		return ErrClosed
 	}
 	if _, ok := fan.findLocked(s.name); ok {

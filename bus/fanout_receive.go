@@ -12,7 +12,7 @@ import (
 // mailbox full waits in the lane's inbox, and what finds that full too is
 // dropped and reported as a gap.
 func (fan *fanout[T]) deliver(env *transport.Envelope) {
-	if b := fan.core; b.state.Load() != stateOpen && env.Publisher != b.id {
+	if b := fan.core; !b.takesTopics() && env.Publisher != b.id {
 		return // the bus is leaving; only what its own handlers publish it still takes
 	}
 	if !fan.needsDecoding(env) {

@@ -78,7 +78,7 @@ func (g *group[T]) choose(hash uint64) *lane[T] {
 		if other == nil || other.full() {
 			other = l
 		}
-		if l.full() || m.ctl.Load()&ctlPaused != 0 {
+		if l.full() || m.ctl.Load()&(ctlPaused|ctlHeld) != 0 {
 			continue
 		}
 		if n := l.load(); best == nil || n < fewest {

@@ -19,6 +19,8 @@ var ErrNotReady = errors.New("not ready")
 
 // Health is the state of a bus at one moment, with the answers for probes: Ready and Live.
 type Health struct {
+	// Held: the bus has Config.Hold and is not started.
+	Held bool
 	// Draining: the bus shuts down, and takes events of its own handlers only. Closed: it has
 	// ended.
 	Draining, Closed bool
@@ -51,6 +53,8 @@ func (h Health) Ready() error {
 	switch {
 	case h.Closed:
 		missing = append(missing, "the bus is closed")
+	case h.Held:
+		missing = append(missing, "the bus is not started")
 	case h.Draining:
 		missing = append(missing, "the bus is shutting down")
 	}
@@ -91,7 +95,7 @@ func (s StoppedSubscription) text() string {
 // for every request of a probe.
 func (b *Bus) Health() Health {
 	state := b.state.Load()
-	h := Health{Draining: state == stateDraining, Closed: state == stateClosed}
+	h := Health{Held: state == stateHeld, Draining: state == stateDraining, Closed: state == stateClosed}
 	if b.transport != nil {
 		h.Transport = b.transport.Capabilities().Name
 		of := b.transportHealth()

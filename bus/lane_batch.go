@@ -70,7 +70,7 @@ func (b *batchRun[T]) handleReady() batchEnd {
 	l, s := b.lane, b.lane.sub
 	retryTurn := true // of what is deferred and due; it alternates with what arrives
 	for {
-		if ctl := s.ctl.Load(); ctl&(ctlPaused|ctlClosing) != 0 {
+		if ctl := s.ctl.Load(); ctl&(ctlPaused|ctlHeld|ctlClosing) != 0 {
 			if ctl&ctlClosing != 0 {
 				return closing
 			}

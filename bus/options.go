@@ -84,6 +84,7 @@ type subscribeOptions struct {
 	maxDeferred int
 	panics      int
 	within      time.Duration
+	fatal       bool // its PanicBudget ends the bus
 	use         []Middleware
 
 	idleTimeout time.Duration // of actors; 0 is never
@@ -145,6 +146,12 @@ func Use(middleware ...Middleware) Option {
 // given time. Default 100 in 10 s; n = 0 stops it at the first panic.
 func PanicBudget(n int, within time.Duration) Option {
 	return option(func(o *subscribeOptions) { o.panics, o.within = n, within })
+}
+
+// Fatal makes the end of the subscription by its [PanicBudget] the end of [Bus.Run], which then shuts
+// the bus down and returns that error. Without it the bus goes on, and Health tells.
+func Fatal() Option {
+	return option(func(o *subscribeOptions) { o.fatal = true })
 }
 
 // OnDeadLetter calls f for each dead letter with the handler's context, so that it may publish the

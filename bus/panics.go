@@ -34,6 +34,9 @@ func (s *Subscription) countPanic(lane string, cause error) {
 		return // another lane was first
 	}
 	s.bus.noteStopped(s)
+	if s.opts.fatal {
+		s.bus.fail(why)
+	}
 	s.log().Error("the subscription was stopped: its handler panicked too often", zap.Error(cause),
 		zap.Int("budget", s.opts.panics), zap.Duration("within", s.opts.within))
 }

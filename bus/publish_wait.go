@@ -52,6 +52,8 @@ func (p *caller) admit(c *core) error {
 	switch c.state.Load() {
 	case stateOpen:
 		return nil
+	case stateHeld:
+		return ErrNotStarted
 	case stateDraining:
 		if l := p.lane(); l != nil && &l.sub.bus.core == c {
 			p.admitted = true

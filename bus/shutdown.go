@@ -31,6 +31,16 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 	if ctx == nil {
 		return &Error{Op: "shutdown", Err: ErrNilContext}
 	}
+	if err := b.shutdown(ctx); err != nil {
+		return err
+	}
+	if err := b.awaitDone(ctx); err != nil {
+		return &Error{Op: "shutdown", Err: err, Detail: "everything was handled"}
+	}
+	return nil
+}
+
+func (b *Bus) shutdown(ctx context.Context) error {
 	if r := b.runnerHere(); r != nil {
 		return &Error{Op: "shutdown", Topic: r.subscription().info.name, Subscription: r.subscription().name, Err: ErrWouldDeadlock,
 			Detail: r.role() + " can't wait for the bus to shut down; call it from another goroutine, or Close"}
@@ -40,6 +50,7 @@ func (b *Bus) Shutdown(ctx context.Context) error {
 	subs := b.subscriptions()
 	for _, s := range subs {
 		s.Resume()
+		s.release()
 	}
 	endIfIdle := func() bool { return b.enterClosed(true) }
 	err := b.changes.Wait(ctx, endIfIdle)
@@ -124,6 +135,9 @@ func (b *Bus) Close() error {
 	if err := b.awaitWork(ctx); err != nil {
 		return &Error{Op: "close", Err: err, Detail: b.stillWorking()}
 	}
+	if err := b.awaitDone(ctx); err != nil {
+		return &Error{Op: "close", Err: err}
+	}
 	return nil
 }
 
@@ -133,7 +147,7 @@ var errGrace = errors.New("grace is over")
 func (b *Bus) beginDraining() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.state.CompareAndSwap(stateOpen, stateDraining) {
+	if b.state.CompareAndSwap(stateOpen, stateDraining) || b.state.CompareAndSwap(stateHeld, stateDraining) {
 		close(b.draining)
 	}
 }
@@ -155,10 +169,12 @@ func (b *Bus) end() (open string) {
 	b.mu.Lock()
 	b.stopWork() // under mu, so that goTracked adds to working before this or never
 	b.mu.Unlock()
-	for _, s := range b.subscriptions() {
+	subs := b.subscriptions()
+	for _, s := range subs {
 		s.stop(nil)
 	}
 	b.cleanupLast()
+	b.endLife(subs)
 	b.changes.Notify()
 	return open
 }

@@ -132,6 +132,8 @@ func (t *Topic[T]) plain(o *subscribeOptions) bool { return len(t.bus.cfg.Use)+l
 
 // attach makes s live, at the transport too if it is the topic's first.
 func (t *Topic[T]) attach(ctx context.Context, s *subscription[T]) error {
+	s.holdBack()
+	defer s.releaseIfStarted()
 	if t.link == nil {
 		return t.fanout.add(s)
 	}
@@ -147,6 +149,9 @@ func (t *Topic[T]) attach(ctx context.Context, s *subscription[T]) error {
 	}
 	if err := t.fanout.add(s); err != nil {
 		return err
+	}
+	if t.bus.held() {
+		return nil // Start, which waits for its turn at subscribing, does the rest
 	}
 	if err := t.bus.transport.Subscribe(ctx, t.address()); err != nil {
 		t.fanout.remove(s)

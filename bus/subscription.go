@@ -17,6 +17,7 @@ const (
 	ctlClosing                      // abandon what waits and end
 	ctlReattach                     // a lane that runs dry returns to the topic's log
 	ctlInspected                    // what a handler has in hand is being read: see awaitInspection
+	ctlHeld                         // start no handler: the bus is not started
 )
 
 // Subscription is a handler with its mailbox and lanes: a supervised actor. All methods are safe
@@ -128,7 +129,7 @@ func (s *Subscription) Pause() {
 	}
 	// Shutdown sets the state before it lifts pauses: either it sees this one, or this sees the
 	// state.
-	if s.bus.state.Load() != stateOpen {
+	if !s.bus.takesTopics() {
 		s.Resume()
 	}
 }

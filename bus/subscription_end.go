@@ -32,6 +32,7 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	}
 	s.ctl.Or(ctlLeft)
 	s.Resume()
+	s.release()
 	err := s.bus.changes.Wait(ctx, func() bool { return s.Stats().Pending() == 0 })
 	ctx, release := s.bus.unlessEnded(ctx)
 	defer release()

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"mime"
@@ -101,6 +102,7 @@ type topicHandle interface {
 	gap(g transport.Gap)
 	mismatch(m transport.Mismatch)
 	subscriptions() []*Subscription
+	subscribeHeld(ctx context.Context) error
 	lock()
 	unlock()
 	busyLocked() bool
@@ -128,7 +130,7 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	codecName := cfg.Codec.Name() // user code, and so not under the lock
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.state.Load() != stateOpen {
+	if !b.takesTopics() {
 		return fail(ErrClosed, "the bus no longer takes topics")
 	}
 	if h, ok := b.topics.Load(cfg.Name); ok {

@@ -18,6 +18,9 @@ func (b *Bus) serveTransport() error {
 			err := b.transport.Serve(ctx, sink{b})
 			if errguard.Is(err, transport.ErrClosed) {
 				b.transportGone.Store(true)
+				if b.work.Err() == nil {
+					b.fail(&Error{Op: "run", Err: errguard.Safe(err), Detail: "the transport was closed"})
+				}
 				b.changes.Notify()
 			}
 			return err
