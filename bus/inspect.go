@@ -2,10 +2,12 @@ package bus
 
 import (
 	"fmt"
+	"reflect"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/shardbus/shardbus/internal/deephash"
 	"github.com/shardbus/shardbus/internal/inspect"
 	"github.com/shardbus/shardbus/supervisor"
 )
@@ -17,6 +19,13 @@ func init() {
 			return d.batch
 		}
 		return nil
+	}
+	inspect.Shared = func(delivery any) (seq, sum uint64, ok bool) {
+		if d, is := delivery.(*Delivery); is && d.head.seq != 0 {
+			sum, ok = deephash.Sum(reflect.ValueOf(d.value).Elem())
+			return d.head.seq, sum, ok
+		}
+		return 0, 0, false
 	}
 	inspect.AcknowledgedLate = func(delivery any, timeout, late time.Duration) {
 		if d, ok := delivery.(*Delivery); ok {

@@ -8,6 +8,9 @@
 // anything of the bus is left running, if a ledger does not balance, if there is a dead letter that
 // the test did not look at, or if middleware or a handler misused an event.
 //
+// With [InProcess] the bus has no transport: its events are typed and shared, as in a program whose
+// events stay in it.
+//
 // [Bus.DropNext], [Bus.Disconnect], [Sever] and others do to a bus what brokers and networks do.
 // [Call] runs one event through a handler and its middleware. [Delivery] makes a delivery for a
 // middleware.
@@ -33,8 +36,9 @@ type Bus struct {
 	*bus.Bus
 	t         testing.TB
 	opts      options
-	mode      mode
-	transport *faultTransport
+	mode      mode            // one of the two below
+	transport *faultTransport // nil with InProcess
+	local     *inProcess      // nil without
 	log       *testLog
 	view      inspect.Bus
 
@@ -52,7 +56,7 @@ type Bus struct {
 	}
 }
 
-// New makes a bus on a memory broker of its own, or on that of [SharedWith]. The bus logs to t. The
+// New makes a bus on a memory broker of its own, on that of [SharedWith], or [InProcess]. The bus logs to t. The
 // test's clean-up closes it and then fails the test
 //
 //   - if goroutines of the bus are left: handlers that did not end with their context, shown with
@@ -70,23 +74,28 @@ func New(t testing.TB, opts ...Option) *Bus {
 		if opt == nil {
 			t.Fatalf("bustest: option %d of New is nil", i)
 		}
-		opt(&b.opts)
+		opt.applyBus(&b.opts)
 	}
 	cfg := b.opts.config
 	switch {
 	case cfg.Transport != nil:
 		t.Fatalf("bustest: the Config has a Transport; bustest brings its own")
-	case b.opts.alone:
-		t.Fatalf("bustest: SharedWith was given a nil bus")
+	case b.opts.refusal != "":
+		t.Fatalf("bustest: %s", b.opts.refusal)
+	case b.opts.inProcess && b.opts.broker != nil:
+		t.Fatalf("bustest: SharedWith needs a broker, and a bus InProcess has none: its events reach no other bus. Leave InProcess out")
+	case b.opts.inProcess && b.opts.maxPayload != 0:
+		t.Fatalf("bustest: MaxPayload needs a transport, and a bus InProcess has none: no event is encoded, so none is too large. Leave InProcess out")
 	case b.opts.waitTimeout < 0:
 		t.Fatalf("bustest: a WaitTimeout of %v is negative", b.opts.waitTimeout)
 	}
-	h := b.opts.broker
-	if h == nil {
-		h = newMemoryBroker()
+	if b.opts.inProcess {
+		b.local = newInProcess(b)
+		b.mode = b.local
+	} else {
+		b.transport = newFaultTransport(b.opts.broker, b)
+		b.mode, cfg.Transport = b.transport, b.transport
 	}
-	b.transport = newFaultTransport(h, b)
-	b.mode = b.transport
 	if cfg.Logger == nil {
 		b.log = &testLog{t: t}
 		cfg.Logger = b.log.logger()
@@ -94,7 +103,7 @@ func New(t testing.TB, opts ...Option) *Bus {
 	if cfg.Grace == 0 {
 		cfg.Grace = b.waitTimeout() // on a machine that is busy with other tests
 	}
-	cfg.Transport, cfg.Debug = b.transport, !b.opts.unchecked
+	cfg.Debug = !b.opts.unchecked
 	cfg.Use = append([]bus.Middleware{b.record}, cfg.Use...)
 	inner, err := bus.New(cfg)
 	if err != nil {
@@ -103,7 +112,9 @@ func New(t testing.TB, opts ...Option) *Bus {
 	b.Bus = inner
 	b.view = inspect.Of(inner)
 	b.view.Watch(watcher{b})
-	h.join(b)
+	if b.transport != nil {
+		b.transport.broker.join(b)
+	}
 	t.Cleanup(b.finish)
 	return b
 }
@@ -119,14 +130,16 @@ func (b watcher) Subscribed(sub any) {
 	b.mode.notify()
 }
 
-// Published has nothing to do: what goes through a transport is recorded there.
-func (b watcher) Published(any) {}
+// Published records an event. What goes through a transport is recorded there.
+func (b watcher) Published(delivery any) { b.local.publish(delivery.(*bus.Delivery)) }
 
 // Misused keeps a report for the clean-up.
-func (b watcher) Misused(topic, subscription, what string) {
+func (b watcher) Misused(topic, subscription, what string) { b.misused(topic+"/"+subscription, what) }
+
+func (b *Bus) misused(where, what string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.mu.misuses = append(b.mu.misuses, topic+"/"+subscription+": "+what)
+	b.mu.misuses = append(b.mu.misuses, where+": "+what)
 }
 
 // Subscriptions lists the bus's subscriptions, those that have ended included, in the order of
@@ -157,6 +170,9 @@ func (b *Bus) subscriptionList() string {
 	}
 	return text
 }
+
+// encodes tells whether events make the round trip through their codec.
+func (b *Bus) encodes() bool { return b.transport != nil }
 
 // waitTimeout is how long a wait lasts before it fails the test.
 func (b *Bus) waitTimeout() time.Duration {

@@ -16,9 +16,14 @@ import (
 )
 
 // CallOption configures one [Call].
-type CallOption func(*call)
+type CallOption interface{ applyCall(*call) }
+
+type callOption func(*call)
+
+func (f callOption) applyCall(c *call) { f(c) }
 
 type call struct {
+	bus         []Option
 	topic       any // a bus.TopicConfig[T]
 	use         []func(*zap.Logger) []bus.Middleware
 	subscribe   []bus.SubscribeOption
@@ -34,26 +39,30 @@ func Use(middleware ...bus.Middleware) CallOption {
 // UseWith puts middleware around the handler that logs to the given logger. The Outcome has the
 // lines.
 func UseWith(f func(*zap.Logger) []bus.Middleware) CallOption {
-	return func(c *call) { c.use = append(c.use, f) }
+	return callOption(func(c *call) { c.use = append(c.use, f) })
 }
 
 // OnTopic gives the event its topic, of the event's type, with key and codec. Default: a topic
 // named "call".
-func OnTopic[T any](topic bus.TopicConfig[T]) CallOption { return func(c *call) { c.topic = topic } }
+func OnTopic[T any](topic bus.TopicConfig[T]) CallOption {
+	return callOption(func(c *call) { c.topic = topic })
+}
 
 // Subscribed subscribes the handler with options: lanes, budgets, middleware.
 func Subscribed(opts ...bus.SubscribeOption) CallOption {
-	return func(c *call) { c.subscribe = append(c.subscribe, opts...) }
+	return callOption(func(c *call) { c.subscribe = append(c.subscribe, opts...) })
 }
 
 // PublishedWith publishes the event with options: an ID, headers.
 func PublishedWith(opts ...bus.PublishOption) CallOption {
-	return func(c *call) { c.publish = append(c.publish, opts...) }
+	return callOption(func(c *call) { c.publish = append(c.publish, opts...) })
 }
 
 // Within bounds the call, retries included; after that the test fails. Default as for
 // [WaitTimeout].
-func Within(d time.Duration) CallOption { return func(c *call) { c.waitTimeout = d } }
+func Within(d time.Duration) CallOption {
+	return callOption(func(c *call) { c.waitTimeout = d })
+}
 
 // Outcome is what became of an event.
 type Outcome struct {
@@ -114,7 +123,7 @@ func Call[T any](t testing.TB, h func(ctx context.Context, event T) error, event
 		if opt == nil {
 			t.Fatalf("bustest: option %d of Call is nil", i)
 		}
-		opt(&c)
+		opt.applyCall(&c)
 	}
 	cfg, ok := c.topic.(bus.TopicConfig[T])
 	if !ok {
@@ -122,7 +131,7 @@ func Call[T any](t testing.TB, h func(ctx context.Context, event T) error, event
 	}
 	core, logs := observer.New(zapcore.DebugLevel)
 	logger := zap.New(core)
-	b := New(t, AllowDeadLetters(), WaitTimeout(c.waitTimeout), Config(bus.Config{Logger: logger}))
+	b := New(t, append(c.bus, AllowDeadLetters(), WaitTimeout(c.waitTimeout), Config(bus.Config{Logger: logger}))...)
 	defer func() {
 		if err := b.Close(); err != nil {
 			t.Errorf("bustest: %v", err)

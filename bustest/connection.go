@@ -11,7 +11,11 @@ import (
 // a Gap{Lost, Disconnected} that its subscriptions get at Reconnect. Events in their mailboxes are
 // handled.
 func (b *Bus) Disconnect() {
-	l := b.transport
+	b.t.Helper()
+	l := b.needTransport("Disconnect")
+	if l == nil {
+		return
+	}
 	l.broker.mu.Lock()
 	defer l.broker.mu.Unlock()
 	l.down = true
@@ -20,7 +24,11 @@ func (b *Bus) Disconnect() {
 // Reconnect gives the connection back, with all subscriptions. It reports the gaps before it
 // returns.
 func (b *Bus) Reconnect() {
-	l := b.transport
+	b.t.Helper()
+	l := b.needTransport("Reconnect")
+	if l == nil {
+		return
+	}
 	l.broker.mu.Lock()
 	l.down = false
 	l.broker.mu.Unlock()
@@ -34,6 +42,8 @@ func (b *Bus) Reconnect() {
 func Sever(a, b *Bus) {
 	a.t.Helper()
 	switch {
+	case a.needTransport("Sever") == nil || b.needTransport("Sever") == nil:
+		return
 	case a == b:
 		a.t.Fatalf("bustest: Sever needs two buses; Disconnect takes one from its broker")
 	case a.transport.broker != b.transport.broker:
@@ -48,6 +58,10 @@ func Sever(a, b *Bus) {
 
 // Heal ends Sever, and reports the gaps before it returns.
 func Heal(a, b *Bus) {
+	a.t.Helper()
+	if a.needTransport("Heal") == nil || b.needTransport("Heal") == nil {
+		return
+	}
 	h := a.transport.broker
 	h.mu.Lock()
 	delete(a.transport.severed, b.ID())
@@ -63,7 +77,12 @@ func Heal(a, b *Bus) {
 // are abandoned. It waits for handlers as Close does. Start its successor with New and
 // [SharedWith].
 func (b *Bus) Crash() {
-	b.transport.cut()
+	b.t.Helper()
+	l := b.needTransport("Crash")
+	if l == nil {
+		return
+	}
+	l.cut()
 	// Its error says that handlers run on, which the clean-up will see for itself.
 	_ = b.Close()
 }

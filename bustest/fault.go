@@ -58,7 +58,11 @@ type Faults struct {
 
 // Faults reads the counters.
 func (b *Bus) Faults() Faults {
-	l := b.transport
+	b.t.Helper()
+	l := b.needTransport("Faults")
+	if l == nil {
+		return Faults{}
+	}
 	l.broker.mu.Lock()
 	defer l.broker.mu.Unlock()
 	count := l.count
@@ -72,10 +76,13 @@ func (b *Bus) Faults() Faults {
 // errPublished marks the error of a publish that the broker accepted.
 var errPublished = errors.New("the broker has accepted it")
 
-// set adds a fault.
-func (b *Bus) set(f *fault) {
+// set adds a fault; name is the method that does.
+func (b *Bus) set(name string, f *fault) {
 	b.t.Helper()
+	l := b.needTransport(name)
 	switch {
+	case l == nil:
+		return
 	case f.left < 1:
 		b.t.Fatalf("bustest: a fault for %d events does nothing", f.left)
 	case f.err == nil && (f.kind == failing || f.kind == losingReply):
@@ -83,7 +90,6 @@ func (b *Bus) set(f *fault) {
 	case f.delay < 0:
 		b.t.Fatalf("bustest: a Delay of %v is in the past", f.delay)
 	}
-	l := b.transport
 	l.broker.mu.Lock()
 	defer l.broker.mu.Unlock()
 	l.faults = append(l.faults, f)

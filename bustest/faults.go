@@ -17,7 +17,7 @@ import (
 // event. A real broker's subscriber learns of it from the next event that arrives.
 func (b *Bus) DropNext(topic string, n int) {
 	b.t.Helper()
-	b.set(&fault{kind: dropping, topic: topic, left: n})
+	b.set("DropNext", &fault{kind: dropping, topic: topic, left: n})
 }
 
 // Duplicate publishes the next n events twice, as a publisher does that got no
@@ -26,7 +26,7 @@ func (b *Bus) DropNext(topic string, n int) {
 // answer to it.
 func (b *Bus) Duplicate(topic string, n int) {
 	b.t.Helper()
-	b.set(&fault{kind: duplicating, topic: topic, left: n})
+	b.set("Duplicate", &fault{kind: duplicating, topic: topic, left: n})
 }
 
 // Reorder holds the next n events back until the last of them is published, and
@@ -36,7 +36,7 @@ func (b *Bus) Duplicate(topic string, n int) {
 // lost; what is held when the bus ends is lost with it.
 func (b *Bus) Reorder(topic string, n int) {
 	b.t.Helper()
-	b.set(&fault{kind: reordering, topic: topic, left: n})
+	b.set("Reorder", &fault{kind: reordering, topic: topic, left: n})
 }
 
 // Delay lets the next n events arrive d later, in order. Publish returns nil at
@@ -44,14 +44,14 @@ func (b *Bus) Reorder(topic string, n int) {
 // it.
 func (b *Bus) Delay(topic string, n int, d time.Duration) {
 	b.t.Helper()
-	b.set(&fault{kind: delaying, topic: topic, left: n, delay: d})
+	b.set("Delay", &fault{kind: delaying, topic: topic, left: n, delay: d})
 }
 
 // FailPublish has Publish fail for the next n events with an error that wraps err.
 // They get no number and reach nobody: there is no Gap.
 func (b *Bus) FailPublish(topic string, n int, err error) {
 	b.t.Helper()
-	b.set(&fault{kind: failing, topic: topic, left: n, err: err})
+	b.set("FailPublish", &fault{kind: failing, topic: topic, left: n, err: err})
 }
 
 // LoseReply has Publish fail for the next n events with an error that wraps err
@@ -59,7 +59,7 @@ func (b *Bus) FailPublish(topic string, n int, err error) {
 // repeats them.
 func (b *Bus) LoseReply(topic string, n int, err error) {
 	b.t.Helper()
-	b.set(&fault{kind: losingReply, topic: topic, left: n, err: err})
+	b.set("LoseReply", &fault{kind: losingReply, topic: topic, left: n, err: err})
 }
 
 // Inject publishes env as it is, as if from outside: no fault meets it, and it does
@@ -67,10 +67,13 @@ func (b *Bus) LoseReply(topic string, n int, err error) {
 // takes fails the test at once.
 func (b *Bus) Inject(env *transport.Envelope) {
 	b.t.Helper()
-	if env == nil {
+	l := b.needTransport("Inject")
+	switch {
+	case l == nil:
+		return
+	case env == nil:
 		b.t.Fatalf("bustest: Inject was given a nil envelope")
 	}
-	l := b.transport
 	l.broker.mu.Lock()
 	l.count.Injected++
 	l.broker.mu.Unlock()
@@ -84,6 +87,9 @@ func (b *Bus) Inject(env *transport.Envelope) {
 // letter with these bytes at each subscription.
 func (b *Bus) Poison(topic string, payload []byte) {
 	b.t.Helper()
+	if b.needTransport("Poison") == nil {
+		return
+	}
 	b.Inject(&transport.Envelope{Topic: topic, Payload: payload, Time: time.Now()})
 }
 
@@ -93,17 +99,21 @@ func (b *Bus) Poison(topic string, payload []byte) {
 // no fault meets them.
 func Redeliver[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) int {
 	t.Helper()
-	n, q := 0, newQuery(topic, matches)
+	l := b.needTransport("Redeliver")
+	if l == nil {
+		return 0
+	}
+	n, q := 0, newQuery(topic, matches, true)
 	all := b.published.on(topic.Name)
 	for i, m := range decodeAll(t, topic, all) {
 		if !q.holds(m) {
 			continue
 		}
 		again := *all[i].env
-		b.transport.broker.mu.Lock()
-		b.transport.count.Redelivered++
-		b.transport.broker.mu.Unlock()
-		b.transport.write(b.transport.ctx, &again)
+		l.broker.mu.Lock()
+		l.count.Redelivered++
+		l.broker.mu.Unlock()
+		l.write(l.ctx, &again)
 		n++
 	}
 	return n

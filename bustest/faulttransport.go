@@ -45,7 +45,11 @@ type faultTransport struct {
 	}
 }
 
+// newFaultTransport connects a bus to a broker, to one of its own where that is nil.
 func newFaultTransport(h *memoryBroker, b *Bus) *faultTransport {
+	if h == nil {
+		h = newMemoryBroker()
+	}
 	return &faultTransport{
 		Transport: h.memory.Connect(), broker: h, bus: b,
 		ctx: context.WithoutCancel(b.t.Context()),

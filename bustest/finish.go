@@ -34,6 +34,7 @@ func (b *Bus) finish() {
 	for _, what := range letters {
 		b.t.Errorf("bustest: %s", what)
 	}
+	b.local.finish()
 	if !b.opts.misuse {
 		for _, what := range b.misuses() {
 			b.t.Errorf("bustest: %s (AllowMisuse accepts it)", what)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/shardbus/shardbus/bus"
 	"github.com/shardbus/shardbus/bustest"
+	"github.com/shardbus/shardbus/transport"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -160,3 +161,6 @@ func requireContains(t testing.TB, text string, words ...string) {
 }
 
 func joined(all []string) string { return strings.Join(all, " ") }
+
+// noTransport is a transport that New refuses before it is used.
+type noTransport struct{ transport.Transport }

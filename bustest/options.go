@@ -7,12 +7,28 @@ import (
 )
 
 // Option configures a [Bus] of [New].
-type Option func(*options)
+type Option interface{ applyBus(*options) }
+
+// ModeOption configures a [Bus] of [New], and the bus of one [Call].
+type ModeOption interface {
+	Option
+	CallOption
+}
+
+type option func(*options)
+
+func (f option) applyBus(o *options) { f(o) }
+
+// modeOption is for both.
+type modeOption func(*options)
+
+func (f modeOption) applyBus(o *options) { f(o) }
+func (f modeOption) applyCall(c *call)   { c.bus = append(c.bus, f) }
 
 type options struct {
 	config      bus.Config
 	broker      *memoryBroker
-	alone       bool // SharedWith was given no bus
+	refusal     string // what is wrong with an option
 	waitTimeout time.Duration
 	letters     bool
 	goroutines  bool
@@ -20,53 +36,59 @@ type options struct {
 	misuse      bool
 	unchecked   bool // WithoutDebug
 	maxPayload  int  // 0 is the default, less none
+	inProcess   bool
 }
 
 // Config sets the configuration of the bus: middleware, a logger, bounds. Its Transport must be
 // nil. Without a Logger the bus logs to the test; without a Grace it has that of [WaitTimeout];
 // Debug is on, see [WithoutDebug].
-func Config(cfg bus.Config) Option { return func(o *options) { o.config = cfg } }
+func Config(cfg bus.Config) Option { return option(func(o *options) { o.config = cfg }) }
 
 // SharedWith puts the bus on the broker of another, as two processes share a server: each receives
 // what the other publishes.
 func SharedWith(other *Bus) Option {
-	return func(o *options) {
-		if o.alone = other == nil; !o.alone {
+	return option(func(o *options) {
+		switch {
+		case other == nil:
+			o.refusal = "SharedWith was given a nil bus"
+		case other.transport == nil:
+			o.refusal = "SharedWith was given a bus InProcess, which has no broker to share: its events reach no other bus"
+		default:
 			o.broker = other.transport.broker
 		}
-	}
+	})
 }
 
 // WaitTimeout is how long functions of this package wait before they fail the test. Default 10 s,
 // and in a synctest bubble, where it costs nothing, 1 h.
-func WaitTimeout(d time.Duration) Option { return func(o *options) { o.waitTimeout = d } }
+func WaitTimeout(d time.Duration) Option { return option(func(o *options) { o.waitTimeout = d }) }
 
 // AllowDeadLetters accepts dead letters that the test does not look at.
-func AllowDeadLetters() Option { return func(o *options) { o.letters = true } }
+func AllowDeadLetters() Option { return option(func(o *options) { o.letters = true }) }
 
 // AllowGoroutines accepts handlers that run on after the end of the test, and other failures of
 // Close. In a bubble, they keep the bubble from ending.
-func AllowGoroutines() Option { return func(o *options) { o.goroutines = true } }
+func AllowGoroutines() Option { return option(func(o *options) { o.goroutines = true }) }
 
 // AllowUnbalanced accepts ledgers that don't balance. Only a defect of a transport or of the engine
 // causes that; the option lets a test go on in spite of it.
-func AllowUnbalanced() Option { return func(o *options) { o.unbalanced = true } }
+func AllowUnbalanced() Option { return option(func(o *options) { o.unbalanced = true }) }
 
 // AllowMisuse accepts what bus.Config.Debug reports: middleware that calls next twice, a Delivery
 // that is used too late. The log has the reports nevertheless.
-func AllowMisuse() Option { return func(o *options) { o.misuse = true } }
+func AllowMisuse() Option { return option(func(o *options) { o.misuse = true }) }
 
 // WithoutDebug leaves bus.Config.Debug off: misuse of events is not looked for. It is for tests
 // that measure, or whose events are large.
-func WithoutDebug() Option { return func(o *options) { o.unchecked = true } }
+func WithoutDebug() Option { return option(func(o *options) { o.unchecked = true }) }
 
 // MaxPayload is the largest payload that the bus publishes, in bytes: Publish of a larger one fails
 // with transport.ErrTooLarge, as on Redis. Default 1 MiB, as in transport/redis, where it is
 // Config.MaxPayload. Less than 1 is no limit.
 func MaxPayload(n int) Option {
-	return func(o *options) {
+	return option(func(o *options) {
 		if o.maxPayload = n; n < 1 {
 			o.maxPayload = -1
 		}
-	}
+	})
 }

@@ -13,10 +13,14 @@ import (
 type publication struct {
 	topic string
 	env   *transport.Envelope // given to the transport
+	local *bus.Delivery       // or never encoded, on a bus InProcess
 }
 
-// delivery is the event as it arrives.
+// delivery is the event as it arrives, of its own.
 func delivery[T any](p publication, topic bus.TopicConfig[T]) *bus.Delivery {
+	if p.local != nil {
+		return p.local.Clone()
+	}
 	return bus.NewEncodedDelivery(topic, numbered(p.env))
 }
 
@@ -45,6 +49,13 @@ func (p *publications) keep(envs []*transport.Envelope) {
 	for _, env := range envs {
 		p.mu.all = append(p.mu.all, publication{topic: env.Topic, env: env})
 	}
+}
+
+// add records an event.
+func (p *publications) add(event publication) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.all = append(p.mu.all, event)
 }
 
 // erase takes off again what was refused.

@@ -23,6 +23,7 @@ type attempt struct {
 func (b *Bus) record(next bus.Handler) bus.Handler {
 	return func(ctx context.Context, d *bus.Delivery) error {
 		n, began := b.begun.Add(1), time.Now()
+		defer b.local.attempt(d)()
 		err := errguard.Safe(b.labelled(ctx, d, next))
 		a := attempt{n: n, d: d.Clone(), err: err, began: began, took: time.Since(began)}
 		b.mu.Lock()

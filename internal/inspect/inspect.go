@@ -44,6 +44,12 @@ var Of func(v any) Bus
 // whole batch shares. Package bus sets it, too.
 var BatchOf func(delivery any) any
 
+// Shared looks at what the subscriptions of a bus without a transport share of a *bus.Delivery: the
+// number of its event on the topic, and a hash of its value with all that this points to. ok is
+// false if the event came off a transport, or is too large to be looked at. Package bus sets it,
+// too.
+var Shared func(delivery any) (seq, sum uint64, ok bool)
+
 // AcknowledgedLate has the bus log that the handler of a *bus.Delivery returned nil so much after
 // its time was over. Package bus sets it, too.
 var AcknowledgedLate func(delivery any, timeout, late time.Duration)
