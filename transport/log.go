@@ -88,6 +88,13 @@ type Log interface {
 	Close() error
 }
 
+// LogSyncer is a log that may be opened so that Append and Commit return before what they did is
+// durable. Until it is, it can't be read either.
+type LogSyncer interface {
+	// Sync returns when all that Append and Commit have returned for is durable.
+	Sync(ctx context.Context) error
+}
+
 // LogProvider is a transport that brings a log of its own. A bus whose configuration names no other
 // keeps its durable topics in it.
 type LogProvider interface {

@@ -19,6 +19,7 @@ const (
 	miniredis = "github.com/alicebob/miniredis/v2"
 	backoff   = "github.com/cenkalti/backoff/v4"
 	zap       = "go.uber.org/zap"
+	bbolt     = "go.etcd.io/bbolt"
 )
 
 // component is a package with the packages below it that are no component of their own.
@@ -39,6 +40,7 @@ var layers = []component{
 	{dir: "codec"},
 	{dir: "transport"},
 	{dir: "transport/memory", uses: []string{"transport", "transport/internal/ackset", "transport/internal/pubseq", "transport/internal/sinks"}},
+	{dir: "transport/file", uses: []string{"transport", "transport/internal/ackset", "transport/internal/frame", "transport/internal/pubseq", "transport/internal/sinks"}},
 	{dir: "transport/redis", uses: []string{"transport", "transport/internal/frame", "router", "supervisor"}, libraries: []string{rueidis, backoff, zap}},
 	{dir: "bus", uses: []string{"transport", "transport/memory", "supervisor", "codec", "router"}, libraries: []string{backoff, zap}},
 	{dir: "middleware", uses: []string{"bus", "codec"}, libraries: []string{backoff, zap}},
@@ -55,6 +57,7 @@ var layers = []component{
 var reach = map[string][]string{
 	rueidis:   {"transport/redis", "internal/redistest", "internal/faultlab/busdriver", "examples"},
 	miniredis: {"bustest/fakecluster"},
+	bbolt:     {"transport/file", "examples"},
 }
 
 // pkg is what the go command knows of a package.

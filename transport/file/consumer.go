@@ -1,0 +1,176 @@
+package file
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/shardbus/shardbus/transport"
+)
+
+// member is the bus's membership of a consumer.
+type member struct {
+	log *Log
+	*membership
+	consumer *consumer
+}
+
+var _ transport.Consumer = (*member)(nil)
+
+// Consume joins a consumer, or makes it.
+func (l *Log) Consume(ctx context.Context, config transport.ConsumerConfig, sink transport.ConsumerSink) (transport.Consumer, error) {
+	if err := (transport.Topic{Name: config.Name}).Validate(); err != nil {
+		return nil, fmt.Errorf("file: consume: %w", err)
+	}
+	m := &membership{config: config, queue: l.sinks.Queue(sink)}
+	out, err := l.alone(ctx, func(s *session) (any, error) { return s.join(m) })
+	c, _ := out.(*consumer)
+	if err != nil {
+		if c = l.joined(m); c != nil { // its context ended while it was joining
+			_ = l.leave(c) // what went wrong before is what is told
+		}
+		return nil, err
+	}
+	return &member{log: l, membership: m, consumer: c}, nil
+}
+
+// joined is the consumer that a membership is the member of.
+func (l *Log) joined(m *membership) *consumer {
+	for _, c := range l.consumed() {
+		if c.member == m {
+			return c
+		}
+	}
+	return nil
+}
+
+// consumed are the consumers that have a member.
+func (l *Log) consumed() (consumers []*consumer) {
+	l.st.mu.Lock()
+	defer l.st.mu.Unlock()
+	for _, t := range l.st.topics {
+		for _, c := range t.consumers {
+			if c.member != nil {
+				consumers = append(consumers, c)
+			}
+		}
+	}
+	return consumers
+}
+
+// leave ends the membership of a consumer.
+func (l *Log) leave(c *consumer) error {
+	l.st.mu.Lock()
+	m := c.member
+	if m == nil || m.closed {
+		l.st.mu.Unlock()
+		return nil
+	}
+	m.closed = true
+	for _, at := range c.parts {
+		if at.lease != nil {
+			at.lease.ended = true
+		}
+	}
+	l.st.mu.Unlock()
+	m.queue.End()
+	err := l.writer.doAll(&op{alone: true, run: func(s *session) (any, error) {
+		for _, at := range c.parts {
+			if at.lease != nil {
+				s.end(c, at)
+			}
+		}
+		s.after = append(s.after, func() { c.member = nil })
+		return nil, nil
+	}})
+	return err
+}
+
+// Close leaves the consumer.
+func (m *member) Close(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	m.log.st.mu.Lock()
+	ours := m.consumer.member == m.membership
+	m.log.st.mu.Unlock()
+	if !ours {
+		return nil
+	}
+	return m.log.leave(m.consumer)
+}
+
+// enter finds a lease that lives, under the state's lock. The caller unlocks it, unless there is an
+// error.
+func (m *member) enter(ctx context.Context, l transport.Lease) (*part, error) {
+	if err := m.log.ready(ctx); err != nil {
+		return nil, err
+	}
+	m.log.st.mu.Lock()
+	if !m.closed && l.Partition >= 0 && l.Partition < len(m.consumer.parts) {
+		at := m.consumer.parts[l.Partition]
+		if held := at.lease; held != nil && held.Lease == l && held.member == m.membership && !held.ended {
+			return at, nil
+		}
+	}
+	m.log.st.mu.Unlock()
+	return nil, fenced(m.consumer, l)
+}
+
+// lives reports why a call under a lease can't be.
+func (m *member) lives(ctx context.Context, l transport.Lease) error {
+	_, err := m.enter(ctx, l)
+	if err == nil {
+		m.log.st.mu.Unlock()
+	}
+	return err
+}
+
+// Begin counts a start. It always waits for the disk.
+func (m *member) Begin(ctx context.Context, l transport.Lease, ref transport.EventRef) (int, error) {
+	if err := m.lives(ctx, l); err != nil {
+		return 0, err
+	}
+	out, err := m.log.do(ctx, &op{run: func(s *session) (any, error) { return s.begin(m.consumer, l, ref) }})
+	starts, _ := out.(int)
+	return starts, err
+}
+
+// Commit settles events.
+func (m *member) Commit(ctx context.Context, l transport.Lease, c transport.Commit) error {
+	if err := m.lives(ctx, l); err != nil {
+		return err
+	}
+	o := &op{lazy: true}
+	commit := &preparedCommit{Commit: c}
+	for i := range c.Append {
+		b := prepare(&c.Append[i].Batch, m.log.capabilities)
+		commit.appends = append(commit.appends, b)
+		o.events += len(b.values)
+		o.bytes += b.bytes
+	}
+	if m.log.writer.interval > 0 {
+		commit.Commit = cloneCommit(c) // it is read again after it was answered
+	}
+	o.run = func(s *session) (any, error) { return nil, s.commit(m.consumer, l, commit) }
+	_, err := m.log.do(ctx, o)
+	return err
+}
+
+// Release gives a lease back.
+func (m *member) Release(ctx context.Context, l transport.Lease) error {
+	at, err := m.enter(ctx, l)
+	if err != nil {
+		return err
+	}
+	held := at.lease
+	held.ended = true // so nothing is done under it any more
+	m.log.st.mu.Unlock()
+	if _, err = m.log.do(ctx, &op{run: func(s *session) (any, error) { return nil, s.release(m.consumer, l) }}); err != nil {
+		m.log.st.mu.Lock()
+		held.ended = false
+		m.log.st.mu.Unlock()
+		return err
+	}
+	m.queue.Release(l)
+	return nil
+}
