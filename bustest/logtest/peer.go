@@ -71,6 +71,19 @@ func (p *peer) restart() *peer {
 	return p.c.open()
 }
 
+// Append appends, and waits until that can be read.
+func (p *peer) Append(ctx context.Context, batches []transport.Batch, results []transport.AppendResult) {
+	p.Log.Append(ctx, batches, results)
+	p.sync()
+}
+
+// sync waits until what was acknowledged can be read.
+func (p *peer) sync() {
+	if syncer, ok := p.Log.(transport.LogSyncer); ok {
+		_ = syncer.Sync(p.c.base) // of a log that was closed, perhaps
+	}
+}
+
 // topic opens a topic.
 func (p *peer) topic(t transport.LogTopic) transport.TopicState {
 	p.c.Helper()
@@ -208,6 +221,12 @@ func (m *member) fetchSome(l transport.Lease, after uint64, n int) transport.Fet
 func (m *member) commit(l transport.Lease, commit transport.Commit) {
 	m.c.Helper()
 	m.c.succeeds(m.Commit(m.c.base, l, commit), "Commit")
+}
+
+// Commit commits, and waits until that can be read.
+func (m *member) Commit(ctx context.Context, l transport.Lease, commit transport.Commit) error {
+	defer m.p.sync()
+	return m.Consumer.Commit(ctx, l, commit)
 }
 
 func (m *member) ack(l transport.Lease, acked ...uint64) {
