@@ -195,7 +195,7 @@ func (fan *fanout[T]) fastShared(v *T, at int64) bool {
 	fan.mu.seq++
 	to := log.Slot()
 	to.v, to.env, to.at, to.seq = *v, nil, at, fan.mu.seq
-	log.CommitBeforeFence()
+	log.Commit()
 	if l := fan.mu.one; l != nil {
 		fan.mu.Unlock()
 		l.wakeIfIdle()
@@ -226,7 +226,7 @@ func (fan *fanout[T]) fastKeyed(v *T, at int64, hash uint64) bool {
 	fan.mu.seq++
 	to := l.own.Slot()
 	to.v, to.env, to.at, to.seq = *v, nil, at, fan.mu.seq
-	l.own.CommitBeforeFence()
+	l.own.Commit()
 	fan.mu.Unlock()
 	l.wakeIfIdle()
 	return true

@@ -128,11 +128,6 @@ func (l *Shared[C]) Slots(n int) []C {
 // after it, readers that it must wake among that, is as new as the commit.
 func (l *Shared[C]) Commit() { l.tail.Store(l.appended) }
 
-// CommitBeforeFence is Commit for a caller that runs an atomic read-modify-write,
-// such as unlocking a mutex, before it looks for readers to wake: it may save the
-// fence.
-func (l *Shared[C]) CommitBeforeFence() { storeRelease(&l.tail, l.appended) }
-
 // Appended is the position of the next item.
 func (l *Shared[C]) Appended() uint64 { return l.appended }
 

@@ -70,7 +70,7 @@ func TestLogMatchesSlices(t *testing.T) {
 			shared.Commit()
 			for _, m := range readers {
 				if m.own != nil {
-					m.own.CommitBeforeFence()
+					m.own.Commit()
 				}
 				m.shown = len(m.waiting)
 			}
