@@ -224,9 +224,9 @@ func (fan *fanout[T]) fastKeyed(v *T, at int64, hash uint64) bool {
 		return false
 	}
 	fan.mu.seq++
-	to := l.own.Slot()
+	to := l.box.Own.Slot()
 	to.v, to.env, to.at, to.seq = *v, nil, at, fan.mu.seq
-	l.own.Commit()
+	l.box.Own.Commit()
 	fan.mu.Unlock()
 	l.wakeIfIdle()
 	return true

@@ -80,7 +80,7 @@ func (fan *fanout[T]) remove(s *subscription[T]) (left int, was bool) {
 		fan.countKeyUsersLocked(s, -1)
 		fan.changed()
 		if s.shares && s.lanes[0] != nil {
-			s.lanes[0].reader.Detach(false)
+			s.lanes[0].box.Detach(false)
 			fan.removeReader(s.lanes[0])
 		}
 	}

@@ -96,13 +96,11 @@ func (l *lane[T]) load() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := l.mu.inHand
-	if _, running := l.cursorLocked(); running || l.mu.retrying {
+	taken, running := l.cursorLocked()
+	if running || l.mu.retrying {
 		n++
 	}
-	if l.evicting {
-		return n + l.mu.box.len()
-	}
-	return n + int(l.reader.End()-l.reader.Taken())
+	return n + int(l.box.QueuedFrom(taken))
 }
 
 // lanes is the lanes of all members.

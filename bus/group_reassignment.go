@@ -20,12 +20,7 @@ func (s *subscription[T]) Lane(i int) keyshare.Lane {
 
 // Entered implements keyshare.Lane.
 func (l *lane[T]) Entered() uint64 {
-	if !l.evicting {
-		return l.reader.End()
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.mu.box.removed() + uint64(l.mu.box.len())
+	return l.box.Entered()
 }
 
 // Done implements keyshare.Lane.
@@ -64,12 +59,7 @@ func (l *lane[T]) pastLocked(n uint64) bool {
 	if l.mu.inHand > 0 && l.mu.firstInHand <= n {
 		return false
 	}
-	if l.evicting {
-		box := &l.mu.box
-		return box.removed() >= n && !(box.running && box.lastTaken <= n)
-	}
-	taken, running := l.reader.Cursor()
-	return taken > n || taken == n && !running
+	return l.box.Past(n)
 }
 
 // mustWait tells whether another member of the group has not done with key, as far

@@ -55,8 +55,7 @@ type lane[T any] struct {
 
 	// Read by publishers and for each event, hardly ever written.
 	state    atomic.Uint32
-	evicting bool // DropOldest, KeepLatest: the mailbox is mu.box, and reader is not used
-	special  bool // it has a hook or is in a group
+	special  bool // it has a hook, is in a group, or its mailbox evicts: then stream is not for it
 	remote   bool // it has an inbox
 	runQueue *runqueue.Queue
 	ctl      *atomic.Uint32 // the subscription's
@@ -66,18 +65,16 @@ type lane[T any] struct {
 	wait     roomWaiters
 
 	// Publishers' own, under the fan-out's lock.
-	own      *mailbox.Shared[cell[T]] // its own mailbox; nil while it reads the topic's log
-	start    uint64                   // where in a log it began
-	accepted uint64                   // of what does not stand in a log: dropped, in the inbox, or evicting
+	start    uint64 // where in the mailbox it began
+	accepted uint64 // of what did not enter there with a place of its own: dropped, replaced, in the inbox
 	dropped  uint64
 	inbox    ring.Ring[*transport.Envelope]
 	overflow atomic.Int64 // inbox.Len(), readable by the lane
 
 	// The goroutine's own.
-	_           [8]byte // to the next line
-	reader      mailbox.Reader[cell[T]]
-	current     *cell[T]     // being handled; nil between events
-	disposed    *disposition // what became of current, while that is being carried out
+	box         mailbox.Queue[cell[T]] // its Reader begins a line
+	current     *cell[T]               // being handled; nil between events
+	disposed    *disposition           // what became of current, while that is being carried out
 	sample      sampling
 	inBatch     bool        // false again when a batch ended by itself
 	hasPointers bool        // events may keep other memory alive
@@ -88,7 +85,6 @@ type lane[T any] struct {
 	mu struct {
 		sync.Mutex
 		retries   retryqueue.Queue[cell[T]]
-		box       evictingMailbox[T]
 		retrying  bool // a deferred delivery runs
 		disposing bool // an attempt failed, and what comes of that is being carried out
 		tell      bool // the watch for slow handlers is to be told of the next start
@@ -113,7 +109,6 @@ type lane[T any] struct {
 		retry       *retryqueue.Key[cell[T]] // the one of retrying, where events are handled one by one
 	}
 	group      *retryqueue.Key[cell[T]] // that current belongs to, when it was deferred
-	slot       cell[T]                  // where items of mu.box are handled
 	timer      *time.Timer              // for the deferred keys
 	timerFired atomic.Bool              // the hook's timer fired
 	high       atomic.Int64             // the most events seen in the mailbox
@@ -124,8 +119,8 @@ type lane[T any] struct {
 func newLane[T any](s *subscription[T], index int, log *mailbox.Shared[cell[T]]) *lane[T] {
 	l := &lane[T]{
 		sub: s, index: index, runQueue: &s.bus.runQueue, ctl: &s.ctl, handler: s.handler,
-		special: s.hook != nil || s.group != nil, remote: s.inbox != nil,
-		capacity: s.opts.capacity, evicting: s.opts.policy.evicts(), hasPointers: s.topic.hasPointers,
+		special: s.hook != nil || s.group != nil || s.opts.policy.evicts(), remote: s.inbox != nil,
+		capacity: s.opts.capacity, hasPointers: s.topic.hasPointers,
 	}
 	l.node.sub = &s.Subscription
 	l.run = func() { l.runQueue.RunHere(l) }
@@ -136,18 +131,12 @@ func newLane[T any](s *subscription[T], index int, log *mailbox.Shared[cell[T]])
 	if s.batch != nil {
 		l.batchRun = &batchRun[T]{lane: l}
 	}
-	if s.opts.policy == KeepLatest {
-		l.mu.box.latest = new(mailbox.Latest[cell[T]])
-	}
-	if l.evicting {
+	if s.opts.policy.evicts() {
+		l.box.Evicts(s.opts.policy == KeepLatest)
 		return l
 	}
-	if log == nil {
-		l.own = mailbox.NewShared[cell[T]](0)
-		log = l.own
-	}
-	l.reader.Join(log, l.hasPointers)
-	l.start = log.Appended()
+	l.box.Open(log, l.hasPointers)
+	l.start = l.box.Taken()
 	l.mu.base = l.start
 	return l
 }
@@ -243,7 +232,7 @@ func (l *lane[T]) serve() {
 		if out == ranDry && l.spin() {
 			continue
 		}
-		if l.hasPointers && !l.evicting && l.reader.Shared() {
+		if l.hasPointers && l.box.Shared() {
 			l.sub.topic.fanout.reclaim()
 		}
 		to := laneIdle
@@ -295,19 +284,11 @@ func (l *lane[T]) spin() bool {
 
 // ready tells whether an event could be taken.
 func (l *lane[T]) ready() bool {
-	if l.overflowing() {
-		return true
-	}
-	if l.evicting {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return l.mu.box.len() > 0
-	}
-	return l.reader.Ready()
+	return l.overflowing() || l.box.Ready()
 }
 
 // taken is the position of the next event to be taken. For any goroutine.
-func (l *lane[T]) taken() uint64 { return l.reader.Taken() }
+func (l *lane[T]) taken() uint64 { return l.box.Taken() }
 
 // runTimer has the hook's tick called on the lane's goroutine.
 func (l *lane[T]) runTimer() {
@@ -324,7 +305,7 @@ func (l *lane[T]) close() {
 	if l.timer != nil {
 		l.timer.Stop()
 	}
-	l.reader.Release()
+	l.box.Release()
 	if l.batchRun != nil && l.batchRun.timer != nil {
 		l.batchRun.timer.Stop()
 	}

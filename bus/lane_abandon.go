@@ -43,7 +43,10 @@ func (s *subscription[T]) closeLanes() {
 // the goroutine's to take from: so it is only marked from where on nothing counts.
 func (l *lane[T]) abandonLocked() {
 	s := l.sub
-	failAsker := func(c *cell[T]) { s.failAsker(*c, ErrClosed) }
+	var failAsker func(c *cell[T])
+	if s.asked {
+		failAsker = func(c *cell[T]) { s.failAsker(*c, ErrClosed) }
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := l.inbox.Len()
@@ -52,20 +55,9 @@ func (l *lane[T]) abandonLocked() {
 		n += s.inbox.envelopes.Len()
 		l.emptyInboxLocked(&s.inbox.envelopes, &s.inbox.overflow)
 	}
-	if l.evicting {
-		var c cell[T]
-		for l.mu.box.pop(&c) {
-			l.mu.box.evicted++
-			n++
-			failAsker(&c)
-		}
-	} else {
-		l.mu.closedAt, _ = l.reader.Cursor()
-		n += int(l.reader.End() - l.mu.closedAt)
-		if s.asked {
-			l.reader.EachFrom(l.mu.closedAt, failAsker)
-		}
-	}
+	var waiting int
+	l.mu.closedAt, waiting = l.box.Abandon(failAsker)
+	n += waiting
 	if s.asked {
 		l.mu.retries.Each(failAsker)
 	}
@@ -81,13 +73,13 @@ func (l *lane[T]) emptyInboxLocked(inbox *ring.Ring[*transport.Envelope], overfl
 	}
 }
 
-// abandonTaken is called by the lane's goroutine when it has taken c out of a log and finds
+// abandonTaken is called by the lane's goroutine when it has taken c out of its mailbox and finds
 // that the subscription closes. Each side writes before it reads, the goroutine its
 // position and then the control word, abandonLocked the other way round: so either abandonLocked
 // saw that c was taken, and c has run until now, or c is among what it abandoned.
 func (l *lane[T]) abandonTaken(c *cell[T]) {
 	l.mu.Lock()
-	if !l.mu.closed || l.reader.Position() <= l.mu.closedAt {
+	if !l.mu.closed || l.box.Position() <= l.mu.closedAt {
 		l.foldLocked()
 		l.mu.abandoned++
 	}
@@ -105,12 +97,9 @@ func (l *lane[T]) releaseAll() {
 	l.foldLocked()
 	// Some may have been deferred after abandonLocked.
 	l.mu.abandoned += uint64(l.mu.retries.Clear(func(c *cell[T]) { l.sub.failAsker(*c, ErrClosed) }))
-	l.mu.box.running = false
-	if !l.evicting {
-		for c := l.reader.Next(); c != nil; c = l.reader.Next() {
-			continue
-		}
-		l.reader.Idle()
+	for c := l.box.Next(); c != nil; c = l.box.Next() {
+		continue
 	}
+	l.box.Idle()
 	l.mu.base, _ = l.cursorLocked()
 }

@@ -51,18 +51,7 @@ func behind() error { return &Verdict{Action: ActionSnooze, Err: errBehind} }
 // full tells whether a whole batch waits, or all that can. For any goroutine.
 func (b *batchRun[T]) full() bool {
 	l := b.lane
-	return l.overflowing() || b.waiting() >= l.sub.opts.batchSize
-}
-
-// waiting is how many events the mailbox holds.
-func (b *batchRun[T]) waiting() int {
-	l := b.lane
-	if !l.evicting {
-		return l.reader.Waiting()
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.mu.box.len()
+	return l.overflowing() || l.box.Waiting() >= l.sub.opts.batchSize
 }
 
 // handleReady is the lane's, for batches.
@@ -111,7 +100,7 @@ func (b *batchRun[T]) handleReady() batchEnd {
 // lane looks again in time.
 func (b *batchRun[T]) mustLinger() bool {
 	l, s := b.lane, b.lane.sub
-	if s.opts.linger == 0 || b.full() || s.ctl.Load()&ctlLeft != 0 || s.bus.state.Load() != stateOpen || b.waiting() == 0 {
+	if s.opts.linger == 0 || b.full() || s.ctl.Load()&ctlLeft != 0 || s.bus.state.Load() != stateOpen || l.box.Waiting() == 0 {
 		return false
 	}
 	now := time.Now()
@@ -141,19 +130,14 @@ func (b *batchRun[T]) take(n int) bool {
 	}
 	first := uint64(0) // as long as none has entered the mailbox
 	for len(b.items) < n {
-		c := b.nextLocked()
+		c := l.box.Next()
 		if c == nil {
 			break
 		}
-		b.items = append(b.items, batchItem[T]{cell: *c, n: l.lastTakenNumber(), attempt: 1})
+		b.items = append(b.items, batchItem[T]{cell: *c, n: l.box.Number(), attempt: 1})
 		first = b.items[0].n
 	}
-	if l.evicting {
-		l.mu.box.running = false
-		l.slot = cell[T]{}
-	} else {
-		l.reader.Idle()
-	}
+	l.box.Idle()
 	l.mu.base, _ = l.cursorLocked()
 	l.mu.inHand, l.mu.firstInHand = len(b.items), first
 	l.startsLocked()
@@ -161,11 +145,11 @@ func (b *batchRun[T]) take(n int) bool {
 	if len(b.items) == 0 {
 		return false
 	}
-	if !l.evicting && l.reader.Position() >= l.wait.wakeAt.Load() {
+	if l.box.Position() >= l.wait.wakeAt.Load() {
 		l.wakeWaiters()
 	}
 	b.until = time.Time{}
-	if linger := l.sub.opts.linger; linger > 0 && b.waiting() > 0 {
+	if linger := l.sub.opts.linger; linger > 0 && l.box.Waiting() > 0 {
 		b.until = time.Now().Add(linger) // the next batch has begun
 	}
 	if l.mu.retries.Len() > 0 || l.sub.group != nil {
@@ -176,26 +160,6 @@ func (b *batchRun[T]) take(n int) bool {
 
 // noneInHand stands for the number of an event that came out of the retry queue.
 const noneInHand = math.MaxUint64
-
-// lastTakenNumber is the number of the event taken last in order of arrival, the lane's
-// lock being held.
-func (l *lane[T]) lastTakenNumber() uint64 {
-	if l.evicting {
-		return l.mu.box.lastTaken
-	}
-	return l.reader.Position()
-}
-
-func (b *batchRun[T]) nextLocked() *cell[T] {
-	l := b.lane
-	if !l.evicting {
-		return l.reader.Next()
-	}
-	if !l.mu.box.take(&l.slot) {
-		return nil
-	}
-	return &l.slot
-}
 
 // deferBlocked has the events just taken whose key is deferred wait behind it, and those
 // whose key another member of the group has not done with.

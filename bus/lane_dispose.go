@@ -133,7 +133,7 @@ func (l *lane[T]) record(c *cell[T], g *retryqueue.Key[cell[T]], j *disposition)
 	case j.again() && g != nil:
 		l.mu.retries.Return(g, due, retryqueue.Item[cell[T]]{Event: *c, N: g.First.N, Attempt: attempt})
 	case j.again():
-		l.mu.retries.Defer(j.key, retryqueue.Item[cell[T]]{Event: *c, N: l.lastTakenNumber(), Attempt: attempt}, due)
+		l.mu.retries.Defer(j.key, retryqueue.Item[cell[T]]{Event: *c, N: l.box.Number(), Attempt: attempt}, due)
 	case g != nil:
 		l.mu.retries.Return(g, time.Time{})
 	}
@@ -180,19 +180,12 @@ func (l *lane[T]) foldLocked() {
 		}
 		l.mu.base = taken
 	}
-	if l.evicting {
-		l.mu.box.running = false
-	} else {
-		l.reader.MarkDone()
-	}
+	l.box.MarkDone()
 }
 
 // cursorLocked is how many events were taken, and whether the last runs.
 func (l *lane[T]) cursorLocked() (taken uint64, running bool) {
-	if l.evicting {
-		return l.mu.box.taken, l.mu.box.running
-	}
-	taken, running = l.reader.Cursor()
+	taken, running = l.box.Cursor()
 	if l.mu.closed && taken > l.mu.closedAt { // too late: it was abandoned before
 		return l.mu.closedAt, false
 	}

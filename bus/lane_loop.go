@@ -19,15 +19,13 @@ func (l *lane[T]) handleReady() batchEnd {
 	retryTurn := true // of what is deferred and due; it alternates with what arrives
 	for {
 		var c *cell[T]
-		if busy := l.ctl.Load() != 0 || l.mu.retries.Len() > 0 || l.special; busy || l.evicting {
-			if busy {
-				if out := l.runPending(&retryTurn); out == again {
-					continue
-				} else if out != ranDry {
-					return out
-				}
+		if busy := l.ctl.Load() != 0 || l.mu.retries.Len() > 0 || l.special; busy {
+			if out := l.runPending(&retryTurn); out == again {
+				continue
+			} else if out != ranDry {
+				return out
 			}
-			if c = l.take(); c != nil && !l.evicting && l.ctl.Load()&ctlClosing != 0 {
+			if c = l.take(); c != nil && l.ctl.Load()&ctlClosing != 0 {
 				l.abandonTaken(c)
 				continue
 			}
@@ -58,12 +56,12 @@ func (l *lane[T]) handleReady() batchEnd {
 // to be done first. The caller has seen that the control word is 0.
 func (l *lane[T]) stream() (dry bool) {
 	for {
-		cells := l.reader.Batch()
+		cells := l.box.Batch()
 		if len(cells) == 0 {
 			return true
 		}
 		for i := range cells {
-			if l.reader.Take() >= l.wait.wakeAt.Load() {
+			if l.box.Take() >= l.wait.wakeAt.Load() {
 				l.wakeWaiters()
 			}
 			if l.ctl.Load()&ctlClosing != 0 { // asked again, after Take: see abandonTaken
@@ -78,7 +76,7 @@ func (l *lane[T]) stream() (dry bool) {
 			if ctl&ctlInspected != 0 {
 				l.awaitInspection()
 			}
-			l.reader.Clear()
+			l.box.Clear()
 			if ctl != 0 || err != nil && l.mu.retries.Len() > 0 {
 				return false
 			}
@@ -148,7 +146,7 @@ func (l *lane[T]) view(c *cell[T], attempt int) {
 func (l *lane[T]) viewEnvelope(c *cell[T]) {
 	if l.group == nil {
 		l.hasPointers = true
-		l.reader.MarkDirty()
+		l.box.MarkDirty()
 	} else if l.d.encoded {
 		var zero T
 		c.v = zero // what the last attempt decoded
@@ -158,17 +156,8 @@ func (l *lane[T]) viewEnvelope(c *cell[T]) {
 // take takes the next event out of the mailbox; it runs from now on. Whatever
 // ran before has settled.
 func (l *lane[T]) take() *cell[T] {
-	if l.evicting {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if !l.mu.box.take(&l.slot) {
-			return nil
-		}
-		l.startsLocked()
-		return &l.slot
-	}
-	c := l.reader.Next()
-	if c != nil && l.reader.Position() >= l.wait.wakeAt.Load() {
+	c := l.box.Next()
+	if c != nil && l.box.Position() >= l.wait.wakeAt.Load() {
 		l.wakeWaiters()
 	}
 	return c
@@ -177,14 +166,7 @@ func (l *lane[T]) take() *cell[T] {
 // rest says that no event runs, and lets go of the events handled.
 func (l *lane[T]) rest() {
 	l.current, l.d.value, l.d.head = nil, nil, nil
-	if !l.evicting {
-		l.reader.Idle()
-		return
-	}
-	l.mu.Lock()
-	l.mu.box.running = false
-	l.slot = cell[T]{}
-	l.mu.Unlock()
+	l.box.Idle()
 }
 
 // caught is deferred around a batch. When the batch did not end by itself, the

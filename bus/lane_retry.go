@@ -30,7 +30,7 @@ func (l *lane[T]) deferBehind(c *cell[T]) bool {
 	if err != nil {
 		return false // the handler's attempt will meet it in its turn
 	}
-	n := l.lastTakenNumber()
+	n := l.box.Number()
 	blocked := l.mustWait(key, n)
 	l.lockRetries()
 	deferred := l.deferIfKeyWaitsLocked(key, c, n, blocked)
@@ -52,7 +52,7 @@ func (l *lane[T]) deferBehind(c *cell[T]) bool {
 // lockRetries takes the lane's lock, and with KeepLatest the fan-out's before it,
 // since what falls in may give up another event.
 func (l *lane[T]) lockRetries() {
-	if l.mu.box.latest != nil {
+	if l.box.Replacing() {
 		l.sub.topic.fanout.mu.Lock()
 	}
 	l.mu.Lock()
@@ -61,7 +61,7 @@ func (l *lane[T]) lockRetries() {
 // unlockRetries undoes lockRetries.
 func (l *lane[T]) unlockRetries() {
 	l.mu.Unlock()
-	if l.mu.box.latest != nil {
+	if l.box.Replacing() {
 		l.sub.topic.fanout.mu.Unlock()
 	}
 }
@@ -75,7 +75,7 @@ func (l *lane[T]) deferIfKeyWaitsLocked(key string, c *cell[T], n uint64, blocke
 	if blocked {
 		it.Recheck = firstRecheck
 	}
-	if l.mu.box.latest != nil {
+	if l.box.Replacing() {
 		if old, replaced := l.mu.retries.Replace(key, it); replaced {
 			l.countReplaced()
 			l.sub.failAsker(old, ErrMailboxFull)

@@ -19,12 +19,10 @@ func (l *lane[T]) progressLocked() (attempt uint64, busy bool) {
 }
 
 func (l *lane[T]) NotifyNextStart() {
-	if !l.evicting {
-		l.wait.mu.Lock()
-		l.wait.mu.tell = true
-		l.wait.wakeAt.Store(0) // as if a publisher waited for the next event to be taken
-		l.wait.mu.Unlock()
-	}
+	l.wait.mu.Lock()
+	l.wait.mu.tell = true
+	l.wait.wakeAt.Store(0) // as if a publisher waited for the next event to be taken
+	l.wait.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.mu.tell = true
@@ -54,7 +52,7 @@ func (l *lane[T]) Inspect(on bool) {
 	}
 }
 
-// awaitInspection is called by the lane's goroutine between the handler of an event in a log and
+// awaitInspection is called by the lane's goroutine between the handler of an event and
 // whatever lets go of that, when ctlInspected is set.
 func (l *lane[T]) awaitInspection() {
 	l.sub.bus.slow.AwaitInspection()
@@ -82,10 +80,8 @@ func (l *lane[T]) TakeSlow(attempt uint64, inHandler bool) (a slowwatch.Attempt,
 	case l.mu.retrying && l.mu.retry != nil:
 		a.Number = l.mu.retry.First.Attempt
 		a.Key = known(l.mu.retry.Name)
-	case l.evicting:
-		l.keyOf(&a, &l.slot)
 	case inHandler:
-		l.keyOf(&a, l.reader.Running())
+		l.keyOf(&a, l.box.Running())
 	default:
 		a.KeyUnknown = "the handler was about to return, or its stack is unknown"
 	}

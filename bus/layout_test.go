@@ -27,7 +27,7 @@ func TestLayout(t *testing.T) {
 			t.Errorf("%s goes from %p to %p: it should stand on one line", c.what, c.first, c.last)
 		}
 	}
-	own, end := uintptr(unsafe.Pointer(&l.reader)), uintptr(unsafe.Pointer(&l.mu.retries))+8
+	own, end := uintptr(unsafe.Pointer(&l.box.Reader)), uintptr(unsafe.Pointer(&l.mu.retries))+8
 	if own%cacheLine != 0 || end-own > 4*cacheLine {
 		t.Errorf("what the goroutine touches goes from %#x to %#x: it should begin a line and take four", own, end)
 	}

@@ -49,7 +49,7 @@ func (r *reader) shares() bool {
 	fan := &r.typed.topic.fanout
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
-	return r.typed.shares && r.typed.lanes[0] != nil && r.typed.lanes[0].own == nil
+	return r.typed.shares && r.typed.lanes[0] != nil && r.typed.lanes[0].box.Own == nil
 }
 
 // check compares r with what was published up to, without, event number end.

@@ -44,10 +44,7 @@ func (s *subscription[T]) measured() *times {
 // sampleDepth looks how deep the mailbox is. Producers look, too, where they find
 // it full, and whoever reads Stats.
 func (l *lane[T]) sampleDepth() {
-	if l.evicting {
-		return // its publishers see every change, under its lock
-	}
-	l.sawDepth(l.reader.Waiting())
+	l.sawDepth(l.box.Waiting())
 }
 
 // sawDepth says that n events were seen in the mailbox.

@@ -71,7 +71,7 @@ func (s *subscription[T]) detachReader() {
 	fan := &s.topic.fanout
 	fan.changed()
 	if l := s.lanes[0]; l != nil {
-		l.own = l.reader.Detach(true)
+		l.box.Own = l.box.Detach(true)
 		fan.removeReader(l)
 	}
 }
@@ -99,23 +99,23 @@ func (l *lane[T]) reattachReader() {
 		s.ctl.And(^ctlReattach)
 		return
 	}
-	if l.reader.Done() < l.reader.End() {
+	if l.box.Done() < l.box.End() {
 		return // it will run dry again
 	}
 	s.ctl.And(^ctlReattach)
 	l.wakeWaiters() // before positions change; there is room
 	fan.refresh()   // the log, if there is one, is that of those who share it now
 	if fan.mu.shared == nil {
-		fan.mu.shared = mailbox.NewShared[cell[T]](l.own.Appended())
+		fan.mu.shared = mailbox.NewShared[cell[T]](l.box.Own.Appended())
 	}
 	l.mu.Lock()
 	l.foldLocked()
-	l.accepted += l.reader.End() - l.start
-	l.reader.Reattach(fan.mu.shared)
-	l.start = l.reader.Taken()
+	l.accepted += l.box.End() - l.start
+	l.box.Reattach(fan.mu.shared)
+	l.start = l.box.Taken()
 	l.mu.base = l.start
 	l.mu.Unlock()
-	l.own, s.shares = nil, true
+	l.box.Own, s.shares = nil, true
 	fan.refresh()
 }
 
@@ -127,7 +127,7 @@ func (fan *fanout[T]) removeReader(l *lane[T]) {
 		fan.mu.shared, fan.mu.lanes, fan.mu.one = nil, nil, nil
 		return
 	}
-	if l.reader.Done() == log.Appended() {
+	if l.box.Done() == log.Appended() {
 		return
 	}
 	log.StartSegment()
@@ -149,7 +149,7 @@ func (fan *fanout[T]) reclaim() {
 	}
 	n := len(fan.mu.lanes)
 	for range n {
-		if l := fan.mu.lanes[fan.mu.sweepCursor]; l.reader.Done() < l.reader.End() {
+		if l := fan.mu.lanes[fan.mu.sweepCursor]; l.box.Done() < l.box.End() {
 			return
 		}
 		fan.mu.sweepCursor = (fan.mu.sweepCursor + 1) % n

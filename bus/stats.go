@@ -115,15 +115,11 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 		sum.Running++
 	}
 	sum.Running += uint64(l.mu.inHand)
-	depth := uint64(l.mu.box.len())
-	if !l.evicting {
-		end := l.reader.End()
-		depth = end - taken
-		sum.Accepted += end - l.start
-		if l.mu.closed {
-			depth = 0
-		}
+	depth := l.box.QueuedFrom(taken)
+	if l.mu.closed {
+		depth = 0
 	}
+	sum.Accepted += l.box.Entered() - l.start
 	sum.Queued += depth
 	l.sawDepth(int(depth))
 	sum.Deepest = max(sum.Deepest, depth)

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/shardbus/shardbus/bus/internal/keyshare"
+	"github.com/shardbus/shardbus/bus/internal/mailbox"
 	"github.com/shardbus/shardbus/internal/ring"
 	"github.com/shardbus/shardbus/transport"
 )
@@ -70,40 +71,33 @@ func (s *subscription[T]) candidates(l *lane[T], hash uint64) []*lane[T] {
 
 // full tells whether the lane's own mailbox has no room. One that drops its oldest
 // event always has.
-func (l *lane[T]) full() bool {
-	if l.evicting || l.own.Free() {
-		return false
-	}
-	taken := l.reader.Taken()
-	return !l.own.Grow(taken, taken+uint64(l.capacity))
-}
+func (l *lane[T]) full() bool { return l.box.Full(l.capacity) }
 
 // roomAt is how many events must have been taken for n places to be free.
 func (l *lane[T]) roomAt(n int) uint64 {
-	return l.reader.End() - uint64(l.capacity) + uint64(n)
+	return l.box.End() - uint64(l.capacity) + uint64(n)
 }
 
 // append enters an event into the lane's own mailbox, or drops it or another, and
 // reports whether drops are to be told. The lane sees it after commit.
 func (l *lane[T]) append(c *cell[T]) (tell bool) {
-	if l.evicting {
-		l.accepted++
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		defer func() { l.sawDepth(l.mu.box.len()) }()
+	if l.box.Evicting() {
 		own := *c
 		// While keys change hands in a group, the place of an event tells which others
 		// it awaits: then none is given to a newer one.
 		inPlace := l.sub.group == nil || !l.sub.group.keys.Moving()
-		evicted := l.mu.box.evicted
-		if l.mu.box.append(&own, l.sub.topic.fanout.mu.key, l.capacity, inPlace) {
-			if l.mu.box.evicted > evicted {
-				tell = l.countDrop()
-			} else {
-				l.countReplaced()
-			}
-			l.sub.failAsker(own, ErrMailboxFull)
+		lost, depth := l.box.Evict(&own, l.sub.topic.fanout.mu.key, l.capacity, inPlace)
+		l.sawDepth(depth)
+		switch lost {
+		case mailbox.NoLoss:
+			return false
+		case mailbox.Evicted:
+			tell = l.countDrop()
+		case mailbox.Replaced:
+			l.accepted++ // it has the place of another one
+			l.countReplaced()
 		}
+		l.sub.failAsker(own, ErrMailboxFull)
 		return tell
 	}
 	if l.sub.opts.policy == DropNewest && l.full() {
@@ -111,7 +105,7 @@ func (l *lane[T]) append(c *cell[T]) (tell bool) {
 		l.sub.failAsker(*c, ErrMailboxFull)
 		return l.countDrop()
 	}
-	l.own.Append(c)
+	l.box.Own.Append(c)
 	return false
 }
 
@@ -136,8 +130,8 @@ func (l *lane[T]) countReplaced() { l.dropped++ }
 func (s *subscription[T]) commit() { s.reserved.commit() }
 
 func (l *lane[T]) commit() {
-	if l.own != nil {
-		l.own.Commit()
+	if l.box.Own != nil {
+		l.box.Own.Commit()
 	}
 	l.wakeIfIdle()
 }
@@ -196,7 +190,7 @@ func (l *lane[T]) refill() bool {
 	fan := &s.topic.fanout
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
-	before := l.own.Appended()
+	before := l.box.Own.Appended()
 	var env *transport.Envelope
 	for !l.full() {
 		if !pop(&l.inbox, &l.overflow, &env) && !pop(&s.inbox.envelopes, &s.inbox.overflow, &env) {
@@ -204,10 +198,10 @@ func (l *lane[T]) refill() bool {
 		}
 		l.accepted-- // by this lane or another: from now on the log counts it
 		s.inbox.bytes -= env.Size()
-		l.own.Append(&cell[T]{head: head{env: env}})
+		l.box.Own.Append(&cell[T]{head: head{env: env}})
 	}
-	l.own.Commit()
-	return l.own.Appended() > before
+	l.box.Own.Commit()
+	return l.box.Own.Appended() > before
 }
 
 // inbox holds the envelopes of a subscription that any of its lanes may take.
