@@ -97,7 +97,7 @@ func (l *lane[T]) load() int {
 	defer l.mu.Unlock()
 	n := l.mu.inHand
 	taken, running := l.cursorLocked()
-	if running || l.mu.retrying {
+	if running {
 		n++
 	}
 	return n + int(l.box.QueuedFrom(taken))

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/bus/internal/keyshare"
-	"github.com/shardbus/shardbus/bus/internal/retryqueue"
 )
 
 // LaneCount implements keyshare.Member. The fan-out's lock is held, here and below.
@@ -50,7 +49,7 @@ func (l *lane[T]) DoneWith(key string, n uint64) bool {
 // stoppedLocked reports whether no handler runs in a lane that abandoned what waited.
 func (l *lane[T]) stoppedLocked() bool {
 	_, running := l.cursorLocked()
-	return !running && !l.mu.retrying && l.mu.inHand == 0
+	return !running && l.mu.inHand == 0
 }
 
 // pastLocked reports whether of the first n events that entered the lane none waits in its mailbox or
@@ -82,29 +81,3 @@ const (
 	firstRecheck = time.Millisecond
 	lastRecheck  = 64 * time.Millisecond
 )
-
-// keyBlocked is what the lane of a deferred key that awaits another member does when it
-// is due: it waits on, a longer time than before, or is free to run.
-func (l *lane[T]) keyBlocked(g *retryqueue.Key[cell[T]]) bool {
-	it := g.First
-	if it.Recheck == 0 {
-		return false
-	}
-	if !l.mustWait(g.Name, it.N) {
-		g.First.Recheck = 0
-		return false
-	}
-	it.Recheck = min(2*it.Recheck, lastRecheck)
-	due := time.Now().Add(it.Recheck)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.mu.retrying = false
-	l.mu.retries.Return(g, due, it)
-	return true
-}
-
-// deferBlockedLocked defers an event, the n-th to arrive, whose key awaits another member.
-func (l *lane[T]) deferBlockedLocked(key string, c *cell[T], n uint64, now time.Time) {
-	it := retryqueue.Item[cell[T]]{Event: *c, N: n, Attempt: 1, Recheck: firstRecheck}
-	l.mu.retries.Defer(key, it, now.Add(firstRecheck))
-}

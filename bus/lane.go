@@ -55,13 +55,14 @@ type lane[T any] struct {
 
 	// Read by publishers and for each event, hardly ever written.
 	state    atomic.Uint32
-	special  bool // it has a hook, is in a group, or its mailbox evicts: then stream is not for it
+	special  bool // it has a hook, is in a group, takes batches or its mailbox evicts: stream is not for it
 	remote   bool // it has an inbox
+	batched  bool // events are handled in batches
 	runQueue *runqueue.Queue
 	ctl      *atomic.Uint32 // the subscription's
 	handler  Handler        // the subscription's
 	ctx      context.Context
-	batchRun *batchRun[T] // where events are handled in batches, else nil
+	attempts *attempts[T] // made when it is needed first: see hand
 	wait     roomWaiters
 
 	// Publishers' own, under the fan-out's lock.
@@ -74,7 +75,6 @@ type lane[T any] struct {
 	// The goroutine's own.
 	box         mailbox.Queue[cell[T]] // its Reader begins a line
 	current     *cell[T]               // being handled; nil between events
-	disposed    *disposition           // what became of current, while that is being carried out
 	sample      sampling
 	inBatch     bool        // false again when a batch ended by itself
 	hasPointers bool        // events may keep other memory alive
@@ -85,10 +85,9 @@ type lane[T any] struct {
 	mu struct {
 		sync.Mutex
 		retries   retryqueue.Queue[cell[T]]
-		retrying  bool // a deferred delivery runs
 		disposing bool // an attempt failed, and what comes of that is being carried out
 		tell      bool // the watch for slow handlers is to be told of the next start
-		inHand    int  // events of the batch
+		inHand    int  // events of a batch, or one out of the retry queue
 		// closed says that what waited was abandoned: of a log all from the position closedAt on,
 		// and whatever is deferred. See lane_abandon.go.
 		closed   bool
@@ -106,12 +105,10 @@ type lane[T any] struct {
 		snoozed     uint64
 		panicked    uint64
 		slow        uint64
-		retry       *retryqueue.Key[cell[T]] // the one of retrying, where events are handled one by one
 	}
-	group      *retryqueue.Key[cell[T]] // that current belongs to, when it was deferred
-	timer      *time.Timer              // for the deferred keys
-	timerFired atomic.Bool              // the hook's timer fired
-	high       atomic.Int64             // the most events seen in the mailbox
+	timer      *time.Timer  // for the deferred keys
+	timerFired atomic.Bool  // the hook's timer fired
+	high       atomic.Int64 // the most events seen in the mailbox
 }
 
 // newLane makes a lane that reads the topic's log, or, if that is nil, has a
@@ -119,7 +116,8 @@ type lane[T any] struct {
 func newLane[T any](s *subscription[T], index int, log *mailbox.Shared[cell[T]]) *lane[T] {
 	l := &lane[T]{
 		sub: s, index: index, runQueue: &s.bus.runQueue, ctl: &s.ctl, handler: s.handler,
-		special: s.hook != nil || s.group != nil || s.opts.policy.evicts(), remote: s.inbox != nil,
+		special: s.hook != nil || s.group != nil || s.batch != nil || s.opts.policy.evicts(),
+		remote:  s.inbox != nil, batched: s.batch != nil,
 		capacity: s.opts.capacity, hasPointers: s.topic.hasPointers,
 	}
 	l.node.sub = &s.Subscription
@@ -128,8 +126,8 @@ func newLane[T any](s *subscription[T], index int, log *mailbox.Shared[cell[T]])
 	l.wait.wakeAt.Store(noWaiter)
 	l.ctx = &laneContext{Context: s.context(), node: &l.node}
 	l.d.info, l.d.sub, l.d.lane = s.info, s.name, int32(index)
-	if s.batch != nil {
-		l.batchRun = &batchRun[T]{lane: l}
+	if l.batched {
+		l.hand()
 	}
 	if s.opts.policy.evicts() {
 		l.box.Evicts(s.opts.policy == KeepLatest)
@@ -139,6 +137,22 @@ func newLane[T any](s *subscription[T], index int, log *mailbox.Shared[cell[T]])
 	l.start = l.box.Taken()
 	l.mu.base = l.start
 	return l
+}
+
+// hand is what the lane has in hand.
+func (l *lane[T]) hand() *attempts[T] {
+	if l.attempts == nil {
+		l.attempts = &attempts[T]{lane: l}
+	}
+	return l.attempts
+}
+
+// batchSize is how many events it may have in hand.
+func (l *lane[T]) batchSize() int {
+	if l.batched {
+		return l.sub.opts.batchSize
+	}
+	return 1
 }
 
 // wakeIfIdle starts the lane after an event was committed. The lane looks for events
@@ -151,7 +165,7 @@ func (l *lane[T]) wakeIfIdle() {
 
 // wake is wake for a lane that was found in state s, not active.
 func (l *lane[T]) wake(s uint32) {
-	if s == laneIdle || s == laneLingering && l.batchRun.full() {
+	if s == laneIdle || s == laneLingering && l.attempts.full() {
 		if l.state.CompareAndSwap(s, laneActive) {
 			l.runQueue.Submit(l)
 		}
@@ -207,11 +221,8 @@ func (l *lane[T]) subscription() *Subscription { return &l.sub.Subscription }
 func (l *lane[T]) role() string                { return "a handler" }
 
 func (l *lane[T]) serve() {
-	if l.disposed != nil { // a predecessor was ended in the middle of it
-		l.finishFailed(nil)
-	}
-	if l.batchRun != nil && len(l.batchRun.items) > 0 { // likewise
-		l.batchRun.finish()
+	if l.attempts != nil { // a predecessor was ended in the middle of it
+		l.attempts.finish()
 	}
 	for {
 		if l.state.Load() == laneSignaled {
@@ -249,7 +260,7 @@ func (l *lane[T]) serve() {
 		if out == ranDry && l.ready() && l.state.CompareAndSwap(laneIdle, laneActive) {
 			continue
 		}
-		if out == lingering && l.batchRun.full() && l.state.CompareAndSwap(laneLingering, laneActive) {
+		if out == lingering && l.attempts.full() && l.state.CompareAndSwap(laneLingering, laneActive) {
 			continue
 		}
 		l.sub.bus.changes.Notify()
@@ -306,8 +317,8 @@ func (l *lane[T]) close() {
 		l.timer.Stop()
 	}
 	l.box.Release()
-	if l.batchRun != nil && l.batchRun.timer != nil {
-		l.batchRun.timer.Stop()
+	if l.attempts != nil && l.attempts.timer != nil {
+		l.attempts.timer.Stop()
 	}
 	l.state.Store(laneClosed)
 	l.sub.laneClosed()

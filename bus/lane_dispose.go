@@ -3,7 +3,6 @@ package bus
 import (
 	"time"
 
-	"github.com/shardbus/shardbus/bus/internal/retryqueue"
 	"github.com/shardbus/shardbus/internal/errguard"
 )
 
@@ -11,7 +10,6 @@ import (
 type disposition struct {
 	act      Action
 	after    time.Duration // of ActionRetry and ActionSnooze
-	key      string        // to defer it by; "" if it has none
 	actor    string        // whose actor panicked, by key
 	err      error         // the verdict's
 	cause    error         // the attempt's
@@ -45,52 +43,147 @@ func (j *disposition) again() bool {
 	return !j.abandon && (j.act == ActionRetry || j.act == ActionSnooze)
 }
 
-// finishFailed ends a failed attempt at the current delivery.
-func (l *lane[T]) finishFailed(err error) {
-	c, g := l.current, l.group
-	if c == nil {
-		return
-	}
-	s := l.sub
-	// What is decided stays so: if user code below, the Key or OnDeadLetter, ends
-	// the goroutine, caught comes here again.
-	j := l.disposed
-	if j == nil {
-		l.beginDisposing()
-		j = l.dispose(err, g != nil)
-		l.disposed = j
-		if j.act == ActionDeadLetter && !j.abandon {
-			s.keepDeadLetter(l.ctx, deadLetter(c, l.d, j))
+// failCurrent ends a failed attempt at the event that was handled where it stands.
+func (l *lane[T]) failCurrent(err error) {
+	b := l.hand()
+	b.items = append(b.items, attempt[T]{cell: l.current, d: l.d, n: l.box.Number(), number: 1, err: err, tried: true})
+	l.current = nil
+	b.finish()
+}
+
+// abort settles what is in hand when its attempt did not end by itself, mostly because user
+// code called runtime.Goexit: what has no result failed with err.
+func (b *attempts[T]) abort(err error) {
+	for i := range b.items {
+		if it := &b.items[i]; !it.tried {
+			it.err, it.tried = err, true
 		}
 	}
-	if !j.again() {
-		l.failAsker(c, j)
+	b.finish()
+}
+
+// finish ends the attempt: every event goes to one place of the ledger, or is deferred, all under
+// one hold of the lane's lock. If user code that it calls ends the goroutine, it is called again,
+// and goes on where it was.
+func (b *attempts[T]) finish() {
+	if len(b.items) == 0 {
+		return
 	}
-	l.record(c, g, j)
-	l.current, l.group, l.disposed = nil, nil, nil
+	l := b.lane
+	again, began := false, false
+	for i := range b.items {
+		it := &b.items[i]
+		if it.err == nil {
+			continue
+		}
+		if !began {
+			l.beginDisposing()
+			began = true
+		}
+		b.dispose(it)
+		again = again || it.disposed.again()
+		if !again {
+			b.keep(it)
+		}
+	}
+	if again && len(b.items) > 1 {
+		b.keepOrder()
+	}
+	for i := range b.items {
+		if it := &b.items[i]; it.disposed != nil && !it.disposed.again() {
+			l.failAsker(it.cell, it.disposed)
+		}
+	}
+	panics := b.panics()
+	b.record()
+	b.clear()
 	if l.mu.retries.Len() > 0 {
 		l.armTimer()
 	}
-	if j.panicked {
-		s.countPanic(l.failed(j), j.cause)
+	for _, j := range panics {
+		l.sub.countPanic(l.failed(j), j.cause)
 	}
 }
 
-// dispose is the disposition on the current delivery, which is deferred already or not.
-func (l *lane[T]) dispose(err error, deferred bool) *disposition {
-	j := dispose(err)
+// clear says that nothing is in hand.
+func (b *attempts[T]) clear() {
+	clear(b.items)
+	clear(b.messages)
+	b.items, b.messages = b.items[:0], b.messages[:0]
+}
+
+// dispose finds what the failed attempt at an item leads to, and its key if that is
+// another attempt.
+func (b *attempts[T]) dispose(it *attempt[T]) {
+	if it.disposed != nil {
+		return
+	}
+	l := b.lane
+	if it.asking { // the Key ended the goroutine
+		it.err = ErrGoexit
+	}
+	j := dispose(it.err)
 	// Not after Goexit, which may have been the Key's.
 	if j.stack != nil && l.sub.hook != nil {
-		j.actor, _ = l.key() // a Key that panics too names nobody
+		_ = it.findKey() // a Key that panics too names nobody
+		j.actor = it.key
 	}
-	if j.again() && !deferred {
-		var keyErr *PanicError
-		if j.key, keyErr = l.key(); keyErr != nil {
-			j = disposition{act: ActionDeadLetter, err: keyErr, cause: keyErr, stack: keyErr.Stack, panicked: true}
+	if j.again() && it.retry == nil {
+		if err := it.findKey(); err != nil {
+			j = disposition{act: ActionDeadLetter, err: err, cause: err, stack: err.Stack, panicked: true, thrown: err}
 		}
 	}
 	j.abandon = l.sub.ctl.Load()&ctlClosing != 0 && j.act != ActionDiscard
-	return &j
+	it.disposed = &j
+}
+
+// keepOrder has every item behind one of its key that comes again come again, too,
+// and keeps the dead letters among the rest.
+func (b *attempts[T]) keepOrder() {
+	again := make(map[string]bool)
+	for i := range b.items {
+		it := &b.items[i]
+		_ = it.findKey() // one that panics has no key
+		switch {
+		case it.key != "" && again[it.key]:
+			if it.disposed == nil || !it.disposed.again() && !it.disposed.abandon && !it.kept {
+				it.err = behind()
+				it.disposed = nil
+				b.dispose(it)
+			}
+		case it.disposed == nil:
+		case it.disposed.again():
+			again[it.key] = true
+		default:
+			b.keep(it)
+		}
+	}
+}
+
+// keep keeps an item as a dead letter, if it is one, and tells OnDeadLetter, once.
+func (b *attempts[T]) keep(it *attempt[T]) {
+	if it.disposed.act != ActionDeadLetter || it.disposed.abandon || it.kept {
+		return
+	}
+	it.kept = true
+	l := b.lane
+	d := it.d
+	d.batch = nil
+	l.sub.keepDeadLetter(l.ctx, deadLetter(it.cell, d, it.disposed))
+}
+
+// panics is one disposition for each panic: that of a batch's handler befell many events.
+func (b *attempts[T]) panics() (distinct []*disposition) {
+	var last *disposition
+	for i := range b.items {
+		j := b.items[i].disposed
+		if j == nil || !j.panicked || last != nil && last.thrown == j.thrown {
+			continue
+		}
+		distinct = append(distinct, j)
+		last = j
+	}
+	return distinct
 }
 
 // failed names who panicked: the lane, or the actor of the event's key.
@@ -111,83 +204,4 @@ func (l *lane[T]) failAsker(c *cell[T], j *disposition) {
 		err = ErrNoReply
 	}
 	l.sub.failAsker(*c, err)
-}
-
-// record enters the end of an attempt at c in the ledger, and defers c if it
-// gets another. g is where it was deferred, nil if it was not.
-func (l *lane[T]) record(c *cell[T], g *retryqueue.Key[cell[T]], j *disposition) {
-	attempt := l.d.attempt
-	var due time.Time
-	if j.again() {
-		due = time.Now().Add(j.after)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.foldLocked()
-	l.mu.disposing = false
-	if g != nil {
-		l.mu.retrying, l.mu.retry = false, nil
-	}
-	l.countLocked(j, &attempt)
-	switch {
-	case j.again() && g != nil:
-		l.mu.retries.Return(g, due, retryqueue.Item[cell[T]]{Event: *c, N: g.First.N, Attempt: attempt})
-	case j.again():
-		l.mu.retries.Defer(j.key, retryqueue.Item[cell[T]]{Event: *c, N: l.box.Number(), Attempt: attempt}, due)
-	case g != nil:
-		l.mu.retries.Return(g, time.Time{})
-	}
-}
-
-// countLocked enters the end of an attempt in the ledger, a success where j is nil, and
-// reports whether there is another attempt, whose number is in *attempt then. The
-// lane's lock is held.
-func (l *lane[T]) countLocked(j *disposition, attempt *int) (again bool) {
-	if j == nil {
-		l.mu.handled++
-		return false
-	}
-	if j.act != ActionSnooze {
-		l.mu.failed++
-	}
-	if j.panicked {
-		l.mu.panicked++
-	}
-	switch {
-	case j.abandon:
-		l.mu.abandoned++
-	case j.act == ActionRetry:
-		l.mu.retried++
-		*attempt++
-	case j.act == ActionSnooze:
-		l.mu.snoozed++
-	case j.act == ActionDiscard:
-		l.mu.discarded++
-	default:
-		l.mu.dead++
-	}
-	return j.again()
-}
-
-// foldLocked adds the events taken and not yet accounted for to handled, but
-// for the current one, and says that none is running.
-func (l *lane[T]) foldLocked() {
-	taken, running := l.cursorLocked()
-	if taken > l.mu.base {
-		l.mu.handled += taken - l.mu.base
-		if running {
-			l.mu.handled--
-		}
-		l.mu.base = taken
-	}
-	l.box.MarkDone()
-}
-
-// cursorLocked is how many events were taken, and whether the last runs.
-func (l *lane[T]) cursorLocked() (taken uint64, running bool) {
-	taken, running = l.box.Cursor()
-	if l.mu.closed && taken > l.mu.closedAt { // too late: it was abandoned before
-		return l.mu.closedAt, false
-	}
-	return taken, running
 }

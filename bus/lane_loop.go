@@ -13,42 +13,65 @@ func (l *lane[T]) batch() (out batchEnd) {
 }
 
 func (l *lane[T]) handleReady() batchEnd {
-	if l.batchRun != nil {
-		return l.batchRun.handleReady()
-	}
 	retryTurn := true // of what is deferred and due; it alternates with what arrives
 	for {
-		var c *cell[T]
-		if busy := l.ctl.Load() != 0 || l.mu.retries.Len() > 0 || l.special; busy {
+		busy := l.ctl.Load() != 0 || l.mu.retries.Len() > 0 || l.special
+		if busy {
 			if out := l.runPending(&retryTurn); out == again {
 				continue
 			} else if out != ranDry {
 				return out
 			}
-			if c = l.take(); c != nil && l.ctl.Load()&ctlClosing != 0 {
-				l.abandonTaken(c)
-				continue
-			}
-		} else if !l.stream() {
-			continue // something came up
 		}
-		if c == nil {
-			if l.refill() || l.mu.retries.Len() > 0 && l.due.Load() {
-				continue
+		var handled bool
+		switch {
+		case l.batched:
+			l.refill()
+			if l.attempts.mustLinger() {
+				if l.mu.retries.Len() > 0 && l.due.Load() {
+					continue
+				}
+				return lingering
 			}
-			l.rest()
-			if l.special && l.sub.hook != nil {
-				l.sub.hook.onIdle(l.index, l.runTimer)
+			if handled = l.attempts.take(min(l.sub.opts.batchSize, l.sub.opts.maxDeferred-l.mu.retries.Len())); handled {
+				l.attempts.run()
 			}
-			return ranDry
+		case busy:
+			handled = l.takeOne()
+		default:
+			handled = !l.stream()
 		}
-		if (l.mu.retries.Len() > 0 || l.special && l.sub.group != nil) && l.deferBehind(c) {
+		if handled || l.refill() || l.mu.retries.Len() > 0 && l.due.Load() {
 			continue
 		}
-		if err := l.handle(c); err != nil {
-			l.finishFailed(err)
+		l.rest()
+		if l.special && l.sub.hook != nil {
+			l.sub.hook.onIdle(l.index, l.runTimer)
 		}
+		return ranDry
 	}
+}
+
+// takeOne handles the next event, or has it wait behind its key, and reports whether there was one.
+func (l *lane[T]) takeOne() bool {
+	c := l.box.Next()
+	if c == nil {
+		return false
+	}
+	if l.box.Position() >= l.wait.wakeAt.Load() {
+		l.wakeWaiters()
+	}
+	if l.ctl.Load()&ctlClosing != 0 { // asked again, after Next: see abandonTaken
+		l.abandonTaken(c)
+		return true
+	}
+	if l.mayDefer() && l.deferTaken(c) {
+		return true
+	}
+	if err := l.handle(c); err != nil {
+		l.failCurrent(err)
+	}
+	return true
 }
 
 // stream is the short way for lanes that have nothing else to look after: it handles
@@ -70,7 +93,7 @@ func (l *lane[T]) stream() (dry bool) {
 			}
 			err := l.handle(&cells[i])
 			if err != nil {
-				l.finishFailed(err)
+				l.failCurrent(err)
 			}
 			ctl := l.ctl.Load() // after the handler, and before its event is let go of
 			if ctl&ctlInspected != 0 {
@@ -87,7 +110,7 @@ func (l *lane[T]) stream() (dry bool) {
 // handle makes the first attempt at an event.
 func (l *lane[T]) handle(c *cell[T]) error {
 	l.current = c
-	l.view(c, 1)
+	l.view(c)
 	if l.sample.left > 0 {
 		l.sample.left--
 		return l.handler(l.ctx, &l.d)
@@ -117,7 +140,8 @@ func (l *lane[T]) runPending(retryTurn *bool) batchEnd {
 	}
 	if l.mu.retries.Len() > 0 {
 		full := l.mu.retries.Len() >= s.opts.maxDeferred
-		if (*retryTurn || full) && l.due.Load() && l.runRetry() {
+		if (*retryTurn || full) && l.due.Load() && l.hand().takeRetries(l.batchSize()) {
+			l.attempts.run()
 			*retryTurn = false
 			return again
 		}
@@ -130,37 +154,22 @@ func (l *lane[T]) runPending(retryTurn *bool) batchEnd {
 	return ranDry
 }
 
-// view points the lane's Delivery at c for an attempt.
-func (l *lane[T]) view(c *cell[T], attempt int) {
+// view points the lane's Delivery at c for its first attempt.
+func (l *lane[T]) view(c *cell[T]) {
 	d := &l.d
 	d.head = &c.head
 	d.value = &c.v
-	d.attempt = attempt
+	d.attempt = 1
 	d.encoded = c.seq == 0
 	if c.env != nil {
-		l.viewEnvelope(c)
+		l.viewEnvelope()
 	}
 }
 
 // viewEnvelope is the part of view that most events don't need.
-func (l *lane[T]) viewEnvelope(c *cell[T]) {
-	if l.group == nil {
-		l.hasPointers = true
-		l.box.MarkDirty()
-	} else if l.d.encoded {
-		var zero T
-		c.v = zero // what the last attempt decoded
-	}
-}
-
-// take takes the next event out of the mailbox; it runs from now on. Whatever
-// ran before has settled.
-func (l *lane[T]) take() *cell[T] {
-	c := l.box.Next()
-	if c != nil && l.box.Position() >= l.wait.wakeAt.Load() {
-		l.wakeWaiters()
-	}
-	return c
+func (l *lane[T]) viewEnvelope() {
+	l.hasPointers = true
+	l.box.MarkDirty()
 }
 
 // rest says that no event runs, and lets go of the events handled.
@@ -176,19 +185,14 @@ func (l *lane[T]) caught(out *batchEnd) {
 		return
 	}
 	l.inBatch = false
-	if l.batchRun != nil {
-		err := ErrGoexit
-		if r := recover(); r != nil {
-			err = &PanicError{Value: r, Stack: debug.Stack()}
-			*out = again
-		}
-		l.batchRun.abort(err)
-		return
-	}
+	err := ErrGoexit // then the goroutine ends, whatever we do
 	if r := recover(); r != nil {
-		l.finishFailed(&PanicError{Value: r, Stack: debug.Stack()})
+		err = &PanicError{Value: r, Stack: debug.Stack()}
 		*out = again
-		return
 	}
-	l.finishFailed(ErrGoexit) // and the goroutine ends, whatever we do
+	if l.current != nil {
+		l.failCurrent(err)
+	} else if l.attempts != nil {
+		l.attempts.abort(err)
+	}
 }

@@ -1,52 +1,85 @@
 package bus
 
 import (
-	"runtime/debug"
 	"time"
 
 	"github.com/shardbus/shardbus/bus/internal/retryqueue"
 )
 
-// key is the key of the current delivery. The Key function is the user's: its
-// panic is returned.
-func (l *lane[T]) key() (key string, err *PanicError) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = &PanicError{Value: r, Stack: debug.Stack()}
-		}
-	}()
-	return l.d.Key(), nil
+// mayDefer tells whether an event just taken may have to wait behind its key: because that is
+// deferred, or because another member of the group has not done with it.
+func (l *lane[T]) mayDefer() bool {
+	return l.mu.retries.Len() > 0 || l.special && l.sub.group != nil && l.sub.group.keys.Moving()
 }
 
-// deferBehind has c, just taken, wait behind its key if that is deferred, or if
-// another member of the group has not done with it.
-func (l *lane[T]) deferBehind(c *cell[T]) bool {
-	if l.mu.retries.Len() == 0 && !l.sub.group.keys.Moving() {
-		return false
+// deferTaken has c, just taken, wait behind its key if it must.
+func (l *lane[T]) deferTaken(c *cell[T]) bool {
+	l.current = nil
+	if c.env != nil {
+		l.viewEnvelope()
 	}
-	l.current = c
-	l.view(c, 1)
-	key, err := l.key()
-	if err != nil {
-		return false // the handler's attempt will meet it in its turn
+	b := l.hand()
+	b.items = append(b.items, attempt[T]{cell: c, n: l.box.Number(), number: 1})
+	b.open()
+	b.deferBlocked()
+	if len(b.items) == 0 {
+		return true
 	}
-	n := l.box.Number()
-	blocked := l.mustWait(key, n)
+	b.clear()
+	return false
+}
+
+// deferBlocked has the events just taken whose key is deferred wait behind it, and those whose key
+// another member of the group has not done with.
+func (b *attempts[T]) deferBlocked() {
+	l := b.lane
+	wait := false
+	for i := range b.items {
+		it := &b.items[i]
+		if it.findKey() != nil {
+			continue // it will panic in the attempt, too
+		}
+		it.blocked = l.mustWait(it.key, it.n)
+		_, behind := l.mu.retries.First(it.key) // only this goroutine changes that
+		wait = wait || it.blocked || behind
+	}
+	if !wait {
+		return
+	}
+	now := time.Now()
 	l.lockRetries()
-	deferred := l.deferIfKeyWaitsLocked(key, c, n, blocked)
-	if !deferred && blocked {
-		l.deferBlockedLocked(key, c, n, time.Now())
-		deferred = true
+	kept, blocked := b.items[:0], false
+	for i := range b.items {
+		it := &b.items[i]
+		switch {
+		case l.deferIfKeyWaitsLocked(it):
+		case it.blocked:
+			blocked = true
+			l.mu.retries.Defer(it.key, it.deferred(), now.Add(firstRecheck))
+		default:
+			kept = append(kept, *it)
+		}
 	}
-	if deferred {
+	clear(b.items[len(kept):])
+	b.items = kept
+	if l.batched {
+		l.mu.inHand = len(kept)
+	} else if len(kept) == 0 {
 		l.foldLocked()
-		l.current = nil
 	}
 	l.unlockRetries()
 	if blocked {
 		l.armTimer()
 	}
-	return deferred
+}
+
+// deferred is the event as it waits for its next attempt.
+func (it *attempt[T]) deferred() retryqueue.Item[cell[T]] {
+	item := retryqueue.Item[cell[T]]{Event: *it.cell, N: it.n, Attempt: it.number}
+	if it.blocked {
+		item.Recheck = firstRecheck
+	}
+	return item
 }
 
 // lockRetries takes the lane's lock, and with KeepLatest the fan-out's before it,
@@ -66,59 +99,82 @@ func (l *lane[T]) unlockRetries() {
 	}
 }
 
-// deferIfKeyWaitsLocked has c wait behind its key if that is deferred. With KeepLatest an
-// event that waits there gives way to c, as in the mailbox: else a key that waits
-// long would fill the retry queue with what is stale. n is c's number in order of
-// arrival, and blocked says that it awaits another member of the group.
-func (l *lane[T]) deferIfKeyWaitsLocked(key string, c *cell[T], n uint64, blocked bool) (deferred bool) {
-	it := retryqueue.Item[cell[T]]{Event: *c, N: n, Attempt: 1}
-	if blocked {
-		it.Recheck = firstRecheck
-	}
+// deferIfKeyWaitsLocked has an event wait behind its key if that is deferred. With KeepLatest
+// an event that waits there gives way to it, as in the mailbox: else a key that waits long
+// would fill the retry queue with what is stale.
+func (l *lane[T]) deferIfKeyWaitsLocked(it *attempt[T]) bool {
 	if l.box.Replacing() {
-		if old, replaced := l.mu.retries.Replace(key, it); replaced {
+		if old, replaced := l.mu.retries.Replace(it.key, it.deferred()); replaced {
 			l.countReplaced()
 			l.sub.failAsker(old, ErrMailboxFull)
 			return true
 		}
 	}
-	return l.mu.retries.Behind(key, it)
+	return l.mu.retries.Behind(it.key, it.deferred())
 }
 
-// runRetry runs the deferred event that is due first, and reports whether there
-// was one.
-func (l *lane[T]) runRetry() bool {
+// takeRetries takes the deferred events that are due, and reports whether there were
+// any, or may be by now. Of a key it takes the first event, and with one that was never
+// attempted those of the same kind behind it: what failed before is tried again by itself,
+// as far as its key goes.
+func (b *attempts[T]) takeRetries(n int) bool {
+	l := b.lane
 	l.due.Store(false) // before looking: what fires from here on is seen again
 	l.rest()
 	now := time.Now()
 	l.mu.Lock()
-	var g *retryqueue.Key[cell[T]]
-	if !l.mu.closed {
-		g = l.mu.retries.Pop(now)
+	l.mu.firstInHand = noneInHand
+	for len(b.items) < n && !l.mu.closed {
+		g := l.mu.retries.Pop(now)
+		if g == nil {
+			break
+		}
+		b.addRetry(g, g.First)
+		if g.First.Recheck > 0 && b.keyBlockedLocked(g) {
+			continue
+		}
+		for len(b.items) < n && !l.mu.closed {
+			it, ok := l.mu.retries.Follow(g)
+			if !ok {
+				break
+			}
+			b.addRetry(g, it)
+		}
 	}
-	l.mu.retrying, l.mu.retry = g != nil, g
+	l.mu.inHand = len(b.items)
 	l.startsLocked()
 	l.mu.Unlock()
-	if g == nil {
+	if len(b.items) == 0 {
 		l.armTimer()
 		return l.due.Load() // it may just have become due
 	}
 	l.due.Store(true) // there may be more
-	if l.keyBlocked(g) {
-		return true
-	}
-	l.current, l.group = &g.First.Event, g
-	l.view(&g.First.Event, g.First.Attempt)
-	if err := l.handler(l.ctx, &l.d); err != nil {
-		l.finishFailed(err)
-		return true
-	}
-	l.current, l.group = nil, nil
-	l.mu.Lock()
-	l.mu.retrying, l.mu.retry = false, nil
-	l.mu.handled++
-	l.mu.retries.Return(g, time.Time{})
+	return true
+}
+
+func (b *attempts[T]) addRetry(g *retryqueue.Key[cell[T]], it retryqueue.Item[cell[T]]) {
+	b.items = append(b.items, attempt[T]{held: it.Event, n: it.N, number: it.Attempt, retry: g, key: g.Name})
+}
+
+// keyBlockedLocked tells whether the key taken last, which awaits another member, waits on. It does
+// for a longer time than before. The lane's lock is released meanwhile.
+func (b *attempts[T]) keyBlockedLocked(g *retryqueue.Key[cell[T]]) bool {
+	l := b.lane
+	last := len(b.items) - 1
+	l.mu.inHand = last + 1
 	l.mu.Unlock()
+	blocked := l.mustWait(g.Name, g.First.N)
+	l.mu.Lock()
+	if !blocked {
+		g.First.Recheck = 0
+		return false
+	}
+	b.items[last] = attempt[T]{}
+	b.items = b.items[:last]
+	l.mu.inHand = last
+	it := g.First
+	it.Recheck = min(2*it.Recheck, lastRecheck)
+	l.mu.retries.Return(g, time.Now().Add(it.Recheck), it)
 	return true
 }
 

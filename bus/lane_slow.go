@@ -14,7 +14,7 @@ func (l *lane[T]) Progress() (attempt uint64, busy bool) {
 // was taken before ends.
 func (l *lane[T]) progressLocked() (attempt uint64, busy bool) {
 	taken, running := l.cursorLocked()
-	busy = !l.mu.disposing && (running || l.mu.retrying || l.mu.inHand > 0)
+	busy = !l.mu.disposing && (running || l.mu.inHand > 0)
 	return taken + l.mu.handled + l.mu.failed + l.mu.snoozed, busy
 }
 
@@ -70,16 +70,13 @@ func (l *lane[T]) TakeSlow(attempt uint64, inHandler bool) (a slowwatch.Attempt,
 	}
 	switch {
 	case l.mu.inHand > 0: // until that is 0, under the lock, the items stand still
-		it := &l.batchRun.items[0]
-		a.Number, a.Events = it.attempt, l.mu.inHand
-		if it.group != nil {
-			a.Key = known(it.group.Name)
+		it := &l.attempts.items[0]
+		a.Number, a.Events = it.number, l.mu.inHand
+		if it.retry != nil {
+			a.Key = known(it.retry.Name)
 		} else {
-			l.keyOf(&a, &it.cell)
+			l.keyOf(&a, &it.held)
 		}
-	case l.mu.retrying && l.mu.retry != nil:
-		a.Number = l.mu.retry.First.Attempt
-		a.Key = known(l.mu.retry.Name)
 	case inHandler:
 		l.keyOf(&a, l.box.Running())
 	default:

@@ -111,9 +111,6 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 		sum.Running++
 		finished--
 	}
-	if l.mu.retrying {
-		sum.Running++
-	}
 	sum.Running += uint64(l.mu.inHand)
 	depth := l.box.QueuedFrom(taken)
 	if l.mu.closed {

@@ -16,10 +16,11 @@ type Queue[C any] struct {
 // Loss is what became of an item that had to make room for another one.
 type Loss uint8
 
+// The losses.
 const (
-	NoLoss   Loss = iota
-	Evicted       // it was the oldest
-	Replaced      // it was the one of the other's key, and that has its place
+	NoLoss   Loss = iota // there was room
+	Evicted              // it was the oldest
+	Replaced             // it was the one of the other's key, and that has its place
 )
 
 // Evicts has publishers take items back when the queue is full. latest says that an item may

@@ -2,48 +2,114 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
 
+	"github.com/shardbus/shardbus/bus/internal/retryqueue"
 	"github.com/shardbus/shardbus/internal/errguard"
 )
 
+// attempt is one event that a lane has in hand, and what becomes of it.
+type attempt[T any] struct {
+	cell     *cell[T] // where the event stands: in the mailbox, or else in held
+	held     cell[T]
+	d        Delivery
+	n        uint64                   // its number in order of arrival at the lane
+	number   int                      // of the attempt
+	retry    *retryqueue.Key[cell[T]] // that it came from, when it was deferred
+	key      string                   // when that is known
+	asking   bool                     // for the key, which is user code
+	blocked  bool                     // it awaits another member of the group
+	tried    bool                     // err is what became of it
+	err      error                    // its chain's
+	disposed *disposition             // of err, when that is known
+	kept     bool                     // as a dead letter
+
+	// Of a batch.
+	entered bool
+	index   int   // in messages, if it entered
+	result  error // the handler's
+}
+
+// attempts is what a lane has in hand, but for what stream and takeOne handle where it stands in
+// the mailbox: a batch of a SubscribeBatch, or one event that failed or comes out of the retry
+// queue. All of it is settled together. Only the lane's goroutine uses it, but for full.
+type attempts[T any] struct {
+	lane     *lane[T]
+	items    []attempt[T]
+	messages []Message[T] // of the items that entered
+	handled  bool         // the batch's handler was called
+
+	until time.Time // when lingering ends; zero while it has not begun
+	timer *time.Timer
+}
+
+// errNamed is the error of an event that a BatchError names without one.
+var errNamed = errors.New("a BatchError names the event without an error")
+
+// errBehind is why an event of a batch was not acknowledged with the others.
+var errBehind = errors.New("an event of the same key, before it in the batch, failed")
+
+// behind is the verdict on such an event.
+func behind() error { return &Verdict{Action: ActionSnooze, Err: errBehind} }
+
 // open makes a Delivery of each item.
-func (b *batchRun[T]) open() {
+func (b *attempts[T]) open() {
 	for i := range b.items {
 		it := &b.items[i]
-		c := &it.cell
+		if it.retry != nil || b.lane.batched {
+			it.cell = &it.held
+		}
+		c := it.cell
 		it.d = b.lane.d
-		it.d.head, it.d.value, it.d.attempt = &c.head, &c.v, it.attempt
-		it.d.batch, it.d.place = b, int32(i)
+		it.d.head, it.d.value, it.d.attempt = &c.head, &c.v, it.number
 		if it.d.encoded = c.seq == 0; it.d.encoded {
 			var zero T
 			c.v = zero // what the last attempt decoded
 		}
+		if b.lane.batched {
+			it.d.batch, it.d.place = b, int32(i)
+		}
 	}
 }
 
-// findKey computes the key of an item, where none is known. The Key function is the
-// user's: one that panics here will do so in the attempt.
-func (b *batchRun[T]) findKey(it *batchItem[T]) {
-	if it.key != "" {
-		return
+// findKey computes the key of an item, where none is known. The Key function is the user's: its
+// panic is returned, and if it ends the goroutine, asking stays true.
+func (it *attempt[T]) findKey() (err *PanicError) {
+	if it.key != "" || it.asking {
+		return nil
 	}
+	it.asking = true
 	defer func() {
 		if r := recover(); r != nil {
-			it.key = ""
+			err, it.asking = &PanicError{Value: r, Stack: debug.Stack()}, false
 		}
 	}()
 	it.key = it.d.Key()
+	it.asking = false
+	return nil
 }
 
-// run runs an attempt at the batch and settles it.
-func (b *batchRun[T]) run() {
+// run runs an attempt at what is in hand and settles it.
+func (b *attempts[T]) run() {
 	if len(b.items) == 0 {
 		return // all were set aside
 	}
 	b.open()
+	if b.lane.batched {
+		b.runBatch()
+	} else {
+		it := &b.items[0]
+		it.err = b.lane.handler(b.lane.ctx, &it.d)
+		it.tried = true
+	}
+	b.finish()
+}
+
+// runBatch runs an attempt at a batch.
+func (b *attempts[T]) runBatch() {
 	b.handled = false
 	start := time.Now()
 	ctx := b.lane.ctx
@@ -65,12 +131,11 @@ func (b *batchRun[T]) run() {
 		}
 	}
 	b.lane.sub.measured().add(time.Since(start))
-	b.finish()
 }
 
 // attemptFrom runs the chains of the items from the i-th on, each inside the one
 // before it if that entered the batch, and in the last one the handler.
-func (b *batchRun[T]) attemptFrom(ctx context.Context, i int) {
+func (b *attempts[T]) attemptFrom(ctx context.Context, i int) {
 	for ; i < len(b.items); i++ {
 		it := &b.items[i]
 		if b.mustFollow(i) {
@@ -90,7 +155,7 @@ func (b *batchRun[T]) attemptFrom(ctx context.Context, i int) {
 
 // mustFollow tells whether an item before the i-th, of its key, was turned away
 // from the batch and comes again.
-func (b *batchRun[T]) mustFollow(i int) bool {
+func (b *attempts[T]) mustFollow(i int) bool {
 	it := &b.items[i]
 	for j := range i {
 		before := &b.items[j]
@@ -101,7 +166,7 @@ func (b *batchRun[T]) mustFollow(i int) bool {
 		if !before.disposed.again() {
 			continue
 		}
-		b.findKey(it)
+		it.findKey()
 		if it.key != "" && it.key == before.key {
 			return true
 		}
@@ -110,7 +175,7 @@ func (b *batchRun[T]) mustFollow(i int) bool {
 }
 
 // attempt runs the chain of one item. A panic of a middleware is its failure alone.
-func (b *batchRun[T]) attempt(ctx context.Context, it *batchItem[T]) (err error) {
+func (b *attempts[T]) attempt(ctx context.Context, it *attempt[T]) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = &PanicError{Value: r, Stack: debug.Stack()}
@@ -120,7 +185,7 @@ func (b *batchRun[T]) attempt(ctx context.Context, it *batchItem[T]) (err error)
 }
 
 // enter is the end of an item's chain.
-func (b *batchRun[T]) enter(ctx context.Context, d *Delivery) error {
+func (b *attempts[T]) enter(ctx context.Context, d *Delivery) error {
 	it := &b.items[d.place]
 	if it.entered { // its chain asks again, after the batch
 		m, err := MessageOf[T](d)
@@ -137,7 +202,7 @@ func (b *batchRun[T]) enter(ctx context.Context, d *Delivery) error {
 }
 
 // admit adds an item to the batch without a chain around it.
-func (b *batchRun[T]) admit(it *batchItem[T]) (err error) {
+func (b *attempts[T]) admit(it *attempt[T]) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = &PanicError{Value: r, Stack: debug.Stack()}
@@ -146,7 +211,7 @@ func (b *batchRun[T]) admit(it *batchItem[T]) (err error) {
 	return b.admitAs(it, &it.d)
 }
 
-func (b *batchRun[T]) admitAs(it *batchItem[T], d *Delivery) error {
+func (b *attempts[T]) admitAs(it *attempt[T], d *Delivery) error {
 	m, err := MessageOf[T](d)
 	if err != nil {
 		return err
@@ -158,7 +223,7 @@ func (b *batchRun[T]) admitAs(it *batchItem[T], d *Delivery) error {
 
 // handle calls the handler with what entered, and says for each event what it
 // returned.
-func (b *batchRun[T]) handle(ctx context.Context) {
+func (b *attempts[T]) handle(ctx context.Context) {
 	b.handled = true
 	if len(b.messages) == 0 {
 		return
@@ -211,14 +276,14 @@ func (b *batchRun[T]) handle(ctx context.Context) {
 
 // mayComeAgain tells whether an error of the handler leads to another attempt, or
 // the middleware may have it so.
-func (b *batchRun[T]) mayComeAgain(err error) bool {
+func (b *attempts[T]) mayComeAgain(err error) bool {
 	j := dispose(err)
 	_, decided := VerdictOf(err)
 	return j.again() || !decided && !b.lane.sub.plain
 }
 
 // failAll says that the handler returned err for every event.
-func (b *batchRun[T]) failAll(err error) {
+func (b *attempts[T]) failAll(err error) {
 	for i := range b.items {
 		b.items[i].result = err
 	}
