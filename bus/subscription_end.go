@@ -86,6 +86,12 @@ func (s *Subscription) awaitEnd(ctx context.Context) error {
 	}
 }
 
+// Stop ends the subscription abruptly: it accepts nothing any more, the contexts of its handlers are
+// cancelled, and what waits is abandoned and counted so. It does not wait: Done is closed when no
+// handler runs any more. A handler may stop its own subscription. Stopping again, or after Drain,
+// does nothing. [Subscription.Drain] ends it in order, and returns ErrClosed when Stop came first.
+func (s *Subscription) Stop() { s.stop(nil) }
+
 // stop ends the subscription at once: handler contexts end, what waits is abandoned. It does not
 // wait. It reports whether this call stopped it: the first err stays.
 func (s *Subscription) stop(err error) bool {

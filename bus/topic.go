@@ -98,6 +98,7 @@ type topicInfo struct {
 // topicHandle is a Topic of any type, as the bus keeps it.
 type topicHandle interface {
 	topicInfo() *topicInfo
+	Stats() TopicStats
 	deliver(env *transport.Envelope)
 	gap(g transport.Gap)
 	mismatch(m transport.Mismatch)
