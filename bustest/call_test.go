@@ -157,3 +157,20 @@ func TestDelivery(t *testing.T) {
 		bustest.Delivery(t, bus.TopicConfig[func()]{Name: "f"}, func() {})
 	}), "an event of topic f: codec json")
 }
+
+// In process nothing is encoded, so an event may be anything.
+func TestCallInProcess(t *testing.T) {
+	done := make(chan string, 1)
+	o := bustest.Call(t, func(_ context.Context, c chan string) error { c <- "handled"; return nil }, done, bustest.InProcess(),
+		bustest.Use(func(next bus.Handler) bus.Handler {
+			return func(ctx context.Context, d *bus.Delivery) error {
+				if d.Encoded() || !d.Time().IsZero() {
+					t.Errorf("encoded %v, time %v", d.Encoded(), d.Time())
+				}
+				return next(ctx, d)
+			}
+		}))
+	if !o.Handled() || <-done != "handled" {
+		t.Error(o)
+	}
+}
