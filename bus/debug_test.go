@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/bustest"
 	"github.com/shardbus/shardbus/middleware"
 	"github.com/shardbus/shardbus/transport/memory"
 )
@@ -258,7 +259,7 @@ func TestDebugLetsLegalUseBe(t *testing.T) {
 			handler: func(context.Context, parcel) error { return errBusy },
 		},
 		"a Delivery and a context of one's own": {use: []bus.Middleware{around(func(_ context.Context, _ *bus.Delivery, next bus.Handler) error {
-			return next(context.Background(), bus.NewDelivery(bus.TopicConfig[parcel]{Name: "parcels"}, parcel{"b", nil}))
+			return next(context.Background(), bustest.TypedDelivery(bus.TopicConfig[parcel]{Name: "parcels"}, parcel{"b", nil}))
 		})}},
 		"a clone that is kept": {use: []bus.Middleware{around(func(ctx context.Context, d *bus.Delivery, next bus.Handler) error {
 			own := d.Clone()

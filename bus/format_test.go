@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/bustest"
 )
 
 // %v of a dead letter and of a delivery says what an operator looks for, and none of their insides.
@@ -34,14 +35,14 @@ func TestLettersReadWell(t *testing.T) {
 			}
 		}
 	})
-	d := bus.NewEncodedDelivery(bus.TopicConfig[int]{Name: "n"}, nil)
+	d := bustest.EnvelopeDelivery(bus.TopicConfig[int]{Name: "n"}, nil)
 	if got := fmt.Sprint(d); got != "n/test: event without an ID, attempt 1, 0 bytes encoded" {
 		t.Error(got)
 	}
 	if got := fmt.Sprint(bus.Letter{}, new(bus.Delivery), (*bus.Delivery)(nil)); got != "no dead letter no event no event" {
 		t.Error(got)
 	}
-	bad := bus.NewDelivery(bus.TopicConfig[int]{Name: "n", Key: func(int) string { panic("no key") }}, 1)
+	bad := bustest.TypedDelivery(bus.TopicConfig[int]{Name: "n", Key: func(int) string { panic("no key") }}, 1)
 	if got := fmt.Sprint(bad); got == "" {
 		t.Error("nothing")
 	}

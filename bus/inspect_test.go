@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/bustest"
 	"github.com/shardbus/shardbus/internal/inspect"
 	"github.com/shardbus/shardbus/transport/memory"
 )
@@ -137,11 +138,11 @@ func TestDeliveryClone(t *testing.T) {
 	if !slices.Equal(got, []int{1, 2, 11, 21}) {
 		t.Errorf("%v", got)
 	}
-	d := bus.NewDelivery(cfg, event{N: 7, Tags: []string{"k"}}, bus.ID("id"), bus.Header("a", "b"))
+	d := bustest.TypedDelivery(cfg, event{N: 7, Tags: []string{"k"}}, bustest.PublishedWith(bus.ID("id"), bus.Header("a", "b")))
 	if d.ID().String() != "id" || d.Headers().Get("a") != "b" {
-		t.Errorf("ID and Header are lost on the way to NewDelivery: %v", d)
+		t.Errorf("ID and Header are lost on the way to TypedDelivery: %v", d)
 	}
-	none := bus.NewDelivery(bus.TopicConfig[any]{Name: "a"}, any(nil)).Clone()
+	none := bustest.TypedDelivery(bus.TopicConfig[any]{Name: "a"}, any(nil)).Clone()
 	if v, ok := bus.Value[any](none); !ok || *v != nil {
 		t.Error("an interface that is nil is no longer")
 	}

@@ -57,3 +57,17 @@ func (id MessageID) Source() string { return id.source }
 
 // IsZero reports whether the event came without an ID.
 func (id MessageID) IsZero() bool { return id == MessageID{} }
+
+// MessageOf returns d as a typed message, decoded if needed. It is safe to keep. The error is
+// Decode's, or ErrWrongType when T is not the topic's type.
+func MessageOf[T any](d *Delivery) (Message[T], error) {
+	if err := d.Decode(nil); err != nil {
+		return Message[T]{}, err
+	}
+	v, ok := Value[T](d)
+	if !ok {
+		return Message[T]{}, &Error{Op: "read", Topic: d.info.name, Subscription: d.sub, Err: ErrWrongType,
+			Detail: "the topic carries " + d.info.typ.String()}
+	}
+	return message(d, *v), nil
+}

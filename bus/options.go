@@ -314,12 +314,12 @@ func (f publishOption) applyPublish(o *publishOptions) { f(o) }
 // ID gives the event an ID of its own, for example the key of a row in a transactional outbox, by
 // which subscribers can recognise a repetition. Default: publisher and sequence. An empty ID is the
 // default.
-func ID(id string) EventOption {
+func ID(id string) PublishOption {
 	return publishOption(func(o *publishOptions) { o.id = id })
 }
 
 // Header adds an entry to the event's headers. A repeated name replaces.
-func Header(name, value string) EventOption {
+func Header(name, value string) PublishOption {
 	return publishOption(func(o *publishOptions) {
 		o.header = o.header.With(name, value)
 	})

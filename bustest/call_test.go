@@ -134,7 +134,8 @@ func TestCallRefuses(t *testing.T) {
 }
 
 func TestDelivery(t *testing.T) {
-	d := bustest.Delivery(t, orders, order{ID: "a", Cents: 3}, bus.ID("o-1"), bus.Header("tenant", "x"), bus.Attempt(2), bus.To("billing"))
+	d := bustest.Delivery(t, orders, order{ID: "a", Cents: 3},
+		bustest.PublishedWith(bus.ID("o-1"), bus.Header("tenant", "x")), bustest.OnAttempt(2), bustest.DeliveredTo("billing"))
 	if !d.Encoded() || d.ID().String() != "o-1" || d.Key() != "a" || d.Headers().Get("tenant") != "x" || d.Attempt() != 2 ||
 		d.Subscription() != "billing" || d.Topic() != "orders" || d.Time().IsZero() || d.Publisher() == "" ||
 		d.ContentType() != codec.JSON.ContentType() {

@@ -58,11 +58,6 @@ func Spawned(opts ...bus.ActorOption) CallOption {
 	return callOption(func(c *call) { c.spawn = append(c.spawn, opts...) })
 }
 
-// PublishedWith publishes the events with options: headers, or the ID of a single event.
-func PublishedWith(opts ...bus.PublishOption) CallOption {
-	return callOption(func(c *call) { c.publish = append(c.publish, opts...) })
-}
-
 // Within bounds the call, retries included; after that the test fails. Default as for
 // [WaitTimeout].
 func Within(d time.Duration) CallOption {

@@ -165,7 +165,7 @@ func ExampleDelivery() {
 		}
 	}
 	handler := onlyTenant("acme")(func(context.Context, *bus.Delivery) error { return nil })
-	fmt.Println(handler(t.Context(), bustest.Delivery(t, Orders, Order{ID: "o-1"}, bus.Header("tenant", "acme"))))
+	fmt.Println(handler(t.Context(), bustest.Delivery(t, Orders, Order{ID: "o-1"}, bustest.PublishedWith(bus.Header("tenant", "acme")))))
 	fmt.Println(handler(t.Context(), bustest.Delivery(t, Orders, Order{ID: "o-2"})))
 	// Output:
 	// <nil>

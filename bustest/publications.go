@@ -21,7 +21,7 @@ func delivery[T any](p publication, topic bus.TopicConfig[T]) *bus.Delivery {
 	if p.local != nil {
 		return p.local.Clone()
 	}
-	return bus.NewEncodedDelivery(topic, numbered(p.env))
+	return EnvelopeDelivery(topic, numbered(p.env))
 }
 
 // numbered is env as it arrives. The broker may be numbering env itself right now: a fault can hold

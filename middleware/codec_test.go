@@ -138,6 +138,6 @@ func TestCodecFailure(t *testing.T) {
 func BenchmarkCodec(b *testing.B) {
 	b.Run("in-process", func(b *testing.B) { benchmarkChain(b, delivery(), middleware.Codec(nil)) })
 	b.Run("decoded", func(b *testing.B) {
-		benchmarkChain(b, bus.NewEncodedDelivery(jobs, &transport.Envelope{Payload: []byte("{}")}), middleware.Codec(nil))
+		benchmarkChain(b, bustest.EnvelopeDelivery(jobs, &transport.Envelope{Payload: []byte("{}")}), middleware.Codec(nil))
 	})
 }

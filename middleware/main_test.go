@@ -121,4 +121,4 @@ func chain(h bus.Handler, m ...bus.Middleware) bus.Handler {
 }
 
 // delivery is an event handed over in-process.
-func delivery() *bus.Delivery { return bus.NewDelivery(jobs, job{Key: "k"}) }
+func delivery() *bus.Delivery { return bustest.TypedDelivery(jobs, job{Key: "k"}) }

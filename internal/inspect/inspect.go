@@ -53,3 +53,16 @@ var Shared func(delivery any) (seq, sum uint64, ok bool)
 // AcknowledgedLate has the bus log that the handler of a *bus.Delivery returned nil so much after
 // its time was over. Package bus sets it, too.
 var AcknowledgedLate func(delivery any, timeout, late time.Duration)
+
+// Delivery is what tests want of a *bus.Delivery.
+type Delivery struct {
+	Event        any // a pointer to the event, for one that was delivered in process; or
+	Envelope     any // a *transport.Envelope, for one that came off a transport and is still encoded
+	Publish      any // a []bus.PublishOption: ID and headers of Event
+	Subscription string
+	Attempt      int
+}
+
+// NewDelivery builds a *bus.Delivery. topic is a pointer to the bus.TopicConfig, which is not
+// validated. Package bus sets it, too.
+var NewDelivery func(topic any, spec Delivery) any

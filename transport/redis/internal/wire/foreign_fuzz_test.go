@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/bustest"
 	"github.com/shardbus/shardbus/codec"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
@@ -95,7 +96,7 @@ func FuzzForeign(f *testing.F) {
 			}
 			return
 		}
-		d := bus.NewEncodedDelivery(cfg, env)
+		d := bustest.EnvelopeDelivery(cfg, env)
 		err := d.Decode(nil)
 		value, handled := bus.Value[[]byte](d)
 		if env.Malformed != nil {
