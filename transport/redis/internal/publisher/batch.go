@@ -13,8 +13,8 @@ type batch struct {
 // ready, and assigns numbers.
 func (o *sender) take(l *nodeQueue, b *batch) {
 	b.events, b.queues = b.events[:0], b.queues[:0]
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	now := time.Now()
 	if l.largeTurn && l.takeLarge(b, now) {
 		return

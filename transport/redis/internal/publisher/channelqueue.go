@@ -5,14 +5,14 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
-	"github.com/shardbus/shardbus/transport/redis/internal/sendwindow"
 	"github.com/shardbus/shardbus/transport/redis/internal/seqset"
 )
 
 // queueKey names a numbered sequence of events: one publisher's on one channel.
 type queueKey struct{ publisher, channel string }
 
-// channelQueue is the sending side of such a sequence. sender.mu guards all of it.
+// channelQueue is the sending side of such a sequence. The lock of its node queue guards it. node
+// and moving change only under all locks: see sender.mu.
 type channelQueue struct {
 	queueKey
 	slot  int
@@ -31,12 +31,12 @@ type channelQueue struct {
 	redirects   int       // how many times in a row
 	pausedUntil time.Time // nothing is taken before; zero: it is not paused. sender.mu.paused lists it
 
-	assigned      uint64             // the last number given out
-	born          time.Time          // when number 1 was
-	resolved      uint64             // this and all below were accepted or abandoned
-	abandoned     seqset.Set         // numbers whose Publish returned an error
-	abandonedText string             // given, as it travels
-	window        *sendwindow.Window // what can be sent once more; nil: nothing
+	assigned      uint64      // the last number given out
+	born          time.Time   // when number 1 was
+	resolved      uint64      // this and all below were accepted or abandoned
+	abandoned     seqset.Set  // numbers whose Publish returned an error
+	abandonedText string      // given, as it travels
+	window        *sendWindow // what can be sent once more; nil: nothing
 
 	hadReceivers bool      // the last event had receivers
 	unheardSince time.Time // with Settings.Standby, since when the first in the queue has none; zero: it was not sent
@@ -60,7 +60,7 @@ func (s *channelQueue) abandonSeq(seq uint64) {
 	s.abandoned = s.abandoned.With(seqset.Range{From: seq, To: seq})
 	s.abandonedText = s.abandoned.String()
 	if s.window != nil {
-		s.window.Declare(time.Now(), seq)
+		s.window.declare(time.Now(), seq)
 	}
 }
 

@@ -89,8 +89,8 @@ func (o *sender) reportNode(key connkey.Key, tell func(now time.Time, s *fallbac
 
 // reportNodeLocking is reportNode, and returns where events were published and are now.
 func (o *sender) reportNodeLocking(key connkey.Key, tell func(now time.Time, s *fallback.Shard)) (was, is string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.lockAll()
+	defer o.unlockAll()
 	s := o.fallbackShardLocked(key)
 	if s == nil {
 		return "", ""
@@ -140,8 +140,8 @@ func (o *sender) nodeReports(addr string, failing bool) {
 
 // needsProbe reports whether a node is to be asked whether it accepts events.
 func (o *sender) needsProbe(key connkey.Key) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.mu.RLock()
+	defer o.mu.RUnlock()
 	s := o.fallbackShardLocked(key)
 	return s != nil && s.Doubted(key.Addr)
 }
@@ -172,8 +172,8 @@ func (o *sender) replyTimeout(key connkey.Key) (limit time.Duration, alone bool)
 	if !o.cfg.Standby || o.cfg.StandbyAfter >= o.cfg.CommandTimeout {
 		return o.cfg.CommandTimeout, false
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.mu.RLock()
+	defer o.mu.RUnlock()
 	if s := o.fallbackShardLocked(key); s != nil && s.Elsewhere(key.Addr) {
 		return o.cfg.StandbyAfter, false
 	}

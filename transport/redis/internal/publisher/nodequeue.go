@@ -2,15 +2,20 @@ package publisher
 
 import (
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 )
 
-// nodeQueue is the queue of one primary for one class. sender.mu guards all of it but the channels.
+// nodeQueue is the queue of one primary for one class.
 type nodeQueue struct {
 	connkey.Key
+
+	mu sync.Mutex
+	// mu guards what follows, and the channel queues that are listed here. Which these are, and
+	// writers, changes only under all locks: see sender.mu.
 	queues        map[queueKey]*channelQueue
 	ready         []*channelQueue // have events to take
 	readyLarge    []*channelQueue // likewise, a large one first: each goes in a pipeline of its own, in turn with the others
@@ -19,18 +24,17 @@ type nodeQueue struct {
 	events        int             // queued or in flight
 	inFlight      int             // of events, those in flight
 	bytes         int
-	writers       int         // attached
-	writer        queueWriter // nil: nobody is connected
+	writers       int           // attached
+	writer        queueWriter   // nil: nobody is connected
+	watermarkAt   time.Time     // no watermark is due before this; zero: none is due
+	lastErr       error         // why the last pipeline failed; nil after one that did not
+	space         chan struct{} // closed when there is room again; nil: nobody waits
 
 	readyCount   atomic.Int32 // len(ready), and of the events those
 	waitingCount atomic.Int64 // that are not in flight: for who asks whether to write
 
 	wake             chan struct{} // capacity 1: there is something to take
 	watermarkChanged chan struct{} // capacity 1: watermarkAt is another
-	space            chan struct{} // closed when there is room again; nil: nobody waits
-
-	watermarkAt time.Time // no watermark is due before this; zero: none is due
-	lastErr     error     // why the last pipeline failed; nil after one that did not
 }
 
 // queueWriter writes what is queued at a node.

@@ -3,18 +3,19 @@ package publisher
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 )
 
-// publishCall is one Publish. Its caller fills it; once an event is queued, sender.mu guards it,
-// but for doc and seqAt, which are then the writer's.
+// publishCall is one Publish. Its caller fills it; once an event is queued, the lock of its node
+// queue guards it, but for doc and seqAt, which are then the writer's.
 type publishCall struct {
 	events     []pendingEvent
 	results    []transport.Result
-	unresolved int           // events that are queued and not resolved, and 1 while more are to be queued
+	unresolved atomic.Int32  // events that are queued and not resolved, and 1 while more are to be queued
 	done       chan struct{} // capacity 1: open became 0
 	timeout    *time.Timer   // of the caller; stopped when it is not waiting
 }
@@ -39,6 +40,10 @@ type pendingEvent struct {
 	dead     bool         // the caller was told an error already, and waits no longer
 }
 
+func (it *pendingEvent) queueKey() queueKey {
+	return queueKey{publisher: it.env.Publisher, channel: it.channel}
+}
+
 // callPool keeps calls for re-use. Each transport has its own: a call has a channel, and one that
 // was made in a synctest bubble must not be used in another.
 type callPool struct{ pool sync.Pool }
@@ -53,7 +58,8 @@ func (p *callPool) get(results []transport.Result) *publishCall {
 		c.events = make([]pendingEvent, len(results))
 	}
 	c.events = c.events[:len(results)]
-	c.results, c.unresolved = results, 1
+	c.results = results
+	c.unresolved.Store(1)
 	return c
 }
 
@@ -94,8 +100,7 @@ func (c *publishCall) timer(d time.Duration) *time.Timer {
 // release takes one off what the call waits for, and reports whether that was the last: then done
 // is to be told.
 func (c *publishCall) release() bool {
-	c.unresolved--
-	return c.unresolved == 0
+	return c.unresolved.Add(-1) == 0
 }
 
 // wait blocks until the call's events are resolved, or ctx ends, or the timer fires.

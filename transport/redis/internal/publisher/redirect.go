@@ -33,8 +33,8 @@ func (o *sender) isServedLocked(addr string) bool {
 // expireRedirects ends those that led nowhere, and the pauses of channel queues that were sent
 // around in circles.
 func (o *sender) expireRedirects(now time.Time) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.lockAll()
+	defer o.unlockAll()
 	for _, slot := range o.mu.redirects.EndOlder(now, redirectTimeout, o.isServedLocked) {
 		for _, s := range o.mu.bySlot[slot] {
 			o.moveLocked(s)

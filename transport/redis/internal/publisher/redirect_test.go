@@ -50,7 +50,7 @@ func (d *redirected) moves(owner, replica string) {
 // take publishes an event and takes it as a pipeline of the node where it should go.
 func (d *redirected) take(addr string) *batch {
 	d.t.Helper()
-	c := &publishCall{events: make([]pendingEvent, 1), results: make([]transport.Result, 1), unresolved: 1, done: make(chan struct{}, 1)}
+	c := new(callPool).get(make([]transport.Result, 1))
 	d.n++
 	c.events[0] = pendingEvent{
 		env: &transport.Envelope{Topic: "c", Publisher: "p", ID: fmt.Sprint(d.n)}, caller: c, route: route{channel: "c", slot: redirectedSlot}, size: 1,

@@ -22,8 +22,8 @@ const (
 )
 
 // sendWindowLocked returns the window of a new channel queue; nil if its publisher cannot be asked.
-func (o *sender) sendWindowLocked(publisher string, class connkey.Class) *sendwindow.Window {
-	if o.mu.memories == nil || !wire.IsParty(publisher) {
+func (o *sender) sendWindowLocked(publisher string, class connkey.Class) *sendWindow {
+	if o.memories == nil || !wire.IsParty(publisher) {
 		return nil
 	}
 	if _, known := o.mu.publishers[publisher]; !known {
@@ -35,37 +35,31 @@ func (o *sender) sendWindowLocked(publisher string, class connkey.Class) *sendwi
 			o.cfg.OnNewPublisher()
 		}
 	}
-	return o.mu.memories[class].Window()
+	return o.memories[class].newWindow()
 }
 
 // Publishers returns those that can be asked.
 func (o *sender) Publishers() []string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.mu.RLock()
+	defer o.mu.RUnlock()
 	return slices.Sorted(maps.Keys(o.mu.publishers))
 }
 
 // ExpireWindows drops what is remembered for longer than it may be.
 func (o *sender) ExpireWindows(now time.Time) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, m := range o.mu.memories {
-		m.Expire(now)
+	for _, m := range o.memories {
+		m.expire(now)
 	}
 }
 
 // AnswerHello answers a Hello: what every publisher here says of its channel queues on the
 // channels, in one answer each.
 func (o *sender) AnswerHello(now time.Time, h wire.Hello) []wire.Answer {
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	var answers []wire.Answer
-	for publisher := range o.mu.publishers {
+	for _, publisher := range o.Publishers() {
 		a := wire.Answer{Publisher: publisher, N: h.N}
 		for _, channel := range h.Channels {
-			if s := o.mu.queues[queueKey{publisher: publisher, channel: channel}]; s != nil && s.assigned > 0 {
-				mark := s.watermark(now)
-				mark.Assigned = s.assigned
+			if _, mark := o.position(now, queueKey{publisher: publisher, channel: channel}); mark.Assigned > 0 {
 				a.Streams = append(a.Streams, mark)
 			}
 		}
@@ -80,25 +74,20 @@ func (o *sender) AnswerHello(now time.Time, h wire.Hello) []wire.Answer {
 // Retransmit answers questions to a publisher of ours, with events of up to limit bytes, or one,
 // and tells how many numbers it looked at. What is left out will be asked for again.
 func (o *sender) Retransmit(now time.Time, publisher string, ask wire.Ask, limit int) (answers []wire.Answer, looked int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	r := answerBuilder{limit: limit, numbers: answerNumbers}
 	for _, m := range ask.Streams {
 		r.head = wire.Answer{Publisher: publisher, N: ask.N, Channel: m.Channel}
-		s := o.mu.queues[queueKey{publisher: publisher, channel: m.Channel}]
+		s, told := o.position(now, queueKey{publisher: publisher, channel: m.Channel})
 		if s != nil && s.window == nil {
 			continue
 		}
-		if s != nil && s.assigned > 0 {
-			told := s.watermark(now)
-			r.head.Assigned, r.head.AgeMillis, r.head.Epoch, r.head.Uncertain = s.assigned, told.AgeMillis, told.Epoch, told.Uncertain
+		if told.Assigned > 0 {
+			r.head.Assigned, r.head.AgeMillis, r.head.Epoch, r.head.Uncertain = told.Assigned, told.AgeMillis, told.Epoch, told.Uncertain
 		}
 		r.begin()
 		missing, err := seqset.Parse(m.Numbers)
 		if err == nil && s != nil {
-			for _, piece := range missing {
-				r.add(s, piece)
-			}
+			r.addAll(s, missing)
 		}
 		r.flush()
 	}
@@ -126,15 +115,24 @@ func (r *answerBuilder) flush() {
 	r.begin()
 }
 
-// add answers for a run of a channel queue's numbers.
+// addAll answers for a channel queue's numbers.
+func (r *answerBuilder) addAll(s *channelQueue, missing seqset.Set) {
+	s.window.of.mu.Lock()
+	defer s.window.of.mu.Unlock()
+	for _, piece := range missing {
+		r.add(s, piece)
+	}
+}
+
+// add answers for a run of a channel queue's numbers. r.head says up to which they were assigned.
 func (r *answerBuilder) add(s *channelQueue, piece seqset.Range) {
-	low := s.window.Low()
+	low := s.window.window.Low()
 	if piece.From < low {
 		r.next.Gone = low - 1
 	}
-	for seq := max(piece.From, low); seq <= min(piece.To, s.assigned) && r.numbers > 0 && !r.full; seq++ {
+	for seq := max(piece.From, low); seq <= min(piece.To, r.head.Assigned) && r.numbers > 0 && !r.full; seq++ {
 		r.numbers--
-		state, doc := s.window.Look(seq)
+		state, doc := s.window.window.Look(seq)
 		switch state {
 		case sendwindow.Void:
 			r.void = appendNumber(r.void, seq)

@@ -18,13 +18,13 @@ func TestRetransmissionHasALimit(t *testing.T) {
 	now := time.Unix(1e6, 0)
 	const events, size = 300, 10_000
 	o := pub.sender
-	o.mu.Lock()
+	o.lockAll()
 	s := o.channelQueueLocked(queueKey{publisher: "p", channel: "c"}, &route{channel: "c", slot: router.Slot("c")}, new(transport.Envelope))
 	for seq := uint64(1); seq <= events; seq++ {
 		s.assigned = seq
-		s.window.Put(now, seq, append(append([]byte(`{"x":"`), make([]byte, size)...), `"}`...))
+		s.window.window.Put(now, seq, append(append([]byte(`{"x":"`), make([]byte, size)...), `"}`...))
 	}
-	o.mu.Unlock()
+	o.unlockAll()
 	for _, limit := range []int{1, size, 10 * size, 100 * size, 1 << 30} {
 		answers, looked := pub.Answerer().Retransmit(now, "p",
 			wire.Ask{Subscriber: "s", N: 1, Streams: []wire.Missing{{Channel: "c", Numbers: "1-300"}}}, limit)

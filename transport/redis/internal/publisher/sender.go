@@ -23,12 +23,16 @@ type sender struct {
 	cfg     *Settings
 	cluster Cluster
 
+	memories []*windowMemory // by class; nil: nothing is remembered
+
+	// mu is taken before a node queue's lock. Who has all of them, by lockAll, may change
+	// everything; what a node queue's lock guards takes only that one. So mu or any such lock will
+	// do to read err, and on which node queue a channel queue is.
 	mu struct {
-		sync.Mutex
-		memories   []*sendwindow.Memory // by class; nil: nothing is remembered
-		publishers map[string]struct{}  // whose windows there are
+		sync.RWMutex
+		locked     []*nodeQueue        // by lockAll
+		publishers map[string]struct{} // whose windows there are
 		queues     map[queueKey]*channelQueue
-		fresh      []queueKey // of queues, those that Settings.OnNewQueue was not told of
 		bySlot     map[int][]*channelQueue
 		nodes      map[connkey.Key]*nodeQueue // without an address: slots that nobody owns
 		redirects  redirect.Table             // over cluster
@@ -44,7 +48,7 @@ func newSender(cfg *Settings, cluster Cluster) *sender {
 	o := &sender{cfg: cfg, cluster: cluster}
 	if cfg.Memory != nil {
 		for range cfg.Classes.Len() {
-			o.mu.memories = append(o.mu.memories, sendwindow.New(*cfg.Memory))
+			o.memories = append(o.memories, &windowMemory{memory: sendwindow.New(*cfg.Memory)})
 		}
 		o.mu.publishers = make(map[string]struct{})
 	}
@@ -63,10 +67,29 @@ func newSender(cfg *Settings, cluster Cluster) *sender {
 	return o
 }
 
+// lockAll takes mu and the locks of all node queues. Nobody else takes more than one of those, and
+// nobody takes mu who has one.
+func (o *sender) lockAll() {
+	o.mu.Lock()
+	for _, l := range o.mu.nodes {
+		l.mu.Lock()
+		o.mu.locked = append(o.mu.locked, l)
+	}
+}
+
+func (o *sender) unlockAll() {
+	for _, l := range o.mu.locked {
+		l.mu.Unlock()
+	}
+	clear(o.mu.locked)
+	o.mu.locked = o.mu.locked[:0]
+	o.mu.Unlock()
+}
+
 // nodeQueue returns a node queue.
 func (o *sender) nodeQueue(key connkey.Key) *nodeQueue {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.lockAll()
+	defer o.unlockAll()
 	return o.nodeQueueLocked(key)
 }
 
@@ -74,27 +97,27 @@ func (o *sender) nodeQueue(key connkey.Key) *nodeQueue {
 // then the node queue stays, though the primary may be none any more: it may be one again before
 // the writer knows.
 func (o *sender) attach(key connkey.Key) (l *nodeQueue, detach func()) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.lockAll()
+	defer o.unlockAll()
 	l = o.nodeQueueLocked(key)
 	l.writers++
 	return l, func() {
-		o.mu.Lock()
-		defer o.mu.Unlock()
+		o.lockAll()
+		defer o.unlockAll()
 		l.writers--
 	}
 }
 
 // setWriter makes a writer the one of its node, until clearWriter.
 func (o *sender) setWriter(l *nodeQueue, w queueWriter) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.writer = w
 }
 
 func (o *sender) clearWriter(l *nodeQueue, w queueWriter) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.writer == w {
 		l.writer = nil
 	}
@@ -120,7 +143,6 @@ func (o *sender) channelQueueLocked(key queueKey, to *route, env *transport.Enve
 		o.mu.queues[key] = s
 		o.mu.bySlot[s.slot] = append(o.mu.bySlot[s.slot], s)
 		o.targetLocked(s.slot, s.class).add(s)
-		o.mu.fresh = append(o.mu.fresh, key)
 		if s.window != nil {
 			if o.cfg.Views != nil {
 				o.cfg.Views.Publishes(env)
@@ -133,11 +155,14 @@ func (o *sender) channelQueueLocked(key queueKey, to *route, env *transport.Enve
 // Positions calls each with the publishers here that are known on a channel: up to which number all
 // is resolved, and the last that was assigned.
 func (o *sender) Positions(channel string, slot int, each func(publisher string, settled, assigned uint64)) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.mu.RLock()
+	defer o.mu.RUnlock()
 	for _, s := range o.mu.bySlot[slot] {
 		if s.channel == channel && s.publisher != "" {
-			each(s.publisher, s.resolved, s.assigned)
+			s.node.mu.Lock()
+			resolved, assigned := s.resolved, s.assigned
+			s.node.mu.Unlock()
+			each(s.publisher, resolved, assigned)
 		}
 	}
 }
@@ -145,8 +170,8 @@ func (o *sender) Positions(channel string, slot int, each func(publisher string,
 // applyTopology moves channel queues to the node queues of the primaries that the snapshot names.
 // Those with events in flight follow when these are resolved.
 func (o *sender) applyTopology() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.lockAll()
+	defer o.unlockAll()
 	o.mu.redirects.Clear()
 	for _, r := range o.mu.fallbacks {
 		r.update(time.Now(), o.cluster.Snapshot())
@@ -185,56 +210,82 @@ func (o *sender) moveLocked(s *channelQueue) {
 // that did not fit and what to wait for then. Once all are queued it lets go of the call, which may
 // be done by then. The caller is to have w, if it is not nil, written with; other writers are told.
 func (o *sender) push(c *publishCall, first int) (w queueWriter, next int, space <-chan struct{}, err error) {
-	o.mu.Lock()
-	w, next, space, err = o.pushLocked(c, first)
-	fresh := o.mu.fresh
-	o.mu.fresh = nil
-	o.mu.Unlock()
-	if o.cfg.OnNewQueue != nil {
-		for _, key := range fresh {
-			o.cfg.OnNewQueue(key.publisher, key.channel)
+	for {
+		next, space, err = o.pushKnown(c, first, &w)
+		if next == len(c.events) || space != nil || err != nil {
+			return w, next, space, err
+		}
+		if first = next; o.addChannelQueue(&c.events[first]) && o.cfg.OnNewQueue != nil {
+			o.cfg.OnNewQueue(c.events[first].env.Publisher, c.events[first].channel)
 		}
 	}
-	return w, next, space, err
 }
 
-func (o *sender) pushLocked(c *publishCall, first int) (w queueWriter, next int, space <-chan struct{}, err error) {
+// addChannelQueue makes the channel queue of an event, and reports whether it is new.
+func (o *sender) addChannelQueue(it *pendingEvent) bool {
+	o.lockAll()
+	defer o.unlockAll()
+	n := len(o.mu.queues)
+	o.channelQueueLocked(it.queueKey(), &it.route, it.env)
+	return len(o.mu.queues) > n
+}
+
+// pushKnown queues a call's events up to the first whose channel queue is yet to be made. w is set
+// to the writer of the first node queue, if it has one and w is nil.
+func (o *sender) pushKnown(c *publishCall, first int, w *queueWriter) (next int, space <-chan struct{}, err error) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	var l *nodeQueue // whose lock is held
+	defer func() {
+		if l != nil {
+			l.mu.Unlock()
+		}
+	}()
 	for i := first; i < len(c.events); i++ {
 		it := &c.events[i]
 		if it.env == nil { // refused
 			continue
 		}
 		if o.mu.err != nil {
-			return w, i, nil, o.mu.err
+			return i, nil, o.mu.err
 		}
-		s := o.channelQueueLocked(queueKey{publisher: it.env.Publisher, channel: it.channel}, &it.route, it.env)
-		l := s.node
+		s := o.mu.queues[it.queueKey()]
+		if s == nil {
+			return i, nil, nil
+		}
+		if l != s.node {
+			if l != nil {
+				l.mu.Unlock()
+			}
+			l = s.node
+			l.mu.Lock()
+		}
 		if l.full(o.cfg, it.size) {
-			return w, i, l.room(), nil
+			return i, l.room(), nil
 		}
-		if w == nil {
-			w = l.writer
+		if *w == nil {
+			*w = l.writer
 		}
 		it.queue = s
 		s.pending = append(s.pending, it)
 		l.events++
 		l.bytes += it.size
-		c.unresolved++
-		if l.makeReady(s); w == nil || w.node() != l {
+		c.unresolved.Add(1)
+		if l.makeReady(s); *w == nil || (*w).node() != l {
 			l.signal()
 		}
 	}
 	if c.release() {
 		c.done <- struct{}{}
 	}
-	return w, len(c.events), nil, nil
+	return len(c.events), nil, nil
 }
 
 // abandon ends a call's open events with err: its caller waits no longer. What was written may
 // still be accepted; its number is uncertain from now on.
 func (o *sender) abandon(c *publishCall, err error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.lockAll()
+	defer o.unlockAll()
 	for i := range c.events {
 		it := &c.events[i]
 		if it.queue == nil || it.caller == nil {
@@ -257,131 +308,4 @@ func (o *sender) abandon(c *publishCall, err error) {
 			s.node.makeRoom()
 		}
 	}
-}
-
-// outcome is what became of one event of a batch.
-type outcome struct {
-	receivers int
-	err       error // final
-	retry     bool  // to be sent again
-	unknown   bool  // the server may have accepted it
-	moved     bool  // the server says that the slot is at another
-	to        string
-}
-
-// applyOutcomes takes in the outcomes of a batch, in its order. It reports whether a channel that
-// had receivers has none any more, and whether such events, or others that would be sent around,
-// are to be sent again in a moment only.
-func (o *sender) applyOutcomes(l *nodeQueue, b *batch, outcomes []outcome, failure error) (deserted, stirred bool) {
-	b.done = b.done[:0]
-	deserted, stirred = o.applyOutcomesLocking(l, b, outcomes, failure)
-	for i, c := range b.done {
-		c.done <- struct{}{} // outside the lock, which is the first that they want
-		b.done[i] = nil
-	}
-	return deserted, stirred
-}
-
-func (o *sender) applyOutcomesLocking(l *nodeQueue, b *batch, outcomes []outcome, failure error) (deserted, stirred bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	now := time.Now()
-	l.lastErr = failure
-	var moved []int
-	for i, it := range b.events {
-		out, s := &outcomes[i], it.queue
-		it.inFlight = false
-		s.inFlight--
-		if it.isLarge() {
-			l.largeInFlight -= it.size
-		}
-		if out.retry && o.mu.err != nil {
-			*out = outcome{err: o.mu.err}
-		}
-		if out.err == nil && !out.retry && out.receivers == 0 && s.resendsUnheard(o.cfg, now) {
-			out.retry, out.unknown = true, true
-			deserted, stirred = true, true
-		}
-		if out.retry {
-			it.repeated = it.repeated || out.unknown
-			it.doc = nil // what it says of numbers may be another by then
-			s.retrying = true
-			if out.moved {
-				s.redirected = true
-				o.mu.redirects.Note(redirect.Moved{Slot: s.slot, From: l.Addr, To: out.to, Target: o.targetLocked(s.slot, s.class).Addr}, now)
-				if home := o.targetLocked(s.slot, s.class); home.writers == 0 {
-					home.lastErr = failure // for who waits there
-				}
-				moved = append(moved, s.slot)
-			}
-			continue
-		}
-		it.done = true
-		if out.err == nil && it.seq != 0 && !it.dead && s.window != nil {
-			it.doc = s.window.Put(now, it.seq, it.doc)
-		}
-		l.release(it)
-		s.scheduleWatermark(now)
-		if out.err == nil {
-			deserted = deserted || out.receivers == 0 && s.hadReceivers
-			s.hadReceivers, s.unheardSince, s.redirects = out.receivers > 0, time.Time{}, 0
-		}
-	}
-	l.inFlight -= len(b.events)
-	for _, s := range b.queues {
-		// What is to be sent again stays in front, in order, and nothing newer on the channel is
-		// sent before it: not until all that was sent before that became known is resolved.
-		s.dropDone()
-		if s.inFlight == 0 {
-			s.retrying = false
-			if rest := s.redirectLoop(); rest > shortPause { // the next question about the topology ends it, or one after that
-				s.pausedUntil = now.Add(rest)
-				o.mu.paused[s] = struct{}{}
-			} else {
-				stirred = stirred || rest > 0
-			}
-		}
-		s.prune()
-		s.updateResolved()
-		l.watermarkBy(s.watermarkAt)
-		if s.moving {
-			o.moveLocked(s)
-		}
-		if s.node == l {
-			l.makeReady(s)
-		}
-	}
-	for _, slot := range moved {
-		for _, s := range o.mu.bySlot[slot] {
-			o.moveLocked(s)
-		}
-	}
-	for i, it := range b.events {
-		if out := outcomes[i]; !out.retry {
-			if c := o.finishLocked(it, out); c != nil { // from here on the event is its caller's again
-				b.done = append(b.done, c)
-			}
-		}
-	}
-	l.updateCounts()
-	l.makeRoom()
-	return deserted, stirred
-}
-
-// finishLocked tells an event's caller how it ended, unless the caller has left. It returns the
-// call if that was the last.
-func (o *sender) finishLocked(it *pendingEvent, out outcome) (ended *publishCall) {
-	c := it.caller
-	it.caller = nil
-	if it.dead {
-		return nil
-	}
-	if out.err != nil && it.seq != 0 {
-		it.queue.abandonSeq(it.seq)
-	}
-	c.results[it.index] = transport.Result{Receivers: out.receivers, Repeated: it.repeated, Seq: it.seq, Err: out.err}
-	if c.release() {
-		return c
-	}
-	return nil
 }

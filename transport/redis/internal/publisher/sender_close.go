@@ -5,15 +5,15 @@ import "slices"
 // forget drops the channel queues of which nothing is on its way: after close, and without writers,
 // all of them.
 func (o *sender) forget() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.lockAll()
+	defer o.unlockAll()
 	for key, s := range o.mu.queues {
 		if len(s.pending) > 0 || s.inFlight > 0 {
 			continue
 		}
 		s.node.remove(s)
 		if s.window != nil {
-			s.window.Drop()
+			s.window.drop()
 			delete(o.mu.publishers, s.publisher)
 			if o.cfg.Views != nil {
 				o.cfg.Views.Retires(s.publisher)
@@ -29,16 +29,16 @@ func (o *sender) forget() {
 
 // open lets events in.
 func (o *sender) open() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.lockAll()
+	defer o.unlockAll()
 	o.mu.err = nil
 }
 
 // close fails everything that is queued, and what comes until open, with err. What is in flight is
 // resolved by its writer, and not sent again.
 func (o *sender) close(err error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.lockAll()
+	defer o.unlockAll()
 	o.mu.err = err
 	for _, s := range o.mu.queues {
 		s.pending = slices.DeleteFunc(s.pending, func(it *pendingEvent) bool {

@@ -5,11 +5,12 @@
 //	publisher, publishcall     Publish: a call and its events, from the caller's side
 //	routes                     where the partitions of topics lie
 //	sender, sender_close       every event that is not accepted yet; does no I/O
+//	sender_outcomes            what became of a batch
 //	channelqueue, nodequeue    the queue of one publisher's channel, and of the node it is published at
 //	batch                      what goes as one pipeline
 //	redirect, fallbacks        where a channel is published that a node sent elsewhere, or whose primary is of no use
 //	watermarks, lastwatermark  how far channels are, said now and then, and at the end
-//	retransmit                 what is sent again to subscribers that missed it
+//	sendwindows, retransmit    what is remembered, and sent again to subscribers that missed it
 //	writer, writer_batch       one connection of a node, and the batches in flight on it
 //	writer_control             control messages beside the events
 //	healthcheck                whether a node accepts events, with Standby

@@ -20,16 +20,16 @@ const (
 // connectFailed notes why a node cannot be reached.
 func (o *sender) connectFailed(key connkey.Key, err error) {
 	o.NodeFailed(key)
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.lockAll()
+	defer o.unlockAll()
 	o.nodeQueueLocked(key).lastErr = err
 }
 
 // watermarksSoon schedules the watermarks of a node queue anew: subscribers may have been away like
 // we were.
 func (o *sender) watermarksSoon(l *nodeQueue) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	now := time.Now()
 	for _, s := range l.queues {
 		if !s.watermarkAt.IsZero() {
@@ -42,8 +42,8 @@ func (o *sender) watermarksSoon(l *nodeQueue) {
 // HastenWatermarks has the watermarks of all channel queues told soon: what hears the questions of
 // subscribers was away, so somebody may have asked in vain where the channel queues stand.
 func (o *sender) HastenWatermarks() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.lockAll()
+	defer o.unlockAll()
 	now := time.Now()
 	for _, s := range o.mu.queues {
 		if !s.watermarkAt.IsZero() {
@@ -55,8 +55,8 @@ func (o *sender) HastenWatermarks() {
 
 // untilWatermark is how long no watermark of the node queue is due.
 func (o *sender) untilWatermark(l *nodeQueue) time.Duration {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.watermarkAt.IsZero() {
 		return idle
 	}
@@ -66,8 +66,8 @@ func (o *sender) untilWatermark(l *nodeQueue) time.Duration {
 // dueWatermarks returns the watermarks of the node queue that are due, one for each slot and
 // publisher; with final, those of all channel queues, for the last time.
 func (o *sender) dueWatermarks(l *nodeQueue, now time.Time, final bool) []wire.Watermark {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	type group struct {
 		slot      int
 		publisher string
@@ -95,6 +95,21 @@ func (o *sender) dueWatermarks(l *nodeQueue, now time.Time, final bool) []wire.W
 		l.watermarkBy(s.watermarkAt)
 	}
 	return marks
+}
+
+// position returns a channel queue, nil if there is none, and its watermark with the number that was
+// assigned last.
+func (o *sender) position(now time.Time, key queueKey) (s *channelQueue, m wire.Mark) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	if s = o.mu.queues[key]; s == nil {
+		return nil, m
+	}
+	s.node.mu.Lock()
+	defer s.node.mu.Unlock()
+	m = s.watermark(now)
+	m.Assigned = s.assigned
+	return s, m
 }
 
 // watermark is what the publisher says of a channel queue.
