@@ -69,7 +69,11 @@ var renamed = map[string]map[string]string{
 	},
 	"transport/redis/internal/conn":   {"fine": "replyOK", "broken": "connBroken"},
 	"transport/redis/internal/doctor": {"hide": "noteHidden", "deny": "noteDenied"},
-	"transport/redis/internal/track":  {"entry": "seqState", "entryKind": "seqKind"},
+	"transport/redis/internal/track":  {"entry": "seqState", "entryKind": "seqKind", "Ask": "CollectMissing"},
+	"transport/redis/internal/wire": {
+		"Ask": "Nack", "Hello": "BaselineRequest", "Asker": "SourceOf", "AskChannel": "NackChannel", "HelloChannel": "BaselineChannel",
+	},
+	"transport/redis/internal/fallback": {"Became": "SetNodes", "Says": "ReportFailing", "Doubted": "NeedsProbe"},
 	"bustest": {
 		"hub": "memoryBroker", "link": "faultTransport", "ear": "faultSink", "book": "seqChecker", "page": "seqStream",
 		"Patience": "WaitTimeout", "patience": "waitTimeout", "judge": "classify",

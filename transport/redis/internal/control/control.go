@@ -32,11 +32,11 @@ type Sender interface {
 type Answerer interface {
 	// Publishers returns the publishers that can be asked.
 	Publishers() []string
-	// AnswerHello returns what each of them says of its position on the channels of a Hello.
-	AnswerHello(now time.Time, hello wire.Hello) []wire.Answer
+	// AnswerBaseline returns what each of them says of its position on the channels of a baseline request.
+	AnswerBaseline(now time.Time, hello wire.BaselineRequest) []wire.Answer
 	// Retransmit answers negative acknowledgements with events of up to limit bytes, or one. It
 	// also returns how many numbers it looked at. What it leaves out will be asked for again.
-	Retransmit(now time.Time, publisher string, ask wire.Ask, limit int) (answers []wire.Answer, looked int)
+	Retransmit(now time.Time, publisher string, ask wire.Nack, limit int) (answers []wire.Answer, looked int)
 	// Positions calls each with the publishers that are known on a channel: the number up to which
 	// every event is accepted or abandoned, and the last that was assigned.
 	Positions(channel string, slot int, each func(publisher string, resolved, assigned uint64))

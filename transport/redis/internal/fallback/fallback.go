@@ -48,13 +48,13 @@ const (
 // New returns the shard of a primary.
 func New(cfg Config, primary string, replicas []string) *Shard {
 	s := &Shard{cfg: cfg, at: primary, health: make(map[string]*health)}
-	s.Became(time.Time{}, primary, replicas)
+	s.SetNodes(time.Time{}, primary, replicas)
 	return s
 }
 
-// Became says who the shard's nodes are now. What is known of those that stay is kept. A primary
+// SetNodes says who the shard's nodes are now. What is known of those that stay is kept. A primary
 // that is another than before is gone to at once.
-func (s *Shard) Became(now time.Time, primary string, replicas []string) {
+func (s *Shard) SetNodes(now time.Time, primary string, replicas []string) {
 	if s.primary != primary {
 		s.primary = primary
 		if h := s.health[primary]; h != nil { // it has no trial to pass: the others have left for it, or soon will
@@ -103,9 +103,9 @@ func (s *Shard) Accepts(now time.Time, node string) {
 	s.choose(now)
 }
 
-// Says takes in what a node says of itself: whether it is cut off from the majority. It is to be
+// ReportFailing takes in what a node says of itself: whether it is cut off from the majority. It is to be
 // called again and again.
-func (s *Shard) Says(now time.Time, node string, failing bool) {
+func (s *Shard) ReportFailing(now time.Time, node string, failing bool) {
 	h := s.health[node]
 	if h == nil {
 		return
@@ -122,9 +122,9 @@ func (s *Shard) Says(now time.Time, node string, failing bool) {
 	}
 }
 
-// Doubted reports whether Accepts is wanted of a node: as long as it has failed, and while the
+// NeedsProbe reports whether Accepts is wanted of a node: as long as it has failed, and while the
 // primary is on trial.
-func (s *Shard) Doubted(node string) bool {
+func (s *Shard) NeedsProbe(node string) bool {
 	h := s.health[node]
 	return h != nil && (h.failed || node == s.primary && s.at != node)
 }

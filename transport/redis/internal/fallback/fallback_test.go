@@ -69,16 +69,16 @@ func TestFlapping(t *testing.T) {
 // TestCutOff: a primary that says that it is cut off is left, unless its replicas say so too.
 func TestCutOff(t *testing.T) {
 	s := New(cfg, "p", []string{"r"})
-	s.Says(start, "p", true)
-	s.Says(start.Add(500*time.Millisecond), "r", true)
-	s.Says(start.Add(999*time.Millisecond), "p", true)
-	s.Says(start.Add(1500*time.Millisecond), "r", true)
-	s.Says(start.Add(1500*time.Millisecond), "p", true)
+	s.ReportFailing(start, "p", true)
+	s.ReportFailing(start.Add(500*time.Millisecond), "r", true)
+	s.ReportFailing(start.Add(999*time.Millisecond), "p", true)
+	s.ReportFailing(start.Add(1500*time.Millisecond), "r", true)
+	s.ReportFailing(start.Add(1500*time.Millisecond), "p", true)
 	at(t, s, "p")
 	now := start.Add(2 * time.Second)
-	s.Says(now, "r", false)
+	s.ReportFailing(now, "r", false)
 	at(t, s, "r")
-	s.Says(now, "p", false)
+	s.ReportFailing(now, "p", false)
 	at(t, s, "r")
 	s.Accepts(now, "p")
 	s.Accepts(now.Add(time.Second), "p")
@@ -91,11 +91,11 @@ func TestSuccessor(t *testing.T) {
 	s := New(cfg, "p", []string{"r1", "r2"})
 	s.Failed(start, "p")
 	at(t, s, "r1")
-	s.Became(start, "r2", []string{"r1"})
+	s.SetNodes(start, "r2", []string{"r1"})
 	at(t, s, "r2")
 	s.Failed(start, "r2")
 	at(t, s, "r1")
-	s.Became(start, "r1", nil)
+	s.SetNodes(start, "r1", nil)
 	at(t, s, "r1")
 	s.Failed(start, "r1")
 	at(t, s, "r1") // there is nobody else
@@ -121,10 +121,10 @@ func TestAlwaysTheBest(t *testing.T) {
 			case 1, 2:
 				s.Accepts(now, node)
 			case 3:
-				s.Says(now, node, rapid.Bool().Draw(t, "failing"))
+				s.ReportFailing(now, node, rapid.Bool().Draw(t, "failing"))
 			case 4:
 				others := slices.DeleteFunc(rapid.Permutation(all).Draw(t, "nodes"), func(n string) bool { return n == node })
-				s.Became(now, node, others[:rapid.IntRange(0, 3).Draw(t, "replicas")])
+				s.SetNodes(now, node, others[:rapid.IntRange(0, 3).Draw(t, "replicas")])
 			}
 			if !s.Has(s.At()) {
 				t.Fatalf("at %s, which is not of the shard", s.At())
@@ -142,11 +142,11 @@ func TestAlwaysTheBest(t *testing.T) {
 			}
 		}
 		for n := range s.nodes {
-			s.Says(now, n, false)
+			s.ReportFailing(now, n, false)
 			s.Accepts(now, n)
 		}
 		s.Accepts(now.Add(cfg.MaxTrial), s.primary)
-		if s.At() != s.primary || s.Doubted(s.primary) {
+		if s.At() != s.primary || s.NeedsProbe(s.primary) {
 			t.Fatal("nobody goes back to a primary that is fine")
 		}
 	})

@@ -40,7 +40,7 @@ func (r *fallbacks) update(now time.Time, snapshot *router.Snapshot) {
 		if s == nil || kept[s] {
 			s = fallback.New(fallbackConfig, primary, replicas)
 		} else {
-			s.Became(now, primary, replicas)
+			s.SetNodes(now, primary, replicas)
 		}
 		kept[s] = true
 		byPrimary[primary] = s
@@ -134,7 +134,7 @@ func (o *sender) nodeAccepts(key connkey.Key) {
 // nodeReports takes in whether a node says that it is cut off.
 func (o *sender) nodeReports(addr string, failing bool) {
 	for class := range o.cfg.Classes.All() {
-		o.reportNode(connkey.Key{Addr: addr, Class: class}, func(now time.Time, s *fallback.Shard) { s.Says(now, addr, failing) })
+		o.reportNode(connkey.Key{Addr: addr, Class: class}, func(now time.Time, s *fallback.Shard) { s.ReportFailing(now, addr, failing) })
 	}
 }
 
@@ -143,7 +143,7 @@ func (o *sender) needsProbe(key connkey.Key) bool {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	s := o.fallbackShardLocked(key)
-	return s != nil && s.Doubted(key.Addr)
+	return s != nil && s.NeedsProbe(key.Addr)
 }
 
 // With Settings.Standby an event that nobody hears, where somebody heard the one before, is sent

@@ -52,9 +52,9 @@ func (o *sender) ExpireWindows(now time.Time) {
 	}
 }
 
-// AnswerHello answers a Hello: what every publisher here says of its channel queues on the
+// AnswerBaseline answers a baseline request: what every publisher here says of its channel queues on the
 // channels, in one answer each.
-func (o *sender) AnswerHello(now time.Time, h wire.Hello) []wire.Answer {
+func (o *sender) AnswerBaseline(now time.Time, h wire.BaselineRequest) []wire.Answer {
 	var answers []wire.Answer
 	for _, publisher := range o.Publishers() {
 		a := wire.Answer{Publisher: publisher, N: h.N}
@@ -73,7 +73,7 @@ func (o *sender) AnswerHello(now time.Time, h wire.Hello) []wire.Answer {
 
 // Retransmit answers questions to a publisher of ours, with events of up to limit bytes, or one,
 // and tells how many numbers it looked at. What is left out will be asked for again.
-func (o *sender) Retransmit(now time.Time, publisher string, ask wire.Ask, limit int) (answers []wire.Answer, looked int) {
+func (o *sender) Retransmit(now time.Time, publisher string, ask wire.Nack, limit int) (answers []wire.Answer, looked int) {
 	r := answerBuilder{limit: limit, numbers: answerNumbers}
 	for _, m := range ask.Streams {
 		r.head = wire.Answer{Publisher: publisher, N: ask.N, Channel: m.Channel}

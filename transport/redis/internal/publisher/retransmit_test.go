@@ -27,7 +27,7 @@ func TestRetransmissionHasALimit(t *testing.T) {
 	o.unlockAll()
 	for _, limit := range []int{1, size, 10 * size, 100 * size, 1 << 30} {
 		answers, looked := pub.Answerer().Retransmit(now, "p",
-			wire.Ask{Subscriber: "s", N: 1, Streams: []wire.Missing{{Channel: "c", Numbers: "1-300"}}}, limit)
+			wire.Nack{Subscriber: "s", N: 1, Streams: []wire.Missing{{Channel: "c", Numbers: "1-300"}}}, limit)
 		sum, count := 0, 0
 		for _, a := range answers {
 			bytes := 0

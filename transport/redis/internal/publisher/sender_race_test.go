@@ -58,8 +58,8 @@ func TestSenderAtOnce(t *testing.T) {
 		func() { o.nodeReports(addrs[rand.IntN(3)], false) },
 		func() { o.HastenWatermarks(); o.ExpireWindows(time.Now()); o.Publishers() },
 		func() {
-			o.Retransmit(time.Now(), publisher, wire.Ask{Streams: []wire.Missing{{Channel: "0", Numbers: "1-100"}, {Channel: "8", Numbers: "1-9"}}}, 1<<20)
-			o.AnswerHello(time.Now(), wire.Hello{Channels: []string{"1", "2"}})
+			o.Retransmit(time.Now(), publisher, wire.Nack{Streams: []wire.Missing{{Channel: "0", Numbers: "1-100"}, {Channel: "8", Numbers: "1-9"}}}, 1<<20)
+			o.AnswerBaseline(time.Now(), wire.BaselineRequest{Channels: []string{"1", "2"}})
 			o.Positions("3", 3, func(_ string, resolved, assigned uint64) {
 				if resolved > assigned {
 					t.Errorf("%d of %d numbers are resolved", resolved, assigned)

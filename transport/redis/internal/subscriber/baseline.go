@@ -143,8 +143,8 @@ func (r *nackClient) sendBaselines(now time.Time) (again bool) {
 			return false
 		}
 		hello.Topics = r.views.of(hello.Channels)
-		doc, err := wire.AppendHello(nil, hello)
-		if err == nil && c.Send(control.Message{Channel: wire.HelloChannel(p.slot), Doc: doc, Sent: func(listeners int, err error) {
+		doc, err := wire.AppendBaselineRequest(nil, hello)
+		if err == nil && c.Send(control.Message{Channel: wire.BaselineChannel(p.slot), Doc: doc, Sent: func(listeners int, err error) {
 			r.views.onSent(err)
 			if g.onSent(time.Now(), n, listeners, err) {
 				r.signal()
@@ -185,18 +185,18 @@ func (g *baselines) ready(now time.Time) bool {
 
 func (g *baselines) readyLocked(now time.Time) bool {
 	n := len(g.pending)
-	return !now.Before(g.pause) && (n > 0 && g.sending == 0 || n >= wire.MaxGreeted && g.sending < baselineInFlight)
+	return !now.Before(g.pause) && (n > 0 && g.sending == 0 || n >= wire.MaxBaselineChannels && g.sending < baselineInFlight)
 }
 
 // begin puts a question together. It is empty if there is nothing to be sent any more.
-func (g *baselines) begin(now time.Time, n uint64, subscriber string) wire.Hello {
+func (g *baselines) begin(now time.Time, n uint64, subscriber string) wire.BaselineRequest {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	hello := wire.Hello{Subscriber: subscriber, N: n}
+	hello := wire.BaselineRequest{Subscriber: subscriber, N: n}
 	if !g.readyLocked(now) {
 		return hello
 	}
-	count := min(len(g.pending), wire.MaxGreeted)
+	count := min(len(g.pending), wire.MaxBaselineChannels)
 	one := &baselineRequest{channels: make([]*channel, 0, count), sent: now, want: -1}
 	hello.Channels = make([]string, 0, count)
 	for _, ch := range g.pending[:count] {

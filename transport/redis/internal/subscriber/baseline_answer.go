@@ -80,11 +80,11 @@ func (r *nackClient) recheckTopics() {
 		return // it is repeated anyway
 	}
 	n := r.question.Add(1)
-	doc, err := wire.AppendHello(nil, wire.Hello{Subscriber: r.ids[connkey.Ordinary], N: n, Channels: []string{}, Topics: topics})
+	doc, err := wire.AppendBaselineRequest(nil, wire.BaselineRequest{Subscriber: r.ids[connkey.Ordinary], N: n, Channels: []string{}, Topics: topics})
 	if err != nil {
 		r.s.Log.Warn("redis: topic comparison request not sent", zap.Error(err))
 		return
 	}
 	r.recheck.Store(n)
-	c.Send(control.Message{Channel: wire.HelloChannel(p.slot), Doc: doc, Sent: func(_ int, err error) { r.views.onSent(err) }})
+	c.Send(control.Message{Channel: wire.BaselineChannel(p.slot), Doc: doc, Sent: func(_ int, err error) { r.views.onSent(err) }})
 }

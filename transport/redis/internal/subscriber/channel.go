@@ -189,12 +189,12 @@ func (ch *channel) expire(now time.Time) (waits bool) {
 	return ch.tracker.Holding()
 }
 
-// collectMissing is track.Tracker.Ask, and says of each publisher whether it has ever answered.
+// collectMissing is track.Tracker.CollectMissing, and says of each publisher whether it has ever answered.
 func (ch *channel) collectMissing(now time.Time, n uint64, collectMissing func(publisher string, missing seqset.Set, answers bool)) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	if ch.tracker != nil {
-		ch.tracker.Ask(now, n, func(publisher string, missing seqset.Set) {
+		ch.tracker.CollectMissing(now, n, func(publisher string, missing seqset.Set) {
 			collectMissing(publisher, missing, ch.tracker.Answers(publisher))
 		})
 	}
@@ -207,12 +207,12 @@ func (ch *channel) inDoubt(publisher string) bool {
 	return ch.tracker != nil && ch.tracker.InDoubt(publisher)
 }
 
-// nackSent is track.Tracker.Asked.
+// nackSent is track.Tracker.NackSent.
 func (ch *channel) nackSent(now time.Time, publisher string, heard bool) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	if ch.tracker != nil {
-		ch.tracker.Asked(now, publisher, heard)
+		ch.tracker.NackSent(now, publisher, heard)
 	}
 }
 

@@ -46,7 +46,7 @@ func TestClassesAreApart(t *testing.T) {
 		topic := map[bool]string{true: "hot", false: "cold"}[key == hot]
 		want := []string{topic, wire.WatermarkChannel(router.Slot(topic)), wire.InboxChannel(0, s.nacks.ids[key.Class])}
 		if key != hot {
-			want = append(want, wire.AskChannel(0, publisher), wire.HelloChannel(0))
+			want = append(want, wire.NackChannel(0, publisher), wire.BaselineChannel(0))
 		}
 		slices.Sort(names)
 		if slices.Sort(want); !slices.Equal(names, want) {
@@ -60,7 +60,7 @@ func TestClassesAreApart(t *testing.T) {
 		for some := queues.At(key).Take(); len(some) > 0; some = queues.At(key).Take() {
 			messages = append(messages, some...)
 		}
-		return slices.DeleteFunc(messages, func(m control.Message) bool { return m.Channel == wire.HelloChannel(0) })
+		return slices.DeleteFunc(messages, func(m control.Message) bool { return m.Channel == wire.BaselineChannel(0) })
 	}
 
 	ch := channelOf(s.subscriptions.mu.core.Channel(reconcile.ChannelKey{Name: "hot", Class: 1}))
@@ -70,16 +70,16 @@ func TestClassesAreApart(t *testing.T) {
 		ch.message(now, sessions[hot], string(doc))
 	}
 	s.nacks.sendNacks(now.Add(time.Second), map[*channel]struct{}{ch: {}})
-	if sent := taken(hot); len(sent) != 1 || sent[0].Channel != wire.AskChannel(0, publisher) || !strings.Contains(string(sent[0].Doc), s.nacks.ids[1]) {
+	if sent := taken(hot); len(sent) != 1 || sent[0].Channel != wire.NackChannel(0, publisher) || !strings.Contains(string(sent[0].Doc), s.nacks.ids[1]) {
 		t.Errorf("the dedicated topic's connection asks for %v", sent)
 	}
 	if sent := taken(at("a:1")); len(sent) > 0 {
 		t.Errorf("the other asks for %v", sent)
 	}
 
-	asks := channelOf(s.subscriptions.mu.core.Channel(reconcile.ChannelKey{Name: wire.AskChannel(0, publisher)}))
+	asks := channelOf(s.subscriptions.mu.core.Channel(reconcile.ChannelKey{Name: wire.NackChannel(0, publisher)}))
 	for topic, want := range map[string]connkey.Key{"hot": hot, "cold": at("a:1")} {
-		doc, err := wire.AppendAsk(nil, wire.Ask{Subscriber: "other", N: 1, Streams: []wire.Missing{{Channel: topic, Numbers: "2"}}})
+		doc, err := wire.AppendNack(nil, wire.Nack{Subscriber: "other", N: 1, Streams: []wire.Missing{{Channel: topic, Numbers: "2"}}})
 		if err != nil {
 			t.Fatal(err)
 		}

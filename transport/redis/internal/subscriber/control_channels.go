@@ -53,10 +53,10 @@ func controlChannels(snapshot *router.Snapshot, inboxes, publishers []string) ma
 			}
 		}
 		for _, p := range publishers {
-			wanted[wire.AskChannel(slot, p)] = controlChannel{kind: reconcile.Nack, slot: slot, publisher: p}
+			wanted[wire.NackChannel(slot, p)] = controlChannel{kind: reconcile.Nack, slot: slot, publisher: p}
 		}
 		if len(publishers) > 0 {
-			wanted[wire.HelloChannel(slot)] = controlChannel{kind: reconcile.Baseline, slot: slot}
+			wanted[wire.BaselineChannel(slot)] = controlChannel{kind: reconcile.Baseline, slot: slot}
 		}
 	}
 	return wanted

@@ -22,7 +22,7 @@ func TestAskersAreLimited(t *testing.T) {
 	from, ch := &session{Session: reconcile.Session{Key: at("a:1")}, s: sub}, &channel{control: &controlState{publisher: "p"}}
 	ch.Init(ch, reconcile.Nack, reconcile.ChannelKey{Name: "asks"}, 0)
 	ask := func(subscriber, numbers string) (bytes int) {
-		text, err := wire.AppendAsk(nil, wire.Ask{Subscriber: subscriber, N: 1, Streams: []wire.Missing{{Channel: "c", Numbers: numbers}}})
+		text, err := wire.AppendNack(nil, wire.Nack{Subscriber: subscriber, N: 1, Streams: []wire.Missing{{Channel: "c", Numbers: numbers}}})
 		if err != nil {
 			t.Fatal(err)
 		}

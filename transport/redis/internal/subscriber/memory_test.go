@@ -161,7 +161,7 @@ func TestListenersKeepAShare(t *testing.T) {
 	questions := new(channel)
 	questions.Init(questions, reconcile.Baseline, reconcile.ChannelKey{Name: "questions"}, 0)
 	answered := func(subscriber string, more int) bool {
-		doc, err := wire.AppendHello(nil, wire.Hello{Subscriber: subscriber, N: 1, Channels: []string{"t", strings.Repeat("x", more)}})
+		doc, err := wire.AppendBaselineRequest(nil, wire.BaselineRequest{Subscriber: subscriber, N: 1, Channels: []string{"t", strings.Repeat("x", more)}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -273,7 +273,7 @@ type addressee struct {
 // sendAll sends as many questions as it takes.
 func (r *nackClient) sendAll(now time.Time, to addressee, n uint64, all []missing) {
 	for len(all) > 0 {
-		k := min(len(all), wire.MaxAsked)
+		k := min(len(all), wire.MaxNackChannels)
 		r.send(now, to, n, all[:k])
 		all = all[k:]
 	}
@@ -299,16 +299,16 @@ func (r *nackClient) send(now time.Time, to addressee, n uint64, all []missing) 
 		}
 		return
 	}
-	ask := wire.Ask{Subscriber: r.ids[to.class], N: n}
+	ask := wire.Nack{Subscriber: r.ids[to.class], N: n}
 	for _, m := range all {
 		ask.Streams = append(ask.Streams, wire.Missing{Channel: m.ch.Name(), Numbers: m.numbers.String()})
 	}
-	doc, err := wire.AppendAsk(nil, ask)
+	doc, err := wire.AppendNack(nil, ask)
 	if err != nil {
 		r.s.Log.Warn("redis: negative acknowledgement not sent", zap.Error(err))
 		return
 	}
-	c.Send(control.Message{Channel: wire.AskChannel(p.slot, publisher), Doc: doc, Sent: func(listeners int, err error) {
+	c.Send(control.Message{Channel: wire.NackChannel(p.slot, publisher), Doc: doc, Sent: func(listeners int, err error) {
 		if err != nil {
 			return
 		}

@@ -14,7 +14,7 @@ func (r *nackClient) onNack(now time.Time, f *session, ch *channel, message stri
 	if !r.mayRead(now, message) {
 		return nil
 	}
-	ask, err := wire.DecodeAsk(message)
+	ask, err := wire.DecodeNack(message)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (r *nackClient) mayRead(now time.Time, message string) bool {
 	if len(message) > wire.MaxQuestion {
 		return false
 	}
-	asker := wire.Asker(message) // of all that say it elsewhere, one
+	asker := wire.SourceOf(message) // of all that say it elsewhere, one
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.reading.Left(now, asker) <= 0 {
@@ -87,13 +87,13 @@ func (r *nackClient) listens(subscriber string) {
 	}
 }
 
-// onBaselineRequest answers a Hello: where our publishers stand on its channels, and which of its topics they know otherwise. To one
+// onBaselineRequest answers a baseline request: where our publishers stand on its channels, and which of its topics they know otherwise. To one
 // without channels only who does so answers.
 func (r *nackClient) onBaselineRequest(now time.Time, f *session, ch *channel, message string) error {
 	if !r.mayRead(now, message) {
 		return nil
 	}
-	hello, err := wire.DecodeHello(message)
+	hello, err := wire.DecodeBaselineRequest(message)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (r *nackClient) onBaselineRequest(now time.Time, f *session, ch *channel, m
 	}
 	byPublisher, found := r.views.answers(hello)
 	r.s.reportMismatches(found)
-	answers := r.s.Answerer.AnswerHello(now, hello)
+	answers := r.s.Answerer.AnswerBaseline(now, hello)
 	for i := range answers {
 		answers[i].Topics = byPublisher[answers[i].Publisher]
 	}

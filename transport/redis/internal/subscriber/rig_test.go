@@ -59,12 +59,12 @@ type stubAnswerer struct {
 
 func (a *stubAnswerer) Publishers() []string { return []string{a.publisher} }
 
-func (a *stubAnswerer) AnswerHello(_ time.Time, hello wire.Hello) []wire.Answer {
+func (a *stubAnswerer) AnswerBaseline(_ time.Time, hello wire.BaselineRequest) []wire.Answer {
 	return []wire.Answer{{Publisher: a.publisher, N: hello.N, Done: true}}
 }
 
 // Retransmit answers for the numbers of one range, an event an answer, within limit.
-func (a *stubAnswerer) Retransmit(_ time.Time, publisher string, ask wire.Ask, limit int) (answers []wire.Answer, looked int) {
+func (a *stubAnswerer) Retransmit(_ time.Time, publisher string, ask wire.Nack, limit int) (answers []wire.Answer, looked int) {
 	for _, m := range ask.Streams {
 		first, last, _ := strings.Cut(m.Numbers, "-")
 		from, _ := strconv.Atoi(first)

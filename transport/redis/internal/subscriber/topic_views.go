@@ -124,7 +124,7 @@ func (v *TopicViews) onSent(err error) {
 	v.recheckAt = time.Time{}
 }
 
-// of returns what a Hello says of the topics of channels.
+// of returns what a baseline request says of the topics of channels.
 func (v *TopicViews) of(channels []string) []wire.Topic {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -164,9 +164,9 @@ func (v *TopicViews) next() []wire.Topic {
 	return topics
 }
 
-// answers returns, for each publisher of ours that knows topics of a Hello otherwise, how it knows them, and what is to
+// answers returns, for each publisher of ours that knows topics of a baseline request otherwise, how it knows them, and what is to
 // be reported of that here.
-func (v *TopicViews) answers(h wire.Hello) (byPublisher map[string][]wire.Topic, found []transport.Mismatch) {
+func (v *TopicViews) answers(h wire.BaselineRequest) (byPublisher map[string][]wire.Topic, found []transport.Mismatch) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, asked := range h.Topics {

@@ -43,7 +43,7 @@ func TestBeginIsBelieved(t *testing.T) {
 		tr.Begin(now, "p", 1, 1)
 		now := now.Add(time.Second)
 		asked := "" // for 3 too, which may be forged
-		tr.Ask(now, 1, func(_ string, missing seqset.Set) { asked = missing.String() })
+		tr.CollectMissing(now, 1, func(_ string, missing seqset.Set) { asked = missing.String() })
 		if asked != "1-3" {
 			t.Errorf("asked for %q", asked)
 		}

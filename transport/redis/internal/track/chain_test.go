@@ -27,7 +27,7 @@ func (c *chain) question(t *testing.T, tr *track.Tracker, now time.Time, n uint6
 	c.asked = ""
 	for range 100 {
 		now = now.Add(10 * time.Millisecond)
-		tr.Ask(now, n, func(_ string, missing seqset.Set) { c.asked = missing.String() })
+		tr.CollectMissing(now, n, func(_ string, missing seqset.Set) { c.asked = missing.String() })
 		if c.asked != "" {
 			return now
 		}

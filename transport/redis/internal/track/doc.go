@@ -6,8 +6,8 @@
 // are delivered in the order of their numbers, and each missing number is reported exactly once and never delivered
 // afterwards.
 //
-// With [Repair] an event behind a hole waits while the publisher is asked for what is missing: [Tracker.Ask] says what to
-// ask, [Tracker.Asked] that it was asked, [Tracker.Answer] what came of it. A number that is repaired is delivered in its
+// With [Repair] an event behind a hole waits while the publisher is asked for what is missing: [Tracker.CollectMissing] says what to
+// ask, [Tracker.NackSent] that it was asked, [Tracker.Answer] what came of it. A number that is repaired is delivered in its
 // place, one that the publisher declares void is passed over, and one that it has forgotten is reported missing at once.
 //
 // Who may publish on a channel can claim any publisher and any number. So of a publisher that can be asked, nothing that

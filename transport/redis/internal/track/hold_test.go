@@ -51,7 +51,7 @@ func TestHeldIsBounded(t *testing.T) {
 		for n := uint64(1); n < 100; n++ {
 			now = now.Add(200 * time.Millisecond)
 			tr.Watermark(now, "p", track.Mark{Last: 40})
-			tr.Ask(now, n, func(_ string, missing seqset.Set) { tr.Answer(now, "p", p.answer(n, missing)) })
+			tr.CollectMissing(now, n, func(_ string, missing seqset.Set) { tr.Answer(now, "p", p.answer(n, missing)) })
 			if c.Repair.Budget.Held() > 10*size {
 				t.Errorf("%s: %d bytes", name, c.Repair.Budget.Held())
 			}
@@ -74,7 +74,7 @@ func TestPublishersThatCannotBeAsked(t *testing.T) {
 	tr := track.New(&c, now, sink)
 	tr.Event(now, &transport.Envelope{Publisher: "mute", Seq: 1}, "")
 	tr.Event(now, &transport.Envelope{Publisher: "mute", Seq: 3}, "")
-	tr.Ask(now.Add(time.Hour), 1, func(string, seqset.Set) { t.Error("it is asked") })
+	tr.CollectMissing(now.Add(time.Hour), 1, func(string, seqset.Set) { t.Error("it is asked") })
 	tr.Expire(now.Add(c.Hold))
 	if len(sink.gapList) != 1 || sink.gapList[0].Reason != transport.Unknown {
 		t.Errorf("%v", sink.gapList)

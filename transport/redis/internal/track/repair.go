@@ -91,10 +91,10 @@ func (t *Tracker) raiseDoubt(now time.Time) {
 	}
 }
 
-// Ask calls ask for each publisher that is to be asked now for numbers of this channel, with the numbers: at most
+// CollectMissing calls ask for each publisher that is to be asked now for numbers of this channel, with the numbers: at most
 // [seqset.MaxRanges] runs, the lowest first; none if it is to say where its stream stands. n is the number of the question,
-// higher than any before. Asked must follow if the question was sent.
-func (t *Tracker) Ask(now time.Time, n uint64, ask func(publisher string, missing seqset.Set)) {
+// higher than any before. NackSent must follow if the question was sent.
+func (t *Tracker) CollectMissing(now time.Time, n uint64, ask func(publisher string, missing seqset.Set)) {
 	if t.cfg.Repair == nil {
 		return
 	}
@@ -152,9 +152,9 @@ func (t *Tracker) InDoubt(publisher string) bool {
 	return s != nil && s.doubt && s.checked != t.faults
 }
 
-// Asked says that a question was sent to where the publisher is asked, and whether anybody listened there. From the first
+// NackSent says that a question was sent to where the publisher is asked, and whether anybody listened there. From the first
 // time on, what was asked for is given up after Repair.Timeout.
-func (t *Tracker) Asked(now time.Time, publisher string, heard bool) {
+func (t *Tracker) NackSent(now time.Time, publisher string, heard bool) {
 	s := t.streams[publisher]
 	if s == nil || len(s.held) == 0 && !s.doubt || !s.askable {
 		return

@@ -103,7 +103,7 @@ func TestRepairHealsAll(t *testing.T) {
 		}
 		ask := func() {
 			question++
-			tr.Ask(now, question, func(publisher string, missing seqset.Set) {
+			tr.CollectMissing(now, question, func(publisher string, missing seqset.Set) {
 				text, err := seqset.Parse(missing.String())
 				if publisher != "p" || err != nil || !slices.Equal(text, missing) {
 					t.Fatalf("asked %s for %v: %v", publisher, missing, err)
@@ -117,7 +117,7 @@ func TestRepairHealsAll(t *testing.T) {
 					return
 				}
 				heard := !lossy || !chance("unheard", 20)
-				tr.Asked(now, publisher, heard)
+				tr.NackSent(now, publisher, heard)
 				if heard && (!lossy || !chance("lose answer", 30)) {
 					answers = append(answers, p.answer(question, missing))
 					answers[len(answers)-1].Age = now.Sub(born)
@@ -230,7 +230,7 @@ func asks(t *testing.T, tr *track.Tracker, now time.Time, n uint64, limit time.D
 	t.Helper()
 	for end := now.Add(limit); now.Before(end); now = now.Add(10 * time.Millisecond) {
 		tr.Expire(now)
-		tr.Ask(now, n, func(string, seqset.Set) { asked = true })
+		tr.CollectMissing(now, n, func(string, seqset.Set) { asked = true })
 		if asked {
 			return now, true
 		}
@@ -244,12 +244,12 @@ func TestTimeoutCountsFromWhenItCanBeAsked(t *testing.T) {
 	for range 600 { // ten minutes
 		now = now.Add(time.Second)
 		tr.Expire(now)
-		tr.Ask(now, 1, func(string, seqset.Set) {}) // and it cannot be sent
+		tr.CollectMissing(now, 1, func(string, seqset.Set) {}) // and it cannot be sent
 	}
 	if len(l.missing) != 0 || !tr.Holding() {
 		t.Fatalf("given up after %v: %v", now, *gaps)
 	}
-	tr.Asked(now, "p", true)
+	tr.NackSent(now, "p", true)
 	tr.Expire(now.Add(1999 * time.Millisecond))
 	if len(l.missing) != 0 {
 		t.Fatalf("given up before the time: %v", *gaps)
@@ -267,7 +267,7 @@ func TestNobodyListens(t *testing.T) {
 	for n := uint64(1); tr.Holding() && now.Sub(begin) < time.Minute; n++ {
 		var asked bool
 		if now, asked = asks(t, tr, now, n, time.Second); asked {
-			tr.Asked(now, "p", false)
+			tr.NackSent(now, "p", false)
 		}
 		now = now.Add(10 * time.Millisecond)
 	}
@@ -286,7 +286,7 @@ func TestOpenNumbersWait(t *testing.T) {
 	for n := uint64(1); tr.Holding() && now.Sub(begin) < time.Hour; n++ {
 		var asked bool
 		if now, asked = asks(t, tr, now, n, time.Second); asked {
-			tr.Asked(now, "p", true)
+			tr.NackSent(now, "p", true)
 			tr.Answer(now, "p", track.Answer{N: n, Assigned: 3, Open: seqset.Set{{From: 2, To: 2}}})
 		}
 		now = now.Add(10 * time.Millisecond)
@@ -315,7 +315,7 @@ func TestQuestionsAreFew(t *testing.T) {
 	n := 0
 	for range 200 { // two seconds, of which none was sent
 		now = now.Add(10 * time.Millisecond)
-		tr.Ask(now, 1, func(string, seqset.Set) { n++ })
+		tr.CollectMissing(now, 1, func(string, seqset.Set) { n++ })
 	}
 	if n < 10 || n > 20 {
 		t.Errorf("%d questions in two seconds", n)

@@ -55,7 +55,7 @@ func TestBaselineBehindAssigned(t *testing.T) {
 	var missing seqset.Set
 	for range 10 {
 		now = now.Add(10 * time.Millisecond)
-		tr.Ask(now, 1, func(_ string, m seqset.Set) { missing = m })
+		tr.CollectMissing(now, 1, func(_ string, m seqset.Set) { missing = m })
 	}
 	if !slices.Equal(sink.seqs, []uint64{43, 44}) || missing.String() != "45-46" || len(sink.gapList) != 0 {
 		t.Errorf("delivered %v, asked for %v, gaps %v", sink.seqs, missing, sink.gapList)
@@ -81,13 +81,13 @@ func TestSearchForTheBeginning(t *testing.T) {
 		}
 		now, _ = asks(t, tr, now, 1, time.Second)
 		if c.age < 0 {
-			tr.Asked(now, "p", true)
+			tr.NackSent(now, "p", true)
 			tr.Expire(now.Add(cfg.Repair.Timeout))
 		} else {
 			tr.Answer(now, "p", track.Answer{N: 1, Assigned: 5, Age: c.age})
 		}
 		missing := ""
-		tr.Ask(now.Add(time.Second), 2, func(_ string, m seqset.Set) { missing = m.String() })
+		tr.CollectMissing(now.Add(time.Second), 2, func(_ string, m seqset.Set) { missing = m.String() })
 		if missing != c.missing || (missing == "") != slices.Equal(sink.seqs, []uint64{5}) || len(sink.gapList) != 0 {
 			t.Errorf("%s: delivered %v, asked for %q, gaps %v", c.name, sink.seqs, missing, sink.gapList)
 		}

@@ -23,11 +23,11 @@ type slowPeer struct {
 func (p *slowPeer) run(tr *track.Tracker, now, end time.Time) time.Time {
 	for ; now.Before(end); now = now.Add(10 * time.Millisecond) {
 		p.asked++
-		tr.Ask(now, p.asked, func(_ string, missing seqset.Set) {
+		tr.CollectMissing(now, p.asked, func(_ string, missing seqset.Set) {
 			p.due = append(p.due, now.Add(p.latency))
 			p.answers = append(p.answers, p.answer(now.Add(p.latency), p.asked, missing))
 		})
-		tr.Asked(now, "p", true)
+		tr.NackSent(now, "p", true)
 		for len(p.due) > 0 && !p.due[0].After(now) {
 			tr.Answer(now, "p", p.answers[0])
 			p.due, p.answers = p.due[1:], p.answers[1:]
@@ -92,7 +92,7 @@ func TestDoubtOutlastsAnEarlierAnswer(t *testing.T) {
 	tr.Fault(transport.Disconnected)
 	tr.Live(now)
 	now, _ = asks(t, tr, now, 2, 2*time.Second)
-	tr.Asked(now, "p", true)
+	tr.NackSent(now, "p", true)
 	tr.Fault(transport.Disconnected) // the answer to 2 is on its way
 	tr.Live(now)
 	tr.Answer(now.Add(time.Second), "p", track.Answer{N: 2, Assigned: 1, Age: time.Hour})

@@ -333,7 +333,7 @@ func (t *Tracker) skip(s *stream, reason transport.GapReason) {
 }
 
 // Expire gives up what has waited for long enough and forgets publishers that are silent. It returns when it wants to be
-// called again; zero if nothing waits, or only for what Asked and Answer tell.
+// called again; zero if nothing waits, or only for what NackSent and Answer tell.
 func (t *Tracker) Expire(now time.Time) (next time.Time) {
 	for s := range t.busy {
 		due := s.due(t.cfg)
@@ -368,7 +368,7 @@ func (t *Tracker) End() {
 	t.latest, t.roll = nil, roll{}
 }
 
-// Holding reports whether something waits: [Tracker.Expire] and [Tracker.Ask] are to be called until it does not.
+// Holding reports whether something waits: [Tracker.Expire] and [Tracker.CollectMissing] are to be called until it does not.
 func (t *Tracker) Holding() bool { return len(t.busy) > 0 || !t.doubtAt.IsZero() }
 
 // Publishers is how many publishers are remembered in full.

@@ -182,7 +182,7 @@ func (w *world) pass(d time.Duration) {
 	w.n++
 	n := w.n
 	questions := map[string]seqset.Set{}
-	w.tr.Ask(w.now, n, func(publisher string, missing seqset.Set) { questions[publisher] = missing })
+	w.tr.CollectMissing(w.now, n, func(publisher string, missing seqset.Set) { questions[publisher] = missing })
 	for _, publisher := range slices.Sorted(maps.Keys(questions)) {
 		w.ask(n, publisher, questions[publisher])
 	}
@@ -199,7 +199,7 @@ func (w *world) ask(n uint64, publisher string, missing seqset.Set) {
 		return
 	}
 	h := w.byName[publisher]
-	w.tr.Asked(w.now, publisher, h != nil)
+	w.tr.NackSent(w.now, publisher, h != nil)
 	if h == nil || w.lossy && w.chance("lose answer", 20) {
 		return
 	}

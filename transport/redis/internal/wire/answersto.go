@@ -6,7 +6,7 @@ import "strconv"
 type Reply struct {
 	Publisher string // who answers
 	N         uint64 // the question's
-	Channel   string // empty in the answer to a Hello
+	Channel   string // empty in the answer to a BaselineRequest
 }
 
 // AnswersTo returns what an answer answers, and reads no further than it has to: what nobody asked for need not be decoded.

@@ -11,17 +11,17 @@ import (
 
 // Types of the documents by which subscribers and publishers talk about what is missing.
 const (
-	TypeAsk    = "shardbus.ask"
-	TypeHello  = "shardbus.hello"
-	TypeAnswer = "shardbus.answer"
+	TypeNack            = "shardbus.ask"
+	TypeBaselineRequest = "shardbus.hello"
+	TypeAnswer          = "shardbus.answer"
 )
 
 // Bounds of what is read of one document. What is beyond is ignored, and asked for again.
 const (
-	MaxQuestion = 256 << 10 // bytes of an ask or a hello: what the most channels with the longest names and lists take
-	MaxAsked    = 256       // channels of an ask
-	MaxGreeted  = 512       // channels of a hello, and topics
-	maxTopics   = 96 << 10  // bytes of the topics of a hello: with them it fits too
+	MaxQuestion         = 256 << 10 // bytes of a Nack or a BaselineRequest: what the most channels with the longest names and lists take
+	MaxNackChannels     = 256       // channels of a Nack
+	MaxBaselineChannels = 512       // channels of a BaselineRequest, and topics
+	maxTopics           = 96 << 10  // bytes of the topics of a BaselineRequest: with them it fits too
 )
 
 // maxParty is the length of the longest name of a party.
@@ -43,24 +43,24 @@ func IsParty(name string) bool {
 	return true
 }
 
-// AskChannel is where a publisher is asked on a slot.
-func AskChannel(slot int, publisher string) string { return controlChannel(slot, publisher+":asks") }
+// NackChannel is where a publisher is asked on a slot.
+func NackChannel(slot int, publisher string) string { return controlChannel(slot, publisher+":asks") }
 
 // InboxChannel is where a subscriber is answered on a slot.
 func InboxChannel(slot int, subscriber string) string {
 	return controlChannel(slot, subscriber+":inbox")
 }
 
-// HelloChannel is where all publishers listen on a slot.
-func HelloChannel(slot int) string { return controlChannel(slot, "hello") }
+// BaselineChannel is where all publishers listen on a slot.
+func BaselineChannel(slot int) string { return controlChannel(slot, "hello") }
 
 // controlChannel returns no topic's channel: those with a tag end in ":p<i>".
 func controlChannel(slot int, name string) string {
 	return "{" + router.Tag(slot) + "}:shardbus:" + name
 }
 
-// Ask is a subscriber's question for numbers that one publisher assigned.
-type Ask struct {
+// Nack is a subscriber's question for numbers that one publisher assigned.
+type Nack struct {
 	// Subscriber is who asks. The answer goes to its inbox on the slot of the question, and nowhere else.
 	Subscriber string `json:"-"`
 	// N tells the subscriber's questions apart.
@@ -69,15 +69,15 @@ type Ask struct {
 	Streams []Missing `json:"streams"`
 }
 
-// Missing is one channel's part of an [Ask].
+// Missing is one channel's part of a [Nack].
 type Missing struct {
 	Channel string `json:"channel"`
 	// Numbers are the missing ones, as "3,5-9"; empty if only the stream's age is wanted.
 	Numbers string `json:"numbers,omitempty"`
 }
 
-// Hello is a subscriber's question to all publishers where they stand.
-type Hello struct {
+// BaselineRequest is a subscriber's question to all publishers where they stand.
+type BaselineRequest struct {
 	Subscriber string   `json:"-"`
 	N          uint64   `json:"n"`
 	Channels   []string `json:"channels"`
@@ -85,13 +85,13 @@ type Hello struct {
 	Topics []Topic `json:"topics,omitempty"`
 }
 
-// Answer is a publisher's part of the answer to an [Ask] or a [Hello].
+// Answer is a publisher's part of the answer to a [Nack] or a [BaselineRequest].
 type Answer struct {
 	// Publisher is who answers.
 	Publisher string `json:"-"`
 	// N is the question's.
 	N uint64 `json:"n"`
-	// Channel is the one that was asked about; empty in the answer to a Hello.
+	// Channel is the one that was asked about; empty in the answer to a BaselineRequest.
 	Channel string `json:"channel,omitempty"`
 	// Assigned is the last number that was ever assigned on the channel.
 	Assigned uint64 `json:"assigned,omitempty"`
@@ -106,25 +106,25 @@ type Answer struct {
 	// AgeMillis and Epoch are as in a watermark.
 	AgeMillis int64  `json:"age,omitempty"`
 	Epoch     uint64 `json:"epoch,omitempty"`
-	// Done: the publisher has nothing more to say to this Hello.
+	// Done: the publisher has nothing more to say to this BaselineRequest.
 	Done bool `json:"done,omitempty"`
-	// Streams are the publisher's channels among those of the Hello.
+	// Streams are the publisher's channels among those of the BaselineRequest.
 	Streams []Mark `json:"streams,omitempty"`
-	// Topics are those of the Hello that the publisher knows otherwise, as it knows them.
+	// Topics are those of the BaselineRequest that the publisher knows otherwise, as it knows them.
 	Topics []Topic `json:"topics,omitempty"`
 	// Events are documents, each as it was or would be on the channel.
 	Events []json.RawMessage `json:"-"`
 }
 
-// AppendAsk appends the document of an Ask.
-func AppendAsk(dst []byte, a Ask) ([]byte, error) {
-	return appendQuestion(dst, "ask", a.Subscriber, TypeAsk, a)
+// AppendNack appends the document of a Nack.
+func AppendNack(dst []byte, a Nack) ([]byte, error) {
+	return appendQuestion(dst, "ask", a.Subscriber, TypeNack, a)
 }
 
-// AppendHello appends the document of a Hello, with as many of its topics as have room.
-func AppendHello(dst []byte, h Hello) ([]byte, error) {
+// AppendBaselineRequest appends the document of a BaselineRequest, with as many of its topics as have room.
+func AppendBaselineRequest(dst []byte, h BaselineRequest) ([]byte, error) {
 	h.Topics = fitting(h.Topics)
-	return appendQuestion(dst, "hello", h.Subscriber, TypeHello, h)
+	return appendQuestion(dst, "hello", h.Subscriber, TypeBaselineRequest, h)
 }
 
 func appendQuestion(dst []byte, id, source, typ string, question any) ([]byte, error) {
@@ -169,21 +169,21 @@ func AppendAnswer(dst []byte, a Answer) ([]byte, error) {
 
 var errControl = errors.New("not a control message")
 
-// DecodeAsk reads what [AppendAsk] wrote. Only the first MaxAsked channels are kept.
-func DecodeAsk(msg string) (Ask, error) {
-	var a Ask
-	source, err := decodeControl(msg, TypeAsk, MaxQuestion, &a)
+// DecodeNack reads what [AppendNack] wrote. Only the first MaxNackChannels channels are kept.
+func DecodeNack(msg string) (Nack, error) {
+	var a Nack
+	source, err := decodeControl(msg, TypeNack, MaxQuestion, &a)
 	a.Subscriber = source
-	a.Streams = a.Streams[:min(len(a.Streams), MaxAsked)]
+	a.Streams = a.Streams[:min(len(a.Streams), MaxNackChannels)]
 	return a, err
 }
 
-// DecodeHello reads what [AppendHello] wrote. Only the first MaxGreeted channels and topics are kept.
-func DecodeHello(msg string) (Hello, error) {
-	var h Hello
-	source, err := decodeControl(msg, TypeHello, MaxQuestion, &h)
+// DecodeBaselineRequest reads what [AppendBaselineRequest] wrote. Only the first MaxBaselineChannels channels and topics are kept.
+func DecodeBaselineRequest(msg string) (BaselineRequest, error) {
+	var h BaselineRequest
+	source, err := decodeControl(msg, TypeBaselineRequest, MaxQuestion, &h)
 	h.Subscriber = source
-	h.Channels = h.Channels[:min(len(h.Channels), MaxGreeted)]
+	h.Channels = h.Channels[:min(len(h.Channels), MaxBaselineChannels)]
 	h.Topics = validTopics(h.Topics)
 	return h, err
 }
@@ -200,8 +200,8 @@ func DecodeAnswer(msg string) (Answer, error) {
 	return a.Answer, err
 }
 
-// Asker returns the source of a question that one of us wrote, without reading it all; empty if it is somewhere else.
-func Asker(msg string) string {
+// SourceOf returns the source of a question that one of us wrote, without reading it all; empty if it is somewhere else.
+func SourceOf(msg string) string {
 	_, rest, _ := strings.Cut(msg[:min(len(msg), 256)], `"source":"`)
 	source, _, found := strings.Cut(rest, `"`)
 	if !found || !IsParty(source) {

@@ -13,9 +13,9 @@ import (
 
 func TestControlChannels(t *testing.T) {
 	for name, want := range map[string]string{
-		wire.AskChannel(12206, "7Q3ZK"):   "{djb}:shardbus:7Q3ZK:asks",
+		wire.NackChannel(12206, "7Q3ZK"):  "{djb}:shardbus:7Q3ZK:asks",
 		wire.InboxChannel(12206, "M2XW4"): "{djb}:shardbus:M2XW4:inbox",
-		wire.HelloChannel(12206):          "{djb}:shardbus:hello",
+		wire.BaselineChannel(12206):       "{djb}:shardbus:hello",
 	} {
 		if name != want || router.Slot(name) != 12206 {
 			t.Errorf("%s on slot %d, want %s on 12206", name, router.Slot(name), want)
@@ -36,23 +36,23 @@ func TestIsParty(t *testing.T) {
 
 // TestControlDocuments pins the documents of docs/wire.md.
 func TestControlDocuments(t *testing.T) {
-	ask := wire.Ask{Subscriber: "M2XW4", N: 17, Streams: []wire.Missing{{Channel: "flights.departed", Numbers: "3,5-9"}}}
-	text, err := wire.AppendAsk(nil, ask)
+	ask := wire.Nack{Subscriber: "M2XW4", N: 17, Streams: []wire.Missing{{Channel: "flights.departed", Numbers: "3,5-9"}}}
+	text, err := wire.AppendNack(nil, ask)
 	if want := `{"specversion":"1.0","id":"ask","source":"M2XW4","type":"shardbus.ask","datacontenttype":"application/json",` +
 		`"data":{"n":17,"streams":[{"channel":"flights.departed","numbers":"3,5-9"}]}}`; err != nil || string(text) != want {
 		t.Errorf("%s, %v", text, err)
 	}
-	if got, err := wire.DecodeAsk(string(text)); err != nil || !reflect.DeepEqual(got, ask) {
+	if got, err := wire.DecodeNack(string(text)); err != nil || !reflect.DeepEqual(got, ask) {
 		t.Errorf("%+v, %v", got, err)
 	}
 
-	hello := wire.Hello{Subscriber: "M2XW4", N: 18, Channels: []string{"flights.departed"}}
-	text, err = wire.AppendHello(nil, hello)
+	hello := wire.BaselineRequest{Subscriber: "M2XW4", N: 18, Channels: []string{"flights.departed"}}
+	text, err = wire.AppendBaselineRequest(nil, hello)
 	if want := `{"specversion":"1.0","id":"hello","source":"M2XW4","type":"shardbus.hello","datacontenttype":"application/json",` +
 		`"data":{"n":18,"channels":["flights.departed"]}}`; err != nil || string(text) != want {
 		t.Errorf("%s, %v", text, err)
 	}
-	if got, err := wire.DecodeHello(string(text)); err != nil || !reflect.DeepEqual(got, hello) {
+	if got, err := wire.DecodeBaselineRequest(string(text)); err != nil || !reflect.DeepEqual(got, hello) {
 		t.Errorf("%+v, %v", got, err)
 	}
 
@@ -119,16 +119,16 @@ func TestControlRefuses(t *testing.T) {
 		`{"specversion":"1.0","source":"a","type":"shardbus.ask","data":{"n":-1}}`,
 		`{"specversion":"1.0","source":"a","type":"shardbus.ask","data":{"n":1}}` + strings.Repeat(" ", 1<<20),
 	} {
-		if a, err := wire.DecodeAsk(text); err == nil {
+		if a, err := wire.DecodeNack(text); err == nil {
 			t.Errorf("%.60q: %+v", text, a)
 		}
 	}
-	many := wire.Ask{Subscriber: "a", Streams: make([]wire.Missing, 1000)}
-	text, err := wire.AppendAsk(nil, many)
+	many := wire.Nack{Subscriber: "a", Streams: make([]wire.Missing, 1000)}
+	text, err := wire.AppendNack(nil, many)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a, err := wire.DecodeAsk(string(text)); err != nil || len(a.Streams) != wire.MaxAsked {
+	if a, err := wire.DecodeNack(string(text)); err != nil || len(a.Streams) != wire.MaxNackChannels {
 		t.Errorf("%d channels, %v", len(a.Streams), err)
 	}
 }
@@ -141,21 +141,21 @@ func FuzzControl(f *testing.F) {
 	f.Add(`{"specversion":"1.0","id":"answer","source":"7Q3ZK","type":"shardbus.answer","data":{"n":1,"done":true,"streams":[{"channel":"c","last":1}]}}`)
 	f.Add(`{"specversion":"1.0","source":"a","type":"shardbus.answer","data":null}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		if a, err := wire.DecodeAsk(text); err == nil {
-			again, err := wire.AppendAsk(nil, a)
+		if a, err := wire.DecodeNack(text); err == nil {
+			again, err := wire.AppendNack(nil, a)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if b, err := wire.DecodeAsk(string(again)); err == nil && !reflect.DeepEqual(a, b) {
+			if b, err := wire.DecodeNack(string(again)); err == nil && !reflect.DeepEqual(a, b) {
 				t.Errorf("%+v became %+v", a, b)
 			}
 		}
-		if h, err := wire.DecodeHello(text); err == nil {
-			again, err := wire.AppendHello(nil, h)
+		if h, err := wire.DecodeBaselineRequest(text); err == nil {
+			again, err := wire.AppendBaselineRequest(nil, h)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if g, err := wire.DecodeHello(string(again)); err == nil && !reflect.DeepEqual(h, g) {
+			if g, err := wire.DecodeBaselineRequest(string(again)); err == nil && !reflect.DeepEqual(h, g) {
 				t.Errorf("%+v became %+v", h, g)
 			}
 		}

@@ -9,7 +9,7 @@ import (
 // maxContentType is the length of the longest media type of a topic that is read.
 const maxContentType = 200
 
-// Topic is how a process knows a topic, in a [Hello] and in the answer to it.
+// Topic is how a process knows a topic, in a [BaselineRequest] and in the answer to it.
 type Topic struct {
 	Name        string `json:"name"`
 	Partitions  int    `json:"partitions,omitempty"`
@@ -34,10 +34,10 @@ func (t Topic) Topic() transport.Topic {
 	return transport.Topic{Name: t.Name, Partitions: t.Partitions, ContentType: t.ContentType, TypeName: t.TypeName}
 }
 
-// validTopics are the first of all, up to MaxGreeted, that a bus could have sent.
+// validTopics are the first of all, up to MaxBaselineChannels, that a bus could have sent.
 func validTopics(all []Topic) []Topic {
 	var valid []Topic
-	for _, t := range all[:min(len(all), MaxGreeted)] {
+	for _, t := range all[:min(len(all), MaxBaselineChannels)] {
 		if t.Topic().Validate() == nil && t == TopicOf(t.Topic()) {
 			valid = append(valid, t)
 		}
@@ -45,14 +45,14 @@ func validTopics(all []Topic) []Topic {
 	return valid
 }
 
-// fitting are the first of all, up to MaxGreeted, that take no more than maxTopics bytes.
+// fitting are the first of all, up to MaxBaselineChannels, that take no more than maxTopics bytes.
 func fitting(all []Topic) []Topic {
 	size := 0
-	for i, t := range all[:min(len(all), MaxGreeted)] {
+	for i, t := range all[:min(len(all), MaxBaselineChannels)] {
 		text, err := json.Marshal(t)
 		if size += len(text) + 1; err != nil || size > maxTopics {
 			return all[:i]
 		}
 	}
-	return all[:min(len(all), MaxGreeted)]
+	return all[:min(len(all), MaxBaselineChannels)]
 }

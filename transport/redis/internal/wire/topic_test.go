@@ -15,13 +15,13 @@ import (
 func TestTopicDocuments(t *testing.T) {
 	topics := []wire.Topic{{Name: "flights.departed", Partitions: 4, ContentType: "application/json", TypeName: "example.com/air.Flight"}, {Name: "bare"}}
 	const text = `"topics":[{"name":"flights.departed","partitions":4,"contenttype":"application/json","typename":"example.com/air.Flight"},{"name":"bare"}]`
-	hello := wire.Hello{Subscriber: "M2XW4", N: 18, Channels: []string{}, Topics: topics}
-	doc, err := wire.AppendHello(nil, hello)
+	hello := wire.BaselineRequest{Subscriber: "M2XW4", N: 18, Channels: []string{}, Topics: topics}
+	doc, err := wire.AppendBaselineRequest(nil, hello)
 	if want := `{"specversion":"1.0","id":"hello","source":"M2XW4","type":"shardbus.hello","datacontenttype":"application/json",` +
 		`"data":{"n":18,"channels":[],` + text + `}}`; err != nil || string(doc) != want {
 		t.Errorf("%s, %v", doc, err)
 	}
-	if got, err := wire.DecodeHello(string(doc)); err != nil || !reflect.DeepEqual(got, hello) {
+	if got, err := wire.DecodeBaselineRequest(string(doc)); err != nil || !reflect.DeepEqual(got, hello) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	answer := wire.Answer{Publisher: "7Q3ZK", N: 18, Done: true, Topics: topics}
@@ -41,26 +41,26 @@ func TestTopicsAreBounded(t *testing.T) {
 	doc := `{"specversion":"1.0","id":"hello","source":"M2XW4","type":"shardbus.hello","data":{"n":1,"channels":[],"topics":[` +
 		`{"name":""},{"name":"{a}"},{"name":"` + long + `"},{"name":"a","partitions":-1},{"name":"a","partitions":4097},` +
 		`{"name":"a","typename":"` + long + `"},{"name":"a","contenttype":"` + long + `"},{"name":"good"}]}}`
-	hello, err := wire.DecodeHello(doc)
+	hello, err := wire.DecodeBaselineRequest(doc)
 	if err != nil || !reflect.DeepEqual(hello.Topics, []wire.Topic{{Name: "good"}}) {
 		t.Errorf("%+v, %v", hello, err)
 	}
 	if got := wire.TopicOf(transport.Topic{Name: "a", ContentType: long, TypeName: long}); got != (wire.Topic{Name: "a"}) {
 		t.Errorf("%+v", got)
 	}
-	var most wire.Hello
+	var most wire.BaselineRequest
 	most.Subscriber = strings.Repeat("s", 64)
-	for i := range wire.MaxGreeted {
+	for i := range wire.MaxBaselineChannels {
 		name := fmt.Sprintf("%s%03d", strings.Repeat("n", 197), i)
 		most.Channels = append(most.Channels, "{abcd}:"+name+":p4095")
 		most.Topics = append(most.Topics, wire.Topic{Name: name, Partitions: 4096, ContentType: long[1:], TypeName: strings.Repeat("<", 200)})
 	}
-	text, err := wire.AppendHello(nil, most)
+	text, err := wire.AppendBaselineRequest(nil, most)
 	if err != nil || len(text) > wire.MaxQuestion {
 		t.Fatalf("%d bytes, %v", len(text), err)
 	}
-	back, err := wire.DecodeHello(string(text))
-	if err != nil || len(back.Channels) != wire.MaxGreeted || len(back.Topics) == 0 || !reflect.DeepEqual(back.Topics, most.Topics[:len(back.Topics)]) {
+	back, err := wire.DecodeBaselineRequest(string(text))
+	if err != nil || len(back.Channels) != wire.MaxBaselineChannels || len(back.Topics) == 0 || !reflect.DeepEqual(back.Topics, most.Topics[:len(back.Topics)]) {
 		t.Errorf("%d channels, %d topics, %v", len(back.Channels), len(back.Topics), err)
 	}
 }

@@ -34,7 +34,7 @@ type Mark struct {
 	Uncertain string `json:"uncertain,omitempty"`
 	// Epoch is when number 1 was assigned, in milliseconds since 1970 by the publisher's clock.
 	Epoch uint64 `json:"epoch,omitempty"`
-	// Assigned is the highest number that was assigned. Only the answer to a Hello has it.
+	// Assigned is the highest number that was assigned. Only the answer to a BaselineRequest has it.
 	Assigned uint64 `json:"assigned,omitempty"`
 }
 
