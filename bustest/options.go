@@ -9,21 +9,9 @@ import (
 // Option configures a [Bus] of [New].
 type Option interface{ applyBus(*options) }
 
-// ModeOption configures a [Bus] of [New], and the bus of one [Call].
-type ModeOption interface {
-	Option
-	CallOption
-}
-
 type option func(*options)
 
 func (f option) applyBus(o *options) { f(o) }
-
-// modeOption is for both.
-type modeOption func(*options)
-
-func (f modeOption) applyBus(o *options) { f(o) }
-func (f modeOption) applyCall(c *call)   { c.bus = append(c.bus, f) }
 
 type options struct {
 	config      bus.Config
