@@ -15,6 +15,8 @@ var rootContexts = map[string]string{
 
 // sleepers are the tests that may sleep outside a synctest bubble, with the reason.
 var sleepers = map[string]string{
+	"transport/file/kill_test.go":          "a process that is killed has real time, and a file that is real",
+	"transport/file/full_linux_test.go":    "likewise: a process with a bound on its files",
 	"transport/redis/fault_test.go":        "servers are real processes: the length of a fault is real time",
 	"internal/redistest/migration_test.go": "likewise",
 	"transport/redis/helper_test.go":       "it polls real servers, which know no bubble",

@@ -39,8 +39,8 @@ func (m *member) Fetch(ctx context.Context, l transport.Lease, after uint64, max
 	defer st.mu.Unlock()
 	held.reading--
 	if err == nil {
-		held.fetched = max(held.fetched, f.Next-1)
 		end := min(r.next, r.acks.End())
+		held.fetched = max(held.fetched, min(f.Next, r.acks.End())-1)
 		if f.Next < end || r.room.full {
 			held.dry = false
 		}

@@ -37,7 +37,7 @@ func (m *logMember) Fetch(ctx context.Context, l transport.Lease, after uint64, 
 		f.Entries = append(f.Entries, p.entry(offset))
 	}
 	f.Next = offset
-	held.fetched = max(held.fetched, offset-1)
+	held.fetched = max(held.fetched, min(offset, part.acks.End())-1)
 	held.dry = offset >= bound && !room.full
 	return f, nil
 }

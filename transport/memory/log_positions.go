@@ -43,7 +43,7 @@ func (c *consumer) position(part *consumerPart) transport.Position {
 		Low: min(kept.Low(), p.next()), Unsettled: kept.Unsettled(p.next()), Letters: c.letters.count(p.number), Fence: part.fence,
 	}
 	for ref := range part.deferred {
-		if ref.Letter != 0 || ref.Offset >= p.first {
+		if ref.Letter != 0 || ref.Offset >= p.first || part.loaded(ref) {
 			pos.Deferred++
 		}
 	}
