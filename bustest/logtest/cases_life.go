@@ -40,10 +40,14 @@ func testClose(c *check) {
 	p.topic(t)
 	m := p.consume(t)
 	l, _ := m.lease(0)
-	served := p.served
 	c.succeeds(p.Close(), "Close")
-	c.fails(<-served, transport.ErrClosed, "the Serve that ran")
-	p.served, p.gone = nil, true
+	select {
+	case err := <-p.served:
+		c.fails(err, transport.ErrClosed, "the Serve that ran")
+		p.served, p.gone = nil, true
+	case <-time.After(10 * time.Second):
+		c.fatal("the Serve that ran ends with Close", "it had not after 10 s")
+	}
 	c.succeeds(p.Close(), "Close again")
 	c.fails(p.Serve(c.base), transport.ErrClosed, "Serve")
 	p.everyCall(m, l, t, c.base, func(err error, what string) { c.fails(err, transport.ErrClosed, what) })
