@@ -12,8 +12,6 @@ import (
 
 // Errors of Ask, in addition to those of Publish.
 var (
-	// ErrNoReply: the handler acknowledged the request without a reply.
-	ErrNoReply = errors.New("no reply")
 	// ErrNoSubscriber: the topic has no subscription that could answer.
 	ErrNoSubscriber = errors.New("no subscriber")
 	// ErrAskEnded: the caller of Ask no longer waits, or has a reply already.

@@ -7,20 +7,7 @@ import (
 
 	"github.com/shardbus/shardbus/codec"
 	"github.com/shardbus/shardbus/internal/errguard"
-	"github.com/shardbus/shardbus/transport"
 )
-
-// head is the part of a mailbox cell that does not depend on the event's type.
-type head struct {
-	// env holds headers, a given ID and the like for an event published in this process, and is nil
-	// when there is none of that; for an event off a transport it is the whole event.
-	env *transport.Envelope
-	// seq numbers the topic's events in this process from 1; 0 says that the event came off a
-	// transport, and that env holds its payload.
-	seq uint64
-	// at is the time of publishing in Unix nanoseconds; 0 is unknown.
-	at int64
-}
 
 // Delivery is an event on its way to a handler, as middleware sees it: untyped, perhaps still
 // encoded. It is a view of the lane's mailbox: valid until the middleware returns, and only on its

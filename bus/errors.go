@@ -35,6 +35,8 @@ var (
 	ErrPanicBudget = errors.New("panic budget exceeded")
 	// ErrGoexit: a handler ended its goroutine with runtime.Goexit, as testing.T.FailNow does.
 	ErrGoexit = errors.New("handler called runtime.Goexit")
+	// ErrNoReply: the handler acknowledged the request without a reply.
+	ErrNoReply = errors.New("no reply")
 	// ErrInvalidError: an error was returned whose own methods panic, end the goroutine, or
 	// describe a chain of causes without end. A nil pointer that is returned as an error is the
 	// usual case. It counts as a failure like any other. What Unwrap, Is and As could tell is still

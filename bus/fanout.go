@@ -65,13 +65,6 @@ type fanout[T any] struct {
 	topic *Topic[T]
 }
 
-// cell is what a mailbox holds: a typed event, or an envelope and room for the
-// value that it decodes to.
-type cell[T any] struct {
-	head
-	v T
-}
-
 // keySeed makes the key → lane choice differ between processes: nobody should
 // come to rely on it.
 var keySeed = maphash.MakeSeed()

@@ -1,8 +1,6 @@
 package bus
 
 import (
-	"time"
-
 	"github.com/shardbus/shardbus/bus/internal/keyshare"
 )
 
@@ -63,21 +61,13 @@ func (l *lane[T]) pastLocked(n uint64) bool {
 
 // mustWait tells whether another member of the group has not done with key, as far
 // as that matters to the n-th event that entered this lane.
-func (l *lane[T]) mustWait(key string, n uint64) bool {
-	g := l.sub.group
+func (s *subscription[T]) mustWait(l *lane[T], key string, n uint64) bool {
+	g := s.group
 	if g == nil || !g.keys.Moving() {
 		return false
 	}
-	fan := &l.sub.topic.fanout
+	fan := &s.topic.fanout
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
-	return g.keys.MustWait(l.sub, l, key, keyHash(key), n)
+	return g.keys.MustWait(s, l, key, keyHash(key), n)
 }
-
-// Bounds of the time after which a key that awaits another member is looked at
-// again. A reassignment is rare, and mostly as short as a mailbox: asking again is
-// simpler than to be told by lanes that would have to look for whom to tell.
-const (
-	firstRecheck = time.Millisecond
-	lastRecheck  = 64 * time.Millisecond
-)

@@ -48,7 +48,7 @@ const (
 // 8 bytes in, after what the allocator keeps there.
 type lane[T any] struct {
 	node     laneNode
-	sub      *subscription[T]
+	cfg      *laneConfig[T]
 	run      func() // the lane on a goroutine of its own; made once so that starting it allocates nothing
 	index    int
 	capacity int // of the mailbox
@@ -113,24 +113,24 @@ type lane[T any] struct {
 
 // newLane makes a lane that reads the topic's log, or, if that is nil, has a
 // mailbox of its own.
-func newLane[T any](s *subscription[T], index int, log *mailbox.Shared[cell[T]]) *lane[T] {
+func newLane[T any](c *laneConfig[T], index int, log *mailbox.Shared[cell[T]]) *lane[T] {
 	l := &lane[T]{
-		sub: s, index: index, runQueue: &s.bus.runQueue, ctl: &s.ctl, handler: s.handler,
-		special: s.hook != nil || s.group != nil || s.batch != nil || s.opts.policy.evicts(),
-		remote:  s.inbox != nil, batched: s.batch != nil,
-		capacity: s.opts.capacity, hasPointers: s.topic.hasPointers,
+		cfg: c, index: index, runQueue: &c.core.runQueue, ctl: c.ctl, handler: c.handler,
+		special: c.hook != nil || c.keys != nil || c.batch != nil || c.opts.policy.evicts(),
+		remote:  c.inbox != nil, batched: c.batch != nil,
+		capacity: c.opts.capacity, hasPointers: c.hasPointers,
 	}
-	l.node.sub = &s.Subscription
+	l.node.core = c.core
 	l.run = func() { l.runQueue.RunHere(l) }
 	l.node.Init(l.taken)
 	l.wait.wakeAt.Store(noWaiter)
-	l.ctx = &laneContext{Context: s.context(), node: &l.node}
-	l.d.info, l.d.sub, l.d.lane = s.info, s.name, int32(index)
+	l.ctx = &laneContext{Context: c.owner.context(), node: &l.node}
+	l.d.info, l.d.sub, l.d.lane = c.info, c.name, int32(index)
 	if l.batched {
 		l.hand()
 	}
-	if s.opts.policy.evicts() {
-		l.box.Evicts(s.opts.policy == KeepLatest)
+	if c.opts.policy.evicts() {
+		l.box.Evicts(c.opts.policy == KeepLatest)
 		return l
 	}
 	l.box.Open(log, l.hasPointers)
@@ -150,7 +150,7 @@ func (l *lane[T]) hand() *attempts[T] {
 // batchSize is how many events it may have in hand.
 func (l *lane[T]) batchSize() int {
 	if l.batched {
-		return l.sub.opts.batchSize
+		return l.cfg.opts.batchSize
 	}
 	return 1
 }
@@ -216,9 +216,8 @@ func (l *lane[T]) Run() {
 	done = true
 }
 
-func (l *lane[T]) laneNode() *laneNode         { return &l.node }
-func (l *lane[T]) subscription() *Subscription { return &l.sub.Subscription }
-func (l *lane[T]) role() string                { return "a handler" }
+func (l *lane[T]) laneNode() *laneNode { return &l.node }
+func (l *lane[T]) role() string        { return "a handler" }
 
 func (l *lane[T]) serve() {
 	if l.attempts != nil { // a predecessor was ended in the middle of it
@@ -238,13 +237,13 @@ func (l *lane[T]) serve() {
 		case ranDry, resting, lingering:
 		}
 		if out == ranDry && l.ctl.Load()&ctlReattach != 0 {
-			l.reattachReader()
+			l.cfg.owner.reattach(l)
 		}
 		if out == ranDry && l.spin() {
 			continue
 		}
 		if l.hasPointers && l.box.Shared() {
-			l.sub.topic.fanout.reclaim()
+			l.cfg.owner.reclaim()
 		}
 		to := laneIdle
 		switch out {
@@ -263,7 +262,7 @@ func (l *lane[T]) serve() {
 		if out == lingering && l.attempts.full() && l.state.CompareAndSwap(laneLingering, laneActive) {
 			continue
 		}
-		l.sub.bus.changes.Notify()
+		l.cfg.core.changes.Notify()
 		return
 	}
 }
@@ -301,6 +300,14 @@ func (l *lane[T]) ready() bool {
 // taken is the position of the next event to be taken. For any goroutine.
 func (l *lane[T]) taken() uint64 { return l.box.Taken() }
 
+// full tells whether the lane's own mailbox has no room. One that drops its oldest
+// event always has.
+func (l *lane[T]) full() bool { return l.box.Full(l.capacity) }
+
+// countReplaced counts an event that a newer one of its key took the place of, as KeepLatest is
+// there for: nobody is to be told.
+func (l *lane[T]) countReplaced() { l.dropped++ }
+
 // runTimer has the hook's tick called on the lane's goroutine.
 func (l *lane[T]) runTimer() {
 	l.timerFired.Store(true)
@@ -310,7 +317,7 @@ func (l *lane[T]) runTimer() {
 // close ends the lane: what waits is abandoned.
 func (l *lane[T]) close() {
 	l.releaseAll()
-	if a := l.sub.hook; a != nil {
+	if a := l.cfg.hook; a != nil {
 		a.onEnd(l.index)
 	}
 	if l.timer != nil {
@@ -321,5 +328,5 @@ func (l *lane[T]) close() {
 		l.attempts.timer.Stop()
 	}
 	l.state.Store(laneClosed)
-	l.sub.laneClosed()
+	l.cfg.owner.laneClosed()
 }

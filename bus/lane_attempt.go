@@ -113,7 +113,7 @@ func (b *attempts[T]) runBatch() {
 	b.handled = false
 	start := time.Now()
 	ctx := b.lane.ctx
-	if s := b.lane.sub; !s.plain || s.bus.cfg.Debug {
+	if s := b.lane.cfg; !s.plain || s.debug {
 		b.attemptFrom(ctx, 0)
 	} else {
 		for i := range b.items {
@@ -130,7 +130,7 @@ func (b *attempts[T]) runBatch() {
 			}
 		}
 	}
-	b.lane.sub.measured().add(time.Since(start))
+	b.lane.cfg.owner.measured().add(time.Since(start))
 }
 
 // attemptFrom runs the chains of the items from the i-th on, each inside the one
@@ -181,7 +181,7 @@ func (b *attempts[T]) attempt(ctx context.Context, it *attempt[T]) (err error) {
 			err = &PanicError{Value: r, Stack: debug.Stack()}
 		}
 	}()
-	return b.lane.sub.handler(ctx, &it.d)
+	return b.lane.cfg.handler(ctx, &it.d)
 }
 
 // enter is the end of an item's chain.
@@ -192,7 +192,7 @@ func (b *attempts[T]) enter(ctx context.Context, d *Delivery) error {
 		if err != nil {
 			return err
 		}
-		return b.lane.sub.batch(ctx, []Message[T]{m})
+		return b.lane.cfg.batch(ctx, []Message[T]{m})
 	}
 	if err := b.admitAs(it, d); err != nil {
 		return err
@@ -233,7 +233,7 @@ func (b *attempts[T]) handle(ctx context.Context) {
 			b.failAll(&PanicError{Value: r, Stack: debug.Stack()})
 		}
 	}()
-	err := errguard.Safe(b.lane.sub.batch(ctx, b.messages))
+	err := errguard.Safe(b.lane.cfg.batch(ctx, b.messages))
 	if err == nil {
 		return
 	}
@@ -242,7 +242,7 @@ func (b *attempts[T]) handle(ctx context.Context) {
 	if be == nil {
 		return
 	}
-	s := b.lane.sub
+	s := b.lane.cfg
 	if !be.fits(len(b.messages)) {
 		foreign := &Error{Op: "handle", Topic: s.info.name, Subscription: s.name, Err: ErrForeignBatchError,
 			Detail: fmt.Sprintf("the batch has %d events, and this is said of it: %v", len(b.messages), be)}
@@ -279,7 +279,7 @@ func (b *attempts[T]) handle(ctx context.Context) {
 func (b *attempts[T]) mayComeAgain(err error) bool {
 	j := dispose(err)
 	_, decided := VerdictOf(err)
-	return j.again() || !decided && !b.lane.sub.plain
+	return j.again() || !decided && !b.lane.cfg.plain
 }
 
 // failAll says that the handler returned err for every event.

@@ -11,14 +11,14 @@ import (
 // full tells whether a whole batch waits, or all that can. For any goroutine.
 func (b *attempts[T]) full() bool {
 	l := b.lane
-	return l.overflowing() || l.box.Waiting() >= l.sub.opts.batchSize
+	return l.overflowing() || l.box.Waiting() >= l.cfg.opts.batchSize
 }
 
 // mustLinger tells whether what waits is to wait for more, and sees to it that the
 // lane looks again in time.
 func (b *attempts[T]) mustLinger() bool {
-	l, s := b.lane, b.lane.sub
-	if s.opts.linger == 0 || b.full() || s.ctl.Load()&ctlLeft != 0 || s.bus.state.Load() != stateOpen || l.box.Waiting() == 0 {
+	l, s := b.lane, b.lane.cfg
+	if s.opts.linger == 0 || b.full() || s.ctl.Load()&ctlLeft != 0 || s.core.state.Load() != stateOpen || l.box.Waiting() == 0 {
 		return false
 	}
 	now := time.Now()
@@ -67,7 +67,7 @@ func (b *attempts[T]) take(n int) bool {
 		l.wakeWaiters()
 	}
 	b.until = time.Time{}
-	if linger := l.sub.opts.linger; linger > 0 && l.box.Waiting() > 0 {
+	if linger := l.cfg.opts.linger; linger > 0 && l.box.Waiting() > 0 {
 		b.until = time.Now().Add(linger) // the next batch has begun
 	}
 	if l.mayDefer() {

@@ -101,7 +101,7 @@ func (b *attempts[T]) finish() {
 		l.armTimer()
 	}
 	for _, j := range panics {
-		l.sub.countPanic(l.failed(j), j.cause)
+		l.cfg.owner.countPanic(l.failed(j), j.cause)
 	}
 }
 
@@ -124,7 +124,7 @@ func (b *attempts[T]) dispose(it *attempt[T]) {
 	}
 	j := dispose(it.err)
 	// Not after Goexit, which may have been the Key's.
-	if j.stack != nil && l.sub.hook != nil {
+	if j.stack != nil && l.cfg.hook != nil {
 		_ = it.findKey() // a Key that panics too names nobody
 		j.actor = it.key
 	}
@@ -133,7 +133,7 @@ func (b *attempts[T]) dispose(it *attempt[T]) {
 			j = disposition{act: ActionDeadLetter, err: err, cause: err, stack: err.Stack, panicked: true, thrown: err}
 		}
 	}
-	j.abandon = l.sub.ctl.Load()&ctlClosing != 0 && j.act != ActionDiscard
+	j.abandon = l.ctl.Load()&ctlClosing != 0 && j.act != ActionDiscard
 	it.disposed = &j
 }
 
@@ -169,7 +169,7 @@ func (b *attempts[T]) keep(it *attempt[T]) {
 	l := b.lane
 	d := it.d
 	d.batch = nil
-	l.sub.keepDeadLetter(l.ctx, deadLetter(it.cell, d, it.disposed))
+	l.cfg.owner.deadLetter(l.ctx, it.cell, d, it.disposed)
 }
 
 // panics is one disposition for each panic: that of a batch's handler befell many events.
@@ -188,7 +188,7 @@ func (b *attempts[T]) panics() (distinct []*disposition) {
 
 // failed names who panicked: the lane, or the actor of the event's key.
 func (l *lane[T]) failed(j *disposition) string {
-	if l.sub.hook == nil || j.actor == "" {
+	if l.cfg.hook == nil || j.actor == "" {
 		return laneName(l.index)
 	}
 	return actorName(j.actor)
@@ -203,5 +203,5 @@ func (l *lane[T]) failAsker(c *cell[T], j *disposition) {
 	case err == nil:
 		err = ErrNoReply
 	}
-	l.sub.failAsker(*c, err)
+	l.cfg.owner.failAsker(*c, err)
 }

@@ -33,7 +33,7 @@ func (l *lane[T]) handleReady() batchEnd {
 				}
 				return lingering
 			}
-			if handled = l.attempts.take(min(l.sub.opts.batchSize, l.sub.opts.maxDeferred-l.mu.retries.Len())); handled {
+			if handled = l.attempts.take(min(l.cfg.opts.batchSize, l.cfg.opts.maxDeferred-l.mu.retries.Len())); handled {
 				l.attempts.run()
 			}
 		case busy:
@@ -45,8 +45,8 @@ func (l *lane[T]) handleReady() batchEnd {
 			continue
 		}
 		l.rest()
-		if l.special && l.sub.hook != nil {
-			l.sub.hook.onIdle(l.index, l.runTimer)
+		if l.special && l.cfg.hook != nil {
+			l.cfg.hook.onIdle(l.index, l.runTimer)
 		}
 		return ranDry
 	}
@@ -121,7 +121,7 @@ func (l *lane[T]) handle(c *cell[T]) error {
 // runPending does what comes before the next event: ranDry says that the event's
 // turn has come, again that something else was handled.
 func (l *lane[T]) runPending(retryTurn *bool) batchEnd {
-	s := l.sub
+	s := l.cfg
 	ctl := l.ctl.Load()
 	if ctl&ctlInspected != 0 {
 		l.awaitInspection()

@@ -6,10 +6,18 @@ import (
 	"github.com/shardbus/shardbus/bus/internal/retryqueue"
 )
 
+// Bounds of the time after which a key that awaits another member is looked at
+// again. A reassignment is rare, and mostly as short as a mailbox: asking again is
+// simpler than to be told by lanes that would have to look for whom to tell.
+const (
+	firstRecheck = time.Millisecond
+	lastRecheck  = 64 * time.Millisecond
+)
+
 // mayDefer tells whether an event just taken may have to wait behind its key: because that is
 // deferred, or because another member of the group has not done with it.
 func (l *lane[T]) mayDefer() bool {
-	return l.mu.retries.Len() > 0 || l.special && l.sub.group != nil && l.sub.group.keys.Moving()
+	return l.mu.retries.Len() > 0 || l.special && l.cfg.keys != nil && l.cfg.keys.Moving()
 }
 
 // deferTaken has c, just taken, wait behind its key if it must.
@@ -39,7 +47,7 @@ func (b *attempts[T]) deferBlocked() {
 		if it.findKey() != nil {
 			continue // it will panic in the attempt, too
 		}
-		it.blocked = l.mustWait(it.key, it.n)
+		it.blocked = l.cfg.owner.mustWait(l, it.key, it.n)
 		_, behind := l.mu.retries.First(it.key) // only this goroutine changes that
 		wait = wait || it.blocked || behind
 	}
@@ -86,7 +94,7 @@ func (it *attempt[T]) deferred() retryqueue.Item[cell[T]] {
 // since what falls in may give up another event.
 func (l *lane[T]) lockRetries() {
 	if l.box.Replacing() {
-		l.sub.topic.fanout.mu.Lock()
+		l.cfg.owner.lockMailboxes()
 	}
 	l.mu.Lock()
 }
@@ -95,7 +103,7 @@ func (l *lane[T]) lockRetries() {
 func (l *lane[T]) unlockRetries() {
 	l.mu.Unlock()
 	if l.box.Replacing() {
-		l.sub.topic.fanout.mu.Unlock()
+		l.cfg.owner.unlockMailboxes()
 	}
 }
 
@@ -106,7 +114,7 @@ func (l *lane[T]) deferIfKeyWaitsLocked(it *attempt[T]) bool {
 	if l.box.Replacing() {
 		if old, replaced := l.mu.retries.Replace(it.key, it.deferred()); replaced {
 			l.countReplaced()
-			l.sub.failAsker(old, ErrMailboxFull)
+			l.cfg.owner.failAsker(old, ErrMailboxFull)
 			return true
 		}
 	}
@@ -163,7 +171,7 @@ func (b *attempts[T]) keyBlockedLocked(g *retryqueue.Key[cell[T]]) bool {
 	last := len(b.items) - 1
 	l.mu.inHand = last + 1
 	l.mu.Unlock()
-	blocked := l.mustWait(g.Name, g.First.N)
+	blocked := l.cfg.owner.mustWait(l, g.Name, g.First.N)
 	l.mu.Lock()
 	if !blocked {
 		g.First.Recheck = 0

@@ -33,7 +33,7 @@ func (l *lane[T]) NotifyNextStart() {
 func (l *lane[T]) startsLocked() {
 	if l.mu.tell {
 		l.mu.tell = false
-		l.sub.bus.slow.NoteStart()
+		l.cfg.core.slow.NoteStart()
 	}
 }
 
@@ -55,7 +55,7 @@ func (l *lane[T]) Inspect(on bool) {
 // awaitInspection is called by the lane's goroutine between the handler of an event and
 // whatever lets go of that, when ctlInspected is set.
 func (l *lane[T]) awaitInspection() {
-	l.sub.bus.slow.AwaitInspection()
+	l.cfg.core.slow.AwaitInspection()
 }
 
 func (l *lane[T]) TakeSlow(attempt uint64, inHandler bool) (a slowwatch.Attempt, ok bool) {
@@ -66,7 +66,7 @@ func (l *lane[T]) TakeSlow(attempt uint64, inHandler bool) (a slowwatch.Attempt,
 	}
 	l.mu.slow++
 	a = slowwatch.Attempt{
-		Topic: l.sub.info.name, Subscription: l.sub.name, Lane: l.index, Number: 1, Events: 1,
+		Topic: l.cfg.info.name, Subscription: l.cfg.name, Lane: l.index, Number: 1, Events: 1,
 	}
 	switch {
 	case l.mu.inHand > 0: // until that is 0, under the lock, the items stand still
@@ -90,7 +90,7 @@ func known(key string) func() string { return func() string { return key } }
 // keyOf finds the key of an event whose handler runs. What came off a transport is decoded
 // meanwhile, and so not to be read.
 func (l *lane[T]) keyOf(a *slowwatch.Attempt, c *cell[T]) {
-	switch find := l.sub.info.key; {
+	switch find := l.cfg.info.key; {
 	case c.seq == 0 && c.env != nil && c.env.Key != "":
 		a.Key = known(c.env.Key)
 	case find == nil:

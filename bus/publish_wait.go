@@ -3,18 +3,11 @@ package bus
 import (
 	"context"
 	"fmt"
-	"math"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/shardbus/shardbus/bus/internal/waitgraph"
 	"github.com/shardbus/shardbus/internal/signal"
 )
-
-// noWaiter in a lane's wakeAt says that nobody waits for room.
-const noWaiter = math.MaxUint64
 
 // batchWakeDelay is how long a blocked publisher waits for half the mailbox to
 // drain before it takes the first place that falls free. Waking once for many
@@ -55,7 +48,7 @@ func (p *caller) admit(c *core) error {
 	case stateHeld:
 		return ErrNotStarted
 	case stateDraining:
-		if l := p.lane(); l != nil && &l.sub.bus.core == c {
+		if l := p.lane(); l != nil && l.core == c {
 			p.admitted = true
 			return nil
 		}
@@ -63,18 +56,11 @@ func (p *caller) admit(c *core) error {
 	return ErrClosed
 }
 
-// waiter is a publisher that waits for room.
-type waiter struct {
-	ready signal.Wakeup
-	timer *time.Timer
-	wait  *waitgraph.Wait // not nil when a handler waits
-}
-
 // awaitRoom waits until full, a lane that was chosen for an event with that key
 // hash, may have room. It is called with in.mu held and returns with it held;
 // what it saw before is stale then. The error is complete.
 func (fan *fanout[T]) awaitRoom(p *caller, full *lane[T], hash uint64) error {
-	s, c := full.sub, fan.core
+	s, c := full.sub(), fan.core
 	fail := func(err error, detail string) error {
 		return &Error{Op: "publish", Topic: fan.topic.info.name, Subscription: s.name, Err: err, Detail: detail}
 	}
@@ -100,13 +86,13 @@ func (fan *fanout[T]) awaitRoom(p *caller, full *lane[T], hash uint64) error {
 		}
 	}
 	for _, l := range lanes {
-		l.addWaiter(w, l.roomAt(l.sub.opts.wakeRoom()), l.roomAt(1))
+		l.addWaiter(w, l.roomAt(l.cfg.opts.wakeRoom()), l.roomAt(1))
 	}
 	fan.mu.Unlock()
 
 	err := func() error {
 		stop := c.draining
-		if p.admitted || p.from != nil && &p.from.sub.bus.core == c {
+		if p.admitted || p.from != nil && p.from.core == c {
 			stop = c.closed
 		}
 		if w.wait != nil {
@@ -153,84 +139,4 @@ func (fan *fanout[T]) waiterLocked() *waiter {
 	w := &waiter{ready: signal.NewWakeup(), timer: time.NewTimer(time.Hour)}
 	w.timer.Stop()
 	return w
-}
-
-// roomWaiters is a lane's publishers that wait for room.
-type roomWaiters struct {
-	// wakeAt is the least at of the places, read by the lane for every event;
-	// noWaiter when there is none.
-	wakeAt atomic.Uint64
-	mu     struct {
-		sync.Mutex
-		places []waiterEntry
-		tell   bool // wakeAt is 0: the watch for slow handlers is to be told of the next start
-	}
-}
-
-// waiterEntry is a waiter's place in the list of one lane: it is to be woken when the
-// lane has taken at events.
-type waiterEntry struct {
-	w   *waiter
-	at  uint64
-	one uint64 // when a single place is free
-}
-
-// addWaiter registers w to be woken when the lane has taken at events; one is how
-// many free a single place.
-func (l *lane[T]) addWaiter(w *waiter, at, one uint64) {
-	l.wait.mu.Lock()
-	l.wait.mu.places = append(l.wait.mu.places, waiterEntry{w, at, one})
-	l.wait.wakeAt.Store(min(l.wait.wakeAt.Load(), at))
-	l.wait.mu.Unlock()
-	// The lane may have taken its last event before it could see wakeAt; then
-	// nobody else would look.
-	if l.taken() >= at {
-		l.wakeWaiters()
-	}
-}
-
-// acceptOnePlace makes w content with a single free place, if it is not yet, and looks
-// whether there is one.
-func (l *lane[T]) acceptOnePlace(w *waiter) {
-	l.wait.mu.Lock()
-	i := slices.IndexFunc(l.wait.mu.places, func(p waiterEntry) bool { return p.w == w })
-	if i < 0 {
-		l.wait.mu.Unlock()
-		return // it has been woken
-	}
-	p := &l.wait.mu.places[i]
-	p.at = min(p.at, p.one)
-	at := p.at
-	l.wait.wakeAt.Store(min(l.wait.wakeAt.Load(), at))
-	l.wait.mu.Unlock()
-	if l.taken() >= at {
-		l.wakeWaiters()
-	}
-}
-
-// removeWaiter takes w out if it is still there.
-func (l *lane[T]) removeWaiter(w *waiter) {
-	l.wait.mu.Lock()
-	defer l.wait.mu.Unlock()
-	l.wait.mu.places = slices.DeleteFunc(l.wait.mu.places, func(p waiterEntry) bool { return p.w == w })
-}
-
-// wakeWaiters wakes everybody who waits for room here. They look again, and
-// whoever finds none waits again.
-func (l *lane[T]) wakeWaiters() {
-	l.wait.mu.Lock()
-	if l.wait.mu.tell {
-		l.wait.mu.tell = false
-		defer l.sub.bus.slow.NoteStart()
-	}
-	defer l.wait.mu.Unlock()
-	for _, p := range l.wait.mu.places {
-		if p.w.wait != nil {
-			p.w.wait.End()
-		}
-		p.w.ready.Notify()
-	}
-	clear(l.wait.mu.places)
-	l.wait.mu.places = l.wait.mu.places[:0]
-	l.wait.wakeAt.Store(noWaiter)
 }

@@ -22,23 +22,14 @@ type sampling struct {
 func (l *lane[T]) timed() error {
 	l.sampleDepth()
 	start := time.Now()
-	err := l.sub.handler(l.ctx, &l.d)
+	err := l.handler(l.ctx, &l.d)
 	took := time.Since(start)
-	l.sub.measured().add(took)
+	l.cfg.owner.measured().add(took)
 	// At most twice as far as the last time: the first events tell much, and they
 	// may be few.
 	l.sample.stride = int(min(longestStride, int64(samplePeriod/max(1, took)), int64(2*max(1, l.sample.stride))))
 	l.sample.left = max(0, l.sample.stride-1)
 	return err
-}
-
-// measured is where the subscription's times are kept, made for the first.
-func (s *subscription[T]) measured() *times {
-	if t := s.times.Load(); t != nil {
-		return t
-	}
-	s.times.CompareAndSwap(nil, new(times))
-	return s.times.Load()
 }
 
 // sampleDepth looks how deep the mailbox is. Producers look, too, where they find

@@ -33,7 +33,7 @@ func (fan *fanout[T]) refresh() {
 			if fan.mu.shared == nil {
 				fan.mu.shared = mailbox.NewShared[cell[T]](0)
 			}
-			s.lanes[0] = newLane(s, 0, fan.mu.shared)
+			s.lanes[0] = newLane(s.laneConfig(), 0, fan.mu.shared)
 		}
 		fan.mu.lanes = append(fan.mu.lanes, s.lanes[0])
 	}
@@ -62,7 +62,7 @@ func (fan *fanout[T]) changed() {
 }
 
 // detachReader gives s a mailbox of its own, if it reads the topic's log: then events can
-// be put for it alone. reattachReader undoes it.
+// be put for it alone. reattach undoes it.
 func (s *subscription[T]) detachReader() {
 	if !s.shares {
 		return
@@ -86,13 +86,13 @@ func (s *subscription[T]) replayed() {
 	}
 }
 
-// reattachReader has the lane, which ran dry, read the topic's log again, if no event
+// reattach has a lane, which ran dry, read the topic's log again, if no event
 // has come meanwhile and its subscription has not left. The lane's goroutine calls
 // it. Publishers are locked out, so nobody but this goroutine moves either end of the
 // mailbox; that the lane's position is another one afterwards, only the ledger and
 // those who wait for room could notice.
-func (l *lane[T]) reattachReader() {
-	s, fan := l.sub, &l.sub.topic.fanout
+func (s *subscription[T]) reattach(l *lane[T]) {
+	fan := &s.topic.fanout
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
 	if i, ok := fan.findLocked(s.name); s.shares || !ok || i < 0 || fan.mu.subs[i] != s {

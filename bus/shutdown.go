@@ -102,7 +102,7 @@ func (b *Bus) shutdown(ctx context.Context) error {
 // unlessEnded is ctx, unless it is that of a handler of this bus, which ends when its subscription
 // does: then it is one that goes on for a while, for the rest of an end.
 func (b *Bus) unlessEnded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if l := callerLane(ctx); l == nil || l.sub.bus != b {
+	if l := callerLane(ctx); l == nil || l.core != &b.core {
 		return ctx, func() {}
 	}
 	bound := time.Now().Add(b.cfg.Grace + 2*supervisor.HookGrace)

@@ -16,15 +16,6 @@ type special[T any] struct {
 	given   any             // the function of the user that handles; for Config.Debug
 }
 
-// laneHook looks after what a handler keeps for each lane: actors. The lane's goroutine calls it,
-// with a context that outlasts the subscription's.
-type laneHook interface {
-	// onIdle is called when the lane runs dry, with a function that has onTimer called soon.
-	onIdle(lane int, signal func())
-	onTimer(lane int)
-	onEnd(lane int)
-}
-
 // Subscribe calls h for every event published from now on. It returns when the subscription is
 // live; ctx bounds only the wait for that, but the handlers' contexts have its values. name is
 // unique among the topic's subscriptions on this bus, and follows the rules of topic names.

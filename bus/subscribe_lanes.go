@@ -2,11 +2,9 @@ package bus
 
 import (
 	"context"
-	"sync/atomic"
 
 	"github.com/shardbus/shardbus/bus/internal/keyshare"
 	"github.com/shardbus/shardbus/bus/internal/mailbox"
-	"github.com/shardbus/shardbus/internal/ring"
 	"github.com/shardbus/shardbus/transport"
 )
 
@@ -21,7 +19,7 @@ func (s *subscription[T]) reserve(hash uint64) (full *lane[T]) {
 	s.reserved = l
 	if l.full() {
 		l.sawDepth(l.capacity)
-		if p := l.sub.opts.policy; p == Block || p == Fail {
+		if p := l.cfg.opts.policy; p == Block || p == Fail {
 			return l
 		}
 	}
@@ -52,7 +50,7 @@ func (s *subscription[T]) choose(hash uint64) *lane[T] {
 // lane is the i-th lane, made when first asked for.
 func (s *subscription[T]) lane(i int) *lane[T] {
 	if s.lanes[i] == nil {
-		s.lanes[i] = newLane(s, i, nil)
+		s.lanes[i] = newLane(s.laneConfig(), i, nil)
 	}
 	return s.lanes[i]
 }
@@ -69,10 +67,6 @@ func (s *subscription[T]) candidates(l *lane[T], hash uint64) []*lane[T] {
 	return []*lane[T]{l}
 }
 
-// full tells whether the lane's own mailbox has no room. One that drops its oldest
-// event always has.
-func (l *lane[T]) full() bool { return l.box.Full(l.capacity) }
-
 // roomAt is how many events must have been taken for n places to be free.
 func (l *lane[T]) roomAt(n int) uint64 {
 	return l.box.End() - uint64(l.capacity) + uint64(n)
@@ -85,8 +79,8 @@ func (l *lane[T]) append(c *cell[T]) (tell bool) {
 		own := *c
 		// While keys change hands in a group, the place of an event tells which others
 		// it awaits: then none is given to a newer one.
-		inPlace := l.sub.group == nil || !l.sub.group.keys.Moving()
-		lost, depth := l.box.Evict(&own, l.sub.topic.fanout.mu.key, l.capacity, inPlace)
+		inPlace := l.cfg.keys == nil || !l.cfg.keys.Moving()
+		lost, depth := l.box.Evict(&own, l.sub().topic.fanout.mu.key, l.capacity, inPlace)
 		l.sawDepth(depth)
 		switch lost {
 		case mailbox.NoLoss:
@@ -97,12 +91,12 @@ func (l *lane[T]) append(c *cell[T]) (tell bool) {
 			l.accepted++ // it has the place of another one
 			l.countReplaced()
 		}
-		l.sub.failAsker(own, ErrMailboxFull)
+		l.cfg.owner.failAsker(own, ErrMailboxFull)
 		return tell
 	}
-	if l.sub.opts.policy == DropNewest && l.full() {
+	if l.cfg.opts.policy == DropNewest && l.full() {
 		l.accepted++
-		l.sub.failAsker(*c, ErrMailboxFull)
+		l.cfg.owner.failAsker(*c, ErrMailboxFull)
 		return l.countDrop()
 	}
 	l.box.Own.Append(c)
@@ -112,7 +106,7 @@ func (l *lane[T]) append(c *cell[T]) (tell bool) {
 // countDrop counts an event that a full mailbox had no room for, and reports whether the log is to be
 // told: of the first, and whenever their number has doubled.
 func (l *lane[T]) countDrop() (tell bool) {
-	s := l.sub
+	s := l.sub()
 	l.dropped++
 	s.crowdedOut++
 	if s.crowdedOut < max(1, 2*s.toldDrops) {
@@ -121,10 +115,6 @@ func (l *lane[T]) countDrop() (tell bool) {
 	s.toldDrops, s.tellDrops = s.crowdedOut, true
 	return true
 }
-
-// countReplaced counts an event that a newer one of its key took the place of, as KeepLatest is
-// there for: nobody is to be told.
-func (l *lane[T]) countReplaced() { l.dropped++ }
 
 // commit shows the reserved lane what was appended, and wakes it.
 func (s *subscription[T]) commit() { s.reserved.commit() }
@@ -177,53 +167,6 @@ func (s *subscription[T]) receive(c *cell[T], hash uint64) received {
 	inbox.Push(&c.env)
 	overflow.Add(1)
 	return receivedOK
-}
-
-// refill moves what fits from the lane's inbox, and then from the one that all
-// lanes share, to its mailbox, and reports whether anything did. The lane calls
-// it.
-func (l *lane[T]) refill() bool {
-	s := l.sub
-	if !l.overflowing() {
-		return false
-	}
-	fan := &s.topic.fanout
-	fan.mu.Lock()
-	defer fan.mu.Unlock()
-	before := l.box.Own.Appended()
-	var env *transport.Envelope
-	for !l.full() {
-		if !pop(&l.inbox, &l.overflow, &env) && !pop(&s.inbox.envelopes, &s.inbox.overflow, &env) {
-			break
-		}
-		l.accepted-- // by this lane or another: from now on the log counts it
-		s.inbox.bytes -= env.Size()
-		l.box.Own.Append(&cell[T]{head: head{env: env}})
-	}
-	l.box.Own.Commit()
-	return l.box.Own.Appended() > before
-}
-
-// inbox holds the envelopes of a subscription that any of its lanes may take.
-type inbox struct {
-	envelopes ring.Ring[*transport.Envelope]
-	bytes     int          // of all inboxes of the subscription
-	overflow  atomic.Int64 // envelopes.Len(), readable by the lanes
-}
-
-// overflowing tells whether the lane's inbox, or the one that all lanes share, holds
-// anything. For any goroutine.
-func (l *lane[T]) overflowing() bool {
-	return l.remote && (l.overflow.Load() > 0 || l.sub.inbox.overflow.Load() > 0)
-}
-
-// pop takes the oldest envelope out of an inbox.
-func pop(inbox *ring.Ring[*transport.Envelope], count *atomic.Int64, env **transport.Envelope) bool {
-	if !inbox.Pop(env) {
-		return false
-	}
-	count.Add(-1)
-	return true
 }
 
 // replay offers an event of this subscription to it alone.
@@ -342,4 +285,70 @@ func (s *subscription[T]) ended() {
 	s.closeDone()
 	s.bus.forget(&s.Subscription)
 	s.bus.changes.Notify()
+}
+
+// closeLanes abandons what waits in every lane, all at one moment, and has the lanes end.
+// It is called once, after s left the fan-out: no lane is made any more, and nothing enters.
+func (s *subscription[T]) closeLanes() {
+	fan := &s.topic.fanout
+	fan.mu.Lock()
+	var lanes []*lane[T]
+	for _, l := range s.lanes {
+		if l != nil {
+			lanes = append(lanes, l)
+		}
+	}
+	s.open.Store(int32(len(lanes))) // before a running lane can see that it shall close
+	s.ctl.Or(ctlClosing)
+	for _, l := range lanes {
+		l.abandonLocked()
+	}
+	fan.mu.Unlock()
+	if len(lanes) == 0 {
+		s.ended()
+		return
+	}
+	for _, l := range lanes {
+		l.signal()
+	}
+	s.bus.changes.Notify()
+}
+
+// laneConfig is what its lanes are made from. The fan-out's lock is held.
+func (s *subscription[T]) laneConfig() *laneConfig[T] {
+	if s.cfg == nil {
+		s.cfg = &laneConfig[T]{
+			core: &s.bus.core, info: s.info, name: s.name, opts: s.opts, ctl: &s.ctl, handler: s.handler,
+			batch: s.batch, hook: s.hook, inbox: s.inbox, plain: s.plain, debug: s.bus.cfg.Debug, asked: s.asked,
+			hasPointers: s.topic.hasPointers, owner: s,
+		}
+		if s.group != nil {
+			s.cfg.keys = &s.group.keys
+		}
+	}
+	return s.cfg
+}
+
+// sub is the lane's subscription.
+func (l *lane[T]) sub() *subscription[T] { return l.cfg.owner.(*subscription[T]) }
+
+func (l *lane[T]) subscription() *Subscription { return &l.sub().Subscription }
+
+// What follows implements laneOwner.
+
+func (s *subscription[T]) deadLetter(ctx context.Context, c *cell[T], d Delivery, j *disposition) {
+	s.keepDeadLetter(ctx, deadLetter(c, d, j))
+}
+
+func (s *subscription[T]) lockMailboxes()   { s.topic.fanout.mu.Lock() }
+func (s *subscription[T]) unlockMailboxes() { s.topic.fanout.mu.Unlock() }
+func (s *subscription[T]) reclaim()         { s.topic.fanout.reclaim() }
+
+// measured is where the subscription's times are kept, made for the first.
+func (s *subscription[T]) measured() *times {
+	if t := s.times.Load(); t != nil {
+		return t
+	}
+	s.times.CompareAndSwap(nil, new(times))
+	return s.times.Load()
 }

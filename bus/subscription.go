@@ -10,16 +10,6 @@ import (
 	"github.com/shardbus/shardbus/supervisor"
 )
 
-// Bits of a subscription's control word.
-const (
-	ctlPaused    uint32 = 1 << iota // start no handler
-	ctlLeft                         // accepts no events any more
-	ctlClosing                      // abandon what waits and end
-	ctlReattach                     // a lane that runs dry returns to the topic's log
-	ctlInspected                    // what a handler has in hand is being read: see awaitInspection
-	ctlHeld                         // start no handler: the bus is not started
-)
-
 // Subscription is a handler with its mailbox and lanes: a supervised actor. All methods are safe
 // for concurrent use.
 type Subscription struct {
@@ -83,6 +73,7 @@ type subscription[T any] struct {
 	batch   batchHandler[T] // nil unless events are handled in batches
 	group   *group[T]       // that it is a member or the head of, or nil
 	times   atomic.Pointer[times]
+	cfg     *laneConfig[T] // of its lanes, made for the first; under the fan-out's lock
 
 	lanes  []*lane[T]   // each made when its first event comes, under the fan-out's lock
 	first  [1]*lane[T]  // lanes, where there is one

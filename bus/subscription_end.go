@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/shardbus/shardbus/bus/internal/runqueue"
 )
 
 // Drain ends the subscription after everything was handled: it accepts nothing any more, handles
@@ -114,4 +116,17 @@ func (s *Subscription) stop(err error) bool {
 		s.mu.cancel(ErrClosed)
 	}
 	return true
+}
+
+// userRunner is what the run queue of a bus runs: a lane, or a call of OnGap.
+type userRunner interface {
+	runqueue.Runner
+	subscription() *Subscription
+	role() string // names the user's function that it calls
+}
+
+// runnerHere is the one of this bus on whose goroutine the caller runs, or nil.
+func (b *Bus) runnerHere() userRunner {
+	r, _ := b.runQueue.Here().(userRunner)
+	return r
 }

@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -106,7 +105,3 @@ func (s *subscription[T]) laneStates() map[int]supervisor.State {
 	}
 	return states
 }
-
-func actorName(key string) string { return "actor " + key }
-
-func laneName(i int) string { return fmt.Sprintf("lane %d", i) }

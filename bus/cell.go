@@ -1,0 +1,22 @@
+package bus
+
+import "github.com/shardbus/shardbus/transport"
+
+// cell is what a mailbox holds: a typed event, or an envelope and room for the
+// value that it decodes to.
+type cell[T any] struct {
+	head
+	v T
+}
+
+// head is the part of a mailbox cell that does not depend on the event's type.
+type head struct {
+	// env holds headers, a given ID and the like for an event published in this process, and is nil
+	// when there is none of that; for an event off a transport it is the whole event.
+	env *transport.Envelope
+	// seq numbers the topic's events in this process from 1; 0 says that the event came off a
+	// transport, and that env holds its payload.
+	seq uint64
+	// at is the time of publishing in Unix nanoseconds; 0 is unknown.
+	at int64
+}

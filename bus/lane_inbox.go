@@ -1,0 +1,62 @@
+package bus
+
+import (
+	"sync/atomic"
+
+	"github.com/shardbus/shardbus/internal/ring"
+	"github.com/shardbus/shardbus/transport"
+)
+
+// refill moves what fits from the lane's inbox, and then from the one that all
+// lanes share, to its mailbox, and reports whether anything did. The lane calls
+// it.
+func (l *lane[T]) refill() bool {
+	if !l.overflowing() {
+		return false
+	}
+	s := l.cfg
+	s.owner.lockMailboxes()
+	defer s.owner.unlockMailboxes()
+	before := l.box.Own.Appended()
+	var env *transport.Envelope
+	for !l.full() {
+		if !pop(&l.inbox, &l.overflow, &env) && !pop(&s.inbox.envelopes, &s.inbox.overflow, &env) {
+			break
+		}
+		l.accepted-- // by this lane or another: from now on the log counts it
+		s.inbox.bytes -= env.Size()
+		l.box.Own.Append(&cell[T]{head: head{env: env}})
+	}
+	l.box.Own.Commit()
+	return l.box.Own.Appended() > before
+}
+
+// inbox holds the envelopes of a subscription that any of its lanes may take.
+type inbox struct {
+	envelopes ring.Ring[*transport.Envelope]
+	bytes     int          // of all inboxes of the subscription
+	overflow  atomic.Int64 // envelopes.Len(), readable by the lanes
+}
+
+// overflowing tells whether the lane's inbox, or the one that all lanes share, holds
+// anything. For any goroutine.
+func (l *lane[T]) overflowing() bool {
+	return l.remote && (l.overflow.Load() > 0 || l.cfg.inbox.overflow.Load() > 0)
+}
+
+// pop takes the oldest envelope out of an inbox.
+func pop(inbox *ring.Ring[*transport.Envelope], count *atomic.Int64, env **transport.Envelope) bool {
+	if !inbox.Pop(env) {
+		return false
+	}
+	count.Add(-1)
+	return true
+}
+
+// emptyInboxLocked empties an inbox, all the envelopes of which are counted.
+func (l *lane[T]) emptyInboxLocked(inbox *ring.Ring[*transport.Envelope], overflow *atomic.Int64) {
+	var env *transport.Envelope
+	for pop(inbox, overflow, &env) {
+		l.cfg.inbox.bytes -= env.Size()
+	}
+}

@@ -1,0 +1,25 @@
+package bus
+
+import (
+	"reflect"
+
+	"go.uber.org/zap"
+
+	"github.com/shardbus/shardbus/codec"
+)
+
+// topicInfo is what the untyped parts of the engine know of a topic. Immutable.
+type topicInfo struct {
+	name       string
+	typ        reflect.Type
+	partitions int
+	publisher  string // the bus's incarnation
+	typeName   string // empty: any
+	idScope    string // publisher and topic: IDs are unique on the bus
+	codec      codec.Codec
+	codecName  string
+	key        func(v any) string // v is a *T; nil when the topic has no key
+	reset      func(v any)        // zeroes *T
+	log        *zap.Logger        // the bus's; nil for a Delivery that a test made
+	shared     *sharedEvents      // nil but with Config.Debug on a bus without a transport
+}
