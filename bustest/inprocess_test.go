@@ -149,10 +149,10 @@ func TestInProcessValueIsExact(t *testing.T) {
 	notes := bus.TopicConfig[note]{Name: "notes"}
 	for _, mode := range [][]bustest.Option{nil, {bustest.InProcess()}} {
 		b := bustest.New(t, mode...)
-		if err := topicOf(t, b, notes).Publish(t.Context(), note{"a", "b"}); err != nil {
+		if err := topicOf(t, b, notes).Publish(t.Context(), note{"a", ""}); err != nil {
 			t.Fatal(err)
 		}
-		exact, other := bustest.Published(t, b, notes, bustest.Value(note{"a", "b"})), bustest.Published(t, b, notes, bustest.Value(note{"a", "c"}))
+		exact, other := bustest.Published(t, b, notes, bustest.Value(note{"a", ""})), bustest.Published(t, b, notes, bustest.Value(note{"a", "c"}))
 		if len(exact) != 1 || len(other) != 1-len(mode) {
 			t.Errorf("%v: %v, %v", mode, exact, other)
 		}
