@@ -8,6 +8,7 @@ import (
 
 	"github.com/shardbus/shardbus/bus/internal/waitgraph"
 	"github.com/shardbus/shardbus/internal/signal"
+	"github.com/shardbus/shardbus/transport"
 )
 
 // Errors of Ask, in addition to those of Publish.
@@ -130,7 +131,14 @@ func Ask[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], query Q) (R
 			topic.askers.release(a)
 		}
 	}()
-	id, routed, err := topic.fanout.ask(ctx, &c)
+	var id keyInfo
+	var routed bool
+	var err error
+	if topic.chain == nil {
+		id, routed, err = topic.fanout.ask(ctx, &c)
+	} else {
+		id, routed, err = askChained(ctx, topic, c)
+	}
 	if routed && err == nil && !a.answered() {
 		err = await(ctx, topic, a, id.hash)
 	}
@@ -146,6 +154,27 @@ func Ask[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], query Q) (R
 		return fail(replyErr)
 	}
 	return reply, nil
+}
+
+// askChained is fanout.ask through the topic's chain. c is a copy: a pointer to the caller's would move
+// every request to the heap.
+func askChained[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], c cell[Request[Q, R]]) (id keyInfo, routed bool, err error) {
+	p := &Publication{info: topic.info}
+	p.events = p.one[:]
+	e := &p.events[0]
+	e.value = &c.v
+	p.publish = func(ctx context.Context, _ *Publication, _ []int) {
+		if !e.headers.IsZero() {
+			c.env = &transport.Envelope{Headers: e.headers}
+		}
+		id, routed, e.err = topic.fanout.ask(ctx, &c)
+		if e.err == nil && !routed {
+			e.err = &Error{Op: "ask", Topic: topic.info.name, Err: ErrNoSubscriber}
+		}
+		e.published = e.err == nil
+	}
+	err = p.run(ctx, topic.chain)
+	return id, routed || err != nil, err
 }
 
 // begin opens the asker for the next Ask, and returns its number.
@@ -213,9 +242,11 @@ func (a *asker[R]) end() (reply R, err error) {
 
 // ask is publish for one event, and reports whether anybody got it.
 func (fan *fanout[T]) ask(ctx context.Context, c *cell[T]) (id keyInfo, routed bool, err error) {
-	id, entered := fan.tryFast(&c.v)
-	if entered {
-		return id, true, nil
+	if c.env == nil {
+		var entered bool
+		if id, entered = fan.tryFast(&c.v); entered {
+			return id, true, nil
+		}
 	}
 	fan.mu.Lock()
 	routed = len(fan.mu.subs) > 0

@@ -49,6 +49,10 @@ type Config struct {
 	// subscription.
 	Use []Middleware
 
+	// UsePublish is middleware around Publish, PublishBatch, PublishMessages and Ask of every topic,
+	// the first outermost, outside that of TopicConfig.UsePublish.
+	UsePublish []PublishMiddleware
+
 	// InboxBytes bounds, for each subscription, the memory of events off the transport that wait
 	// for room in a mailbox with the policy Block. Events beyond it are dropped and reported as a
 	// Gap. Default 16 MiB. It has no meaning without a Transport.
@@ -167,6 +171,11 @@ func New(cfg Config) (*Bus, error) {
 	for i, m := range cfg.Use {
 		if m == nil {
 			return fail("Use[%d] is nil", i)
+		}
+	}
+	for i, m := range cfg.UsePublish {
+		if m == nil {
+			return fail("UsePublish[%d] is nil", i)
 		}
 	}
 	b := &Bus{cfg: cfg, transport: cfg.Transport}

@@ -24,8 +24,8 @@ import (
 // Errors: ErrClosed, ErrMailboxFull, ErrWouldDeadlock, ctx's, the codec's, the transport's. Events
 // published one after another are handled in that order, see [Lanes].
 func (t *Topic[T]) Publish(ctx context.Context, event T, opts ...PublishOption) error {
-	if t.fanout.core.remote {
-		return t.send(ctx, event, opts)
+	if t.slow {
+		return t.publishSlow(ctx, event, opts)
 	}
 	var id keyInfo
 	if len(opts) == 0 {
@@ -52,8 +52,8 @@ func (t *Topic[T]) Publish(ctx context.Context, event T, opts ...PublishOption) 
 // every event. When some could not be published the error is a *BatchError that says which and why;
 // the others were. events belongs to the caller again when it returns.
 func (t *Topic[T]) PublishBatch(ctx context.Context, events []T, opts ...PublishOption) error {
-	if t.bus.transport != nil {
-		return t.sendBatch(ctx, events, opts)
+	if t.bus.transport != nil || t.chain != nil {
+		return t.publishEach(ctx, events, opts)
 	}
 	var h head
 	var receipt *Receipt
@@ -82,6 +82,14 @@ func localEnvelope(opts []PublishOption) (*transport.Envelope, *Receipt, error) 
 	return &transport.Envelope{ID: o.id, Headers: o.header}, o.receipt, err
 }
 
+// publishSlow is Publish through a chain or a transport.
+func (t *Topic[T]) publishSlow(ctx context.Context, event T, opts []PublishOption) error {
+	if t.chain != nil {
+		return t.publishOne(ctx, event, opts)
+	}
+	return t.send(ctx, event, opts)
+}
+
 // send publishes one event through the transport.
 func (t *Topic[T]) send(ctx context.Context, event T, opts []PublishOption) error {
 	o, err := newPublishOptions(opts)
@@ -104,50 +112,6 @@ func (t *Topic[T]) send(ctx context.Context, event T, opts []PublishOption) erro
 	}()
 	o.receipt.sign(result[:])
 	return t.sendError(result[0].Err)
-}
-
-// sendBatch publishes many. Those that can't be encoded don't hold up the rest.
-func (t *Topic[T]) sendBatch(ctx context.Context, events []T, opts []PublishOption) error {
-	o, err := newPublishOptions(opts)
-	if err != nil {
-		return t.batchError(len(events), t.failAll(len(events), err))
-	}
-	epoch, err := t.fanout.beginSend(ctx)
-	if err != nil {
-		return t.batchError(len(events), t.failAll(len(events), err))
-	}
-	var results []transport.Result
-	var partitions []int
-	defer func() { t.fanout.endSend(epoch, partitions, results) }()
-	errs := make([]error, len(events))
-	envs := make([]*transport.Envelope, 0, len(events))
-	index := make([]int, 0, len(events))
-	for i := range events {
-		env, err := t.encode(&events[i], &o)
-		if err != nil {
-			errs[i] = err
-			continue
-		}
-		envs, index = append(envs, env), append(index, i)
-		partitions = append(partitions, env.Partition)
-	}
-	results = make([]transport.Result, len(envs))
-	if len(envs) > 0 {
-		t.bus.transport.Publish(ctx, envs, results)
-	}
-	if o.receipt.sign(results); len(envs) < len(events) && o.receipt != nil {
-		o.receipt.Receivers = 0
-	}
-	for j, r := range results {
-		errs[index[j]] = t.sendError(r.Err)
-	}
-	var failed []IndexedError
-	for i, err := range errs {
-		if err != nil {
-			failed = append(failed, IndexedError{Index: i, Err: err})
-		}
-	}
-	return t.batchError(len(events), failed)
 }
 
 // failAll says that each of n events failed with err.

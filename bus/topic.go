@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"mime"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -47,6 +48,10 @@ type TopicConfig[T any] struct {
 	// bytes of printable text.
 	TypeName string
 
+	// UsePublish is middleware around Publish, PublishBatch, PublishMessages and Ask of the topic,
+	// the first outermost, inside that of Config.UsePublish.
+	UsePublish []PublishMiddleware
+
 	// Stamp gives each event the time of its publishing also where no
 	// transport is involved. Default false: a clock read an event is saved, and
 	// Message.Time is zero. Off a transport the time is always there.
@@ -60,8 +65,10 @@ type Topic[T any] struct {
 	bus         *Bus
 	cfg         TopicConfig[T]
 	info        *topicInfo
-	hasPointers bool  // a T may keep other memory alive
-	link        *link // nil without a transport
+	hasPointers bool           // a T may keep other memory alive
+	slow        bool           // Publish goes through a transport or a chain
+	chain       PublishHandler // what publishes, with middleware around it; nil where there is none
+	link        *link          // nil without a transport
 	// sent numbers what was published through the transport.
 	sent   atomic.Uint64
 	askers askers
@@ -94,7 +101,7 @@ type topicHandle interface {
 }
 
 // NewTopic binds cfg to b after checking it. It does no I/O. The same name with
-// the same T and the same comparable fields (all but the function behind Key)
+// the same T and the same comparable fields (all but the functions behind Key and UsePublish)
 // gives the same *Topic again; with others it is ErrTopicConflict. After the bus
 // began to shut down it is ErrClosed.
 func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
@@ -110,7 +117,14 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	if err := validTopicConfig(cfg); err != nil {
 		return fail(err, "")
 	}
-	codecName := cfg.Codec.Name() // user code, and so not under the lock
+	codecName := cfg.Codec.Name() // user code, and so not under the lock, as is what follows
+	var chain PublishHandler
+	if use := slices.Concat(b.cfg.UsePublish, cfg.UsePublish); len(use) > 0 {
+		var err error
+		if chain, err = publishChain(publishNext, use, len(b.cfg.UsePublish)); err != nil {
+			return fail(err, "")
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.takesTopics() {
@@ -130,6 +144,7 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	b.mu.topicCount++
 	t := &Topic[T]{bus: b, cfg: cfg, info: newTopicInfo(cfg, codecName, b.id, fmt.Sprintf("%s.%d", b.id, b.mu.topicCount))}
 	t.info.log = b.log
+	t.chain, t.slow = chain, chain != nil || b.remote
 	if b.cfg.Debug && !b.remote {
 		t.info.shared = new(sharedEvents)
 	}
@@ -228,6 +243,8 @@ func (cfg TopicConfig[T]) differs(other TopicConfig[T], codecHere, codecOther st
 		return fmt.Sprintf("its Partitions are %d here, and %d are asked for", cfg.Partitions, other.Partitions)
 	case cfg.TypeName != other.TypeName:
 		return fmt.Sprintf("its TypeName is %q here, and %q is asked for", cfg.TypeName, other.TypeName)
+	case len(cfg.UsePublish) != len(other.UsePublish):
+		return fmt.Sprintf("it has %d middleware in UsePublish here, and %d are asked for", len(cfg.UsePublish), len(other.UsePublish))
 	case cfg.Stamp != other.Stamp:
 		return fmt.Sprintf("its Stamp is %v here, and %v is asked for", cfg.Stamp, other.Stamp)
 	}
