@@ -13,7 +13,7 @@ SEED ?= 0
 FAULTFLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help test redis vet fmt lint fuzz bench bench-redis soak microbench faults soak-redis examples cover clean
+.PHONY: help test redis vet fmt lint fuzz bench bench-redis soak microbench faults soak-redis kills examples cover clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ faults: redis ## what is lost when servers fail, beside rueidis and go-redis: do
 
 soak-redis: redis ## 20 faults at random in a row; the histories and the memory are compared in the end
 	go -C bench run ./faults -soak 20 -seed $(SEED) -faults '$(FAULTS)' $(FAULTFLAGS)
+
+kills: ## kill a process 200 times while it writes to a log in a file, and compare
+	SHARDBUS_KILLS=200 go test -run '^TestKill$$' -v ./transport/file
 
 examples: ## run the flights and compare their output with the one expected
 	@mkdir -p out

@@ -17,6 +17,7 @@ var rootContexts = map[string]string{
 var sleepers = map[string]string{
 	"transport/file/kill_test.go":          "a process that is killed has real time, and a file that is real",
 	"transport/file/full_linux_test.go":    "likewise: a process with a bound on its files",
+	"transport/file/stop_unix_test.go":     "likewise: a process that is stopped",
 	"transport/redis/fault_test.go":        "servers are real processes: the length of a fault is real time",
 	"internal/redistest/migration_test.go": "likewise",
 	"transport/redis/helper_test.go":       "it polls real servers, which know no bubble",
