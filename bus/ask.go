@@ -249,15 +249,18 @@ func (fan *fanout[T]) ask(ctx context.Context, c *cell[T]) (id keyInfo, routed b
 		}
 	}
 	fan.mu.Lock()
-	routed = len(fan.mu.subs) > 0
+	routed = len(fan.mu.targets) > 0
 	fan.mu.Unlock()
 	if p := (caller{ctx: ctx}); !routed && p.refusedBy(fan.core) {
 		if err := p.admit(fan.core); err != nil {
-			return id, false, &Error{Op: "ask", Topic: fan.topic.info.name, Err: err}
+			return id, false, &Error{Op: "ask", Topic: fan.info.name, Err: err}
 		}
 	}
 	if !routed {
 		return id, false, nil
+	}
+	if !id.known {
+		id = fan.findKey(&c.v)
 	}
 	var receipt Receipt // the last subscription may leave while this waits for its room
 	err = fan.publish(ctx, c, id, nil, &receipt)

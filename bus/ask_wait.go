@@ -1,9 +1,6 @@
 package bus
 
-import (
-	"github.com/shardbus/shardbus/bus/internal/keyshare"
-	"github.com/shardbus/shardbus/bus/internal/waitgraph"
-)
+import "github.com/shardbus/shardbus/bus/internal/waitgraph"
 
 // beginWait says that the handler of the lane from waits for a's reply, until from.Finish. It
 // reports false, and says nothing, if the reply is there or nobody can give one.
@@ -23,7 +20,7 @@ func (a *asker[R]) beginWait(from *laneNode, owners []*waitgraph.Node) bool {
 // many, never too few: see [waitgraph.ForReply].
 func (fan *fanout[T]) possibleOwners(hash uint64) []*waitgraph.Node {
 	var nodes []*waitgraph.Node
-	add := func(lanes ...*lane[T]) {
+	add := func(lanes []*lane[T]) {
 		for _, l := range lanes {
 			if l != nil {
 				nodes = append(nodes, &l.node.Node)
@@ -32,24 +29,11 @@ func (fan *fanout[T]) possibleOwners(hash uint64) []*waitgraph.Node {
 	}
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
-	for _, s := range fan.mu.subs {
-		switch {
-		case s.group != nil && hash != 0 && !s.group.keys.Moving():
-			m := s.group.owner(hash)
-			add(m.lanes[keyshare.LaneOf(hash, len(m.lanes))])
-		case s.group != nil:
-			add(s.group.lanes()...)
-		case hash != 0:
-			add(s.lanes[keyshare.LaneOf(hash, len(s.lanes))])
-		default:
-			add(s.lanes...)
-		}
+	for _, target := range fan.mu.targets {
+		add(target.owners(hash))
 	}
-	// Last, since a subscription may move there meanwhile, but never back.
-	for _, left := range fan.topic.bus.leaving() {
-		if s, ok := left.engine.(*subscription[T]); ok && s.topic == fan.topic {
-			add(s.lanes...)
-		}
+	for s := range fan.mu.leaving {
+		add(s.lanes)
 	}
 	return nodes
 }

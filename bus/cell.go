@@ -9,6 +9,11 @@ type cell[T any] struct {
 	v T
 }
 
+// fill makes c an event of this process.
+func (c *cell[T]) fill(v *T, env *transport.Envelope, at int64, seq uint64) {
+	c.v, c.env, c.at, c.seq = *v, env, at, seq
+}
+
 // head is the part of a mailbox cell that does not depend on the event's type.
 type head struct {
 	// env holds headers, a given ID and the like for an event published in this process, and is nil

@@ -18,51 +18,37 @@ import (
 // and lets a publish see that every mailbox has room before it enters any: a
 // publish that gives up entered none. No user code runs under the lock.
 //
-// What Publish touches where one subscription reads the log fills the first cache
+// What Publish touches first where one subscription reads the shared mailbox fills the first cache
 // line: among thousands of topics, each line is one more to be fetched.
 type fanout[T any] struct {
-	core *core // of the bus
-
-	// keyed says that some subscription needs the key of an event: to choose a
-	// lane, or to find what it replaces. It is set under mu, and read without it to
-	// compute keys, which is user code, before locking. latest counts those with
-	// the policy KeepLatest, in the same way.
-	keyed  atomic.Bool
-	latest atomic.Int32
-	stamp  bool // topic.cfg.Stamp, likewise
-	// watched says that a watcher is told of every event that enters, see notePublished.
-	watched bool
-	// long says that the short ways in, fastShared and fastKeyed, are barred, so that
-	// nobody locks mu to find that out.
-	long atomic.Bool
+	core        *core         // of the bus
+	info        *topicInfo    // of the topic
+	hints       atomic.Uint32 // what is to be known of mu.plan without the lock; it may be stale
+	stamp       bool          // TopicConfig.Stamp
+	hasPointers bool          // a T may keep other memory alive
 
 	mu struct {
 		sync.Mutex
-		// slow says that the short way in, fastShared, is barred: some
-		// subscription has mailboxes of its own, or there is none.
-		slow  bool
-		stale bool // log, lanes, one, own, solo and slow must be found anew; then slow is true and solo nil
-		// log holds the events of all subscriptions that share it, each with
-		// a cursor of its own; nil when there are none.
-		shared      *mailbox.Shared[cell[T]]
-		one         *lane[T]         // lanes[0] where there is no other, else nil
-		seq         uint64           // of events published here
-		lanes       []*lane[T]       // that read log; never changed, but replaced
-		solo        *subscription[T] // see fastKeyed
-		received    uint64           // events off the transport
+		plan   *fanoutPlan[T]           // nil: to be made before the next event enters; see setPlan
+		shared *mailbox.Shared[cell[T]] // the shared mailbox; nil while nobody reads it
+		seq    uint64                   // of events published here
+
+		reserved    []*lane[T] // of each target of plan.own the lane that the present event is to enter
+		received    uint64     // events off the transport
 		unrouted    uint64
-		own         []*subscription[T] // those that don't share log
-		subs        []*subscription[T] // of each group its head, in place of the members
-		index       map[string]int     // name → place in subs; of a group's member -1; see findLocked
+		targets     []target[T]
+		names       map[string]struct{} // of all subscriptions, where there are many; see nameTakenLocked
 		groups      map[string]*group[T]
-		total       int           // of subscriptions, group members included
-		needKey     int           // of subs, those that need keys
-		key         string        // of the event being put, while latest is not 0
-		sweepCursor int           // of lanes, where sweep begins to look
-		free        []*waiter     // waiters to use again; channels must stay with their bus
-		foreign     *foreignQueue // nil until the first
+		total       int32                         // of subscriptions, group members included
+		readers     int32                         // lanes that read the shared mailbox
+		sweepCursor int32                         // of plan.readers, where reclaim begins to look
+		free        *waiter                       // waiters to use again; channels must stay with their bus
+		foreign     *foreignQueue                 // nil until the first
+		leaving     map[*subscription[T]]struct{} // those of Ask that left and have not ended
 	}
-	topic *Topic[T]
+	key       func(T) string // TopicConfig.Key
+	loopback  *loopback      // nil without a transport; mu covers it
+	published func(cell[T])  // tells a watcher of every event that enters; nil without one
 }
 
 // keySeed makes the key → lane choice differ between processes: nobody should
@@ -84,64 +70,67 @@ type keyInfo struct {
 	known bool // else no subscription needed it when it was looked for
 }
 
-// keyInfoOf finds the key information of v where any subscription needs it.
-func (fan *fanout[T]) keyInfoOf(v T) keyInfo {
-	if !fan.keyed.Load() {
+// keyInfoOf finds the key information of v where any target is known to need it.
+func (fan *fanout[T]) keyInfoOf(v *T) keyInfo {
+	if fan.hints.Load()&hintKeyed == 0 {
 		return keyInfo{}
 	}
+	return fan.findKey(v)
+}
+
+// findKey finds the key information of v; it calls user code.
+func (fan *fanout[T]) findKey(v *T) keyInfo {
 	key := fan.keyFor(v)
 	return keyInfo{hash: keyHash(key), key: key, known: true}
 }
 
 // keyFor is the key of v; it calls user code.
-func (fan *fanout[T]) keyFor(v T) string {
-	if fan.topic.cfg.Key == nil {
+func (fan *fanout[T]) keyFor(v *T) string {
+	if fan.key == nil {
 		return ""
 	}
-	return fan.topic.cfg.Key(v)
+	return fan.key(*v)
 }
 
-// nameLocked keeps the key of the event about to be put, for mailboxes that need it.
-func (fan *fanout[T]) nameLocked(key string) {
-	if fan.latest.Load() > 0 {
-		fan.mu.key = key
-	}
-}
-
-// publish offers c to every subscription, or to only where that is not nil, and
-// waits, while ctx lasts, for those whose mailbox is full and whose policy is
-// Block. id is c's, unless it is not known. A receipt, where it is not nil, is told how
-// many they were.
+// publish offers c to every target, or to only where that is not nil, and waits, while ctx lasts, for
+// those whose mailbox is full and whose policy is Block. id is c's, unless it is not known. A receipt,
+// where it is not nil, is told how many they were.
 func (fan *fanout[T]) publish(ctx context.Context, c *cell[T], id keyInfo, only *subscription[T], receipt *Receipt) error {
 	switch {
 	case id.known:
 	case only != nil && c.seq == 0: // an envelope, offered again
 		id = keyInfo{hash: keyHash(c.env.Key), key: c.env.Key, known: true}
 	default:
-		id = fan.keyInfoOf(c.v)
+		id = fan.keyInfoOf(&c.v)
 	}
 	p := caller{ctx: ctx}
 	fan.mu.Lock()
 	for {
-		if fan.keyed.Load() && !id.known { // a subscription that needs keys came meanwhile
+		plan := fan.planLocked()
+		if plan.keyed && !id.known {
 			fan.mu.Unlock()
-			id = fan.keyInfoOf(c.v)
+			id = fan.findKey(&c.v)
 			fan.mu.Lock()
 			continue
 		}
 		if p.refusedBy(fan.core) {
 			fan.mu.Unlock()
 			if err := p.admit(fan.core); err != nil {
-				return &Error{Op: "publish", Topic: fan.topic.info.name, Err: err}
+				return &Error{Op: "publish", Topic: fan.info.name, Err: err}
 			}
 			fan.mu.Lock()
 			continue
 		}
 		if only != nil && only.ctl.Load()&ctlLeft != 0 {
 			fan.mu.Unlock()
-			return &Error{Op: "publish", Topic: fan.topic.info.name, Subscription: only.name, Err: ErrClosed}
+			return &Error{Op: "publish", Topic: fan.info.name, Subscription: only.name, Err: ErrClosed}
 		}
-		full := fan.reserve(id.hash, only)
+		var full *lane[T]
+		if only == nil {
+			full = fan.reserve(plan, id.hash)
+		} else {
+			full = fan.reserveOnly(only, id.hash)
+		}
 		if full == nil {
 			break
 		}
@@ -150,10 +139,17 @@ func (fan *fanout[T]) publish(ctx context.Context, c *cell[T], id keyInfo, only 
 			return err
 		}
 	}
-	fan.nameLocked(id.key)
-	lost := fan.append(c, only)
-	receipt.entered(len(fan.mu.subs), true)
-	fan.commit(only)
+	var lost bool
+	if only == nil {
+		lost = fan.append(c, id.key)
+		fan.commitShared()
+	} else {
+		lost = fan.appendReserved(c, id.key)
+	}
+	for _, l := range fan.mu.reserved {
+		l.commit()
+	}
+	receipt.entered(len(fan.mu.targets), true)
 	fan.mu.Unlock()
 	if lost {
 		fan.reportDrops()
@@ -161,157 +157,139 @@ func (fan *fanout[T]) publish(ctx context.Context, c *cell[T], id keyInfo, only 
 	return nil
 }
 
-// tryFast is the short way in for an event without options, where every mailbox
-// that it enters has room; else it only finds the event's key information, and reports false.
+// tryFast is the short way in for an event without options, where the plan has one and every mailbox
+// that it enters has room; else it reports false, with the event's key information if that was found.
 func (fan *fanout[T]) tryFast(v *T) (id keyInfo, entered bool) {
-	if id = fan.keyInfoOf(*v); fan.long.Load() {
+	if id = fan.keyInfoOf(v); fan.hints.Load()&hintFast == 0 {
 		return id, false
 	}
 	var at int64
 	if fan.stamp {
 		at = time.Now().UnixNano()
 	}
-	if id.known {
-		return id, fan.fastKeyed(v, at, id.hash)
-	}
-	return id, fan.fastShared(v, at)
-}
-
-// fastShared is tryFast where all subscriptions share the log.
-func (fan *fanout[T]) fastShared(v *T, at int64) bool {
 	fan.mu.Lock()
-	log := fan.mu.shared
-	if fan.mu.slow || !log.Free() && fan.grow() != nil || fan.core.state.Load() != stateOpen {
+	p := fan.mu.plan
+	if p == nil || p.keyed && !id.known || fan.core.state.Load() != stateOpen {
 		fan.mu.Unlock()
-		return false
+		return id, false
+	}
+	queue, l := fan.mu.shared, p.sole
+	switch {
+	case p.fast == fastShared && (queue.Free() || fan.grow(p) == nil):
+	case p.fast == fastLanes:
+		if l = p.only.choose(id.hash); l.full() {
+			fan.mu.Unlock()
+			return id, false
+		}
+		queue = l.box.Own
+	default:
+		fan.mu.Unlock()
+		return id, false
 	}
 	fan.mu.seq++
-	to := log.Slot()
-	to.v, to.env, to.at, to.seq = *v, nil, at, fan.mu.seq
-	log.Commit()
-	if l := fan.mu.one; l != nil {
-		fan.mu.Unlock()
-		l.wakeIfIdle()
-		return true
-	}
-	lanes := fan.mu.lanes
+	queue.Slot().fill(v, nil, at, fan.mu.seq)
+	queue.Commit()
 	fan.mu.Unlock()
-	for _, l := range lanes {
+	if l != nil {
+		l.wakeIfIdle()
+		return id, true
+	}
+	for _, l := range p.readers {
 		l.wakeIfIdle()
 	}
-	return true
+	return id, true
 }
 
-// fastKeyed is tryFast where there is one subscription, with lanes, that drops
-// nothing. hash is that of the event's key.
-func (fan *fanout[T]) fastKeyed(v *T, at int64, hash uint64) bool {
-	fan.mu.Lock()
-	s := fan.mu.solo
-	if s == nil || fan.core.state.Load() != stateOpen {
-		fan.mu.Unlock()
-		return false
-	}
-	l := s.choose(hash)
-	if l.full() {
-		fan.mu.Unlock()
-		return false
-	}
-	fan.mu.seq++
-	to := l.box.Own.Slot()
-	to.v, to.env, to.at, to.seq = *v, nil, at, fan.mu.seq
-	l.box.Own.Commit()
-	fan.mu.Unlock()
-	l.wakeIfIdle()
-	return true
-}
-
-// grow finds room in the log, and returns a lane that has none, if there is one.
-func (fan *fanout[T]) grow() (full *lane[T]) {
-	log := fan.mu.shared
-	if log == nil || log.Free() {
+// grow finds room in the shared mailbox, and returns a lane that has none, if there is one.
+func (fan *fanout[T]) grow(p *fanoutPlan[T]) (full *lane[T]) {
+	queue := fan.mu.shared
+	if queue == nil || queue.Free() {
 		return nil
 	}
 	taken, room := uint64(math.MaxUint64), uint64(math.MaxUint64)
-	for _, l := range fan.mu.lanes {
+	for _, l := range p.readers {
 		t := l.taken()
 		taken = min(taken, t)
 		if r := t + uint64(l.capacity); r < room {
 			room, full = r, l
 		}
 	}
-	if log.Grow(taken, room) {
+	if queue.Grow(taken, room) {
 		return nil
 	}
 	return full
 }
 
-// reserve chooses the lane of every subscription for an event with that key hash,
-// and returns a lane that must have room first, or nil.
-func (fan *fanout[T]) reserve(hash uint64, only *subscription[T]) (full *lane[T]) {
-	if only != nil {
-		only.detachReader()
-	}
-	if fan.mu.stale {
-		fan.refresh()
-	}
-	if only != nil {
-		return only.reserve(hash)
-	}
-	if l := fan.grow(); l != nil {
+// reserve chooses a lane of each target that has mailboxes of its own, for an event with that key
+// hash. It returns a lane that must have room first, or nil.
+func (fan *fanout[T]) reserve(p *fanoutPlan[T], hash uint64) (full *lane[T]) {
+	if l := fan.grow(p); l != nil {
 		return l
 	}
-	for _, s := range fan.mu.own {
-		if l := s.reserve(hash); l != nil {
+	reserved := fan.mu.reserved[:0]
+	for _, t := range p.own {
+		l := t.choose(hash)
+		if l.full() && l.refuses() {
 			return l
 		}
+		reserved = append(reserved, l)
 	}
+	fan.mu.reserved = reserved
 	return nil
 }
 
-// append enters the event where pick has found room, and reports whether drops are
-// to be told.
-func (fan *fanout[T]) append(c *cell[T], only *subscription[T]) (lost bool) {
-	if only != nil {
-		return only.reserved.append(c)
+// reserveOnly is reserve for an event that is for one subscription alone.
+func (fan *fanout[T]) reserveOnly(s *subscription[T], hash uint64) (full *lane[T]) {
+	s.detachReader()
+	l := s.choose(hash)
+	if l.full() && l.refuses() {
+		return l
 	}
+	fan.mu.reserved = append(fan.mu.reserved[:0], l)
+	return nil
+}
+
+// refuses reports whether an event must not enter the lane, which is full.
+func (l *lane[T]) refuses() bool {
+	l.sawDepth(l.capacity)
+	p := l.cfg.opts.policy
+	return p == Block || p == Fail
+}
+
+// append enters a new event where reserve has found room, and reports whether drops are to be told.
+func (fan *fanout[T]) append(c *cell[T], key string) (lost bool) {
 	fan.mu.seq++
 	c.seq = fan.mu.seq
-	if fan.watched {
-		fan.topic.notePublished(c)
+	if fan.published != nil {
+		fan.published(*c) // by value: a pointer would move every event to the heap
 	}
-	if len(fan.mu.subs) == 0 {
+	if len(fan.mu.targets) == 0 {
 		fan.mu.unrouted++
 		return false
 	}
 	if fan.mu.shared != nil {
 		fan.mu.shared.Append(c)
 	}
-	for _, s := range fan.mu.own {
-		if s.reserved.append(c) {
+	return fan.appendReserved(c, key)
+}
+
+// appendReserved enters an event in the lanes that are reserved.
+func (fan *fanout[T]) appendReserved(c *cell[T], key string) (lost bool) {
+	for _, l := range fan.mu.reserved {
+		if l.append(c, key) {
 			lost = true
 		}
 	}
 	return lost
 }
 
-// commit shows the lanes what was put, and wakes those that sleep.
-func (fan *fanout[T]) commit(only *subscription[T]) {
-	if only != nil {
-		only.commit()
-		return
-	}
-	fan.commitLog()
-	for _, s := range fan.mu.own {
-		s.commit()
-	}
-}
-
-func (fan *fanout[T]) commitLog() {
+// commitShared shows the lanes what was appended to the shared mailbox, and wakes those that sleep.
+func (fan *fanout[T]) commitShared() {
 	if fan.mu.shared == nil {
 		return
 	}
 	fan.mu.shared.Commit()
-	for _, l := range fan.mu.lanes {
+	for _, l := range fan.mu.plan.readers {
 		l.wakeIfIdle()
 	}
 }

@@ -22,10 +22,10 @@ func (fan *fanout[T]) deliver(env *transport.Envelope) {
 	}
 }
 
-// enter offers an envelope to every subscription; foreign says that it comes out of the
+// enter offers an envelope to every target; foreign says that it comes out of the
 // queue of foreign events.
 func (fan *fanout[T]) enter(env *transport.Envelope, foreign bool) {
-	hash := keyHash(env.Key)
+	id := keyInfo{hash: keyHash(env.Key), key: env.Key, known: true}
 	c := cell[T]{head: head{env: env}}
 	lost := false
 	var overflow []*subscription[T]
@@ -37,24 +37,24 @@ func (fan *fanout[T]) enter(env *transport.Envelope, foreign bool) {
 		fan.mu.Unlock()
 		return
 	}
-	fan.nameLocked(env.Key)
 	fan.mu.received++
-	if len(fan.mu.subs) == 0 {
+	if len(fan.mu.targets) == 0 {
 		fan.mu.unrouted++
 	}
-	for _, s := range fan.mu.subs { // off a transport nobody shares a log
-		switch s.receive(&c, hash) {
+	for _, t := range fan.planLocked().own { // off a transport nobody reads the shared mailbox
+		l := t.choose(id.hash)
+		switch l.receive(&c, id) {
 		case receivedDropped:
 			lost = true
 		case receivedOverflow:
-			overflow = append(overflow, s)
+			overflow = append(overflow, l.sub())
 		case receivedOK:
 		}
-		s.commit()
+		l.commit()
 	}
 	own := env.Publisher == fan.core.id
 	if own {
-		fan.topic.link.loopback.arrive(env.Partition, env.Seq)
+		fan.loopback.arrive(env.Partition, env.Seq)
 	}
 	fan.mu.Unlock()
 	if own {

@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -26,7 +25,12 @@ type foreignQueue struct {
 
 // needsDecoding tells whether env must be decoded before a lane can be chosen.
 func (fan *fanout[T]) needsDecoding(env *transport.Envelope) bool {
-	return env.Key == "" && fan.topic.cfg.Key != nil && fan.keyed.Load() && env.Malformed == nil && fan.topic.info.isForeign(env)
+	if env.Key != "" || fan.key == nil || env.Malformed != nil || !fan.info.isForeign(env) {
+		return false
+	}
+	fan.mu.Lock()
+	defer fan.mu.Unlock()
+	return fan.planLocked().keyed
 }
 
 // enqueueForeign queues a foreign event, unless there are as many as an inbox may hold.
@@ -98,8 +102,7 @@ func (fan *fanout[T]) resumeResolving() {
 
 // abandonForeign counts the foreign events that wait as abandoned by every subscription, when
 // the bus is closed.
-func (t *Topic[T]) abandonForeign() {
-	fan := &t.fanout
+func (fan *fanout[T]) abandonForeign() {
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
 	st := fan.mu.foreign
@@ -111,11 +114,11 @@ func (t *Topic[T]) abandonForeign() {
 		n++
 	}
 	fan.mu.received += n
-	if len(fan.mu.subs) == 0 {
+	if len(fan.mu.targets) == 0 {
 		fan.mu.unrouted += n
 	}
-	for _, s := range fan.mu.subs {
-		l := s.choose(0)
+	for _, t := range fan.mu.targets {
+		l := t.choose(0)
 		l.accepted += n
 		l.mu.Lock()
 		l.mu.abandoned += n
@@ -133,21 +136,22 @@ func (fan *fanout[T]) keyOf(env *transport.Envelope) (key string) {
 		}
 	}()
 	var v T
-	if err := fan.topic.info.codec.Decode(env.Payload, &v); err != nil {
+	if err := fan.info.codec.Decode(env.Payload, &v); err != nil {
 		return ""
 	}
-	return fan.topic.cfg.Key(v)
+	return fan.key(v)
 }
 
 // overflowed counts env as dropped by every subscription, and reports it.
 func (fan *fanout[T]) overflowed(env *transport.Envelope) {
 	fan.mu.Lock()
 	fan.mu.received++
-	subs := slices.Clone(fan.mu.subs)
-	for _, s := range subs {
-		l := s.choose(0)
+	var subs []*subscription[T]
+	for _, t := range fan.mu.targets {
+		l := t.choose(0)
 		l.accepted++
 		l.dropped++
+		subs = append(subs, l.sub())
 	}
 	fan.mu.Unlock()
 	now := time.Now()

@@ -6,13 +6,13 @@ import (
 	"github.com/shardbus/shardbus/bus/internal/keyshare"
 )
 
-// group is subscriptions of one topic that share its events. The topic's list of subscriptions has
-// one entry for all of them, a head, which has no lanes of its own: choosing its lane means
-// choosing a member. The fan-out's lock covers it, but for keys.Moving.
+// group is subscriptions of one topic that share its events. It has
+// one target for all of them: choosing its lane means choosing a member. The fan-out's lock covers it,
+// but for keys.Moving.
 type group[T any] struct {
-	head *subscription[T]
-	keys keyshare.Group
-	next int // where the search for a member for the next unkeyed event begins
+	keys  keyshare.Group
+	next  int // where the search for a member for the next unkeyed event begins
+	place int // among the topic's targets
 }
 
 // Group makes subscriptions of one topic on one bus share its events: each event goes to one of
@@ -116,11 +116,26 @@ func (g *group[T]) lanes() []*lane[T] {
 	return all
 }
 
-// changed is called when a member came or went. It has publishers that wait for a member's room look
-// again: there may be another member for their event.
-func (g *group[T]) changed() {
+// wakeWaiters has publishers that wait for a member's room look again, after a member came or went:
+// there may be another member for their event.
+func (g *group[T]) wakeWaiters() {
 	for _, l := range g.lanes() {
 		l.wakeWaiters()
+	}
+}
+
+// owners implements target. While keys move it is every lane.
+func (g *group[T]) owners(hash uint64) []*lane[T] {
+	if hash != 0 && !g.keys.Moving() {
+		return g.owner(hash).owners(hash)
+	}
+	return g.lanes()
+}
+
+// commit implements target.
+func (g *group[T]) commit() {
+	for m := range g.members() {
+		m.commit()
 	}
 }
 
@@ -130,8 +145,6 @@ func (fan *fanout[T]) joinLocked(s *subscription[T]) {
 	g := fan.mu.groups[name]
 	if g == nil {
 		g = new(group[T])
-		g.head = &subscription[T]{topic: s.topic, group: g}
-		g.head.bus, g.head.info, g.head.name, g.head.opts = s.bus, s.info, headName(name), &defaultOptions
 		if fan.mu.groups == nil {
 			fan.mu.groups = make(map[string]*group[T])
 		}
@@ -139,31 +152,22 @@ func (fan *fanout[T]) joinLocked(s *subscription[T]) {
 	}
 	s.group = g
 	if len(g.keys.Members()) == 0 {
-		fan.mu.index[g.head.name] = len(fan.mu.subs)
-		fan.mu.subs = append(fan.mu.subs, g.head)
+		fan.addTarget(g)
 	}
 	g.keys.Join(s)
-	g.changed()
+	g.wakeWaiters()
 }
 
-// headName is no name that a subscription can have.
-func headName(group string) string { return "group " + group }
-
-// leaveLocked takes s out of its group and reports whether it was a member. What waits in s stays
-// its own; what is published from now on goes to the others, and to nobody if there are none.
-func (fan *fanout[T]) leaveLocked(s *subscription[T]) bool {
+// leaveLocked takes s out of its group. What waits in s stays its own; what is published from now on
+// goes to the others, and to nobody if there are none.
+func (fan *fanout[T]) leaveLocked(s *subscription[T]) {
 	g := s.group
-	if g == nil || !g.keys.Leave(s) {
-		return false
-	}
-	g.changed()
+	g.keys.Leave(s)
+	g.wakeWaiters()
 	if len(g.keys.Members()) == 0 {
-		head := g.head.name
-		fan.takeOutLocked(fan.mu.index[head])
-		delete(fan.mu.index, head)
+		fan.removeTarget(g.place)
 		fan.forgetGroupLocked(s.opts.group, g)
 	}
-	return true
 }
 
 // forgetGroupLocked forgets a group that is over.
@@ -173,33 +177,8 @@ func (fan *fanout[T]) forgetGroupLocked(name string, g *group[T]) {
 	}
 }
 
-// endedInGroup is called when s has ended: nobody awaits it any more.
-func (s *subscription[T]) endedInGroup() {
-	if s.group == nil {
-		return
-	}
-	fan := &s.topic.fanout
-	fan.mu.Lock()
-	defer fan.mu.Unlock()
+// endedInGroupLocked is called when a member has ended: nobody waits for it any more.
+func (fan *fanout[T]) endedInGroupLocked(s *subscription[T]) {
 	s.group.keys.Ended(s)
 	fan.forgetGroupLocked(s.opts.group, s.group)
-}
-
-// allLocked is every subscription, the members of groups included.
-func (fan *fanout[T]) allLocked() iter.Seq[*subscription[T]] {
-	return func(yield func(*subscription[T]) bool) {
-		for _, s := range fan.mu.subs {
-			if s.group == nil {
-				if !yield(s) {
-					return
-				}
-				continue
-			}
-			for m := range s.group.members() {
-				if !yield(m) {
-					return
-				}
-			}
-		}
-	}
 }

@@ -49,9 +49,8 @@ func (d *Delivery) acknowledgedLate(timeout, late time.Duration) {
 }
 
 // notePublished tells the bus's watcher of an event that enters. The fan-out's lock is held.
-func (t *Topic[T]) notePublished(c *cell[T]) {
-	own := *c
-	t.bus.watcher.Published(&Delivery{head: &own.head, value: &own.v, info: t.info, attempt: 1})
+func (t *Topic[T]) notePublished(c cell[T]) {
+	t.bus.watcher.Published(&Delivery{head: &c.head, value: &c.v, info: t.info, attempt: 1})
 }
 
 // inspectable is the view of a *Bus, or the bus of a *Subscription.

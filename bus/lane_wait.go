@@ -19,6 +19,7 @@ type waiter struct {
 	ready signal.Wakeup
 	timer *time.Timer
 	wait  *waitgraph.Wait // not nil when a handler waits
+	next  *waiter         // of the free list
 }
 
 // roomWaiters is a lane's publishers that wait for room.

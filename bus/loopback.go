@@ -138,7 +138,7 @@ func (fan *fanout[T]) beginSend(ctx context.Context) (epoch uint64, err error) {
 		fan.mu.Lock()
 	}
 	defer fan.mu.Unlock()
-	lb := &fan.topic.link.loopback
+	lb := fan.loopback
 	lb.publishing++
 	if lb.live {
 		return lb.epoch, nil
@@ -150,7 +150,7 @@ func (fan *fanout[T]) beginSend(ctx context.Context) (epoch uint64, err error) {
 // while the topic was subscribed: of what was on its way when Subscribe returned nobody knows.
 func (fan *fanout[T]) endSend(epoch uint64, partitions []int, results []transport.Result) {
 	fan.mu.Lock()
-	lb := &fan.topic.link.loopback
+	lb := fan.loopback
 	lb.publishing--
 	var gaps []Gap
 	if epoch != 0 && epoch == lb.epoch && lb.live {
@@ -158,7 +158,7 @@ func (fan *fanout[T]) endSend(epoch uint64, partitions []int, results []transpor
 			lb.sent(partitions[i], r)
 		}
 		if lb.closed {
-			gaps = lb.close(fan.topic.info)
+			gaps = lb.close(fan.info)
 		}
 	}
 	subs := lb.last
@@ -179,7 +179,7 @@ func reportAll(subs []*Subscription, gaps []Gap) {
 func (fan *fanout[T]) subscribed() {
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
-	if lb := &fan.topic.link.loopback; fan.mu.total > 0 && !lb.live {
+	if lb := fan.loopback; fan.mu.total > 0 && !lb.live {
 		lb.live, lb.partitions = true, nil
 		lb.epoch++
 	}
@@ -200,7 +200,7 @@ func (fan *fanout[T]) isNews(g Gap) bool {
 	}
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
-	return !fan.topic.link.loopback.closed
+	return !fan.loopback.closed
 }
 
 // noteGapTold takes in that a gap was told.
@@ -209,7 +209,7 @@ func (fan *fanout[T]) noteGapTold(g Gap) {
 		return
 	}
 	fan.mu.Lock()
-	fan.topic.link.loopback.arrive(g.Partition, g.To)
+	fan.loopback.arrive(g.Partition, g.To)
 	fan.mu.Unlock()
 	fan.core.changes.Notify()
 }
@@ -219,7 +219,7 @@ func (fan *fanout[T]) noteGapTold(g Gap) {
 func (t *Topic[T]) closeLoopback() leftOver {
 	fan := &t.fanout
 	fan.mu.Lock()
-	lb := &fan.topic.link.loopback
+	lb := fan.loopback
 	if lb.closed {
 		defer fan.mu.Unlock()
 		return lb.left
@@ -271,7 +271,7 @@ func (b *Bus) closeLoopbacks() (left string) {
 func (s *subscription[T]) catchUp(ctx context.Context) error {
 	fan := &s.topic.fanout
 	fan.mu.Lock()
-	lb := &fan.topic.link.loopback
+	lb := fan.loopback
 	epoch := lb.epoch
 	marks := make([]uint64, len(lb.partitions))
 	for i := range lb.partitions {

@@ -63,7 +63,7 @@ func (t *Topic[T]) PublishBatch(ctx context.Context, events []T, opts ...Publish
 			return t.batchError(len(events), t.failAll(len(events), err))
 		}
 	}
-	return t.batchError(len(events), t.fanout.publishBatch(ctx, events, h, t.cfg.Stamp, receipt))
+	return t.batchError(len(events), t.fanout.publishBatch(ctx, events, h, receipt))
 }
 
 func (t *Topic[T]) batchError(total int, failed []IndexedError) error {

@@ -26,18 +26,19 @@ type batch[T any] struct {
 // publishBatch enters events one after another. When one has to wait, those
 // before it are shown to the lanes first. When the wait is given up, what is
 // left fails with it; ErrMailboxFull fails only the event it befell.
-func (fan *fanout[T]) publishBatch(ctx context.Context, events []T, h head, stamp bool, receipt *Receipt) []IndexedError {
+func (fan *fanout[T]) publishBatch(ctx context.Context, events []T, h head, receipt *Receipt) []IndexedError {
 	b := batch[T]{in: fan, p: caller{ctx: ctx}, head: h}
 	for start := 0; start < len(events); start += batchChunk {
 		chunk := events[start:min(start+batchChunk, len(events))]
-		if stamp {
+		if fan.stamp {
 			b.head.at = time.Now().UnixNano()
 		}
-		b.hash(chunk)
+		hints := fan.hints.Load()
+		b.hash(chunk, hints&hintKeyed != 0, hints&hintLatest != 0)
 		fan.mu.Lock()
 		n, err := b.enter(chunk, start)
 		fan.commitAll()
-		receipt.entered(len(fan.mu.subs), start == 0)
+		receipt.entered(len(fan.mu.targets), start == 0)
 		fan.mu.Unlock()
 		if err != nil {
 			for i := start + n; i < len(events); i++ {
@@ -61,27 +62,29 @@ func (fan *fanout[T]) publishBatch(ctx context.Context, events []T, h head, stam
 func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
 	fan := b.in
 	for n < len(chunk) {
-		n += fan.fastBatch(chunk[n:], b.head)
+		n += b.fast(chunk, n)
 		if n == len(chunk) {
 			break
 		}
+		p := fan.planLocked()
 		switch {
-		case fan.keyed.Load() && !b.keyed, fan.latest.Load() > 0 && b.keys == nil:
-			b.unlocked(func() { b.hash(chunk) })
+		case p.keyed && !b.keyed, p.latest && b.keys == nil:
+			b.unlocked(func() { b.hash(chunk, p.keyed, p.latest) })
 			continue
 		case b.p.refusedBy(fan.core):
 			b.unlocked(func() { err = b.p.admit(fan.core) })
 			if err != nil {
-				return n, &Error{Op: "publish", Topic: fan.topic.info.name, Err: err}
+				return n, &Error{Op: "publish", Topic: fan.info.name, Err: err}
 			}
 			continue
 		}
-		full := fan.reserve(b.hashes[n], nil)
+		full := fan.reserve(p, b.hashes[n])
 		if full == nil {
+			var key string
 			if b.keys != nil {
-				fan.nameLocked(b.keys[n])
+				key = b.keys[n]
 			}
-			b.lost = fan.append(&cell[T]{head: b.head, v: chunk[n]}, nil) || b.lost
+			b.lost = fan.append(&cell[T]{head: b.head, v: chunk[n]}, key) || b.lost
 			n++
 			continue
 		}
@@ -96,22 +99,31 @@ func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
 	return n, nil
 }
 
-// fastBatch is the short way in, as fastShared is: it puts as many events as there
-// is room for and returns how many.
-func (fan *fanout[T]) fastBatch(events []T, h head) (n int) {
-	log := fan.mu.shared
-	if fan.mu.slow || log == nil || fan.core.state.Load() != stateOpen {
+// fast is the short way in, as tryFast is: it puts as many events of a chunk, from the one with that index
+// on, as there is room for, and returns how many.
+func (b *batch[T]) fast(chunk []T, from int) (n int) {
+	fan := b.in
+	p := fan.mu.plan
+	if p == nil || p.fast == fastNone || p.keyed && !b.keyed || fan.core.state.Load() != stateOpen {
 		return 0
 	}
-	seq := fan.mu.seq
-	for n < len(events) && fan.grow() == nil {
-		cells := log.Slots(len(events) - n)
-		for i, v := range events[n : n+len(cells)] {
+	events, seq := chunk[from:], fan.mu.seq
+	for n < len(events) && p.fast == fastShared && fan.grow(p) == nil {
+		cells := fan.mu.shared.Slots(len(events) - n)
+		for i := range cells {
 			seq++
-			c := &cells[i]
-			c.v, c.env, c.at, c.seq = v, h.env, h.at, seq
+			cells[i].fill(&events[n+i], b.head.env, b.head.at, seq)
 		}
 		n += len(cells)
+	}
+	for n < len(events) && p.fast == fastLanes {
+		l := p.only.choose(b.hashes[from+n])
+		if l.full() {
+			break
+		}
+		seq++
+		l.box.Own.Slot().fill(&events[n], b.head.env, b.head.at, seq)
+		n++
 	}
 	fan.mu.seq = seq
 	return n
@@ -126,19 +138,20 @@ func (b *batch[T]) unlocked(f func()) {
 	b.in.mu.Lock()
 }
 
-// hash computes the key hashes of a chunk where a subscription needs them.
-func (b *batch[T]) hash(chunk []T) {
-	b.keyed = b.in.keyed.Load()
-	if !b.keyed {
+// hash computes the key hashes of a chunk if a target needs them, and keeps the keys if a mailbox
+// needs those.
+func (b *batch[T]) hash(chunk []T, keyed, latest bool) {
+	b.keyed = keyed
+	if !keyed {
 		clear(b.hashes[:])
 		b.keys = nil
 		return
 	}
-	if b.keys == nil && b.in.latest.Load() > 0 {
+	if b.keys == nil && latest {
 		b.keys = make([]string, batchChunk)
 	}
 	for i := range chunk {
-		key := b.in.keyFor(chunk[i])
+		key := b.in.keyFor(&chunk[i])
 		b.hashes[i] = keyHash(key)
 		if b.keys != nil {
 			b.keys[i] = key
@@ -148,15 +161,11 @@ func (b *batch[T]) hash(chunk []T) {
 
 // commitAll shows every lane what was put for it.
 func (fan *fanout[T]) commitAll() {
-	fan.commitLog()
-	for s := range fan.allLocked() {
-		if s.shares {
-			continue
-		}
-		for _, l := range s.lanes {
-			if l != nil {
-				l.commit()
-			}
-		}
+	if fan.mu.plan == nil {
+		return // nothing was, since it was dropped
+	}
+	fan.commitShared()
+	for _, t := range fan.mu.plan.own {
+		t.commit()
 	}
 }

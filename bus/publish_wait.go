@@ -62,7 +62,7 @@ func (p *caller) admit(c *core) error {
 func (fan *fanout[T]) awaitRoom(p *caller, full *lane[T], hash uint64) error {
 	s, c := full.sub(), fan.core
 	fail := func(err error, detail string) error {
-		return &Error{Op: "publish", Topic: fan.topic.info.name, Subscription: s.name, Err: err, Detail: detail}
+		return &Error{Op: "publish", Topic: fan.info.name, Subscription: s.name, Err: err, Detail: detail}
 	}
 	if s.opts.policy == Fail {
 		return fail(ErrMailboxFull, fmt.Sprintf("%d events wait; the event entered no mailbox", s.opts.capacity))
@@ -125,15 +125,14 @@ func (fan *fanout[T]) awaitRoom(p *caller, full *lane[T], hash uint64) error {
 	w.ready.Clear() // it may have come too late
 	w.wait = nil
 	fan.mu.Lock()
-	fan.mu.free = append(fan.mu.free, w)
+	w.next, fan.mu.free = fan.mu.free, w
 	return err
 }
 
 // waiterLocked takes a waiter from the free list or makes one.
 func (fan *fanout[T]) waiterLocked() *waiter {
-	if n := len(fan.mu.free); n > 0 {
-		w := fan.mu.free[n-1]
-		fan.mu.free = fan.mu.free[:n-1]
+	if w := fan.mu.free; w != nil {
+		fan.mu.free, w.next = w.next, nil
 		return w
 	}
 	w := &waiter{ready: signal.NewWakeup(), timer: time.NewTimer(time.Hour)}

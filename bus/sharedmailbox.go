@@ -1,8 +1,6 @@
 package bus
 
 import (
-	"slices"
-
 	"github.com/shardbus/shardbus/bus/internal/mailbox"
 )
 
@@ -15,50 +13,6 @@ import (
 // a transport an event may enter one mailbox and wait for room in another.
 func (o *subscribeOptions) sharing(c *core) bool {
 	return !c.remote && o.lanes == 1 && !o.grouped && (o.policy == Block || o.policy == Fail)
-}
-
-// refresh finds anew who shares the log, after subscriptions came or went.
-func (fan *fanout[T]) refresh() {
-	fan.mu.stale = false
-	clear(fan.mu.own)
-	fan.mu.own = fan.mu.own[:0]
-	fan.mu.one, fan.mu.sweepCursor = nil, 0
-	fan.mu.lanes = make([]*lane[T], 0, len(fan.mu.subs))
-	for _, s := range fan.mu.subs {
-		if !s.shares {
-			fan.mu.own = append(fan.mu.own, s)
-			continue
-		}
-		if s.lanes[0] == nil {
-			if fan.mu.shared == nil {
-				fan.mu.shared = mailbox.NewShared[cell[T]](0)
-			}
-			s.lanes[0] = newLane(s.laneConfig(), 0, fan.mu.shared)
-		}
-		fan.mu.lanes = append(fan.mu.lanes, s.lanes[0])
-	}
-	switch len(fan.mu.lanes) {
-	case 0:
-		fan.mu.shared = nil
-	case 1:
-		fan.mu.one = fan.mu.lanes[0]
-		fan.mu.shared.SetSoleReader(true)
-	default:
-		fan.mu.shared.SetSoleReader(false)
-	}
-	fan.mu.slow = fan.mu.shared == nil || len(fan.mu.own) > 0 || fan.watched
-	if fan.mu.shared == nil && len(fan.mu.own) == 1 && !fan.watched {
-		if s := fan.mu.own[0]; s.group == nil && (s.opts.policy == Block || s.opts.policy == Fail) {
-			fan.mu.solo = s
-		}
-	}
-	fan.long.Store(fan.mu.slow && fan.mu.solo == nil)
-}
-
-// changed says that refresh is to be called before the next event enters.
-func (fan *fanout[T]) changed() {
-	fan.mu.stale, fan.mu.slow, fan.mu.solo = true, true, nil
-	fan.long.Store(true)
 }
 
 // detachReader gives s a mailbox of its own, if it reads the topic's log: then events can
@@ -95,7 +49,7 @@ func (s *subscription[T]) reattach(l *lane[T]) {
 	fan := &s.topic.fanout
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
-	if i, ok := fan.findLocked(s.name); s.shares || !ok || i < 0 || fan.mu.subs[i] != s {
+	if s.shares || !s.attached {
 		s.ctl.And(^ctlReattach)
 		return
 	}
@@ -104,7 +58,6 @@ func (s *subscription[T]) reattach(l *lane[T]) {
 	}
 	s.ctl.And(^ctlReattach)
 	l.wakeWaiters() // before positions change; there is room
-	fan.refresh()   // the log, if there is one, is that of those who share it now
 	if fan.mu.shared == nil {
 		fan.mu.shared = mailbox.NewShared[cell[T]](l.box.Own.Appended())
 	}
@@ -116,24 +69,28 @@ func (s *subscription[T]) reattach(l *lane[T]) {
 	l.mu.base = l.start
 	l.mu.Unlock()
 	l.box.Own, s.shares = nil, true
-	fan.refresh()
+	fan.mu.readers++
+	fan.changed()
 }
 
-// removeReader is called when l, which read the log, has turned away from it.
+// removeReader is called when l, which read the shared mailbox, has turned away from it.
 func (fan *fanout[T]) removeReader(l *lane[T]) {
 	fan.changed()
-	log := fan.mu.shared
-	if len(fan.mu.lanes) == 1 {
-		fan.mu.shared, fan.mu.lanes, fan.mu.one = nil, nil, nil
+	queue := fan.mu.shared
+	if fan.mu.readers--; fan.mu.readers == 0 {
+		fan.mu.shared = nil
 		return
 	}
-	if l.box.Done() == log.Appended() {
+	if l.box.Done() == queue.Appended() {
 		return
 	}
-	log.StartSegment()
-	if fan.topic.hasPointers { // those that sleep hold on to what was sealed
-		for _, other := range fan.mu.lanes {
-			other.signal()
+	queue.StartSegment()
+	if !fan.hasPointers {
+		return
+	}
+	for other := range fan.allLocked() { // those that sleep hold on to what was sealed
+		if other.shares && other.lanes[0] != nil {
+			other.lanes[0].signal()
 		}
 	}
 }
@@ -147,38 +104,13 @@ func (fan *fanout[T]) reclaim() {
 	if log == nil {
 		return
 	}
-	n := len(fan.mu.lanes)
+	readers := fan.planLocked().readers
+	n := len(readers)
 	for range n {
-		if l := fan.mu.lanes[fan.mu.sweepCursor]; l.box.Done() < l.box.End() {
+		if l := readers[fan.mu.sweepCursor]; l.box.Done() < l.box.End() {
 			return
 		}
-		fan.mu.sweepCursor = (fan.mu.sweepCursor + 1) % n
+		fan.mu.sweepCursor = (fan.mu.sweepCursor + 1) % int32(n)
 	}
 	log.Reclaim(log.Appended())
-}
-
-// indexAt is up to how many subscriptions of a topic are looked for one by one.
-const indexAt = 8
-
-// makeIndexLocked makes the index of subs, if there is none. A topic that has groups
-// has one.
-func (fan *fanout[T]) makeIndexLocked() {
-	if fan.mu.index != nil {
-		return
-	}
-	fan.mu.index = make(map[string]int)
-	for i, s := range fan.mu.subs {
-		fan.mu.index[s.name] = i
-	}
-}
-
-// findLocked is the place of the subscription of that name in subs, -1 for the member
-// of a group, and whether there is one.
-func (fan *fanout[T]) findLocked(name string) (i int, ok bool) {
-	if fan.mu.index != nil {
-		i, ok = fan.mu.index[name]
-		return i, ok
-	}
-	i = slices.IndexFunc(fan.mu.subs, func(s *subscription[T]) bool { return s.name == name })
-	return i, i >= 0
 }

@@ -142,13 +142,14 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 
 // busyLocked tells whether anything of the topic is pending; the fan-out's lock is held.
 func (t *Topic[T]) busyLocked() bool {
-	if st := t.fanout.mu.foreign; st != nil && st.working {
+	fan := &t.fanout
+	if st := fan.mu.foreign; st != nil && st.working {
 		return true
 	}
-	if t.link != nil && t.link.loopback.busy(t.bus.transportGone.Load()) {
+	if fan.loopback != nil && fan.loopback.busy(fan.core.transportGone.Load()) {
 		return true
 	}
-	for s := range t.fanout.allLocked() {
+	for s := range fan.allLocked() {
 		if s.busyLocked() {
 			return true
 		}

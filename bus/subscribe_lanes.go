@@ -12,20 +12,6 @@ import (
 // subscription's owner see them. The fan-out's lock covers lanes, shares, reserved,
 // next, inbox and the publishers' own part of each lane.
 
-// reserve chooses the lane for an event with that key hash and remembers it in
-// reserved. It returns the lane when the event must not enter it now.
-func (s *subscription[T]) reserve(hash uint64) (full *lane[T]) {
-	l := s.choose(hash)
-	s.reserved = l
-	if l.full() {
-		l.sawDepth(l.capacity)
-		if p := l.cfg.opts.policy; p == Block || p == Fail {
-			return l
-		}
-	}
-	return nil
-}
-
 // choose is the lane for an event with that key hash: always the same for a
 // key, and for no key (0) the next one with room.
 func (s *subscription[T]) choose(hash uint64) *lane[T] {
@@ -33,8 +19,6 @@ func (s *subscription[T]) choose(hash uint64) *lane[T] {
 	switch {
 	case n == 1:
 		return s.lane(0)
-	case n == 0:
-		return s.group.choose(hash)
 	case hash != 0:
 		return s.lane(keyshare.LaneOf(hash, n))
 	}
@@ -58,13 +42,23 @@ func (s *subscription[T]) lane(i int) *lane[T] {
 // candidates is the lanes that could take an event for which l was chosen: any, if
 // it has no key, else only l.
 func (s *subscription[T]) candidates(l *lane[T], hash uint64) []*lane[T] {
-	if hash == 0 && s.group != nil {
+	switch {
+	case hash != 0:
+		return []*lane[T]{l}
+	case s.group != nil:
 		return s.group.lanes()
-	}
-	if hash == 0 {
+	default:
 		return s.lanes // choose has made them all when it found none with room
 	}
-	return []*lane[T]{l}
+}
+
+// owners implements target.
+func (s *subscription[T]) owners(hash uint64) []*lane[T] {
+	if hash == 0 {
+		return s.lanes
+	}
+	i := keyshare.LaneOf(hash, len(s.lanes))
+	return s.lanes[i : i+1]
 }
 
 // roomAt is how many events must have been taken for n places to be free.
@@ -73,14 +67,15 @@ func (l *lane[T]) roomAt(n int) uint64 {
 }
 
 // append enters an event into the lane's own mailbox, or drops it or another, and
-// reports whether drops are to be told. The lane sees it after commit.
-func (l *lane[T]) append(c *cell[T]) (tell bool) {
+// reports whether drops are to be told. The lane sees it after commit. key is that of the
+// event, where the policy is KeepLatest.
+func (l *lane[T]) append(c *cell[T], key string) (tell bool) {
 	if l.box.Evicting() {
 		own := *c
 		// While keys change hands in a group, the place of an event tells which others
 		// it awaits: then none is given to a newer one.
 		inPlace := l.cfg.keys == nil || !l.cfg.keys.Moving()
-		lost, depth := l.box.Evict(&own, l.sub().topic.fanout.mu.key, l.capacity, inPlace)
+		lost, depth := l.box.Evict(&own, key, l.capacity, inPlace)
 		l.sawDepth(depth)
 		switch lost {
 		case mailbox.NoLoss:
@@ -116,9 +111,16 @@ func (l *lane[T]) countDrop() (tell bool) {
 	return true
 }
 
-// commit shows the reserved lane what was appended, and wakes it.
-func (s *subscription[T]) commit() { s.reserved.commit() }
+// commit implements target.
+func (s *subscription[T]) commit() {
+	for _, l := range s.lanes {
+		if l != nil {
+			l.commit()
+		}
+	}
+}
 
+// commit shows the lane what was appended to its own mailbox, and wakes it.
 func (l *lane[T]) commit() {
 	if l.box.Own != nil {
 		l.box.Own.Commit()
@@ -135,10 +137,10 @@ const (
 	receivedOverflow          // the inbox was full
 )
 
-// receive enters an envelope off the transport. The lane sees it after commit.
-func (s *subscription[T]) receive(c *cell[T], hash uint64) received {
-	l := s.choose(hash)
-	s.reserved = l
+// receive enters an envelope off the transport, for which the lane was chosen. The lane sees it after
+// commit.
+func (l *lane[T]) receive(c *cell[T], id keyInfo) received {
+	s := l.sub()
 	if s.opts.policy == Fail && l.full() { // there is no publisher to refuse
 		l.accepted++
 		if l.countDrop() {
@@ -146,13 +148,13 @@ func (s *subscription[T]) receive(c *cell[T], hash uint64) received {
 		}
 		return receivedOK
 	}
-	anyLane := hash == 0 && len(s.lanes) > 1
+	anyLane := id.hash == 0 && len(s.lanes) > 1
 	inbox, overflow := &l.inbox, &l.overflow
 	if anyLane {
 		inbox, overflow = &s.inbox.envelopes, &s.inbox.overflow
 	}
 	if s.opts.policy != Block || inbox.Len() == 0 && !l.full() {
-		if l.append(c) {
+		if l.append(c, id.key) {
 			return receivedDropped
 		}
 		return receivedOK
@@ -281,7 +283,7 @@ func (s *subscription[T]) laneClosed() {
 }
 
 func (s *subscription[T]) ended() {
-	s.endedInGroup()
+	s.topic.fanout.ended(s)
 	s.closeDone()
 	s.bus.forget(&s.Subscription)
 	s.bus.changes.Notify()
@@ -320,7 +322,7 @@ func (s *subscription[T]) laneConfig() *laneConfig[T] {
 		s.cfg = &laneConfig[T]{
 			core: &s.bus.core, info: s.info, name: s.name, opts: s.opts, ctl: &s.ctl, handler: s.handler,
 			batch: s.batch, hook: s.hook, inbox: s.inbox, plain: s.plain, debug: s.bus.cfg.Debug, asked: s.asked,
-			hasPointers: s.topic.hasPointers, owner: s,
+			hasPointers: s.topic.fanout.hasPointers, owner: s,
 		}
 		if s.group != nil {
 			s.cfg.keys = &s.group.keys

@@ -71,7 +71,7 @@ type subscription[T any] struct {
 	handler Handler
 	hook    laneHook        // nil unless there are actors
 	batch   batchHandler[T] // nil unless events are handled in batches
-	group   *group[T]       // that it is a member or the head of, or nil
+	group   *group[T]       // that it is a member of, or nil
 	times   atomic.Pointer[times]
 	cfg     *laneConfig[T] // of its lanes, made for the first; under the fan-out's lock
 
@@ -84,8 +84,9 @@ type subscription[T any] struct {
 	shares bool         // its lane does, under the fan-out's lock
 
 	// The fan-out's, under its lock.
+	attached   bool // it gets the topic's events
+	place      int  // among the topic's targets
 	tellDrops  bool // the log is to be told
-	reserved   *lane[T]
 	next       int
 	crowdedOut uint64   // events that no mailbox had room for, in all lanes
 	toldDrops  uint64   // of them the log knows

@@ -61,14 +61,13 @@ type TopicConfig[T any] struct {
 // Topic is a topic bound to a bus: what publishers and subscribers hold. All
 // methods are safe for concurrent use.
 type Topic[T any] struct {
-	fanout      fanout[T] // first: a cache line begins here
-	bus         *Bus
-	cfg         TopicConfig[T]
-	info        *topicInfo
-	hasPointers bool           // a T may keep other memory alive
-	slow        bool           // Publish goes through a transport or a chain
-	chain       PublishHandler // what publishes, with middleware around it; nil where there is none
-	link        *link          // nil without a transport
+	fanout fanout[T] // first: a cache line begins here
+	bus    *Bus
+	cfg    TopicConfig[T]
+	info   *topicInfo
+	slow   bool           // Publish goes through a transport or a chain
+	chain  PublishHandler // what publishes, with middleware around it; nil where there is none
+	link   *link          // nil without a transport
 	// sent numbers what was published through the transport.
 	sent   atomic.Uint64
 	askers askers
@@ -81,7 +80,6 @@ type link struct {
 	// subscribing serialises subscribing and unsubscribing at the transport. It has one place; taken before
 	// fanout.mu, never inside it.
 	subscribing chan struct{}
-	loopback    loopback
 }
 
 // topicHandle is a Topic of any type, as the bus keeps it.
@@ -148,12 +146,14 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	if b.cfg.Debug && !b.remote {
 		t.info.shared = new(sharedEvents)
 	}
-	t.fanout.topic, t.fanout.core, t.fanout.stamp = t, &b.core, cfg.Stamp
-	t.fanout.watched = b.watcher != nil && !b.remote
-	t.fanout.changed() // there is no log yet
-	t.hasPointers = hasPointers(reflect.TypeFor[T]())
-	if b.transport != nil {
-		t.link = &link{subscribing: make(chan struct{}, 1)}
+	fan := &t.fanout
+	fan.core, fan.info, fan.key, fan.stamp = &b.core, t.info, cfg.Key, cfg.Stamp
+	fan.hasPointers = hasPointers(reflect.TypeFor[T]())
+	if b.watcher != nil && !b.remote {
+		fan.published = t.notePublished
+	}
+	if b.remote {
+		t.link, fan.loopback = &link{subscribing: make(chan struct{}, 1)}, new(loopback)
 	}
 	b.topics.Store(cfg.Name, topicHandle(t))
 	return t, nil
@@ -270,11 +270,12 @@ func (t *Topic[T]) Stats() TopicStats {
 	fan := &t.fanout
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
-	return TopicStats{Published: fan.mu.seq + fan.mu.received, Unrouted: fan.mu.unrouted, Subscriptions: fan.mu.total}
+	return TopicStats{Published: fan.mu.seq + fan.mu.received, Unrouted: fan.mu.unrouted, Subscriptions: int(fan.mu.total)}
 }
 
 func (t *Topic[T]) topicInfo() *topicInfo           { return t.info }
 func (t *Topic[T]) deliver(env *transport.Envelope) { t.fanout.deliver(env) }
+func (t *Topic[T]) abandonForeign()                 { t.fanout.abandonForeign() }
 func (t *Topic[T]) lock()                           { t.fanout.mu.Lock() }
 func (t *Topic[T]) unlock()                         { t.fanout.mu.Unlock() }
 
@@ -292,7 +293,7 @@ func (t *Topic[T]) subscriptions() []*Subscription {
 	fan := &t.fanout
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
-	subs := make([]*Subscription, 0, len(fan.mu.subs))
+	subs := make([]*Subscription, 0, fan.mu.total)
 	for s := range fan.allLocked() {
 		subs = append(subs, &s.Subscription)
 	}
