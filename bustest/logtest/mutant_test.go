@@ -64,7 +64,6 @@ type faulty struct {
 // kept is what the logs of a store share, for mutants and to garble.
 type kept struct {
 	mu      sync.Mutex
-	n       int
 	names   map[string]int
 	garbled map[uint64]bool
 	batches []transport.Batch

@@ -12,11 +12,8 @@ import (
 	"github.com/shardbus/shardbus/transport/file/internal/store"
 )
 
-// Backup writes a copy of the log, as it is at this moment, to w. The copy is a file that Open
-// opens. The log goes on meanwhile; while w takes what is written, the file keeps the space of what
-// is trimmed, and a writer waits if the file has to grow in memory, which it has room for up to
-// twice its size when it was opened, and 1 GiB at least.
-func (l *Log) Backup(ctx context.Context, w io.Writer) error {
+// Backup writes a copy of the file to w.
+func (l *instance) Backup(ctx context.Context, w io.Writer) error {
 	if err := l.ready(ctx); err != nil {
 		return err
 	}

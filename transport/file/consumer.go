@@ -2,67 +2,48 @@ package file
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/shardbus/shardbus/transport"
 )
 
-// member is the bus's membership of a consumer.
-type member struct {
-	log *Log
+// seat is a membership in an instance: it ends with that.
+type seat struct {
+	log *instance
 	*membership
 	consumer *consumer
 }
 
-var _ transport.Consumer = (*member)(nil)
-
-// Consume joins a consumer, or makes it.
-func (l *Log) Consume(ctx context.Context, config transport.ConsumerConfig, sink transport.ConsumerSink) (transport.Consumer, error) {
-	if err := (transport.Topic{Name: config.Name}).Validate(); err != nil {
-		return nil, fmt.Errorf("file: consume: %w", err)
-	}
-	m := &membership{config: config, queue: l.sinks.Queue(sink)}
+// join makes m the member of a consumer, which is made if it is new.
+func (l *instance) join(ctx context.Context, m *membership) (*seat, error) {
 	out, err := l.alone(ctx, func(s *session) (any, error) { return s.join(m) })
 	c, _ := out.(*consumer)
 	if err != nil {
 		if c = l.joined(m); c != nil { // its context ended while it was joining
-			_ = l.leave(c) // what went wrong before is what is told
+			_ = (&seat{l, m, c}).leave() // what went wrong before is what is told
 		}
 		return nil, err
 	}
-	return &member{log: l, membership: m, consumer: c}, nil
+	return &seat{log: l, membership: m, consumer: c}, nil
 }
 
 // joined is the consumer that a membership is the member of.
-func (l *Log) joined(m *membership) *consumer {
-	for _, c := range l.consumed() {
-		if c.member == m {
+func (l *instance) joined(m *membership) *consumer {
+	l.st.mu.Lock()
+	defer l.st.mu.Unlock()
+	if t := l.st.topics[m.config.Topic]; t != nil {
+		if c := t.consumers[m.config.Name]; c != nil && c.member == m {
 			return c
 		}
 	}
 	return nil
 }
 
-// consumed are the consumers that have a member.
-func (l *Log) consumed() (consumers []*consumer) {
-	l.st.mu.Lock()
-	defer l.st.mu.Unlock()
-	for _, t := range l.st.topics {
-		for _, c := range t.consumers {
-			if c.member != nil {
-				consumers = append(consumers, c)
-			}
-		}
-	}
-	return consumers
-}
-
-// leave ends the membership of a consumer.
-func (l *Log) leave(c *consumer) error {
-	l.st.mu.Lock()
-	m := c.member
-	if m == nil || m.closed {
-		l.st.mu.Unlock()
+// leave ends the membership.
+func (m *seat) leave() error {
+	st, c := m.log.st, m.consumer
+	st.mu.Lock()
+	if m.closed {
+		st.mu.Unlock()
 		return nil
 	}
 	m.closed = true
@@ -71,9 +52,9 @@ func (l *Log) leave(c *consumer) error {
 			at.lease.ended = true
 		}
 	}
-	l.st.mu.Unlock()
+	st.mu.Unlock()
 	m.queue.End()
-	err := l.writer.doAll(&op{alone: true, run: func(s *session) (any, error) {
+	return m.log.writer.doAll(&op{alone: true, run: func(s *session) (any, error) {
 		for _, at := range c.parts {
 			if at.lease != nil {
 				s.end(c, at)
@@ -82,26 +63,11 @@ func (l *Log) leave(c *consumer) error {
 		s.after = append(s.after, func() { c.member = nil })
 		return nil, nil
 	}})
-	return err
-}
-
-// Close leaves the consumer.
-func (m *member) Close(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	m.log.st.mu.Lock()
-	ours := m.consumer.member == m.membership
-	m.log.st.mu.Unlock()
-	if !ours {
-		return nil
-	}
-	return m.log.leave(m.consumer)
 }
 
 // enter finds a lease that lives, under the state's lock. The caller unlocks it, unless there is an
 // error.
-func (m *member) enter(ctx context.Context, l transport.Lease) (*part, error) {
+func (m *seat) enter(ctx context.Context, l transport.Lease) (*part, error) {
 	if err := m.log.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -117,7 +83,7 @@ func (m *member) enter(ctx context.Context, l transport.Lease) (*part, error) {
 }
 
 // lives reports why a call under a lease can't be.
-func (m *member) lives(ctx context.Context, l transport.Lease) error {
+func (m *seat) lives(ctx context.Context, l transport.Lease) error {
 	_, err := m.enter(ctx, l)
 	if err == nil {
 		m.log.st.mu.Unlock()
@@ -126,7 +92,7 @@ func (m *member) lives(ctx context.Context, l transport.Lease) error {
 }
 
 // Begin counts a start. It always waits for the disk.
-func (m *member) Begin(ctx context.Context, l transport.Lease, ref transport.EventRef) (int, error) {
+func (m *seat) Begin(ctx context.Context, l transport.Lease, ref transport.EventRef) (int, error) {
 	if err := m.lives(ctx, l); err != nil {
 		return 0, err
 	}
@@ -136,7 +102,7 @@ func (m *member) Begin(ctx context.Context, l transport.Lease, ref transport.Eve
 }
 
 // Commit settles events.
-func (m *member) Commit(ctx context.Context, l transport.Lease, c transport.Commit) error {
+func (m *seat) Commit(ctx context.Context, l transport.Lease, c transport.Commit) error {
 	if err := m.lives(ctx, l); err != nil {
 		return err
 	}
@@ -157,7 +123,7 @@ func (m *member) Commit(ctx context.Context, l transport.Lease, c transport.Comm
 }
 
 // Release gives a lease back.
-func (m *member) Release(ctx context.Context, l transport.Lease) error {
+func (m *seat) Release(ctx context.Context, l transport.Lease) error {
 	at, err := m.enter(ctx, l)
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ func open(t testing.TB, path string, config Config) *Log {
 var errDisk = errors.New("the disk is gone")
 
 // FailCommits has every commit of a log fail.
-func FailCommits(l *Log) { l.db.Fault = func(store.Step) error { return errDisk } }
+func FailCommits(l *Log) { l.current.Load().db.Fault = func(store.Step) error { return errDisk } }
 
 // Garble flips a bit of an event, in a file that is not open.
 func Garble(t testing.TB, path, name string, partition int, offset uint64) {

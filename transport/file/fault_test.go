@@ -47,7 +47,7 @@ func TestFailedCommit(t *testing.T) {
 		if r := append1(t.Context(), l, "p", 1); r.Err != nil || r.First != 1 {
 			t.Fatalf("%+v", r)
 		}
-		l.db.Fault = func(step store.Step) error {
+		l.current.Load().db.Fault = func(step store.Step) error {
 			if step == at {
 				return errDisk
 			}
@@ -62,7 +62,7 @@ func TestFailedCommit(t *testing.T) {
 		if err := <-served; !errors.Is(err, transport.ErrLogFailed) {
 			t.Errorf("Serve: %v", err)
 		}
-		l.db.Fault = nil // it would work now, and nobody knows what the disk has
+		l.current.Load().db.Fault = nil // it would work now, and nobody knows what the disk has
 		if r := append1(t.Context(), l, "p", 2); !errors.Is(r.Err, transport.ErrLogFailed) {
 			t.Errorf("%+v", r)
 		}
@@ -77,6 +77,78 @@ func TestFailedCommit(t *testing.T) {
 		if st := openTopic(t, l); st.Partitions[0].Next != 3 {
 			t.Errorf("%+v", st)
 		}
+	}
+}
+
+// TestReopened: Serve that is called again opens a log that has failed. Its consumer loses its lease
+// and gets another one, and what was uncertain can be told.
+func TestReopened(t *testing.T) {
+	l := open(t, filepath.Join(t.TempDir(), "log"), Config{})
+	openTopic(t, l)
+	s := &noisySink{calls: make(chan string, 10), assigned: make(chan transport.Lease, 10)}
+	c, err := l.Consume(t.Context(), transport.ConsumerConfig{Topic: "t", Name: "c", Keyed: true, Start: transport.Start{From: transport.AtEarliest}}, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- l.Serve(t.Context()) }()
+	before := <-s.assigned
+	for round := range uint64(3) {
+		if r := append1(t.Context(), l, "p", 2*round+1); r.Err != nil {
+			t.Fatalf("%+v", r)
+		}
+		FailCommits(l)
+		if r := append1(t.Context(), l, "p", 2*round+2); !errors.Is(r.Err, transport.ErrUncertain) {
+			t.Errorf("%+v", r)
+		}
+		if err := <-served; !errors.Is(err, transport.ErrLogFailed) {
+			t.Errorf("Serve: %v", err)
+		}
+		go func() { served <- l.Serve(t.Context()) }()
+		after := <-s.assigned
+		if after.Fence <= before.Fence {
+			t.Errorf("fence %d after %d", after.Fence, before.Fence)
+		}
+		if err := c.Commit(t.Context(), before, transport.Commit{Acked: []uint64{1}}); !errors.Is(err, transport.ErrFenced) {
+			t.Errorf("a commit of the lease before: %v", err)
+		}
+		if r := append1(t.Context(), l, "p", 2*round+2); r.Err != nil || r.First != 2*round+2 || r.Repeated {
+			t.Errorf("the repetition: %+v", r)
+		}
+		if err := c.Commit(t.Context(), after, transport.Commit{Acked: []uint64{round + 1}}); err != nil {
+			t.Error(err)
+		}
+		before = after
+	}
+	if err := errors.Join(c.Close(t.Context()), l.Close()); err != nil {
+		t.Error(err)
+	}
+	<-served
+	close(s.calls)
+	var calls []string
+	for call := range s.calls {
+		calls = append(calls, call)
+	}
+	if got := fmt.Sprint(calls); got != "[assign lost assign lost assign lost assign]" {
+		t.Error(got)
+	}
+}
+
+// noisySink tells of leases.
+type noisySink struct {
+	quietSink
+	calls    chan string
+	assigned chan transport.Lease
+}
+
+func (s *noisySink) Assign(l transport.Lease, _ transport.LeaseState) {
+	s.calls <- "assign"
+	s.assigned <- l
+}
+
+func (s *noisySink) Lost(_ transport.Lease, err error) {
+	if errors.Is(err, transport.ErrFenced) && errors.Is(err, transport.ErrLogFailed) {
+		s.calls <- "lost"
 	}
 }
 
@@ -99,7 +171,7 @@ func TestFullOfOthers(t *testing.T) {
 	lease := <-s.assigned
 	release := make(chan struct{})
 	var commits atomic.Int32
-	l.db.Fault = func(step store.Step) error {
+	l.current.Load().db.Fault = func(step store.Step) error {
 		if step != store.BeforeCommit {
 			return nil
 		}
@@ -152,9 +224,9 @@ func TestFullOfOthers(t *testing.T) {
 // awaitQueued waits until n ops wait for the writer.
 func awaitQueued(l *Log, n int) {
 	for {
-		l.writer.mu.Lock()
-		waiting := len(l.writer.queue)
-		l.writer.mu.Unlock()
+		l.current.Load().writer.mu.Lock()
+		waiting := len(l.current.Load().writer.queue)
+		l.current.Load().writer.mu.Unlock()
 		if waiting == n {
 			return
 		}
@@ -175,7 +247,7 @@ func TestContextEndsMeanwhile(t *testing.T) {
 	openTopic(t, l)
 	began, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	l.db.Fault = func(store.Step) error {
+	l.current.Load().db.Fault = func(store.Step) error {
 		once.Do(func() {
 			close(began)
 			<-release

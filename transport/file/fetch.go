@@ -15,7 +15,7 @@ import (
 const viewBytes = 1 << 20
 
 // Fetch reads events.
-func (m *member) Fetch(ctx context.Context, l transport.Lease, after uint64, maxEvents, maxBytes int) (transport.Fetched, error) {
+func (m *seat) Fetch(ctx context.Context, l transport.Lease, after uint64, maxEvents, maxBytes int) (transport.Fetched, error) {
 	at, err := m.enter(ctx, l)
 	if err != nil {
 		return transport.Fetched{}, err
@@ -61,7 +61,7 @@ func (m *member) Fetch(ctx context.Context, l transport.Lease, after uint64, max
 }
 
 // settleTrim accounts for what was trimmed while its holder was reading. Nobody waits for it.
-func (l *Log) settleTrim(c *consumer, at *part) {
+func (l *instance) settleTrim(c *consumer, at *part) {
 	_ = l.writer.put(&op{done: make(chan struct{}), run: func(s *session) (any, error) { // a closed log does it when it is opened
 		s.trimmed(c, at, at.lease)
 		return nil, nil
@@ -88,7 +88,7 @@ func (r *room) take(size int) bool {
 
 // reader reads events of a partition.
 type reader struct {
-	log         *Log
+	log         *instance
 	at          *part
 	acks        *ackset.Set
 	first, next uint64
@@ -149,14 +149,14 @@ func (r *reader) copy(tx *store.Tx, offset, end uint64, each func(offset uint64,
 }
 
 // entry is an event as a caller gets it.
-func (l *Log) entry(p *partition, offset uint64, value []byte) transport.Entry {
+func (l *instance) entry(p *partition, offset uint64, value []byte) transport.Entry {
 	env, at := record.ReadEvent(value, p.topic.name, p.topic.count, p.number)
 	return transport.Entry{Offset: offset, At: at, Envelope: env}
 }
 
 // replays gives letters that are marked for replay, each once under a lease. They get half of the
 // room, at most, so that new events come too.
-func (m *member) replays(at *part, held *lease, deferred bool, all *room) (entries []transport.Entry, err error) {
+func (m *seat) replays(at *part, held *lease, deferred bool, all *room) (entries []transport.Entry, err error) {
 	half := room{events: (all.events + 1) / 2, bytes: all.bytes / 2}
 	st, c := m.log.st, m.consumer
 	prefix := c.key(at.partition.number)
@@ -193,7 +193,7 @@ func (m *member) replays(at *part, held *lease, deferred bool, all *room) (entri
 }
 
 // Load reads deferred events.
-func (m *member) Load(ctx context.Context, l transport.Lease, refs []transport.EventRef) (entries []transport.Entry, err error) {
+func (m *seat) Load(ctx context.Context, l transport.Lease, refs []transport.EventRef) (entries []transport.Entry, err error) {
 	at, err := m.enter(ctx, l)
 	if err != nil {
 		return nil, err
@@ -226,7 +226,7 @@ func (m *member) Load(ctx context.Context, l transport.Lease, refs []transport.E
 }
 
 // load reads a deferred event; size 0: it is not deferred, or was trimmed.
-func (m *member) load(tx *store.Tx, at *part, ref transport.EventRef, floor uint64) (entry transport.Entry, size int) {
+func (m *seat) load(tx *store.Tx, at *part, ref transport.EventRef, floor uint64) (entry transport.Entry, size int) {
 	p := at.partition
 	if tx.Get(store.Deferrals, record.RefKey(m.consumer.key(p.number), ref)) == nil {
 		return entry, 0

@@ -13,6 +13,8 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
+func init() { roles["fill"] = fillRole }
+
 // fillRole fills a log until the file may not grow any more, and shows that it goes on.
 func fillRole(args []string) error {
 	signal.Ignore(syscall.SIGXFSZ)

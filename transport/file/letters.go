@@ -10,7 +10,7 @@ import (
 )
 
 // Letters returns a page.
-func (l *Log) Letters(ctx context.Context, q transport.LetterQuery) (page transport.LetterPage, err error) {
+func (l *instance) Letters(ctx context.Context, q transport.LetterQuery) (page transport.LetterPage, err error) {
 	c, err := l.consumer(ctx, q.Topic, q.Consumer)
 	if err != nil {
 		return page, err
@@ -36,7 +36,7 @@ func (l *Log) Letters(ctx context.Context, q transport.LetterQuery) (page transp
 }
 
 // copyLetters copies letters behind an ID, and reports whether there may be more that have room.
-func (l *Log) copyLetters(tx *store.Tx, c *consumer, after uint64, room *room) (letters []transport.Letter, more bool) {
+func (l *instance) copyLetters(tx *store.Tx, c *consumer, after uint64, room *room) (letters []transport.Letter, more bool) {
 	prefix, copied := c.prefix(), 0
 	if after == 1<<64-1 {
 		return nil, false
@@ -56,7 +56,7 @@ func (l *Log) copyLetters(tx *store.Tx, c *consumer, after uint64, room *room) (
 }
 
 // letter is a letter as a caller gets it. One that is damaged has the bytes there are.
-func (l *Log) letter(tx *store.Tx, c *consumer, id uint64, value []byte) transport.Letter {
+func (l *instance) letter(tx *store.Tx, c *consumer, id uint64, value []byte) transport.Letter {
 	r, ok := record.ReadLetter(value)
 	if !ok {
 		r = record.Letter{Event: value}
@@ -70,7 +70,7 @@ func (l *Log) letter(tx *store.Tx, c *consumer, id uint64, value []byte) transpo
 }
 
 // SettleLetters replays or purges letters.
-func (l *Log) SettleLetters(ctx context.Context, topic, name string, ids []uint64, what transport.LetterAction) (int, error) {
+func (l *instance) SettleLetters(ctx context.Context, topic, name string, ids []uint64, what transport.LetterAction) (int, error) {
 	out, err := l.do(ctx, &op{run: func(s *session) (any, error) {
 		c, err := s.consumer(topic, name)
 		if err != nil {
@@ -83,7 +83,7 @@ func (l *Log) SettleLetters(ctx context.Context, topic, name string, ids []uint6
 }
 
 // consumer finds a consumer.
-func (l *Log) consumer(ctx context.Context, topic, name string) (*consumer, error) {
+func (l *instance) consumer(ctx context.Context, topic, name string) (*consumer, error) {
 	if err := l.ready(ctx); err != nil {
 		return nil, err
 	}

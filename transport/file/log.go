@@ -10,36 +10,35 @@ package file
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
-	"slices"
-	"strings"
+	"io"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/file/internal/record"
-	"github.com/shardbus/shardbus/transport/file/internal/store"
 	"github.com/shardbus/shardbus/transport/internal/sinks"
 )
 
 // Log is an open file. It serves one bus at a time. Safe for concurrent use.
+//
+// When the disk fails a write, nobody knows what it has: every call then fails with
+// [transport.ErrLogFailed], and so does Serve. The next Serve, which a bus runs by itself, opens the
+// file again and looks; its consumers lose their leases and are assigned new ones.
 type Log struct {
-	path         string
-	db           *store.DB
-	st           *state
-	writer       *writer
-	sinks        *sinks.Dispatcher
-	capabilities transport.LogCapabilities
-	ended        chan struct{} // closed by Close
-	serving      sync.WaitGroup
-	closing      sync.Once
-	closeErr     error
+	path    string
+	config  Config
+	sinks   *sinks.Dispatcher
+	current atomic.Pointer[instance]
+	ended   chan struct{} // closed by Close
+	serving sync.WaitGroup
+	closing sync.Once
+	err     error // of Close
 
 	mu      sync.Mutex
-	claimed bool // guarded by mu
-	served  bool // guarded by mu
-	closed  bool // guarded by mu
+	claimed bool                 // guarded by mu
+	served  bool                 // guarded by mu
+	closed  bool                 // guarded by mu
+	members map[*member]struct{} // guarded by mu
 }
 
 var (
@@ -53,25 +52,14 @@ var (
 // newer version (ErrNewerFormat), one that is damaged or truncated (ErrLogFailed), one that is
 // empty or of another program.
 func Open(path string, config Config) (*Log, error) {
-	db, err := store.Open(path)
+	l := &Log{path: path, config: config, sinks: sinks.NewDispatcher(), ended: make(chan struct{}), members: make(map[*member]struct{})}
+	current, err := openInstance(path, config, l.sinks)
 	if err != nil {
-		return nil, fmt.Errorf("file: open: %w", err)
+		return nil, err
 	}
-	st, err := load(db)
-	if err != nil {
-		_ = db.Close() // what went wrong before is what is told
-		return nil, fmt.Errorf("file: open %s: %w", path, err)
-	}
-	l := &Log{
-		path: path, db: db, st: st, writer: newWriter(db, st, time.Duration(max(0, config.Sync))), sinks: sinks.NewDispatcher(),
-		capabilities: config.capabilities(), ended: make(chan struct{}),
-	}
-	go l.writer.run() // ends with Close, which waits for it
+	l.current.Store(current)
 	return l, nil
 }
-
-// LogCapabilities says what the file does.
-func (l *Log) LogCapabilities() transport.LogCapabilities { return l.capabilities }
 
 // Claim takes the log for a bus.
 func (l *Log) Claim() error {
@@ -86,12 +74,22 @@ func (l *Log) Claim() error {
 
 // Release lets another bus have it. Leases that the bus has not released end as if it had died.
 func (l *Log) Release() {
-	for _, c := range l.consumed() {
-		_ = l.leave(c) // a log that has failed keeps that its leases are held
+	for _, m := range l.joined() {
+		_ = m.leave() // a log that has failed keeps that its leases are held
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.claimed = false
+}
+
+// joined are the memberships that have not ended.
+func (l *Log) joined() (members []*member) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for m := range l.members {
+		members = append(members, m)
+	}
+	return members
 }
 
 // Close closes the file, once all that is under way is done. Serve ends. Leases that were not
@@ -102,175 +100,105 @@ func (l *Log) Close() error {
 		l.closed = true
 		l.mu.Unlock()
 		close(l.ended)
+		l.current.Load().closed.Store(true)
 		l.serving.Wait()
-		for _, c := range l.consumed() {
-			c.member.queue.End()
+		for _, m := range l.joined() {
+			m.queue.End()
 		}
-		l.writer.close()
-		l.closeErr = l.db.Close()
+		l.err = l.current.Load().shut()
 	})
-	return l.closeErr
+	return l.err
 }
 
-// ready is why a call can't be.
-func (l *Log) ready(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
+// Serve calls the sinks, and does the background work: events that are due, and retention. When the
+// log has failed it ends with an error that wraps ErrLogFailed; the next Serve opens the file again.
+func (l *Log) Serve(ctx context.Context) error {
 	l.mu.Lock()
-	closed := l.closed
+	switch {
+	case l.closed:
+		l.mu.Unlock()
+		return fmt.Errorf("file: %w", transport.ErrClosed)
+	case l.served:
+		l.mu.Unlock()
+		return fmt.Errorf("file: %w: %s", transport.ErrInUse, l.path)
+	}
+	l.served = true
+	l.serving.Add(1)
 	l.mu.Unlock()
-	if closed {
+	defer l.serving.Done()
+
+	err := l.reopen(ctx)
+	if err == nil {
+		err = l.current.Load().serve(ctx, l.ended)
+	}
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.served = false
+	if l.closed {
 		return fmt.Errorf("file: %w", transport.ErrClosed)
 	}
-	return l.writer.broken()
-}
-
-// do has the writer do an op.
-func (l *Log) do(ctx context.Context, o *op) (any, error) {
-	if err := l.ready(ctx); err != nil {
-		return nil, err
-	}
-	return l.writer.do(ctx, o)
-}
-
-// alone has the writer run something in a transaction of its own.
-func (l *Log) alone(ctx context.Context, run func(*session) (any, error)) (any, error) {
-	return l.do(ctx, &op{run: run, alone: true})
-}
-
-// Open makes the topic or checks it.
-func (l *Log) Open(ctx context.Context, config transport.LogTopic) (transport.TopicState, error) {
-	if err := config.Validate(); err != nil {
-		return transport.TopicState{}, fmt.Errorf("file: open: %w", err)
-	}
-	if err := l.ready(ctx); err != nil {
-		return transport.TopicState{}, err
-	}
-	if st, ok := l.opened(config); ok {
-		return st, nil
-	}
-	out, err := l.alone(ctx, func(s *session) (any, error) { return s.openTopic(config) })
-	st, _ := out.(transport.TopicState)
-	return st, err
-}
-
-// opened is a topic that is there as it is asked for.
-func (l *Log) opened(config transport.LogTopic) (transport.TopicState, bool) {
-	l.st.mu.Lock()
-	defer l.st.mu.Unlock()
-	t := l.st.topics[config.Name]
-	if t == nil || t.Config != config {
-		return transport.TopicState{}, false
-	}
-	return t.state(), true
-}
-
-// openTopic makes a topic, or changes what may change. It runs alone in its transaction.
-func (s *session) openTopic(config transport.LogTopic) (transport.TopicState, error) {
-	t := s.st.topics[config.Name]
-	if t == nil {
-		t = newTopic(record.Topic{Number: s.newNumber(), Incarnation: rand.Text(), Config: config})
-		for _, p := range t.partitions {
-			s.partition(p) // so it is written
-		}
-		s.after = append(s.after, func() { s.st.add(t) })
-	} else if err := t.Config.Matches(config); err != nil {
-		return transport.TopicState{}, fmt.Errorf("file: open: %w", err)
-	} else {
-		s.after = append(s.after, func() {
-			t.Config = config
-			s.st.notify()
-		})
-	}
-	changed := t.Topic
-	changed.Config = config
-	s.tx.Put(store.Topics, []byte(config.Name), record.AppendTopic(changed))
-	return t.state(), nil
-}
-
-// Append adds batches.
-func (l *Log) Append(ctx context.Context, batches []transport.Batch, results []transport.AppendResult) {
-	fail := func(err error) {
-		for i := range results {
-			results[i] = transport.AppendResult{Err: err}
-		}
-	}
-	if err := l.ready(ctx); err != nil {
-		fail(err)
-		return
-	}
-	o := &op{lazy: true}
-	all := make([]*prepared, len(batches))
-	for i := range batches {
-		all[i] = prepare(&batches[i], l.capabilities)
-		o.events += len(all[i].values)
-		o.bytes += all[i].bytes
-	}
-	o.run = func(s *session) (any, error) {
-		taken := make([]transport.AppendResult, len(all))
-		for i, b := range all {
-			taken[i] = s.append(b)
-		}
-		return taken, nil
-	}
-	out, err := l.do(ctx, o)
-	if err != nil {
-		fail(err)
-		return
-	}
-	taken, _ := out.([]transport.AppendResult)
-	copy(results, taken)
-}
-
-// Sync returns when all that Append and Commit have returned for is durable, see [Interval].
-func (l *Log) Sync(ctx context.Context) error {
-	_, err := l.do(ctx, &op{run: func(*session) (any, error) { return nil, nil }})
 	return err
 }
 
+// LogCapabilities says what the file does.
+func (l *Log) LogCapabilities() transport.LogCapabilities { return l.config.capabilities() }
+
+// Open makes the topic or checks it.
+func (l *Log) Open(ctx context.Context, topic transport.LogTopic) (transport.TopicState, error) {
+	return l.current.Load().Open(ctx, topic)
+}
+
+// Append adds batches. See [Sync] for when it returns.
+func (l *Log) Append(ctx context.Context, batches []transport.Batch, results []transport.AppendResult) {
+	l.current.Load().Append(ctx, batches, results)
+}
+
+// Sync returns when all that Append and Commit have returned for is durable, see [Interval].
+func (l *Log) Sync(ctx context.Context) error { return l.current.Load().Sync(ctx) }
+
 // Cancel removes an event that waits.
 func (l *Log) Cancel(ctx context.Context, topic, id string) (bool, error) {
-	out, err := l.do(ctx, &op{run: func(s *session) (any, error) {
-		t, err := s.st.topic(topic)
-		if err != nil {
-			return false, err
-		}
-		return s.cancel(t, id), nil
-	}})
-	found, _ := out.(bool)
-	return found, err
+	return l.current.Load().Cancel(ctx, topic, id)
+}
+
+// Letters returns a page.
+func (l *Log) Letters(ctx context.Context, q transport.LetterQuery) (transport.LetterPage, error) {
+	return l.current.Load().Letters(ctx, q)
+}
+
+// SettleLetters replays or purges letters.
+func (l *Log) SettleLetters(ctx context.Context, topic, consumer string, ids []uint64, what transport.LetterAction) (int, error) {
+	return l.current.Load().SettleLetters(ctx, topic, consumer, ids, what)
+}
+
+// Positions tells where consumers stand.
+func (l *Log) Positions(ctx context.Context, topic, consumer string) ([]transport.Position, error) {
+	return l.current.Load().Positions(ctx, topic, consumer)
+}
+
+// Seek moves a consumer.
+func (l *Log) Seek(ctx context.Context, topic, consumer string, to transport.Start) error {
+	return l.current.Load().Seek(ctx, topic, consumer, to)
+}
+
+// Forget removes a consumer that has no member. Its letters are removed in small steps, later.
+func (l *Log) Forget(ctx context.Context, topic, consumer string) error {
+	return l.current.Load().Forget(ctx, topic, consumer)
+}
+
+// DeleteTopic removes a topic that nobody consumes. Its events are removed in small steps, later.
+func (l *Log) DeleteTopic(ctx context.Context, topic string) error {
+	return l.current.Load().DeleteTopic(ctx, topic)
 }
 
 // Topics lists the topics.
 func (l *Log) Topics(ctx context.Context) ([]transport.LogTopic, error) {
-	if err := l.ready(ctx); err != nil {
-		return nil, err
-	}
-	l.st.mu.Lock()
-	defer l.st.mu.Unlock()
-	topics := make([]transport.LogTopic, 0, len(l.st.topics))
-	for _, t := range l.st.topics {
-		topics = append(topics, t.Config)
-	}
-	slices.SortFunc(topics, func(a, b transport.LogTopic) int { return strings.Compare(a.Name, b.Name) })
-	return topics, nil
+	return l.current.Load().Topics(ctx)
 }
 
-// DeleteTopic removes a topic that nobody consumes. Its events are removed in small steps, later.
-func (l *Log) DeleteTopic(ctx context.Context, name string) error {
-	_, err := l.alone(ctx, func(s *session) (any, error) {
-		t, err := s.st.topic(name)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range t.consumers {
-			if c.member != nil {
-				return nil, fmt.Errorf("file: delete topic %q: %w: %s consumes it", name, transport.ErrInUse, c.name)
-			}
-		}
-		s.deleteTopic(t)
-		return nil, nil
-	})
-	return err
-}
+// Backup writes a copy of the log, as it is at this moment, to w. The copy is a file that Open
+// opens. The log goes on meanwhile; while w takes what is written, the file keeps the space of what
+// is trimmed, and a writer waits if the file has to grow in memory, which it has room for up to
+// twice its size when it was opened, and 1 GiB at least.
+func (l *Log) Backup(ctx context.Context, w io.Writer) error { return l.current.Load().Backup(ctx, w) }

@@ -15,7 +15,6 @@ const roleVariable = "SHARDBUS_FILE_ROLE"
 var roles = map[string]func(args []string) error{
 	"work": workRole,
 	"hold": holdRole,
-	"fill": fillRole,
 }
 
 func TestMain(m *testing.M) {

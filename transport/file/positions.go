@@ -12,7 +12,7 @@ import (
 )
 
 // Positions tells where consumers stand.
-func (l *Log) Positions(ctx context.Context, topic, name string) ([]transport.Position, error) {
+func (l *instance) Positions(ctx context.Context, topic, name string) ([]transport.Position, error) {
 	if err := l.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -32,7 +32,7 @@ func (l *Log) Positions(ctx context.Context, topic, name string) ([]transport.Po
 }
 
 // positions is all of the positions that stands in memory.
-func (l *Log) positions(topic, name string) (positions []transport.Position, partitions []*partition, err error) {
+func (l *instance) positions(topic, name string) (positions []transport.Position, partitions []*partition, err error) {
 	l.st.mu.Lock()
 	defer l.st.mu.Unlock()
 	t, err := l.st.topic(topic)
@@ -75,7 +75,7 @@ func (c *consumer) position(at *part) transport.Position {
 }
 
 // Seek moves a consumer.
-func (l *Log) Seek(ctx context.Context, topic, name string, to transport.Start) error {
+func (l *instance) Seek(ctx context.Context, topic, name string, to transport.Start) error {
 	to.Offsets = maps.Clone(to.Offsets)
 	_, err := l.alone(ctx, func(s *session) (any, error) {
 		c, err := s.consumer(topic, name)
@@ -88,7 +88,7 @@ func (l *Log) Seek(ctx context.Context, topic, name string, to transport.Start) 
 }
 
 // Forget removes a consumer that has no member.
-func (l *Log) Forget(ctx context.Context, topic, name string) error {
+func (l *instance) Forget(ctx context.Context, topic, name string) error {
 	_, err := l.alone(ctx, func(s *session) (any, error) {
 		c, err := s.consumer(topic, name)
 		if err != nil {

@@ -2,11 +2,8 @@ package file
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
-
-	"github.com/shardbus/shardbus/transport"
 )
 
 const (
@@ -26,44 +23,23 @@ const (
 	maxAgeCheck = time.Minute
 )
 
-// Serve calls the sinks, and does the background work: events that are due, and retention. When the
-// log has failed it ends with an error that wraps ErrLogFailed.
-func (l *Log) Serve(ctx context.Context) error {
-	l.mu.Lock()
-	switch {
-	case l.closed:
-		l.mu.Unlock()
-		return fmt.Errorf("file: %w", transport.ErrClosed)
-	case l.served:
-		l.mu.Unlock()
-		return fmt.Errorf("file: %w: %s", transport.ErrInUse, l.path)
-	}
-	l.served = true
-	l.serving.Add(1)
-	l.mu.Unlock()
-	defer l.serving.Done()
-
+// serve calls the sinks and does the background work until ctx or the log has ended, or it has
+// failed.
+func (l *instance) serve(ctx context.Context, ended <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var working sync.WaitGroup
 	working.Go(func() { l.work(ctx) })
-	l.deliver(ctx)
+	l.deliver(ctx, ended)
 	cancel()
 	working.Wait()
-
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.served = false
-	if l.closed {
-		return fmt.Errorf("file: %w", transport.ErrClosed)
-	}
 	return l.writer.broken()
 }
 
 // deliver calls the sinks until ctx has ended, or the log was closed or has failed.
-func (l *Log) deliver(ctx context.Context) {
+func (l *instance) deliver(ctx context.Context, ended <-chan struct{}) {
 	running := func() bool {
 		select {
-		case <-l.ended:
+		case <-ended:
 			return false
 		case <-l.writer.failure:
 			return false
@@ -76,14 +52,14 @@ func (l *Log) deliver(ctx context.Context) {
 		case <-l.sinks.Ready():
 			l.sinks.Deliver(running)
 		case <-ctx.Done():
-		case <-l.ended:
+		case <-ended:
 		case <-l.writer.failure:
 		}
 	}
 }
 
 // work does the background work until ctx has ended.
-func (l *Log) work(ctx context.Context) {
+func (l *instance) work(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var swept time.Time
@@ -99,7 +75,7 @@ func (l *Log) work(ctx context.Context) {
 }
 
 // workOnce does a step of all that there is to do, and returns how long there is nothing more.
-func (l *Log) workOnce(ctx context.Context, swept *time.Time) (wait time.Duration) {
+func (l *instance) workOnce(ctx context.Context, swept *time.Time) (wait time.Duration) {
 	now := time.Now()
 	wait = sweepEvery
 	if due := l.nextDue(); !due.IsZero() {
@@ -148,19 +124,19 @@ func rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (l *Log) nextDue() time.Time {
+func (l *instance) nextDue() time.Time {
 	l.st.mu.Lock()
 	defer l.st.mu.Unlock()
 	return l.st.due
 }
 
-func (l *Log) hasGarbage() bool {
+func (l *instance) hasGarbage() bool {
 	l.st.mu.Lock()
 	defer l.st.mu.Unlock()
 	return l.st.garbage
 }
 
-func (l *Log) setGarbage(there bool) {
+func (l *instance) setGarbage(there bool) {
 	l.st.mu.Lock()
 	defer l.st.mu.Unlock()
 	l.st.garbage = there
@@ -168,7 +144,7 @@ func (l *Log) setGarbage(there bool) {
 
 // toTrim are the partitions that have something to trim, or may have. wait becomes no longer than
 // until the next look.
-func (l *Log) toTrim(now time.Time, wait *time.Duration) (partitions []*partition) {
+func (l *instance) toTrim(now time.Time, wait *time.Duration) (partitions []*partition) {
 	l.st.mu.Lock()
 	defer l.st.mu.Unlock()
 	for _, t := range l.st.topics {

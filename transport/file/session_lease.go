@@ -72,6 +72,7 @@ func (s *session) newConsumer(t *topic, config transport.ConsumerConfig) *consum
 func (s *session) place(p *partition, start transport.Start) uint64 {
 	at := s.lookPartition(p)
 	switch start.From {
+	case transport.AtLatest:
 	case transport.AtEarliest:
 		return at.First
 	case transport.AtTime:

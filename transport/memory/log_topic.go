@@ -79,6 +79,7 @@ func (p *logPartition) add(env *transport.Envelope, now time.Time) (offset uint6
 // place is the offset where a consumer begins.
 func (p *logPartition) place(start transport.Start) uint64 {
 	switch start.From {
+	case transport.AtLatest:
 	case transport.AtEarliest:
 		return p.first
 	case transport.AtTime:
