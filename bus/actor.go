@@ -26,13 +26,11 @@ type Actor[T any] struct {
 	Stop func(ctx context.Context) error
 }
 
-// Defaults of the actor options.
+// Bounds of an actor that can't be built, or panics.
 const (
-	defaultIdleTimeout = time.Minute
-	defaultMaxActive   = 1 << 20
-	maxActorAttempts   = 5
-	minRestartDelay    = 100 * time.Millisecond
-	maxRestartDelay    = 30 * time.Second
+	maxActorAttempts = 5
+	minRestartDelay  = 100 * time.Millisecond
+	maxRestartDelay  = 30 * time.Second
 )
 
 // ErrNoKey: an event for keyed actors came without a key.

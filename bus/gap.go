@@ -3,13 +3,14 @@ package bus
 import (
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/shardbus/shardbus/transport"
 )
 
 // Gap is a run of events known to be missing.
 type Gap = transport.Gap
+
+// keptGaps is how many gaps a subscription keeps in memory.
+const keptGaps = 256
 
 // gapPeriod is how long gaps are only counted after one was logged. A fault leaves one for each
 // publisher and partition.
@@ -61,53 +62,4 @@ func (gl *gapLog) due(now time.Time, fresh bool, count uint64) (gaps, events uin
 	}
 	gl.events += count
 	return 0, 0, false
-}
-
-// Gaps returns the last 256 gaps, oldest first; neighbouring runs are told as one. A gap that is
-// not Measured has no length: nobody knows what is missing.
-func (s *Subscription) Gaps() []Gap {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.mu.incidents == nil {
-		return nil
-	}
-	return append([]Gap(nil), s.mu.incidents.gaps.kept...)
-}
-
-// missing is how many events all gaps have, and how many gaps are of unknown length.
-func (s *Subscription) missing() (lost, uncertain, unmeasured uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.mu.incidents == nil {
-		return 0, 0, 0
-	}
-	gaps := &s.mu.incidents.gaps
-	return gaps.lost, gaps.uncertain, gaps.unmeasured
-}
-
-// reportGap keeps g, logs one of a run, and has OnGap told each. It may be called under locks of
-// the transport: it runs no code of the user's but the logger's.
-func (s *Subscription) reportGap(g Gap) {
-	now := time.Now()
-	s.mu.Lock()
-	known := &s.incidentsLocked().gaps
-	gaps, events, due := known.due(now, known.add(g), g.Count)
-	s.mu.Unlock()
-	if due {
-		fields := []zap.Field{zap.Stringer("gap", g)}
-		if events > 0 {
-			fields = append(fields, zap.Uint64("gaps_not_logged", gaps), zap.Uint64("events_not_logged", events))
-		}
-		s.log().Warn("events are missing", fields...)
-	}
-	s.tellGap(g)
-}
-
-// reportOverflow reports that env found the inbox full.
-func (s *Subscription) reportOverflow(env *transport.Envelope, now time.Time) {
-	s.reportGap(Gap{
-		Topic: env.Topic, Partition: env.Partition, Publisher: env.Publisher,
-		From: env.Seq, To: env.Seq, Count: 1, Since: now,
-		Kind: transport.Lost, Reason: transport.Overflow,
-	})
 }

@@ -3,9 +3,6 @@ package bus
 import (
 	"sync"
 
-	"go.uber.org/zap"
-
-	"github.com/shardbus/shardbus/internal/usercode"
 	"github.com/shardbus/shardbus/transport"
 )
 
@@ -86,64 +83,9 @@ func (t *gapTeller) idle() bool {
 	return !t.telling
 }
 
-// tellGap has OnGap called with g soon. After the end of the transport nobody is there to do so.
-func (s *Subscription) tellGap(g Gap) {
-	s.mu.Lock()
-	teller := s.incidentsLocked().tellerFor(s.opts.onGap)
-	s.mu.Unlock()
-	if teller == nil || !teller.add(g) {
-		return
-	}
-	if !s.bus.goTell(func() { s.tellGaps(teller) }) {
-		teller.drop()
-		s.log().Warn("OnGap is not called: the transport has ended", zap.Stringer("gap", g))
-	}
-}
-
 // drop forgets what waits, since nobody will be told.
 func (t *gapTeller) drop() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.queue, t.merged, t.telling = nil, nil, false
-}
-
-// tellerFor is the trouble's gapTeller, made for the first gap if there is anybody to tell.
-func (tr *incidents) tellerFor(f func(Gap)) *gapTeller {
-	if tr.teller == nil && f != nil {
-		tr.teller = new(gapTeller)
-	}
-	return tr.teller
-}
-
-// tellGaps is the goroutine of a gapTeller.
-func (s *Subscription) tellGaps(teller *gapTeller) {
-	for {
-		g, ok := teller.next()
-		if !ok {
-			return
-		}
-		s.report("OnGap", usercode.Call("OnGap", func() error {
-			s.bus.runQueue.RunHere(&gapCall{sub: s, gap: g})
-			return nil
-		}))
-	}
-}
-
-// gapCall is one call of OnGap. A worker runs it, so that a Drain or Shutdown that would wait for
-// the call from inside it is found.
-type gapCall struct {
-	sub *Subscription
-	gap Gap
-}
-
-// Run calls OnGap.
-func (c *gapCall) Run()                        { c.sub.opts.onGap(c.gap) }
-func (c *gapCall) subscription() *Subscription { return c.sub }
-func (c *gapCall) role() string                { return "OnGap" }
-
-// gapsTold tells whether OnGap knows of every gap so far.
-func (s *Subscription) gapsTold() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.mu.incidents == nil || s.mu.incidents.teller == nil || s.mu.incidents.teller.idle()
 }

@@ -166,9 +166,6 @@ func (b *Bus) Ready(ctx context.Context) error {
 	}
 }
 
-// subscriptionName tells a subscription from all others that are live.
-type subscriptionName struct{ topic, subscription string }
-
 // noteStopped has Health tell of a subscription that was stopped for its panics, unless another one
 // has its name by now.
 func (b *Bus) noteStopped(s *Subscription) {

@@ -55,10 +55,8 @@ const (
 	defaultPanics = 100
 	defaultWithin = 10 * time.Second
 
-	// keptDeadLetters is how many dead letters a subscription keeps in memory.
-	keptDeadLetters = 1000
-	// keptGaps is how many gaps a subscription keeps in memory.
-	keptGaps = 256
+	defaultIdleTimeout = time.Minute
+	defaultMaxActive   = 1 << 20
 )
 
 // SubscribeOption configures one subscription of Subscribe or SubscribeMessage.

@@ -184,3 +184,6 @@ func (s *Subscription) context() context.Context {
 	}
 	return s.mu.ctx
 }
+
+// subscriptionName tells a subscription from all others that are live.
+type subscriptionName struct{ topic, subscription string }

@@ -2,61 +2,14 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"mime"
 	"reflect"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/shardbus/shardbus/codec"
-	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
 )
-
-// TopicConfig describes a topic: a named flow of events of one type. It is a
-// plain value, declared once and shared by publishers and subscribers.
-type TopicConfig[T any] struct {
-	// Name is 1 to 200 bytes of [A-Za-z0-9._:-].
-	Name string
-
-	// Key gives the event's ordering key; nil, or an empty key, means none.
-	// Events of one key are handled in the order they were published, also by
-	// a subscription with many lanes. Key may be called more than once for an
-	// event and from many goroutines: it must be pure and fast.
-	Key func(T) string
-
-	// Codec encodes events that leave the process. Default: codec.JSON. It is
-	// not used while the bus has no transport. Its ContentType must be a media
-	// type.
-	Codec codec.Codec
-
-	// Partitions spreads the topic over that many ordered parts of a transport,
-	// by key; events without a key go round. 0, the default, is unpartitioned;
-	// at most router.MaxPartitions. It changes nothing without a transport.
-	Partitions int
-
-	// TypeName is the name of T that events bear to other processes: an event of a bus
-	// whose name differs is a dead letter with ErrOtherType, since it may decode without
-	// an error and be another thing. Default: T's name without its package, as in "Order",
-	// with its arguments if it is generic; a pointer to T goes by the name of T. So a type
-	// may move to another package, and programs may have types of their own for one event,
-	// if they agree on the name; two types of one name are not told apart. A builtin type,
-	// one without a name and json.RawMessage have none, and take any. "-" is no name: it is
-	// neither sent nor compared. Set it to the old name where a type is renamed. Up to 200
-	// bytes of printable text.
-	TypeName string
-
-	// UsePublish is middleware around Publish, PublishBatch, PublishMessages and Ask of the topic,
-	// the first outermost, inside that of Config.UsePublish.
-	UsePublish []PublishMiddleware
-
-	// Stamp gives each event the time of its publishing also where no
-	// transport is involved. Default false: a clock read an event is saved, and
-	// Message.Time is zero. Off a transport the time is always there.
-	Stamp bool
-}
 
 // Topic is a topic bound to a bus: what publishers and subscribers hold. All
 // methods are safe for concurrent use.
@@ -197,58 +150,6 @@ func newTopicInfo[T any](cfg TopicConfig[T], codecName, publisher, idScope strin
 		info.key = func(v any) string { return cfg.Key(*v.(*T)) }
 	}
 	return info
-}
-
-func validTopicConfig[T any](cfg TopicConfig[T]) error {
-	if err := router.ValidName(cfg.Name); err != nil {
-		return err
-	}
-	if cfg.Partitions < 0 || cfg.Partitions > router.MaxPartitions {
-		return fmt.Errorf("%w: Partitions is %d, allowed are 0 to %d", ErrInvalidConfig, cfg.Partitions, router.MaxPartitions)
-	}
-	if err := validTypeName(cfg.TypeName); err != nil {
-		return err
-	}
-	return validContentType(cfg.Codec)
-}
-
-// validContentType: what readers can't take for a media type has them guess what
-// the payload is.
-func validContentType(c codec.Codec) error {
-	contentType := c.ContentType()
-	media, _, err := mime.ParseMediaType(contentType)
-	switch {
-	case err != nil:
-	case strings.TrimSpace(contentType) != contentType:
-		err = errors.New("there is space around it")
-	case !strings.Contains(media, "/"):
-		err = errors.New("it has no subtype")
-	}
-	if err != nil {
-		return fmt.Errorf("%w: the ContentType %.100q of codec %.100q is no media type, such as application/json: %w",
-			ErrInvalidConfig, contentType, c.Name(), err)
-	}
-	return nil
-}
-
-// differs says in what two configurations of one topic differ; "" if in nothing
-// that can be compared.
-func (cfg TopicConfig[T]) differs(other TopicConfig[T], codecHere, codecOther string) string {
-	switch {
-	case (cfg.Key == nil) != (other.Key == nil):
-		return "it has a Key in one configuration and none in the other"
-	case codecHere != codecOther:
-		return fmt.Sprintf("its Codec is %s here, and %s is asked for", codecHere, codecOther)
-	case cfg.Partitions != other.Partitions:
-		return fmt.Sprintf("its Partitions are %d here, and %d are asked for", cfg.Partitions, other.Partitions)
-	case cfg.TypeName != other.TypeName:
-		return fmt.Sprintf("its TypeName is %q here, and %q is asked for", cfg.TypeName, other.TypeName)
-	case len(cfg.UsePublish) != len(other.UsePublish):
-		return fmt.Sprintf("it has %d middleware in UsePublish here, and %d are asked for", len(cfg.UsePublish), len(other.UsePublish))
-	case cfg.Stamp != other.Stamp:
-		return fmt.Sprintf("its Stamp is %v here, and %v is asked for", cfg.Stamp, other.Stamp)
-	}
-	return ""
 }
 
 // Name is the topic's name.

@@ -1,0 +1,91 @@
+package bus
+
+// stats stops the publishers, by the fan-out's lock, and each lane's own changes, by its lock. What
+// still moves is each lane's progress through its queue: one word, read once.
+func (s *subscription[T]) stats() Stats {
+	fan := &s.topic.fanout
+	fan.mu.Lock()
+	defer fan.mu.Unlock()
+	st := s.statsLocked()
+	if t := s.times.Load(); t != nil {
+		t.read(&st.Handling)
+	}
+	st.Lost, st.Uncertain, st.Unmeasured = s.missing()
+	return st
+}
+
+// statsLocked is stats with the fan-out's lock held.
+func (s *subscription[T]) statsLocked() Stats {
+	var sum Stats
+	for _, l := range s.lanes {
+		if l != nil {
+			l.addStatsLocked(&sum)
+		}
+	}
+	if s.inbox != nil {
+		sum.Queued += uint64(s.inbox.envelopes.Len())
+	}
+	return sum
+}
+
+// addStatsLocked adds the lane's counters; the fan-out's lock is held.
+func (l *lane[T]) addStatsLocked(sum *Stats) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	taken, running := l.cursorLocked()
+	finished := taken - l.mu.base
+	if running {
+		sum.Running++
+		finished--
+	}
+	sum.Running += uint64(l.mu.inHand)
+	depth := l.box.QueuedFrom(taken)
+	if l.mu.closed {
+		depth = 0
+	}
+	sum.Accepted += l.box.Entered() - l.start
+	sum.Queued += depth
+	l.sawDepth(int(depth))
+	sum.Deepest = max(sum.Deepest, depth)
+	sum.HighWater = max(sum.HighWater, uint64(l.high.Load()))
+	sum.Queued += uint64(l.inbox.Len())
+	if deferred := uint64(l.mu.retries.Len()); l.mu.closed {
+		sum.Abandoned += deferred
+	} else {
+		sum.Deferred += deferred
+	}
+	sum.Accepted += l.accepted
+	sum.Dropped += l.dropped
+	sum.Handled += l.mu.handled + finished
+	sum.Discarded += l.mu.discarded
+	sum.DeadLettered += l.mu.dead
+	sum.Abandoned += l.mu.abandoned
+	sum.Failed += l.mu.failed
+	sum.Retried += l.mu.retried
+	sum.Snoozed += l.mu.snoozed
+	sum.Panicked += l.mu.panicked
+	sum.Slow += l.mu.slow
+}
+
+// busyLocked tells whether anything of the topic is pending; the fan-out's lock is held.
+func (t *Topic[T]) busyLocked() bool {
+	fan := &t.fanout
+	if st := fan.mu.foreign; st != nil && st.working {
+		return true
+	}
+	if fan.loopback != nil && fan.loopback.busy(fan.core.transportGone.Load()) {
+		return true
+	}
+	for s := range fan.allLocked() {
+		if s.busyLocked() {
+			return true
+		}
+	}
+	return false
+}
+
+// busyLocked tells whether anything of s is pending; the fan-out's lock is held.
+func (s *subscription[T]) busyLocked() bool {
+	st := s.statsLocked()
+	return st.Pending() > 0
+}
