@@ -2,6 +2,7 @@ package logtest
 
 import (
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
@@ -31,6 +32,10 @@ var fetchCases = []Case{
 	{
 		Name: "fetch-trimmed", run: testFetchTrimmed,
 		Rule: "Trimmed is how many offsets behind after were trimmed. The sink is told by Gap, once, of those that were not settled.",
+	},
+	{
+		Name: "fetch-or-gap", run: testFetchOrGap,
+		Rule: "Each event is fetched or reported in a Gap, once, whatever is trimmed meanwhile.",
 	},
 	{
 		Name: "fetch-in-flight", run: testFetchInFlight,
@@ -229,4 +234,61 @@ func payloadsOfLetters(letters []transport.Letter) []string {
 		texts = append(texts, string(l.Envelope.Payload))
 	}
 	return texts
+}
+
+func testFetchOrGap(c *check) {
+	t, p := c.topic(0), c.open()
+	t.Retain.Events = 40
+	p.topic(t)
+	m := p.consume(t, windowed(64))
+	l, _ := m.lease(0)
+	const total = 1500
+	appended := make(chan struct{})
+	c.beside(func(running func() bool) {
+		defer close(appended)
+		for n := 0; n < total && running(); n += 5 {
+			p.try(transport.Batch{Topic: t.Name, Envelopes: events(n, n+5)})
+			runtime.Gosched()
+		}
+	})
+	fetched := make(map[uint64]int)
+	var after uint64
+	for done := false; ; {
+		select {
+		case <-appended:
+			done = true
+		default:
+		}
+		f := m.fetchSome(l, after, 7)
+		for _, e := range f.Entries {
+			fetched[e.Offset]++
+		}
+		after = f.Next - 1
+		m.ack(l, offsets(f.Entries)...)
+		runtime.Gosched()
+		if done && len(f.Entries) == 0 && after == total {
+			break
+		}
+	}
+	for offset, n := range fetched {
+		if n != 1 {
+			c.wrong("each event once", "offset %d %d times", offset, n)
+		}
+	}
+	m.sink.wait(c.waitTimeout()/4, func() bool { return len(fetched)+int(m.sink.missing()) >= total }) //nolint:gosec // few
+	c.quiet()
+	for _, g := range m.sink.gapsSeen() {
+		n := uint64(0)
+		for offset := g.From; offset <= g.To; offset++ {
+			if fetched[offset] == 0 {
+				n++
+			}
+		}
+		if n != g.Count {
+			c.wrong(fmt.Sprintf("%d of the offsets %d to %d in a gap, those that were not fetched", n, g.From, g.To), "%d", g.Count)
+		}
+	}
+	if n := len(fetched) + int(m.sink.missing()); n != total { //nolint:gosec // few
+		c.wrong(fmt.Sprintf("%d events that were fetched or are in a gap", total), "%d and %d", len(fetched), m.sink.missing())
+	}
 }

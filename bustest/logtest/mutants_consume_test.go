@@ -158,6 +158,13 @@ var fetchMutants = []mutant{
 		gap: func(c *faultyConsumer, g transport.Gap) { c.sink.Gap(g); c.sink.Gap(g) },
 	},
 	{
+		name: "counts one more as lost", meant: "fetch-or-gap",
+		gap: func(c *faultyConsumer, g transport.Gap) {
+			g.Count++
+			c.sink.Gap(g)
+		},
+	},
+	{
 		name: "counts what is in flight as lost", meant: "fetch-in-flight",
 		gap: func(c *faultyConsumer, g transport.Gap) {
 			g.Count += 4

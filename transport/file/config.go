@@ -21,9 +21,9 @@ type Sync time.Duration
 const Always Sync = 0
 
 // Interval has Append and Commit return at once, and makes what they did durable by one transaction
-// each d, of 1 ms or more. Whatever ends the process may take the last d of them with it, and never
-// more, nor the file. What was appended can be fetched when it is durable. Begin, and all else that
-// changes a consumer, waits for the disk.
+// each d, of 1 ms or more. Whatever ends the process may take with it what was answered in the last
+// d, and while the disk was at the transaction before; never more, nor the file. What was appended
+// can be fetched when it is durable. Begin, and all else that changes a consumer, waits for the disk.
 func Interval(d time.Duration) Sync { return Sync(max(d, time.Millisecond)) }
 
 func (c Config) capabilities() transport.LogCapabilities {

@@ -48,14 +48,18 @@ func (j *journal) note(format string, args ...any) {
 const killPublishers = 6
 
 // workRole publishes and consumes until it is killed. args: the log, the journal, the number of the
-// run.
+// run, and the milliseconds between two syncs.
 func workRole(args []string) error {
 	file, err := os.OpenFile(args[1], os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	j := &journal{file: file}
-	l, err := Open(args[0], Config{})
+	config := Config{}
+	if ms, _ := strconv.Atoi(args[3]); ms > 0 {
+		config.Sync = Interval(time.Duration(ms) * time.Millisecond)
+	}
+	l, err := Open(args[0], config)
 	if err != nil {
 		return err
 	}
@@ -164,10 +168,45 @@ func TestKill(t *testing.T) {
 		}
 		kills = n
 	}
+	told, have := killed(t, kills, 0)
+	t.Logf("%d kills: %d events acknowledged, %d in the file, %d committed, %d handled again", kills, len(told.acked), len(have), len(told.committed), told.again)
+	for _, payload := range told.acked {
+		if have[payload] != 1 {
+			t.Errorf("%s was acknowledged, and is there %d times", payload, have[payload])
+		}
+	}
+	for _, wrong := range told.wrong {
+		t.Error(wrong)
+	}
+	if len(told.acked) < kills || len(told.committed) < kills {
+		t.Errorf("only %d events were acknowledged, and %d committed", len(told.acked), len(told.committed))
+	}
+}
+
+// TestKillInterval kills a process that syncs each 20 ms: what was acknowledged within the last of
+// them may be gone, the rest is there, once, and no publisher has a hole.
+func TestKillInterval(t *testing.T) {
+	told, have := killed(t, 10, 20)
+	missing := 0
+	for _, payload := range told.acked {
+		if have[payload] == 0 {
+			missing++
+		}
+	}
+	t.Logf("%d events acknowledged, %d of them gone", len(told.acked), missing)
+	if len(have) == 0 || missing == len(told.acked) {
+		t.Errorf("%d of %d events are gone", missing, len(told.acked))
+	}
+}
+
+// killed kills a process at random while it appends and commits, again and again, and returns what
+// it was told and how often the file has each event.
+func killed(t *testing.T, kills, interval int) (told history, have map[string]int) {
+	t.Helper()
 	folder := t.TempDir()
 	path, notes := filepath.Join(folder, "log"), filepath.Join(folder, "journal")
 	for n := range kills {
-		c := child(t, "work", path, notes, strconv.Itoa(n))
+		c := child(t, "work", path, notes, strconv.Itoa(n), strconv.Itoa(interval))
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -187,25 +226,13 @@ func TestKill(t *testing.T) {
 			t.Fatalf("after kill %d: %v", n, err)
 		}
 	}
-	told := readJournal(t, notes)
-	have := readAll(t, path)
-	t.Logf("%d kills: %d events acknowledged, %d in the file, %d committed, %d handled again", kills, len(told.acked), len(have), len(told.committed), told.again)
-	for _, payload := range told.acked {
-		if have[payload] != 1 {
-			t.Errorf("%s was acknowledged, and is there %d times", payload, have[payload])
-		}
-	}
+	have = readAll(t, path)
 	for payload, n := range have {
 		if n != 1 {
 			t.Errorf("%s is there %d times", payload, n)
 		}
 	}
-	for _, wrong := range told.wrong {
-		t.Error(wrong)
-	}
-	if len(told.acked) < kills || len(told.committed) < kills {
-		t.Errorf("only %d events were acknowledged, and %d committed", len(told.acked), len(told.committed))
-	}
+	return readJournal(t, notes), have
 }
 
 func size(path string) int64 {

@@ -19,7 +19,7 @@ import (
 func TestStopped(t *testing.T) {
 	folder := t.TempDir()
 	path, notes := filepath.Join(folder, "log"), filepath.Join(folder, "journal")
-	c := child(t, "work", path, notes, "0")
+	c := child(t, "work", path, notes, "0", "0")
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
