@@ -319,3 +319,45 @@ func heap() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
+
+// BenchmarkRetention appends at full rate to a topic that keeps 50,000 events, and tells how long an
+// append takes while as many are trimmed.
+func BenchmarkRetention(b *testing.B) {
+	for b.Loop() {
+		l, err := Open(filepath.Join(b.TempDir(), "log"), Config{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := l.Open(b.Context(), transport.LogTopic{Name: "t", Retain: transport.Retain{Events: 50_000}}); err != nil {
+			b.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(b.Context())
+		served := make(chan error, 1)
+		go func() { served <- l.Serve(ctx) }()
+		rate, took := during(16, 20, 5*time.Second, func(n int, seq uint64) error {
+			name := fmt.Sprint("publisher-", n)
+			batch := transport.Batch{Topic: "t", Publisher: transport.PublisherState{ID: name, Seq: seq}}
+			for i := range uint64(20) {
+				batch.Envelopes = append(batch.Envelopes, benchEvent(name, seq+i))
+			}
+			var r [1]transport.AppendResult
+			l.Append(ctx, []transport.Batch{batch}, r[:])
+			return r[0].Err
+		})
+		st, err := l.Open(ctx, transport.LogTopic{Name: "t", Retain: transport.Retain{Events: 50_000}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		p := st.Partitions[0]
+		b.ReportMetric(rate, "events/s")
+		b.ReportMetric(float64(p.First-1), "trimmed")
+		b.ReportMetric(float64(p.Next-p.First), "kept")
+		b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+		b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+		cancel()
+		<-served
+		if err := l.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -12,9 +12,11 @@ const (
 	clockCheck = time.Second
 	// sweepEvery is how often IDs and publishers are looked for that are to be forgotten.
 	sweepEvery = time.Minute
-	// trimShare: after a step of trimming the work rests for this many times as long as that took,
-	// so that trimming takes a fifth of the writer's time at most.
-	trimShare = 4
+	// trimRest: after a step of trimming the work rests for this many times as long as that took, so
+	// that trimming takes a fifth of the writer's time at most. If more than trimBehind events are
+	// to go it does not rest: else publishers at full rate would fill the disk.
+	trimRest   = 4
+	trimBehind = 10 * trimStep
 )
 
 // Between two looks at the age of events passes a hundredth of Retain.Age, within these bounds.
@@ -95,9 +97,11 @@ func (l *instance) workOnce(ctx context.Context, swept *time.Time) (wait time.Du
 		if err != nil {
 			return fullRetry
 		}
-		rest(ctx, trimShare*time.Since(began))
 		if more == true {
 			wait = 0
+		}
+		if !l.behind(p) {
+			rest(ctx, trimRest*time.Since(began))
 		}
 	}
 	if now.Sub(*swept) >= sweepEvery || l.hasGarbage() {
@@ -112,6 +116,16 @@ func (l *instance) workOnce(ctx context.Context, swept *time.Time) (wait time.Du
 		}
 	}
 	return wait
+}
+
+// behind reports whether far more events are to be trimmed than a step takes.
+func (l *instance) behind(p *partition) bool {
+	l.st.mu.Lock()
+	defer l.st.mu.Unlock()
+	ahead := p.Partition
+	ahead.First = min(ahead.Next, ahead.First+trimBehind)
+	ahead.Bytes -= min(ahead.Bytes, trimBehind*(p.Bytes/max(1, p.Next-p.First)))
+	return p.over(ahead)
 }
 
 // rest sleeps for d.
