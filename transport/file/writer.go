@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -175,11 +176,26 @@ func (w *writer) run() {
 		switch {
 		case len(ops) > 0:
 			w.commit(ops)
+			w.gather(len(ops))
 		case closed:
 			return
 		default:
 			<-w.signal
 		}
+	}
+}
+
+// gather lets those that were just answered come again, before the next transaction begins: else
+// that has only the quickest of them, and the others wait for one more sync.
+func (w *writer) gather(answered int) {
+	for range min(answered-1, 4) {
+		w.mu.Lock()
+		waiting := len(w.queue)
+		w.mu.Unlock()
+		if waiting >= answered {
+			return
+		}
+		runtime.Gosched()
 	}
 }
 
