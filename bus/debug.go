@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-
-	"go.uber.org/zap"
 )
 
 // maxMisuses bounds what is remembered of a subscription's misuses, and so what is
@@ -20,8 +18,8 @@ const maxMisuses = 100
 // checker is what Config.Debug adds to a subscription: it stands between the stages of
 // its chain, which are the middleware and the handler, and sees what they do.
 type checker struct {
-	sub    *Subscription
-	stages []stage // the outermost first; the handler last
+	stages  []stage // the outermost first; the handler last
+	misused func(what string)
 
 	mu struct {
 		sync.Mutex
@@ -37,9 +35,9 @@ type stage struct {
 	unseen atomic.Uint64
 }
 
-// checked is chain with a checker between all stages.
-func (s *Subscription) checked(h Handler, handler any, middleware []Middleware, ofBus int) (Handler, error) {
-	c := &checker{sub: s, stages: make([]stage, len(middleware)+1)}
+// checkedChain is chain with a checker between all stages, which tells misused what they did wrong.
+func checkedChain(h Handler, handler any, middleware []Middleware, ofBus int, misused func(what string)) (Handler, error) {
+	c := &checker{stages: make([]stage, len(middleware)+1), misused: misused}
 	between := make([]Middleware, len(middleware))
 	for i, m := range middleware {
 		c.stages[i].name = "middleware " + functionName(m)
@@ -119,7 +117,7 @@ func (c *checker) next(i int, next Handler) Handler {
 }
 
 // report tells of a misuse, the first of its kind at its place: key says which those
-// are. The bus's log is told, and bustest.
+// are.
 func (c *checker) report(key, what string) {
 	c.mu.Lock()
 	_, told := c.mu.told[key]
@@ -130,11 +128,7 @@ func (c *checker) report(key, what string) {
 		c.mu.told[key] = struct{}{}
 	}
 	c.mu.Unlock()
-	if told {
-		return
-	}
-	c.sub.log().Error("misuse", zap.String("misuse", what))
-	if w := c.sub.bus.watcher; w != nil {
-		w.Misused(c.sub.info.name, c.sub.name, what)
+	if !told {
+		c.misused(what)
 	}
 }

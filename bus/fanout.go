@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"hash/maphash"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -49,25 +48,6 @@ type fanout[T any] struct {
 	key       func(T) string // TopicConfig.Key
 	loopback  *loopback      // nil without a transport; mu covers it
 	published func(cell[T])  // tells a watcher of every event that enters; nil without one
-}
-
-// keySeed makes the key → lane choice differ between processes: nobody should
-// come to rely on it.
-var keySeed = maphash.MakeSeed()
-
-// keyHash is what a lane is chosen by; 0 stands for no key.
-func keyHash(key string) uint64 {
-	if key == "" {
-		return 0
-	}
-	return maphash.String(keySeed, key) | 1
-}
-
-// keyInfo is what an event's mailboxes are chosen by.
-type keyInfo struct {
-	hash  uint64 // keyHash of key
-	key   string
-	known bool // else no subscription needed it when it was looked for
 }
 
 // keyInfoOf finds the key information of v where any target is known to need it.
@@ -247,13 +227,6 @@ func (fan *fanout[T]) reserveOnly(s *subscription[T], hash uint64) (full *lane[T
 	}
 	fan.mu.reserved = append(fan.mu.reserved[:0], l)
 	return nil
-}
-
-// refuses reports whether an event must not enter the lane, which is full.
-func (l *lane[T]) refuses() bool {
-	l.sawDepth(l.capacity)
-	p := l.cfg.opts.policy
-	return p == Block || p == Fail
 }
 
 // append enters a new event where reserve has found room, and reports whether drops are to be told.

@@ -28,7 +28,7 @@ func (fan *fanout[T]) enter(env *transport.Envelope, foreign bool) {
 	id := keyInfo{hash: keyHash(env.Key), key: env.Key, known: true}
 	c := cell[T]{head: head{env: env}}
 	lost := false
-	var overflow []*subscription[T]
+	var overflow []laneOwner[T]
 	fan.mu.Lock()
 	if foreign {
 		fan.mu.foreign.inHand = nil
@@ -47,7 +47,7 @@ func (fan *fanout[T]) enter(env *transport.Envelope, foreign bool) {
 		case receivedDropped:
 			lost = true
 		case receivedOverflow:
-			overflow = append(overflow, l.sub())
+			overflow = append(overflow, l.cfg.owner)
 		case receivedOK:
 		}
 		l.commit()
@@ -67,8 +67,8 @@ func (fan *fanout[T]) enter(env *transport.Envelope, foreign bool) {
 		return
 	}
 	now := time.Now()
-	for _, s := range overflow {
-		s.reportOverflow(env, now)
+	for _, owner := range overflow {
+		owner.reportOverflow(env, now)
 	}
 }
 
@@ -81,9 +81,9 @@ func (fan *fanout[T]) reportDrops() {
 	var reports []due
 	fan.mu.Lock()
 	for s := range fan.allLocked() {
-		if s.tellDrops {
-			s.tellDrops = false
-			reports = append(reports, due{s, s.crowdedOut})
+		if s.cfg != nil && s.cfg.drops.due {
+			s.cfg.drops.due = false
+			reports = append(reports, due{s, s.cfg.drops.all})
 		}
 	}
 	fan.mu.Unlock()

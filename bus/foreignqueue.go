@@ -146,16 +146,16 @@ func (fan *fanout[T]) keyOf(env *transport.Envelope) (key string) {
 func (fan *fanout[T]) overflowed(env *transport.Envelope) {
 	fan.mu.Lock()
 	fan.mu.received++
-	var subs []*subscription[T]
+	var owners []laneOwner[T]
 	for _, t := range fan.mu.targets {
 		l := t.choose(0)
 		l.accepted++
 		l.dropped++
-		subs = append(subs, l.sub())
+		owners = append(owners, l.cfg.owner)
 	}
 	fan.mu.Unlock()
 	now := time.Now()
-	for _, s := range subs {
-		s.reportOverflow(env, now)
+	for _, owner := range owners {
+		owner.reportOverflow(env, now)
 	}
 }

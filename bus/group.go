@@ -91,18 +91,6 @@ func (g *group[T]) choose(hash uint64) *lane[T] {
 	return best
 }
 
-// load is how many events wait in the lane's mailbox or run. The fan-out's lock is held.
-func (l *lane[T]) load() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := l.mu.inHand
-	taken, running := l.cursorLocked()
-	if running {
-		n++
-	}
-	return n + int(l.box.QueuedFrom(taken))
-}
-
 // lanes is the lanes of all members.
 func (g *group[T]) lanes() []*lane[T] {
 	var all []*lane[T]

@@ -61,7 +61,7 @@ func (l *lane[T]) pastLocked(n uint64) bool {
 
 // mustWait tells whether another member of the group has not done with key, as far
 // as that matters to the n-th event that entered this lane.
-func (s *subscription[T]) mustWait(l *lane[T], key string, n uint64) bool {
+func (s *subscription[T]) mustWait(l keyshare.Lane, key string, n uint64) bool {
 	g := s.group
 	if g == nil || !g.keys.Moving() {
 		return false

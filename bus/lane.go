@@ -237,7 +237,7 @@ func (l *lane[T]) serve() {
 		case ranDry, resting, lingering:
 		}
 		if out == ranDry && l.ctl.Load()&ctlReattach != 0 {
-			l.cfg.owner.reattach(l)
+			l.cfg.owner.reattach()
 		}
 		if out == ranDry && l.spin() {
 			continue

@@ -31,26 +31,10 @@ func (l *lane[T]) refill() bool {
 	return l.box.Own.Appended() > before
 }
 
-// inbox holds the envelopes of a subscription that any of its lanes may take.
-type inbox struct {
-	envelopes ring.Ring[*transport.Envelope]
-	bytes     int          // of all inboxes of the subscription
-	overflow  atomic.Int64 // envelopes.Len(), readable by the lanes
-}
-
 // overflowing tells whether the lane's inbox, or the one that all lanes share, holds
 // anything. For any goroutine.
 func (l *lane[T]) overflowing() bool {
 	return l.remote && (l.overflow.Load() > 0 || l.cfg.inbox.overflow.Load() > 0)
-}
-
-// pop takes the oldest envelope out of an inbox.
-func pop(inbox *ring.Ring[*transport.Envelope], count *atomic.Int64, env **transport.Envelope) bool {
-	if !inbox.Pop(env) {
-		return false
-	}
-	count.Add(-1)
-	return true
 }
 
 // emptyInboxLocked empties an inbox, all the envelopes of which are counted.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/shardbus/shardbus/bus/internal/keyshare"
+	"github.com/shardbus/shardbus/transport"
 )
 
 // Bits of a subscription's control word.
@@ -30,7 +32,8 @@ type laneConfig[T any] struct {
 	hook        laneHook        // nil unless there are actors
 	keys        *keyshare.Group // nil unless it is in a group
 	inbox       *inbox          // nil without a transport
-	plain       bool            // there is nothing around the handler
+	drops       dropCount
+	plain       bool // there is nothing around the handler
 	debug       bool
 	asked       bool // T is a Request
 	hasPointers bool // events may keep other memory alive
@@ -53,11 +56,13 @@ type laneOwner[T any] interface {
 	unlockMailboxes()
 	// mustWait tells whether another member of the group has not done with key, as far
 	// as that matters to the n-th event that entered l.
-	mustWait(l *lane[T], key string, n uint64) bool
-	// reattach has l, which ran dry, read the topic's log again.
-	reattach(l *lane[T])
+	mustWait(l keyshare.Lane, key string, n uint64) bool
+	// reattach has its one lane, which ran dry, read the topic's log again.
+	reattach()
 	// reclaim clears what all readers of the topic's log are done with.
 	reclaim()
+	// reportOverflow reports that env found the inbox full.
+	reportOverflow(env *transport.Envelope, now time.Time)
 	// laneClosed is called as a lane ends.
 	laneClosed()
 }

@@ -60,7 +60,7 @@ func (p *caller) admit(c *core) error {
 // hash, may have room. It is called with in.mu held and returns with it held;
 // what it saw before is stale then. The error is complete.
 func (fan *fanout[T]) awaitRoom(p *caller, full *lane[T], hash uint64) error {
-	s, c := full.sub(), fan.core
+	s, c := full.cfg, fan.core
 	fail := func(err error, detail string) error {
 		return &Error{Op: "publish", Topic: fan.info.name, Subscription: s.name, Err: err, Detail: detail}
 	}
@@ -78,7 +78,7 @@ func (fan *fanout[T]) awaitRoom(p *caller, full *lane[T], hash uint64) error {
 		return nil
 	}
 	w := fan.waiterLocked()
-	lanes := s.candidates(full, hash)
+	lanes := full.sub().candidates(full, hash)
 	if p.waits {
 		w.wait = waitgraph.ForRoom(len(lanes))
 		for _, l := range lanes {

@@ -19,6 +19,14 @@ func (s *Subscription) callback(name string, f func()) {
 	f()
 }
 
+// misused tells the log, and bustest, what Config.Debug found.
+func (s *Subscription) misused(what string) {
+	s.log().Error("misuse", zap.String("misuse", what))
+	if w := s.bus.watcher; w != nil {
+		w.Misused(s.info.name, s.name, what)
+	}
+}
+
 // report logs that a user's function panicked or ended its goroutine.
 func (s *Subscription) report(name string, err error) {
 	if err != nil {

@@ -40,13 +40,13 @@ func (s *subscription[T]) replayed() {
 	}
 }
 
-// reattach has a lane, which ran dry, read the topic's log again, if no event
+// reattach has the lane, which ran dry, read the topic's log again, if no event
 // has come meanwhile and its subscription has not left. The lane's goroutine calls
 // it. Publishers are locked out, so nobody but this goroutine moves either end of the
 // mailbox; that the lane's position is another one afterwards, only the ledger and
 // those who wait for room could notice.
-func (s *subscription[T]) reattach(l *lane[T]) {
-	fan := &s.topic.fanout
+func (s *subscription[T]) reattach() {
+	fan, l := &s.topic.fanout, s.lanes[0]
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
 	if s.shares || !s.attached {

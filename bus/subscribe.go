@@ -97,7 +97,7 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 	all, ofBus := slices.Concat(t.bus.cfg.Use, o.use), len(t.bus.cfg.Use)
 	var err error
 	if t.bus.cfg.Debug {
-		s.handler, err = s.checked(h, sp.given, all, ofBus)
+		s.handler, err = checkedChain(h, sp.given, all, ofBus, s.misused)
 	} else {
 		s.handler, err = chain(h, all, ofBus)
 	}

@@ -84,15 +84,12 @@ type subscription[T any] struct {
 	shares bool         // its lane does, under the fan-out's lock
 
 	// The fan-out's, under its lock.
-	attached   bool // it gets the topic's events
-	place      int  // among the topic's targets
-	tellDrops  bool // the log is to be told
-	next       int
-	crowdedOut uint64   // events that no mailbox had room for, in all lanes
-	toldDrops  uint64   // of them the log knows
-	inbox      *inbox   // of envelopes that any lane may take; nil without a transport
-	marks      []uint64 // what Drain waits for, see catchUp
-	missed     []Gap    // what of that had not come when it left
+	attached bool // it gets the topic's events
+	place    int  // among the topic's targets
+	next     int
+	inbox    *inbox   // of envelopes that any lane may take; nil without a transport
+	marks    []uint64 // what Drain waits for, see catchUp
+	missed   []Gap    // what of that had not come when it left
 }
 
 // log is the bus's logger, speaking of this subscription. It is made when it is needed: most

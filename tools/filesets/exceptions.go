@@ -4,5 +4,5 @@ package main
 // smaller, and a package may only go: whoever cuts a set lowers its number.
 var exceptions = map[string]int{
 	// It was 35 of 42 files; files were split since, and the parts still reach each other.
-	"github.com/shardbus/shardbus/bus": 54,
+	"github.com/shardbus/shardbus/bus": 30,
 }
