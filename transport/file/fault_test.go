@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/file/internal/store"
@@ -231,6 +232,25 @@ func awaitQueued(l *Log, n int) {
 			return
 		}
 		runtime.Gosched()
+	}
+}
+
+// TestUnsaved: a log that answers before it syncs says at Close what it could not keep.
+func TestUnsaved(t *testing.T) {
+	l := open(t, filepath.Join(t.TempDir(), "log"), Config{Sync: Interval(time.Millisecond)})
+	openTopic(t, l)
+	l.current.Load().db.Fault = func(store.Step) error { return &fullError{} }
+	if r := append1(t.Context(), l, "p", 1); r.Err != nil || r.First != 1 {
+		t.Fatalf("%+v", r)
+	}
+	if err := l.Sync(t.Context()); !errors.Is(err, transport.ErrLogFull) {
+		t.Errorf("Sync: %v", err)
+	}
+	if r := append1(t.Context(), l, "p", 2); !errors.Is(r.Err, transport.ErrLogFull) {
+		t.Errorf("%+v", r)
+	}
+	if err := l.Close(); !errors.Is(err, transport.ErrLogFull) {
+		t.Errorf("Close: %v", err)
 	}
 }
 

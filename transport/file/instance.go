@@ -3,6 +3,7 @@ package file
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,8 +46,7 @@ func openInstance(path string, config Config, d *sinks.Dispatcher) (*instance, e
 // shut closes the file, once all that is under way is done.
 func (l *instance) shut() error {
 	l.closed.Store(true)
-	l.writer.close()
-	return l.db.Close()
+	return errors.Join(l.writer.close(), l.db.Close())
 }
 
 // LogCapabilities says what the file does.

@@ -32,6 +32,7 @@ type writer struct {
 	signal   chan struct{} // has room for one: there may be something queued
 	ended    chan struct{} // closed when it has ended
 	failure  chan struct{} // closed when the log has failed
+	unsaved  error         // set when it has ended: what was answered and is not durable
 
 	mu     sync.Mutex
 	queue  []*op // guarded by mu
@@ -128,13 +129,15 @@ func (w *writer) wake() {
 	}
 }
 
-// close has the writer end when it has done what is queued, and waits for it.
-func (w *writer) close() {
+// close has the writer end when it has done what is queued, and waits for it. An error tells that
+// what was answered is lost.
+func (w *writer) close() error {
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()
 	w.wake()
 	<-w.ended
+	return w.unsaved
 }
 
 // take is what goes into the next transaction; nothing: closed tells whether more may come.

@@ -32,6 +32,9 @@ func (w *lazyWriter) run() {
 			w.flush()
 			if closed && len(ops) == 0 {
 				w.drop()
+				if len(w.pending) > 0 {
+					w.unsaved = fmt.Errorf("file: %w: %d calls that were answered are lost", transport.ErrLogFull, len(w.pending))
+				}
 				return
 			}
 		}

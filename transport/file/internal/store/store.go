@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -55,7 +56,7 @@ func Open(path string) (*DB, error) {
 		return nil, err
 	}
 	options := options()
-	if strconv.IntSize == 64 {
+	if strconv.IntSize == 64 && runtime.GOOS != "windows" { // there the file is made as large as its map
 		options.InitialMmapSize = int(max(1<<30, 2*size))
 	}
 	db, err := open(path, options)
