@@ -37,8 +37,8 @@ var letterCases = []Case{
 	},
 }
 
-// bury makes letters of the first n events of a topic of 10, and returns their IDs.
-func (c *check) bury(p *peer, t transport.LogTopic, n int) (m *member, l transport.Lease, ids []uint64) {
+// deadLetters makes letters of the first n events of a topic of 10, and returns their IDs.
+func (c *check) deadLetters(p *peer, t transport.LogTopic, n int) (m *member, l transport.Lease, ids []uint64) {
 	c.Helper()
 	p.topic(t)
 	p.append(t, events(0, 10)...)
@@ -71,7 +71,7 @@ func (m *member) replays(l transport.Lease, after uint64) []transport.Entry {
 
 func testLettersPages(c *check) {
 	t, p := c.topic(0), c.open()
-	m, l, ids := c.bury(p, t, 7)
+	m, l, ids := c.deadLetters(p, t, 7)
 	big := event("big")
 	big.Payload = make([]byte, 1<<19)
 	for range 12 {
@@ -109,7 +109,7 @@ func testLettersPages(c *check) {
 
 func testLettersPurge(c *check) {
 	t, p := c.topic(0), c.open()
-	_, _, ids := c.bury(p, t, 4)
+	_, _, ids := c.deadLetters(p, t, 4)
 	p.settle(t, transport.PurgeLetters, 2, ids[1], ids[2], 1<<62)
 	p = p.restart()
 	c.same("the letters", payloadsOfLetters(p.letters(t, "c")), []string{"0", "3"})
@@ -127,7 +127,7 @@ func testLettersPurge(c *check) {
 
 func testLettersReplay(c *check) {
 	t, p := c.topic(0), c.open()
-	m, l, ids := c.bury(p, t, 3)
+	m, l, ids := c.deadLetters(p, t, 3)
 	c.same("replays before", len(m.replays(l, 0)), 0)
 	m.fetch(l, 0)
 	p.trim(t, 4) // so the originals are gone
@@ -167,7 +167,7 @@ func replaying(letters []transport.Letter) (marked []bool) {
 
 func testLettersReplayFails(c *check) {
 	t, p := c.topic(0), c.open()
-	m, l, ids := c.bury(p, t, 2)
+	m, l, ids := c.deadLetters(p, t, 2)
 	p.settle(t, transport.ReplayLetters, 1, ids[0])
 	c.same("the replays", payloads(m.replays(l, 10)), []string{"0"})
 	m.commit(l, transport.Commit{Dead: []transport.DeadEvent{{Offset: 1, Letter: ids[0], Failure: transport.Failure{Error: "second", Attempts: 7}}}})
@@ -184,7 +184,7 @@ func testLettersReplayFails(c *check) {
 
 func testLettersReplayDeferred(c *check) {
 	t, p := c.topic(0), c.open()
-	m, l, ids := c.bury(p, t, 2)
+	m, l, ids := c.deadLetters(p, t, 2)
 	p.settle(t, transport.ReplayLetters, 1, ids[1])
 	c.same("the replays", payloads(m.replays(l, 10)), []string{"1"})
 	ref := transport.EventRef{Offset: 2, Letter: ids[1]}
@@ -211,7 +211,7 @@ func testLettersReplayDeferred(c *check) {
 
 func testLettersReplayLimits(c *check) {
 	t, p := c.topic(0), c.open()
-	m, l, ids := c.bury(p, t, 5)
+	m, l, ids := c.deadLetters(p, t, 5)
 	p.settle(t, transport.ReplayLetters, 5, ids...)
 	var got []string
 	after, fetched := uint64(0), 0
@@ -234,7 +234,7 @@ func testLettersReplayLimits(c *check) {
 
 func testLettersReplayPurged(c *check) {
 	t, p := c.topic(0), c.open()
-	m, l, ids := c.bury(p, t, 3)
+	m, l, ids := c.deadLetters(p, t, 3)
 	p.settle(t, transport.ReplayLetters, 3, ids...)
 	c.same("the replays", len(m.replays(l, 10)), 3)
 	m.commit(l, transport.Commit{Deferred: []transport.Deferral{{Offset: 3, Letter: ids[2]}}})

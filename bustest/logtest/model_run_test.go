@@ -306,7 +306,7 @@ func (r *modelRun) commit(t *rapid.T) {
 		r.model.deferEvent(part, d.Ref(), d.Attempt)
 	}
 	for _, d := range c.Dead {
-		r.model.bury(part, d.Ref())
+		r.model.deadLetter(part, d.Ref())
 	}
 }
 

@@ -178,7 +178,7 @@ func (m *model) deferEvent(part int, ref transport.EventRef, attempt int) {
 	}
 }
 
-func (m *model) bury(part int, ref transport.EventRef) {
+func (m *model) deadLetter(part int, ref transport.EventRef) {
 	p := m.parts[part]
 	if ref.Letter != 0 {
 		if l := m.letter(ref.Letter); l != nil && l.replaying {

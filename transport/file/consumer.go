@@ -6,24 +6,24 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// seat is a membership in an instance: it ends with that.
-type seat struct {
+// instanceMember is a membership in an instance: it ends with that.
+type instanceMember struct {
 	log *instance
 	*membership
 	consumer *consumer
 }
 
 // join makes m the member of a consumer, which is made if it is new.
-func (l *instance) join(ctx context.Context, m *membership) (*seat, error) {
+func (l *instance) join(ctx context.Context, m *membership) (*instanceMember, error) {
 	out, err := l.alone(ctx, func(s *session) (any, error) { return s.join(m) })
 	c, _ := out.(*consumer)
 	if err != nil {
 		if c = l.joined(m); c != nil { // its context ended while it was joining
-			_ = (&seat{l, m, c}).leave() // what went wrong before is what is told
+			_ = (&instanceMember{l, m, c}).leave() // what went wrong before is what is told
 		}
 		return nil, err
 	}
-	return &seat{log: l, membership: m, consumer: c}, nil
+	return &instanceMember{log: l, membership: m, consumer: c}, nil
 }
 
 // joined is the consumer that a membership is the member of.
@@ -39,7 +39,7 @@ func (l *instance) joined(m *membership) *consumer {
 }
 
 // leave ends the membership.
-func (m *seat) leave() error {
+func (m *instanceMember) leave() error {
 	st, c := m.log.st, m.consumer
 	st.mu.Lock()
 	if m.closed {
@@ -67,7 +67,7 @@ func (m *seat) leave() error {
 
 // enter finds a lease that lives, under the state's lock. The caller unlocks it, unless there is an
 // error.
-func (m *seat) enter(ctx context.Context, l transport.Lease) (*part, error) {
+func (m *instanceMember) enter(ctx context.Context, l transport.Lease) (*part, error) {
 	if err := m.log.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (m *seat) enter(ctx context.Context, l transport.Lease) (*part, error) {
 }
 
 // lives reports why a call under a lease can't be.
-func (m *seat) lives(ctx context.Context, l transport.Lease) error {
+func (m *instanceMember) lives(ctx context.Context, l transport.Lease) error {
 	_, err := m.enter(ctx, l)
 	if err == nil {
 		m.log.st.mu.Unlock()
@@ -92,7 +92,7 @@ func (m *seat) lives(ctx context.Context, l transport.Lease) error {
 }
 
 // Begin counts a start. It always waits for the disk.
-func (m *seat) Begin(ctx context.Context, l transport.Lease, ref transport.EventRef) (int, error) {
+func (m *instanceMember) Begin(ctx context.Context, l transport.Lease, ref transport.EventRef) (int, error) {
 	if err := m.lives(ctx, l); err != nil {
 		return 0, err
 	}
@@ -102,7 +102,7 @@ func (m *seat) Begin(ctx context.Context, l transport.Lease, ref transport.Event
 }
 
 // Commit settles events.
-func (m *seat) Commit(ctx context.Context, l transport.Lease, c transport.Commit) error {
+func (m *instanceMember) Commit(ctx context.Context, l transport.Lease, c transport.Commit) error {
 	if err := m.lives(ctx, l); err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (m *seat) Commit(ctx context.Context, l transport.Lease, c transport.Commit
 }
 
 // Release gives a lease back.
-func (m *seat) Release(ctx context.Context, l transport.Lease) error {
+func (m *instanceMember) Release(ctx context.Context, l transport.Lease) error {
 	at, err := m.enter(ctx, l)
 	if err != nil {
 		return err

@@ -15,21 +15,21 @@ import (
 const viewBytes = 1 << 20
 
 // Fetch reads events.
-func (m *seat) Fetch(ctx context.Context, l transport.Lease, after uint64, maxEvents, maxBytes int) (transport.Fetched, error) {
+func (m *instanceMember) Fetch(ctx context.Context, l transport.Lease, after uint64, maxEvents, maxBytes int) (transport.Fetched, error) {
 	at, err := m.enter(ctx, l)
 	if err != nil {
 		return transport.Fetched{}, err
 	}
 	held, st := at.lease, m.log.st
 	held.reading++
-	held.dry, held.bounded = true, false // what is added from here on wakes it
-	r := reader{log: m.log, at: at, acks: at.Acks, first: max(at.partition.First, held.floor), next: at.partition.Next, room: room{events: max(1, maxEvents), bytes: maxBytes}}
+	held.caughtUp, held.bounded = true, false // what is added from here on wakes it
+	r := reader{log: m.log, at: at, acks: at.Acks, first: max(at.partition.First, held.floor), next: at.partition.Next, budget: budget{events: max(1, maxEvents), bytes: maxBytes}}
 	replays, deferred := at.Replays > 0, at.Deferred > 0
 	st.mu.Unlock()
 
 	var f transport.Fetched
 	if replays {
-		f.Replays, err = m.replays(at, held, deferred, &r.room)
+		f.Replays, err = m.replays(at, held, deferred, &r.budget)
 	}
 	if err == nil {
 		err = r.read(&f, after)
@@ -41,8 +41,8 @@ func (m *seat) Fetch(ctx context.Context, l transport.Lease, after uint64, maxEv
 	if err == nil {
 		end := min(r.next, r.acks.End())
 		held.fetched = max(held.fetched, min(f.Next, r.acks.End())-1)
-		if f.Next < end || r.room.full {
-			held.dry = false
+		if f.Next < end || r.budget.full {
+			held.caughtUp = false
 		}
 		held.bounded = f.Next >= end && end < r.next
 		if held.bounded && at.Acks.End() > end { // it moved meanwhile
@@ -50,8 +50,8 @@ func (m *seat) Fetch(ctx context.Context, l transport.Lease, after uint64, maxEv
 			held.wake()
 		}
 	}
-	if held.reading == 0 && held.owesTrim {
-		held.owesTrim = false
+	if held.reading == 0 && held.trimPending {
+		held.trimPending = false
 		m.log.settleTrim(m.consumer, at)
 	}
 	if held.ended || at.lease != held {
@@ -68,15 +68,15 @@ func (l *instance) settleTrim(c *consumer, at *part) {
 	}})
 }
 
-// room is what an answer still has room for.
-type room struct {
+// budget is what an answer still has room for.
+type budget struct {
 	events, bytes int
 	taken         int
 	full          bool // something was left out
 }
 
 // take reports whether there is room for one more. The first always has.
-func (r *room) take(size int) bool {
+func (r *budget) take(size int) bool {
 	if r.taken > 0 && (r.taken >= r.events || size > r.bytes) {
 		r.full = true
 		return false
@@ -92,7 +92,7 @@ type reader struct {
 	at          *part
 	acks        *ackset.Set
 	first, next uint64
-	room        room
+	budget      budget
 }
 
 // read reads what is not settled behind after.
@@ -138,7 +138,7 @@ func (r *reader) copy(tx *store.Tx, offset, end uint64, each func(offset uint64,
 		if copied > 0 && copied+len(value) > viewBytes {
 			return at, true
 		}
-		if !r.room.take(len(value)) {
+		if !r.budget.take(len(value)) {
 			return at, false
 		}
 		copied += len(value)
@@ -156,8 +156,8 @@ func (l *instance) entry(p *partition, offset uint64, value []byte) transport.En
 
 // replays gives letters that are marked for replay, each once under a lease. They get half of the
 // room, at most, so that new events come too.
-func (m *seat) replays(at *part, held *lease, deferred bool, all *room) (entries []transport.Entry, err error) {
-	half := room{events: (all.events + 1) / 2, bytes: all.bytes / 2}
+func (m *instanceMember) replays(at *part, held *lease, deferred bool, all *budget) (entries []transport.Entry, err error) {
+	half := budget{events: (all.events + 1) / 2, bytes: all.bytes / 2}
 	st, c := m.log.st, m.consumer
 	prefix := c.key(at.partition.number)
 	err = m.log.db.View(func(tx *store.Tx) error {
@@ -193,7 +193,7 @@ func (m *seat) replays(at *part, held *lease, deferred bool, all *room) (entries
 }
 
 // Load reads deferred events.
-func (m *seat) Load(ctx context.Context, l transport.Lease, refs []transport.EventRef) (entries []transport.Entry, err error) {
+func (m *instanceMember) Load(ctx context.Context, l transport.Lease, refs []transport.EventRef) (entries []transport.Entry, err error) {
 	at, err := m.enter(ctx, l)
 	if err != nil {
 		return nil, err
@@ -218,15 +218,15 @@ func (m *seat) Load(ctx context.Context, l transport.Lease, refs []transport.Eve
 	for _, e := range entries {
 		held.loaded[transport.EventRef{Offset: e.Offset, Letter: e.Letter}] = struct{}{}
 	}
-	if held.reading == 0 && held.owesTrim {
-		held.owesTrim = false
+	if held.reading == 0 && held.trimPending {
+		held.trimPending = false
 		m.log.settleTrim(m.consumer, at)
 	}
 	return entries, err
 }
 
 // load reads a deferred event; size 0: it is not deferred, or was trimmed.
-func (m *seat) load(tx *store.Tx, at *part, ref transport.EventRef, floor uint64) (entry transport.Entry, size int) {
+func (m *instanceMember) load(tx *store.Tx, at *part, ref transport.EventRef, floor uint64) (entry transport.Entry, size int) {
 	p := at.partition
 	if tx.Get(store.Deferrals, record.RefKey(m.consumer.key(p.number), ref)) == nil {
 		return entry, 0

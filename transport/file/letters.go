@@ -19,11 +19,11 @@ func (l *instance) Letters(ctx context.Context, q transport.LetterQuery) (page t
 	if q.Limit > 0 {
 		limit = min(limit, q.Limit)
 	}
-	room := room{events: limit, bytes: transport.MaxLetterBytes}
+	budget := budget{events: limit, bytes: transport.MaxLetterBytes}
 	for after, more := q.After, true; more && err == nil; {
 		var letters []transport.Letter
 		err = l.db.View(func(tx *store.Tx) error {
-			letters, more = l.copyLetters(tx, c, after, &room)
+			letters, more = l.copyLetters(tx, c, after, &budget)
 			return nil
 		})
 		page.Letters = append(page.Letters, letters...)
@@ -31,12 +31,12 @@ func (l *instance) Letters(ctx context.Context, q transport.LetterQuery) (page t
 			after = letters[len(letters)-1].ID
 		}
 	}
-	page.More = room.full
+	page.More = budget.full
 	return page, err
 }
 
 // copyLetters copies letters behind an ID, and reports whether there may be more that have room.
-func (l *instance) copyLetters(tx *store.Tx, c *consumer, after uint64, room *room) (letters []transport.Letter, more bool) {
+func (l *instance) copyLetters(tx *store.Tx, c *consumer, after uint64, budget *budget) (letters []transport.Letter, more bool) {
 	prefix, copied := c.prefix(), 0
 	if after == 1<<64-1 {
 		return nil, false
@@ -45,7 +45,7 @@ func (l *instance) copyLetters(tx *store.Tx, c *consumer, after uint64, room *ro
 		if copied > 0 && copied+len(value) > viewBytes {
 			return letters, true
 		}
-		if !room.take(len(value)) {
+		if !budget.take(len(value)) {
 			return letters, false
 		}
 		copied += len(value)

@@ -12,10 +12,10 @@ import (
 
 // member is the bus's membership of a consumer. It outlives a failure of the log.
 type member struct {
-	log    *Log
-	config transport.ConsumerConfig
-	queue  *sinks.Queue
-	seat   atomic.Pointer[seat]
+	log     *Log
+	config  transport.ConsumerConfig
+	queue   *sinks.Queue
+	current atomic.Pointer[instanceMember]
 }
 
 var _ transport.Consumer = (*member)(nil)
@@ -30,7 +30,7 @@ func (l *Log) Consume(ctx context.Context, config transport.ConsumerConfig, sink
 	if err != nil {
 		return nil, err
 	}
-	m.seat.Store(joined)
+	m.current.Store(joined)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.members[m] = struct{}{}
@@ -45,7 +45,7 @@ func (m *member) leave() error {
 	m.log.mu.Lock()
 	delete(m.log.members, m)
 	m.log.mu.Unlock()
-	return m.seat.Load().leave()
+	return m.current.Load().leave()
 }
 
 // Close leaves the consumer.
@@ -58,27 +58,27 @@ func (m *member) Close(ctx context.Context) error {
 
 // Fetch reads events.
 func (m *member) Fetch(ctx context.Context, l transport.Lease, after uint64, maxEvents, maxBytes int) (transport.Fetched, error) {
-	return m.seat.Load().Fetch(ctx, l, after, maxEvents, maxBytes)
+	return m.current.Load().Fetch(ctx, l, after, maxEvents, maxBytes)
 }
 
 // Load reads deferred events.
 func (m *member) Load(ctx context.Context, l transport.Lease, refs []transport.EventRef) ([]transport.Entry, error) {
-	return m.seat.Load().Load(ctx, l, refs)
+	return m.current.Load().Load(ctx, l, refs)
 }
 
 // Begin counts a start. It always waits for the disk.
 func (m *member) Begin(ctx context.Context, l transport.Lease, ref transport.EventRef) (int, error) {
-	return m.seat.Load().Begin(ctx, l, ref)
+	return m.current.Load().Begin(ctx, l, ref)
 }
 
 // Commit settles events. See [Sync] for when it returns.
 func (m *member) Commit(ctx context.Context, l transport.Lease, c transport.Commit) error {
-	return m.seat.Load().Commit(ctx, l, c)
+	return m.current.Load().Commit(ctx, l, c)
 }
 
 // Release gives a lease back.
 func (m *member) Release(ctx context.Context, l transport.Lease) error {
-	return m.seat.Load().Release(ctx, l)
+	return m.current.Load().Release(ctx, l)
 }
 
 // errReopened is why leases end when the file is opened again.
@@ -97,7 +97,7 @@ func (l *Log) reopen(ctx context.Context) error {
 	}
 	var errs []error
 	for _, m := range l.joined() {
-		if m.seat.Load().log != current {
+		if m.current.Load().log != current {
 			errs = append(errs, m.rejoin(ctx, current))
 		}
 	}
@@ -107,7 +107,7 @@ func (l *Log) reopen(ctx context.Context) error {
 // rejoin ends the leases of a membership in an instance that has failed, and joins in the new one.
 // Who was leaving stays away.
 func (m *member) rejoin(ctx context.Context, current *instance) error {
-	old := m.seat.Load()
+	old := m.current.Load()
 	old.log.st.mu.Lock()
 	left := old.leaving
 	old.closed = true
@@ -125,6 +125,6 @@ func (m *member) rejoin(ctx context.Context, current *instance) error {
 	if err != nil {
 		return err
 	}
-	m.seat.Store(joined)
+	m.current.Store(joined)
 	return nil
 }

@@ -44,7 +44,7 @@ type partDraft struct {
 	record.Part
 	consumer *consumer
 	cloned   bool
-	told     bool
+	reported bool
 }
 
 func newSession(tx *store.Tx, st *state) *session {
@@ -87,9 +87,9 @@ func (d *partitionDraft) setPublisher(name string, st pubseq.State) {
 func (s *session) part(c *consumer, at *part) *partDraft {
 	d := s.parts[at]
 	if d == nil {
-		d = &partDraft{Part: at.Part, consumer: c, told: at.told}
-		if d.told {
-			d.Gap, d.told = record.Gap{}, false
+		d = &partDraft{Part: at.Part, consumer: c, reported: at.reported}
+		if d.reported {
+			d.Gap, d.reported = record.Gap{}, false
 		}
 		s.parts[at] = d
 	}
@@ -187,7 +187,7 @@ func (s *session) apply() {
 		}
 	}
 	for at, d := range s.parts {
-		at.Part, at.told = d.Part, d.told
+		at.Part, at.reported = d.Part, d.reported
 	}
 	for c, last := range s.consumers {
 		c.LastLetter = last
@@ -200,7 +200,7 @@ func (s *session) apply() {
 	}
 	for p := range s.added {
 		for _, c := range p.topic.consumers {
-			if held := c.parts[p.number].lease; held != nil && held.dry {
+			if held := c.parts[p.number].lease; held != nil && held.caughtUp {
 				held.wake()
 			}
 		}
@@ -218,10 +218,10 @@ func (s *session) abort() {
 
 // tell tells the holder of a part what was trimmed before it got it.
 func tell(at *part) {
-	if at.Gap.Count == 0 || at.told || at.lease == nil || at.lease.ended {
+	if at.Gap.Count == 0 || at.reported || at.lease == nil || at.lease.ended {
 		return
 	}
-	at.told = true
+	at.reported = true
 	at.lease.member.queue.Gap(transport.Gap{
 		Topic: at.partition.topic.name, Partition: at.partition.number, From: at.Gap.From, To: at.Gap.To, Count: at.Gap.Count,
 		Since: time.Now(), Reason: transport.Trimmed,

@@ -40,7 +40,7 @@ func (s *session) commit(c *consumer, l transport.Lease, commit *preparedCommit)
 	}
 	for i := range commit.Dead {
 		d := &commit.Dead[i]
-		o.settled[d.Ref()] = o.bury(d)
+		o.settled[d.Ref()] = o.deadLetter(d)
 	}
 	for i, b := range commit.appends {
 		if o.settled[commit.Append[i].Within] {
@@ -198,8 +198,8 @@ func (o *outcomes) deferEvent(d transport.Deferral) bool {
 	return true
 }
 
-// bury makes a letter of an event, or has a letter wait again.
-func (o *outcomes) bury(d *transport.DeadEvent) bool {
+// deadLetter makes a letter of an event, or has a letter wait again.
+func (o *outcomes) deadLetter(d *transport.DeadEvent) bool {
 	if d.Letter != 0 {
 		have, ok := o.replaying(o.c, d.Letter)
 		if !ok {

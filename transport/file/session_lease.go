@@ -103,7 +103,7 @@ func (s *session) assign(c *consumer, at *part, m *membership) {
 	partition := s.lookPartition(at.partition)
 	held := &lease{
 		Lease:  transport.Lease{Partition: at.partition.number, Fence: d.Fence, Token: c.topic.Incarnation},
-		member: m, dry: true, given: make(map[uint64]struct{}), loaded: make(map[transport.EventRef]struct{}),
+		member: m, caughtUp: true, given: make(map[uint64]struct{}), loaded: make(map[transport.EventRef]struct{}),
 	}
 	st := transport.LeaseState{
 		Incarnation: c.topic.Incarnation, Low: d.Acks.Low(), Next: partition.Next, Acked: d.Acks.Acked(), Window: d.Acks.Window(),

@@ -60,7 +60,7 @@ func (s *session) trimmed(c *consumer, at *part, held *lease) {
 	if held != nil {
 		s.st.mu.Lock()
 		if held.reading > 0 { // who knows what it will have read: it asks again
-			held.owesTrim = true
+			held.trimPending = true
 			s.st.mu.Unlock()
 			return
 		}

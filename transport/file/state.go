@@ -61,7 +61,7 @@ type consumer struct {
 type part struct {
 	record.Part
 	partition *partition
-	told      bool // the sink was told of Gap
+	reported  bool // the sink was told of Gap
 	lease     *lease
 }
 
@@ -79,14 +79,14 @@ type lease struct {
 	member  *membership
 	fetched uint64 // the last offset that its holder has looked at
 	// floor: offsets below are being trimmed, and can't be read any more.
-	floor    uint64
-	reading  int  // Fetches that run
-	owesTrim bool // something was trimmed meanwhile
-	dry      bool // its holder has seen that there is nothing more
-	bounded  bool // what ended its last Fetch was the window
-	ended    bool // it is being released
-	given    map[uint64]struct{}
-	loaded   map[transport.EventRef]struct{}
+	floor       uint64
+	reading     int  // Fetches that run
+	trimPending bool // something was trimmed meanwhile
+	caughtUp    bool // its holder has seen that there is nothing more
+	bounded     bool // what ended its last Fetch was the window
+	ended       bool // it is being released
+	given       map[uint64]struct{}
+	loaded      map[transport.EventRef]struct{}
 }
 
 func newState() *state {
@@ -150,7 +150,7 @@ func (c *consumer) prefix() []byte { return record.ConsumerPrefix(c.topic.Number
 // wake wakes the holder of a lease.
 func (held *lease) wake() {
 	if !held.ended {
-		held.dry = false
+		held.caughtUp = false
 		held.member.queue.Wake(held.Lease)
 	}
 }

@@ -98,7 +98,7 @@ func (c *consumer) commitLocked(part *consumerPart, held *lease, commit *transpo
 		settled[d.Ref()] = c.deferEvent(part, held, d)
 	}
 	for _, d := range commit.Dead {
-		settled[d.Ref()] = c.bury(part, d)
+		settled[d.Ref()] = c.deadLetter(part, d)
 	}
 	now := c.store.nowLocked()
 	for i := range commit.Append {
@@ -147,8 +147,8 @@ func (c *consumer) deferEvent(part *consumerPart, held *lease, d transport.Defer
 	return true
 }
 
-// bury makes a letter of an event, or has a letter wait again.
-func (c *consumer) bury(part *consumerPart, d transport.DeadEvent) bool {
+// deadLetter makes a letter of an event, or has a letter wait again.
+func (c *consumer) deadLetter(part *consumerPart, d transport.DeadEvent) bool {
 	if d.Letter != 0 {
 		have := c.letters.byID[d.Letter]
 		if have == nil || !have.Replaying {

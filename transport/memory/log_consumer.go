@@ -154,7 +154,7 @@ func (c *consumer) pends(part *consumerPart, ref transport.EventRef) bool {
 func (c *consumer) addedLocked(partition int) {
 	part := c.parts[partition]
 	for _, held := range part.leases {
-		if held.dry && held.Whole() {
+		if held.caughtUp && held.Whole() {
 			held.wake()
 		}
 	}

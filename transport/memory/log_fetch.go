@@ -14,8 +14,8 @@ func (m *logMember) Fetch(ctx context.Context, l transport.Lease, after uint64, 
 	}
 	defer m.log.store.mu.Unlock()
 	var f transport.Fetched
-	room := room{events: max(1, maxEvents), bytes: maxBytes}
-	f.Replays = m.consumer.fetchReplays(part, held, &room)
+	budget := budget{events: max(1, maxEvents), bytes: maxBytes}
+	f.Replays = m.consumer.fetchReplays(part, held, &budget)
 
 	p := part.partition
 	offset, end := max(after+1, l.From), p.next()
@@ -31,26 +31,26 @@ func (m *logMember) Fetch(ctx context.Context, l transport.Lease, after uint64, 
 		if part.acks.Settled(offset) {
 			continue
 		}
-		if !room.take(p.at(offset).envelope) {
+		if !budget.take(p.at(offset).envelope) {
 			break
 		}
 		f.Entries = append(f.Entries, p.entry(offset))
 	}
 	f.Next = offset
 	held.fetched = max(held.fetched, min(offset, part.acks.End())-1)
-	held.dry = offset >= bound && !room.full
+	held.caughtUp = offset >= bound && !budget.full
 	return f, nil
 }
 
-// room is what an answer still has room for.
-type room struct {
+// budget is what an answer still has room for.
+type budget struct {
 	events, bytes int
 	taken         int
 	full          bool // something was left out
 }
 
 // take reports whether there is room for an event. The first always has.
-func (r *room) take(env *transport.Envelope) bool {
+func (r *budget) take(env *transport.Envelope) bool {
 	size := env.Size()
 	if r.taken > 0 && (r.taken >= r.events || size > r.bytes) {
 		r.full = true
@@ -63,8 +63,8 @@ func (r *room) take(env *transport.Envelope) bool {
 
 // fetchReplays gives letters that are marked for replay, each once under a lease. They get half of
 // the room, at most, so that new events come too.
-func (c *consumer) fetchReplays(part *consumerPart, held *lease, all *room) (entries []transport.Entry) {
-	half := room{events: (all.events + 1) / 2, bytes: all.bytes / 2}
+func (c *consumer) fetchReplays(part *consumerPart, held *lease, all *budget) (entries []transport.Entry) {
+	half := budget{events: (all.events + 1) / 2, bytes: all.bytes / 2}
 	for _, letter := range c.letters.marked(part.partition.number) {
 		ref := transport.EventRef{Offset: letter.Offset, Letter: letter.ID}
 		_, given := held.given[letter.ID]

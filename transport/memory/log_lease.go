@@ -18,7 +18,7 @@ type lease struct {
 	transport.Lease
 	member    *logMember
 	fetched   uint64                          // the last offset that its holder has looked at
-	dry       bool                            // its holder has seen that there is nothing more
+	caughtUp  bool                            // its holder has seen that there is nothing more
 	given     map[uint64]struct{}             // letters that were given for replay
 	loaded    map[transport.EventRef]struct{} // deferred events that were loaded
 	revokedBy time.Time                       // not zero: it was revoked, and is lost then
@@ -26,7 +26,7 @@ type lease struct {
 }
 
 func (held *lease) wake() {
-	held.dry = false
+	held.caughtUp = false
 	held.member.queue.Wake(held.Lease)
 }
 
@@ -95,7 +95,7 @@ func (c *consumer) assign(part *consumerPart, m *logMember, from, to uint64) {
 	part.fence++
 	held := &lease{
 		Lease:  transport.Lease{Partition: part.partition.number, Fence: part.fence, Token: c.topic.incarnation, From: from, To: to},
-		member: m, dry: true, given: make(map[uint64]struct{}), loaded: make(map[transport.EventRef]struct{}),
+		member: m, caughtUp: true, given: make(map[uint64]struct{}), loaded: make(map[transport.EventRef]struct{}),
 	}
 	first := !slices.ContainsFunc(part.leases, func(other *lease) bool { return !other.lost })
 	part.leases = append(part.leases, held)

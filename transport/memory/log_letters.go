@@ -81,14 +81,14 @@ func (l *Log) Letters(ctx context.Context, q transport.LetterQuery) (transport.L
 		limit = min(limit, q.Limit)
 	}
 	var page transport.LetterPage
-	room := room{events: limit, bytes: transport.MaxLetterBytes}
+	budget := budget{events: limit, bytes: transport.MaxLetterBytes}
 	i, found := slices.BinarySearch(c.letters.ids, q.After)
 	if found {
 		i++
 	}
 	for _, id := range c.letters.ids[i:] {
 		letter := c.letters.byID[id].Letter
-		if !room.take(letter.Envelope) {
+		if !budget.take(letter.Envelope) {
 			page.More = true
 			break
 		}
