@@ -8,7 +8,6 @@ import (
 
 	"github.com/shardbus/shardbus/bus/internal/waitgraph"
 	"github.com/shardbus/shardbus/internal/signal"
-	"github.com/shardbus/shardbus/transport"
 )
 
 // Errors of Ask, in addition to those of Publish.
@@ -164,9 +163,7 @@ func askChained[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], c ce
 	e := &p.events[0]
 	e.value = &c.v
 	p.publish = func(ctx context.Context, _ *Publication, _ []int) {
-		if !e.headers.IsZero() {
-			c.env = &transport.Envelope{Headers: e.headers}
-		}
+		c.headers = e.headers
 		id, routed, e.err = topic.fanout.ask(ctx, &c)
 		if e.err == nil && !routed {
 			e.err = &Error{Op: "ask", Topic: topic.info.name, Err: ErrNoSubscriber}
@@ -242,11 +239,9 @@ func (a *asker[R]) end() (reply R, err error) {
 
 // ask is publish for one event, and reports whether anybody got it.
 func (fan *fanout[T]) ask(ctx context.Context, c *cell[T]) (id keyInfo, routed bool, err error) {
-	if c.env == nil {
-		var entered bool
-		if id, entered = fan.tryFast(&c.v); entered {
-			return id, true, nil
-		}
+	id, entered := fan.tryFast(&c.v, c.headers)
+	if entered {
+		return id, true, nil
 	}
 	fan.mu.Lock()
 	routed = len(fan.mu.targets) > 0

@@ -10,15 +10,17 @@ type cell[T any] struct {
 }
 
 // fill makes c an event of this process.
-func (c *cell[T]) fill(v *T, env *transport.Envelope, at int64, seq uint64) {
-	c.v, c.env, c.at, c.seq = *v, env, at, seq
+func (c *cell[T]) fill(v *T, env *transport.Envelope, headers Headers, at int64, seq uint64) {
+	c.v, c.env, c.headers, c.at, c.seq = *v, env, headers, at, seq
 }
 
 // head is the part of a mailbox cell that does not depend on the event's type.
 type head struct {
-	// env holds headers, a given ID and the like for an event published in this process, and is nil
-	// when there is none of that; for an event off a transport it is the whole event.
+	// env holds the given ID of an event published in this process, and is nil when it has none; for
+	// an event off a transport it is the whole event.
 	env *transport.Envelope
+	// headers are those of an event published in this process; of others they are in env.
+	headers Headers
 	// seq numbers the topic's events in this process from 1; 0 says that the event came off a
 	// transport, and that env holds its payload.
 	seq uint64

@@ -105,10 +105,10 @@ func (d *Delivery) Time() time.Time {
 // Headers are the event's headers.
 func (d *Delivery) Headers() Headers {
 	d.used("Delivery.Headers")
-	if d.head.env == nil {
-		return Headers{}
+	if d.head.seq == 0 && d.head.env != nil {
+		return d.head.env.Headers
 	}
-	return d.head.env.Headers
+	return d.head.headers
 }
 
 // Publisher is the incarnation of the bus that published the event; empty if a foreign client did.

@@ -146,23 +146,19 @@ func TestInvalidSubscribeOptions(t *testing.T) {
 		bus.PanicBudget(0, 1), bus.OnDeadLetter(nil), bus.OnGap(nil), bus.Use())
 }
 
-// A nil option is a mistake to be told of, for Publish as for Subscribe.
-func TestNilPublishOption(t *testing.T) {
+// A zero option changes nothing, wherever it stands.
+func TestZeroPublishOption(t *testing.T) {
 	bothWays(t, func(t *testing.T, broker bool) {
 		b := newBus(t, config(broker))
 		topic := newTopic(t, b, bus.TopicConfig[int]{Name: "n"})
-		for _, f := range []func() error{
-			func() error { return topic.Publish(t.Context(), 1, nil) },
-			func() error { return topic.PublishBatch(t.Context(), []int{1}, bus.ID("a"), nil) },
-		} {
-			func() {
-				defer func() {
-					if r := recover(); r != nil {
-						t.Errorf("a nil option panics: %v", r)
-					}
-				}()
-				requireError(t, f(), bus.ErrInvalidConfig, "n", "option", "nil")
-			}()
+		got := messages(t, topic, "s")
+		var receipt bus.Receipt
+		if err := topic.Publish(t.Context(), 1, bus.ID("a"), bus.PublishOption{}, bus.Header("h", "v"), bus.ReceiptTo(&receipt), bus.PublishOption{}); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if ms := got.get(); len(ms) != 1 || ms[0].ID.String() != "a" || ms[0].Headers.Get("h") != "v" || ms[0].Headers.Len() != 1 || receipt.Receivers != 1 {
+			t.Errorf("%+v, %+v", ms, receipt)
 		}
 	})
 }

@@ -137,9 +137,9 @@ func (fan *fanout[T]) publish(ctx context.Context, c *cell[T], id keyInfo, only 
 	return nil
 }
 
-// tryFast is the short way in for an event without options, where the plan has one and every mailbox
+// tryFast is the short way in for an event with nothing but headers, where the plan has one and every mailbox
 // that it enters has room; else it reports false, with the event's key information if that was found.
-func (fan *fanout[T]) tryFast(v *T) (id keyInfo, entered bool) {
+func (fan *fanout[T]) tryFast(v *T, headers Headers) (id keyInfo, entered bool) {
 	if id = fan.keyInfoOf(v); fan.hints.Load()&hintFast == 0 {
 		return id, false
 	}
@@ -167,7 +167,7 @@ func (fan *fanout[T]) tryFast(v *T) (id keyInfo, entered bool) {
 		return id, false
 	}
 	fan.mu.seq++
-	queue.Slot().fill(v, nil, at, fan.mu.seq)
+	queue.Slot().fill(v, nil, headers, at, fan.mu.seq)
 	queue.Commit()
 	fan.mu.Unlock()
 	if l != nil {

@@ -37,12 +37,7 @@ func buildDelivery(topic deliveryBuilder, spec inspect.Delivery) *Delivery {
 		return d
 	}
 	d.head.seq = 1
-	var o publishOptions
-	for _, opt := range spec.Publish.([]PublishOption) {
-		opt.applyPublish(&o)
-	}
-	if o.id != "" || !o.header.IsZero() {
-		d.head.env = &transport.Envelope{ID: o.id, Headers: o.header}
-	}
+	o := newPublishOptions(spec.Publish.([]PublishOption))
+	d.head.env, d.head.headers = localEnvelope(o.id), o.headers
 	return d
 }

@@ -161,7 +161,7 @@ func (l *lane[T]) view(c *cell[T]) {
 	d.value = &c.v
 	d.attempt = 1
 	d.encoded = c.seq == 0
-	if c.env != nil {
+	if c.env != nil || !c.headers.IsZero() {
 		l.viewEnvelope()
 	}
 }

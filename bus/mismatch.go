@@ -54,13 +54,17 @@ func (ms *mismatches) add(m Mismatch) (fresh bool) {
 // once, as a warning. A transport that asks nobody finds none: transport/redis asks with
 // Config.Repair, on both sides, when it subscribes and every half minute.
 func (t *Topic[T]) Mismatches() []Mismatch {
-	t.mismatches.mu.Lock()
-	defer t.mismatches.mu.Unlock()
-	return append([]Mismatch(nil), t.mismatches.kept...)
+	if t.link == nil {
+		return nil
+	}
+	ms := &t.link.mismatches
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	return append([]Mismatch(nil), ms.kept...)
 }
 
 func (t *Topic[T]) mismatch(m Mismatch) {
-	if m.Here.Differs(m.There) == "" || !t.mismatches.add(m) {
+	if m.Here.Differs(m.There) == "" || !t.link.mismatches.add(m) {
 		return
 	}
 	t.bus.log.Warn("another process knows the topic with other settings", zap.String("topic", t.info.name),

@@ -27,25 +27,35 @@ func (t *Topic[T]) Publish(ctx context.Context, event T, opts ...PublishOption) 
 	if t.slow {
 		return t.publishSlow(ctx, event, opts)
 	}
-	var id keyInfo
-	if len(opts) == 0 {
-		var entered bool
-		if id, entered = t.fanout.tryFast(&event); entered {
-			return nil
-		}
+	if len(opts) > 0 {
+		o := newPublishOptions(opts)
+		return t.enter(ctx, event, &o)
+	}
+	id, entered := t.fanout.tryFast(&event, Headers{})
+	if entered {
+		return nil
 	}
 	c := cell[T]{v: event}
-	var receipt *Receipt
-	if len(opts) > 0 {
-		var err error
-		if c.env, receipt, err = localEnvelope(opts); err != nil {
-			return t.sendError(err)
-		}
-	}
 	if t.fanout.stamp {
 		c.at = time.Now().UnixNano()
 	}
-	return t.fanout.publish(ctx, &c, id, nil, receipt)
+	return t.fanout.publish(ctx, &c, id, nil, nil)
+}
+
+// enter is Publish with options, in process.
+func (t *Topic[T]) enter(ctx context.Context, event T, o *publishOptions) error {
+	var id keyInfo
+	if o.id == "" && o.receipt == nil {
+		var entered bool
+		if id, entered = t.fanout.tryFast(&event, o.headers); entered {
+			return nil
+		}
+	}
+	c := cell[T]{head: head{env: localEnvelope(o.id), headers: o.headers}, v: event}
+	if t.fanout.stamp {
+		c.at = time.Now().UnixNano()
+	}
+	return t.fanout.publish(ctx, &c, id, nil, o.receipt)
 }
 
 // PublishBatch publishes events in order, as Publish does each, at a lower cost. Options apply to
@@ -55,15 +65,9 @@ func (t *Topic[T]) PublishBatch(ctx context.Context, events []T, opts ...Publish
 	if t.bus.transport != nil || t.chain != nil {
 		return t.publishEach(ctx, events, opts)
 	}
-	var h head
-	var receipt *Receipt
-	if len(opts) > 0 {
-		var err error
-		if h.env, receipt, err = localEnvelope(opts); err != nil {
-			return t.batchError(len(events), t.failAll(len(events), err))
-		}
-	}
-	return t.batchError(len(events), t.fanout.publishBatch(ctx, events, h, receipt))
+	o := newPublishOptions(opts)
+	h := head{env: localEnvelope(o.id), headers: o.headers}
+	return t.batchError(len(events), t.fanout.publishBatch(ctx, events, h, o.receipt))
 }
 
 func (t *Topic[T]) batchError(total int, failed []IndexedError) error {
@@ -73,13 +77,12 @@ func (t *Topic[T]) batchError(total int, failed []IndexedError) error {
 	return &BatchError{Topic: t.info.name, Total: total, Failed: failed}
 }
 
-// localEnvelope holds the headers of an event that stays in the process; nil where there is none.
-func localEnvelope(opts []PublishOption) (*transport.Envelope, *Receipt, error) {
-	o, err := newPublishOptions(opts)
-	if o.id == "" && o.header.IsZero() {
-		return nil, o.receipt, err
+// localEnvelope holds the given ID of an event that stays in the process; nil where it has none.
+func localEnvelope(id string) *transport.Envelope {
+	if id == "" {
+		return nil
 	}
-	return &transport.Envelope{ID: o.id, Headers: o.header}, o.receipt, err
+	return &transport.Envelope{ID: id}
 }
 
 // publishSlow is Publish through a chain or a transport.
@@ -92,10 +95,7 @@ func (t *Topic[T]) publishSlow(ctx context.Context, event T, opts []PublishOptio
 
 // send publishes one event through the transport.
 func (t *Topic[T]) send(ctx context.Context, event T, opts []PublishOption) error {
-	o, err := newPublishOptions(opts)
-	if err != nil {
-		return t.sendError(err)
-	}
+	o := newPublishOptions(opts)
 	env, err := t.encode(&event, &o)
 	if err != nil {
 		return err
@@ -142,7 +142,7 @@ func (t *Topic[T]) encode(event *T, o *publishOptions) (*transport.Envelope, err
 	seq := t.sent.Add(1)
 	env := &transport.Envelope{
 		Topic: t.info.name, Partitions: t.info.partitions, Publisher: t.bus.id, ID: o.id, Time: time.Now(),
-		Headers: o.header, ContentType: t.info.codec.ContentType(), TypeName: t.info.typeName, Payload: payload,
+		Headers: o.headers, ContentType: t.info.codec.ContentType(), TypeName: t.info.typeName, Payload: payload,
 	}
 	if env.ID == "" {
 		env.ID = MessageID{scope: t.info.idScope, seq: seq}.String()

@@ -112,7 +112,7 @@ func (b *batch[T]) fast(chunk []T, from int) (n int) {
 		cells := fan.mu.shared.Slots(len(events) - n)
 		for i := range cells {
 			seq++
-			cells[i].fill(&events[n+i], b.head.env, b.head.at, seq)
+			cells[i].fill(&events[n+i], b.head.env, b.head.headers, b.head.at, seq)
 		}
 		n += len(cells)
 	}
@@ -122,7 +122,7 @@ func (b *batch[T]) fast(chunk []T, from int) (n int) {
 			break
 		}
 		seq++
-		l.box.Own.Slot().fill(&events[n], b.head.env, b.head.at, seq)
+		l.box.Own.Slot().fill(&events[n], b.head.env, b.head.headers, b.head.at, seq)
 		n++
 	}
 	fan.mu.seq = seq

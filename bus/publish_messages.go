@@ -28,10 +28,7 @@ func (t *Topic[T]) PublishMessages(ctx context.Context, msgs []Outgoing[T], opts
 	if len(msgs) == 0 {
 		return nil
 	}
-	p, err := t.publication(len(msgs), opts)
-	if err != nil {
-		return t.batchError(len(msgs), t.failAll(len(msgs), err))
-	}
+	p := t.publication(len(msgs), opts)
 	for i := range msgs {
 		m, e := &msgs[i], &p.events[i]
 		e.value, e.at = &m.Value, m.Time
@@ -54,11 +51,8 @@ func (p *Publication) batchError(err error) error {
 }
 
 // publication makes a publication of n events, whose values are the caller's to fill in.
-func (t *Topic[T]) publication(n int, opts []PublishOption) (*Publication, error) {
-	o, err := newPublishOptions(opts)
-	if err != nil {
-		return nil, err
-	}
+func (t *Topic[T]) publication(n int, opts []PublishOption) *Publication {
+	o := newPublishOptions(opts)
 	p := &Publication{info: t.info, receipt: o.receipt, publish: t.enterPublication}
 	if t.bus.transport != nil {
 		p.publish = t.sendPublication
@@ -67,9 +61,9 @@ func (t *Topic[T]) publication(n int, opts []PublishOption) (*Publication, error
 		p.events = make([]publicationEvent, n)
 	}
 	for i := range p.events {
-		p.events[i].id, p.events[i].headers = o.id, o.header
+		p.events[i].id, p.events[i].headers = o.id, o.headers
 	}
-	return p, nil
+	return p
 }
 
 // publishAll publishes p, through the topic's chain if it has one.
@@ -83,10 +77,7 @@ func (t *Topic[T]) publishAll(ctx context.Context, p *Publication) error {
 
 // publishOne is Publish for a topic with a chain.
 func (t *Topic[T]) publishOne(ctx context.Context, event T, opts []PublishOption) error {
-	p, err := t.publication(1, opts)
-	if err != nil {
-		return t.sendError(err)
-	}
+	p := t.publication(1, opts)
 	p.events[0].value = &event
 	return t.publishAll(ctx, p)
 }
@@ -96,10 +87,7 @@ func (t *Topic[T]) publishEach(ctx context.Context, events []T, opts []PublishOp
 	if len(events) == 0 {
 		return nil
 	}
-	p, err := t.publication(len(events), opts)
-	if err != nil {
-		return t.batchError(len(events), t.failAll(len(events), err))
-	}
+	p := t.publication(len(events), opts)
 	for i := range events {
 		p.events[i].value = &events[i]
 	}
@@ -112,9 +100,7 @@ func (t *Topic[T]) enterPublication(ctx context.Context, p *Publication, pending
 	for n, i := range pending {
 		e := &p.events[i]
 		c := cell[T]{v: *e.value.(*T)}
-		if e.id != "" || !e.headers.IsZero() {
-			c.env = &transport.Envelope{ID: e.id, Headers: e.headers}
-		}
+		c.env, c.headers = localEnvelope(e.id), e.headers
 		switch {
 		case !e.at.IsZero():
 			c.at = e.at.UnixNano()
@@ -150,7 +136,7 @@ func (t *Topic[T]) sendPublication(ctx context.Context, p *Publication, pending 
 	index := make([]int, 0, len(pending))
 	for _, i := range pending {
 		e := &p.events[i]
-		env, err := t.encode(e.value.(*T), &publishOptions{id: e.id, header: e.headers})
+		env, err := t.encode(e.value.(*T), &publishOptions{id: e.id, headers: e.headers})
 		if err != nil {
 			e.err = err
 			continue

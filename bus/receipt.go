@@ -16,12 +16,6 @@ type Receipt struct {
 	Repeated bool
 }
 
-// ReceiptTo lets Publish and PublishBatch write a report on the event to *r before they return. It
-// is the caller's: don't share one among publishers that run at once.
-func ReceiptTo(r *Receipt) PublishOption {
-	return publishOption(func(o *publishOptions) { o.receipt = r })
-}
-
 // sign fills in the receipt of what a transport was given to publish.
 func (r *Receipt) sign(results []transport.Result) {
 	if r == nil {

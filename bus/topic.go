@@ -24,8 +24,6 @@ type Topic[T any] struct {
 	// sent numbers what was published through the transport.
 	sent   atomic.Uint64
 	askers askers
-
-	mismatches mismatches
 }
 
 // link is what a topic has with a transport.
@@ -33,6 +31,7 @@ type link struct {
 	// subscribing serialises subscribing and unsubscribing at the transport. It has one place; taken before
 	// fanout.mu, never inside it.
 	subscribing chan struct{}
+	mismatches  mismatches
 }
 
 // topicHandle is a Topic of any type, as the bus keeps it.
