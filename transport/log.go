@@ -7,7 +7,8 @@ import (
 
 // Log keeps the events of durable topics. An event that it has taken stays until its topic's
 // [Retain] lets it go; consumers read it as often as they need to, and tell what they are done
-// with. It knows no handlers and decides nothing about attempts: what it is told it keeps.
+// with. It knows no handlers and decides nothing about attempts: what it is told it keeps. A log may
+// be a [HealthReporter].
 // bustest/logtest checks one against every sentence here.
 //
 // All methods are safe for concurrent use. A context that has ended fails a call with its cause, so

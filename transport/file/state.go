@@ -23,6 +23,8 @@ type state struct {
 	due        time.Time // when the first event is due that waits; zero: none waits
 	garbage    bool      // there are keys to remove
 	failed     error     // not nil: nothing is done any more
+	full       error     // not nil: there was no room the last time
+	fullSince  time.Time
 	last       time.Time // the clock never goes back
 
 	work chan struct{} // has room for one: there may be background work

@@ -272,13 +272,28 @@ func (w *writer) finish(s *session) error {
 	}
 	if err == nil {
 		s.apply()
+		if s.tx.Changed {
+			w.noteRoom(nil)
+		}
 		return nil
 	}
 	s.abort()
 	if errors.Is(err, transport.ErrLogFull) {
-		return fmt.Errorf("file: %w", err)
+		err = fmt.Errorf("file: %w", err)
+		w.noteRoom(err)
+		return err
 	}
 	return w.fail(err)
+}
+
+// noteRoom notes for Health that there was no room, or that there is again.
+func (w *writer) noteRoom(full error) {
+	w.st.mu.Lock()
+	defer w.st.mu.Unlock()
+	if full != nil && w.st.full == nil {
+		w.st.fullSince = time.Now()
+	}
+	w.st.full = full
 }
 
 // answer ends the calls of ops, if they have not ended. err, if not nil, is what became of all.
