@@ -58,7 +58,7 @@ func (t *Topic[T]) Spawn(ctx context.Context, name string, build func(ctx contex
 	}
 	c := &actorSet[T]{
 		build: build, opts: o, byLane: make([]laneActors[T], o.lanes),
-		grace: t.bus.cfg.Grace, base: context.WithoutCancel(ctx),
+		grace: t.bus.grace, base: context.WithoutCancel(ctx),
 		log: t.bus.log.With(zap.String("topic", t.info.name), zap.String("subscription", name)),
 	}
 	return t.subscribe(ctx, name, c.handle, o, special[T]{hook: c, given: build})

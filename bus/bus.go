@@ -14,7 +14,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/shardbus/shardbus/bus/internal/slowwatch"
-	"github.com/shardbus/shardbus/internal/inspect"
 	"github.com/shardbus/shardbus/internal/logguard"
 	"github.com/shardbus/shardbus/supervisor"
 	"github.com/shardbus/shardbus/transport"
@@ -124,7 +123,6 @@ type Bus struct {
 	cleaning atomic.Int64 // topics that are being unsubscribed
 	endMu    sync.Mutex   // held by end: who comes second returns when all is stopped
 	served   error        // how the transport ended; to be read after working
-	watcher  inspect.Watcher
 	hold     hold
 	life     life
 
@@ -195,6 +193,7 @@ func New(cfg Config) (*Bus, error) {
 		b.state.Store(stateHeld)
 	}
 	b.goroutines = b
+	b.debug, b.grace = cfg.Debug, cfg.Grace
 	b.mu.ending = make(map[*Subscription]struct{})
 	if cfg.SlowHandler > 0 {
 		b.slow = slowwatch.New(slowwatch.Config{

@@ -1,9 +1,28 @@
 package bus
 
 import (
+	"context"
 	"slices"
 	"strings"
+
+	"github.com/shardbus/shardbus/transport"
 )
+
+// topicHandle is a Topic of any type, as the bus keeps it.
+type topicHandle interface {
+	topicInfo() *topicInfo
+	Stats() TopicStats
+	deliver(env *transport.Envelope)
+	gap(g transport.Gap)
+	mismatch(m transport.Mismatch)
+	subscriptions() []*Subscription
+	subscribeHeld(ctx context.Context) error
+	lock()
+	unlock()
+	busyLocked() bool
+	closeLoopback() leftOver
+	abandonForeign()
+}
 
 // allTopics lists the topics in the order of their names: the order in which idle locks them.
 func (b *Bus) allTopics() []topicHandle {

@@ -1,12 +1,15 @@
 package bus
 
 import (
+	"context"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/shardbus/shardbus/bus/internal/runqueue"
 	"github.com/shardbus/shardbus/bus/internal/slowwatch"
+	"github.com/shardbus/shardbus/internal/inspect"
 	"github.com/shardbus/shardbus/internal/signal"
 )
 
@@ -15,8 +18,11 @@ import (
 type core struct {
 	id         string // this incarnation, as publisher
 	log        *zap.Logger
-	remote     bool // events go through a transport
-	inboxBytes int  // Config.InboxBytes
+	remote     bool            // events go through a transport
+	debug      bool            // Config.Debug
+	inboxBytes int             // Config.InboxBytes
+	grace      time.Duration   // Config.Grace
+	watcher    inspect.Watcher // bustest's; nil without one
 
 	state    atomic.Uint32
 	draining chan struct{} // closed when stateOpen ends
@@ -47,4 +53,8 @@ func (c *core) takesTopics() bool {
 type goroutines interface {
 	// goTracked runs f, which ends by itself, unless the bus has ended.
 	goTracked(what string, f func()) bool
+	// goTell runs f, which tells of gaps, unless the transport has ended.
+	goTell(f func()) bool
+	// cleanup runs f, which ends with its context.
+	cleanup(f func(ctx context.Context) error)
 }

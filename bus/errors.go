@@ -12,6 +12,8 @@ import (
 
 // States that callers match with errors.Is. They are wrapped in an *[Error] that says where.
 var (
+	// ErrNotStarted: the bus has Config.Hold, and Start has not returned yet.
+	ErrNotStarted = errors.New("not started")
 	// ErrClosed: the bus or the subscription is shutting down or has ended.
 	ErrClosed = errors.New("closed")
 	// ErrInvalidName: a topic's or a subscription's name breaks the rules.

@@ -47,6 +47,7 @@ type fanout[T any] struct {
 	}
 	key       func(T) string // TopicConfig.Key
 	loopback  *loopback      // nil without a transport; mu covers it
+	link      *link          // nil without a transport
 	published func(cell[T])  // tells a watcher of every event that enters; nil without one
 }
 

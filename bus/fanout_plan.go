@@ -105,7 +105,7 @@ func (s *subscription[T]) enlist(p *fanoutPlan[T]) {
 		return
 	}
 	if s.lanes[0] == nil {
-		fan := &s.topic.fanout
+		fan := s.fan
 		if fan.mu.shared == nil {
 			fan.mu.shared = mailbox.NewShared[cell[T]](0)
 		}

@@ -66,7 +66,7 @@ func (s *subscription[T]) mustWait(l keyshare.Lane, key string, n uint64) bool {
 	if g == nil || !g.keys.Moving() {
 		return false
 	}
-	fan := &s.topic.fanout
+	fan := s.fan
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
 	return g.keys.MustWait(s, l, key, keyHash(key), n)

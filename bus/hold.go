@@ -9,9 +9,6 @@ import (
 	"github.com/shardbus/shardbus/internal/usercode"
 )
 
-// ErrNotStarted: the bus has Config.Hold, and Start has not returned yet.
-var ErrNotStarted = errors.New("not started")
-
 // hold is what a bus with Config.Hold needs until it is started.
 type hold struct {
 	starting chan struct{} // held by a call of Start
@@ -83,45 +80,5 @@ func (b *Bus) subscribeHeld(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// subscribeHeld is attach for the subscriptions of a topic that were made before Start.
-func (t *Topic[T]) subscribeHeld(ctx context.Context) error {
-	select {
-	case t.link.subscribing <- struct{}{}:
-		defer func() { <-t.link.subscribing }()
-	case <-ctx.Done():
-		return t.subscribeError("", causeOf(ctx))
-	}
-	if len(t.subscriptions()) == 0 {
-		return nil
-	}
-	if err := t.bus.transport.Subscribe(ctx, t.address()); err != nil {
-		return t.subscribeError("", err)
-	}
-	t.fanout.subscribed()
-	return nil
-}
-
 // held reports whether Subscribe is to leave the transport to Start.
 func (b *Bus) held() bool { return b.state.Load() == stateHeld && !b.hold.began.Load() }
-
-// holdBack has the subscription start no handler until Start, if the bus is held. It is called before
-// s is live.
-func (s *Subscription) holdBack() {
-	if s.bus.state.Load() == stateHeld {
-		s.ctl.Or(ctlHeld)
-	}
-}
-
-// releaseIfStarted is called once s is live: a Start that ended in between did not see it.
-func (s *Subscription) releaseIfStarted() {
-	if s.ctl.Load()&ctlHeld != 0 && s.bus.state.Load() != stateHeld {
-		s.release()
-	}
-}
-
-// release ends holdBack.
-func (s *Subscription) release() {
-	if s.ctl.And(^ctlHeld)&ctlHeld != 0 {
-		s.engine.signalLanes()
-	}
-}

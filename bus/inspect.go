@@ -48,18 +48,13 @@ func (d *Delivery) acknowledgedLate(timeout, late time.Duration) {
 	d.info.log.Warn("a handler ignored its timeout and returned nil", fields...)
 }
 
-// notePublished tells the bus's watcher of an event that enters. The fan-out's lock is held.
-func (t *Topic[T]) notePublished(c cell[T]) {
-	t.bus.watcher.Published(&Delivery{head: &c.head, value: &c.v, info: t.info, attempt: 1})
-}
-
 // inspectable is the view of a *Bus, or the bus of a *Subscription.
 func inspectable(v any) inspect.Bus {
 	switch v := v.(type) {
 	case *Bus:
 		return inspected{v}
 	case *Subscription:
-		return inspected{v.bus}
+		return inspectable(v.host)
 	}
 	return nil
 }

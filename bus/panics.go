@@ -33,9 +33,9 @@ func (s *Subscription) countPanic(lane string, cause error) {
 	if !s.stop(why) {
 		return // another lane was first
 	}
-	s.bus.noteStopped(s)
+	s.host.noteStopped(s)
 	if s.opts.fatal {
-		s.bus.fail(why)
+		s.host.fail(why)
 	}
 	s.log().Error("the subscription was stopped: its handler panicked too often", zap.Error(cause),
 		zap.Int("budget", s.opts.panics), zap.Duration("within", s.opts.within))

@@ -46,7 +46,7 @@ func (r *reader) handle(_ context.Context, n int) error {
 
 // shares tells whether r reads the topic's log.
 func (r *reader) shares() bool {
-	fan := &r.typed.topic.fanout
+	fan := r.typed.fan
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
 	return r.typed.shares && r.typed.lanes[0] != nil && r.typed.lanes[0].box.Own == nil

@@ -22,7 +22,7 @@ func (s *Subscription) callback(name string, f func()) {
 // misused tells the log, and bustest, what Config.Debug found.
 func (s *Subscription) misused(what string) {
 	s.log().Error("misuse", zap.String("misuse", what))
-	if w := s.bus.watcher; w != nil {
+	if w := s.core.watcher; w != nil {
 		w.Misused(s.info.name, s.name, what)
 	}
 }

@@ -22,7 +22,7 @@ func (s *subscription[T]) detachReader() {
 		return
 	}
 	s.shares = false
-	fan := &s.topic.fanout
+	fan := s.fan
 	fan.changed()
 	if l := s.lanes[0]; l != nil {
 		l.box.Own = l.box.Detach(true)
@@ -46,7 +46,7 @@ func (s *subscription[T]) replayed() {
 // mailbox; that the lane's position is another one afterwards, only the ledger and
 // those who wait for room could notice.
 func (s *subscription[T]) reattach() {
-	fan, l := &s.topic.fanout, s.lanes[0]
+	fan, l := s.fan, s.lanes[0]
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
 	if s.shares || !s.attached {

@@ -2,10 +2,8 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/shardbus/shardbus/supervisor"
 )
@@ -98,19 +96,6 @@ func (b *Bus) shutdown(ctx context.Context) error {
 	return &Error{Op: "shutdown", Err: err, Detail: text}
 }
 
-// unlessEnded is ctx, unless it is that of a handler of this bus, which ends when its subscription
-// does: then it is one that goes on for a while, for the rest of an end.
-func (b *Bus) unlessEnded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if l := callerLane(ctx); l == nil || l.core != &b.core {
-		return ctx, func() {}
-	}
-	bound := time.Now().Add(b.cfg.Grace + 2*supervisor.HookGrace)
-	if end, ok := ctx.Deadline(); ok && end.Before(bound) {
-		bound = end
-	}
-	return context.WithDeadlineCause(context.WithoutCancel(ctx), bound, errGrace)
-}
-
 // Close ends the bus abruptly. Handler contexts are cancelled; what waits is abandoned at once, and
 // counted so; events of the bus's own that had not come back from a transport are a Gap. It waits
 // up to Config.Grace for running handlers; the error names those that run on. Inside a handler it
@@ -119,7 +104,7 @@ func (b *Bus) Close() error {
 	b.beginDraining()
 	subs := b.subscriptions()
 	b.end()
-	ctx, cancel := context.WithTimeoutCause(context.Background(), b.cfg.Grace, errGrace)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), b.grace, errGrace)
 	defer cancel()
 	for _, s := range subs {
 		select {
@@ -129,7 +114,7 @@ func (b *Bus) Close() error {
 		}
 	}
 	// The transport's own grace, which is as long, ends first.
-	ctx, cancelWork := context.WithTimeoutCause(context.WithoutCancel(ctx), b.cfg.Grace+2*supervisor.HookGrace, errGrace)
+	ctx, cancelWork := context.WithTimeoutCause(context.WithoutCancel(ctx), b.grace+2*supervisor.HookGrace, errGrace)
 	defer cancelWork()
 	if err := b.awaitWork(ctx); err != nil {
 		return &Error{Op: "close", Err: err, Detail: b.stillWorking()}
@@ -139,8 +124,6 @@ func (b *Bus) Close() error {
 	}
 	return nil
 }
-
-var errGrace = errors.New("grace is over")
 
 // beginDraining refuses what comes from outside from now on.
 func (b *Bus) beginDraining() {
@@ -218,6 +201,34 @@ func (b *Bus) stillWorking() string {
 		return fmt.Sprintf("the transport has not returned from Unsubscribe of %d topics", n)
 	}
 	return "the transport has not ended"
+}
+
+// closeLoopbacks has every topic tell what of this bus's own events was on its way. It returns
+// in words what was open when the bus ended; empty if there was nothing.
+func (b *Bus) closeLoopbacks() (left string) {
+	if b.transport == nil {
+		return ""
+	}
+	var events, calls []string
+	var total leftOver
+	for _, t := range b.allTopics() {
+		l := t.closeLoopback()
+		total.events, total.calls = total.events+l.events, total.calls+l.calls
+		if l.events > 0 {
+			events = append(events, fmt.Sprintf("%s %d", t.topicInfo().name, l.events))
+		}
+		if l.calls > 0 {
+			calls = append(calls, fmt.Sprintf("%s %d", t.topicInfo().name, l.calls))
+		}
+	}
+	var parts []string
+	if total.events > 0 {
+		parts = append(parts, fmt.Sprintf("%d published events had not come back from the transport: %s", total.events, strings.Join(events, ", ")))
+	}
+	if total.calls > 0 {
+		parts = append(parts, fmt.Sprintf("%d calls of Publish had not returned: %s", total.calls, strings.Join(calls, ", ")))
+	}
+	return strings.Join(parts, "; ")
 }
 
 // idle tells whether nothing is pending on the whole bus. With every fan-out locked no event can

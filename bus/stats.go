@@ -74,3 +74,14 @@ func (s Stats) String() string {
 	return fmt.Sprintf("accepted %d = handled %d + discarded %d + dead-lettered %d + dropped %d + abandoned %d + pending %d (queued %d, running %d, deferred %d)",
 		s.Accepted, s.Handled, s.Discarded, s.DeadLettered, s.Dropped, s.Abandoned, s.Pending(), s.Queued, s.Running, s.Deferred)
 }
+
+// TopicStats counts what a topic's publishers did on this bus.
+type TopicStats struct {
+	// Published events were offered to the subscriptions here: by this bus, or,
+	// on a bus with a transport, by any.
+	Published uint64
+	// Unrouted events found no subscription here.
+	Unrouted uint64
+	// Subscriptions is how many there are now.
+	Subscriptions int
+}

@@ -77,10 +77,11 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 	if o.policy == KeepLatest && t.cfg.Key == nil {
 		return nil, t.subscribeError(name, fmt.Errorf("%w: the policy KeepLatest needs TopicConfig.Key", ErrNoKey))
 	}
-	s := &subscription[T]{topic: t, hook: sp.hook, batch: sp.batch}
+	s := &subscription[T]{fan: &t.fanout, hook: sp.hook, batch: sp.batch}
 	s.sharer = o.sharing(&t.bus.core) && sp.batch == nil
 	s.shares = s.sharer
-	s.bus, s.info, s.name, s.opts, s.engine, s.actors = t.bus, t.info, name, o, s, sp.hook != nil
+	s.core, s.host, s.engine = &t.bus.core, t.bus, s
+	s.info, s.name, s.opts, s.actors = t.info, name, o, sp.hook != nil
 	if s.lanes = s.first[:]; o.lanes > 1 {
 		s.lanes = make([]*lane[T], o.lanes)
 	}
@@ -125,29 +126,45 @@ func (t *Topic[T]) plain(o *subscribeOptions) bool { return len(t.bus.cfg.Use)+l
 func (t *Topic[T]) attach(ctx context.Context, s *subscription[T]) error {
 	s.holdBack()
 	defer s.releaseIfStarted()
-	if t.link == nil {
+	link := t.fanout.link
+	if link == nil {
 		return t.fanout.add(s)
 	}
 	// The end of the bus ends the wait for its transport.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(t.bus.work, func() { cancel(ErrClosed) })()
-	select {
-	case t.link.subscribing <- struct{}{}:
-		defer func() { <-t.link.subscribing }()
-	case <-ctx.Done():
-		return causeOf(ctx)
+	if err := link.begin(ctx); err != nil {
+		return err
 	}
+	defer link.end()
 	if err := t.fanout.add(s); err != nil {
 		return err
 	}
 	if t.bus.held() {
 		return nil // Start, which waits for its turn at subscribing, does the rest
 	}
-	if err := t.bus.transport.Subscribe(ctx, t.address()); err != nil {
+	if err := link.transport.Subscribe(ctx, t.info.address()); err != nil {
 		t.fanout.remove(s)
 		s.stop(err)
 		return err
+	}
+	t.fanout.subscribed()
+	return nil
+}
+
+// subscribeHeld is attach for the subscriptions of a topic that were made before Start.
+func (t *Topic[T]) subscribeHeld(ctx context.Context) error {
+	link := t.fanout.link
+	if err := link.begin(ctx); err != nil {
+		return t.subscribeError("", err)
+	}
+	defer link.end()
+	if len(t.subscriptions()) == 0 {
+		return nil
+	}
+	if err := link.transport.Subscribe(ctx, t.info.address()); err != nil {
+		return t.subscribeError("", err)
 	}
 	t.fanout.subscribed()
 	return nil

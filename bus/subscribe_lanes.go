@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/shardbus/shardbus/bus/internal/keyshare"
-	"github.com/shardbus/shardbus/transport"
 )
 
 // This file is a subscription's lanes as the topic's fan-out and the
@@ -75,87 +74,12 @@ func (s *subscription[T]) replay(ctx context.Context, d *Delivery) error {
 	if c.seq != 0 { // else it is decoded afresh
 		c.v = *d.value.(*T)
 	}
-	return s.topic.fanout.publish(ctx, c, keyInfo{}, s, nil)
-}
-
-// leave takes s out of the fan-out, at the transport too if s is the topic's last.
-// missed is what Drain waited for in vain.
-func (s *subscription[T]) leave(ctx context.Context) (missed []Gap, err error) {
-	t := s.topic
-	if t.link == nil {
-		s.remove()
-		return nil, nil
-	}
-	select {
-	case t.link.subscribing <- struct{}{}:
-		defer func() { <-t.link.subscribing }()
-	case <-ctx.Done():
-		if s.leaveNow() {
-			missed = s.missed
-		}
-		return missed, causeOf(ctx)
-	}
-	left, was := s.remove()
-	if was {
-		missed = s.missed
-	}
-	if left > 0 || !was {
-		return missed, nil
-	}
-	return missed, t.bus.transport.Unsubscribe(ctx, t.address())
-}
-
-// remove takes s out of the topic's fan-out; it reports how many are left there
-// and whether s was.
-func (s *subscription[T]) remove() (left int, was bool) {
-	s.bus.remember(&s.Subscription)
-	left, was = s.topic.fanout.remove(s)
-	if !was { // whoever took it out remembered it, and it may have ended since
-		if s.hasEnded() {
-			s.bus.forget(&s.Subscription)
-		}
-	}
-	return left, was
-}
-
-// leaveNow takes s out of the fan-out without waiting for the transport: the bus
-// unsubscribes in its own time.
-func (s *subscription[T]) leaveNow() (was bool) {
-	left, was := s.remove()
-	if was && left == 0 && s.topic.link != nil {
-		s.bus.cleanup(s.topic.unsubscribeUnused)
-	}
-	return was
-}
-
-// unsubscribeUnused tells the transport when the topic has no subscription
-// left.
-func (t *Topic[T]) unsubscribeUnused(ctx context.Context) error {
-	select {
-	case t.link.subscribing <- struct{}{}: // also when ctx has ended, see Bus.end
-	default:
-		select {
-		case t.link.subscribing <- struct{}{}:
-		case <-ctx.Done():
-			return causeOf(ctx)
-		}
-	}
-	defer func() { <-t.link.subscribing }()
-	if len(t.subscriptions()) > 0 {
-		return nil
-	}
-	return t.bus.transport.Unsubscribe(ctx, t.address())
-}
-
-func (t *Topic[T]) address() transport.Topic {
-	return transport.Topic{
-		Name: t.info.name, Partitions: t.info.partitions, ContentType: t.info.codec.ContentType(), TypeName: t.info.typeName,
-	}
+	return s.fan.publish(ctx, c, keyInfo{}, s, nil)
 }
 
 // made is the lanes that exist.
 func (s *subscription[T]) made() []*lane[T] {
-	fan := &s.topic.fanout
+	fan := s.fan
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
 	var lanes []*lane[T]
@@ -181,16 +105,16 @@ func (s *subscription[T]) laneClosed() {
 }
 
 func (s *subscription[T]) ended() {
-	s.topic.fanout.ended(s)
+	s.fan.ended(s)
 	s.closeDone()
-	s.bus.forget(&s.Subscription)
-	s.bus.changes.Notify()
+	s.host.forget(&s.Subscription)
+	s.core.changes.Notify()
 }
 
 // closeLanes abandons what waits in every lane, all at one moment, and has the lanes end.
 // It is called once, after s left the fan-out: no lane is made any more, and nothing enters.
 func (s *subscription[T]) closeLanes() {
-	fan := &s.topic.fanout
+	fan := s.fan
 	fan.mu.Lock()
 	var lanes []*lane[T]
 	for _, l := range s.lanes {
@@ -211,16 +135,16 @@ func (s *subscription[T]) closeLanes() {
 	for _, l := range lanes {
 		l.signal()
 	}
-	s.bus.changes.Notify()
+	s.core.changes.Notify()
 }
 
 // laneConfig is what its lanes are made from. The fan-out's lock is held.
 func (s *subscription[T]) laneConfig() *laneConfig[T] {
 	if s.cfg == nil {
 		s.cfg = &laneConfig[T]{
-			core: &s.bus.core, info: s.info, name: s.name, opts: s.opts, ctl: &s.ctl, handler: s.handler,
-			batch: s.batch, hook: s.hook, inbox: s.inbox, plain: s.plain, debug: s.bus.cfg.Debug, asked: s.asked,
-			hasPointers: s.topic.fanout.hasPointers, owner: s,
+			core: s.core, info: s.info, name: s.name, opts: s.opts, ctl: &s.ctl, handler: s.handler,
+			batch: s.batch, hook: s.hook, inbox: s.inbox, plain: s.plain, debug: s.core.debug, asked: s.asked,
+			hasPointers: s.fan.hasPointers, owner: s,
 		}
 		if s.group != nil {
 			s.cfg.keys = &s.group.keys
@@ -240,9 +164,9 @@ func (s *subscription[T]) deadLetter(ctx context.Context, c *cell[T], d Delivery
 	s.keepDeadLetter(ctx, deadLetter(c, d, j))
 }
 
-func (s *subscription[T]) lockMailboxes()   { s.topic.fanout.mu.Lock() }
-func (s *subscription[T]) unlockMailboxes() { s.topic.fanout.mu.Unlock() }
-func (s *subscription[T]) reclaim()         { s.topic.fanout.reclaim() }
+func (s *subscription[T]) lockMailboxes()   { s.fan.mu.Lock() }
+func (s *subscription[T]) unlockMailboxes() { s.fan.mu.Unlock() }
+func (s *subscription[T]) reclaim()         { s.fan.reclaim() }
 
 // measured is where the subscription's times are kept, made for the first.
 func (s *subscription[T]) measured() *times {

@@ -13,7 +13,8 @@ import (
 // Subscription is a handler with its mailbox and lanes: a supervised actor. All methods are safe
 // for concurrent use.
 type Subscription struct {
-	bus    *Bus
+	core   *core
+	host   subscriptionHost
 	info   *topicInfo
 	name   string
 	opts   *subscribeOptions
@@ -50,6 +51,18 @@ func (s *Subscription) incidentsLocked() *incidents {
 	return s.mu.incidents
 }
 
+// subscriptionHost is the bus of a subscription, for what is rare.
+type subscriptionHost interface {
+	// remember has the bus know s also when it has left its topic; it comes before that. forget is
+	// called when s has ended.
+	remember(s *Subscription)
+	forget(s *Subscription)
+	// noteStopped has Health tell that s was stopped for its panics.
+	noteStopped(s *Subscription)
+	// fail has Run end the bus.
+	fail(err error)
+}
+
 // engine is the typed half of a subscription.
 type engine interface {
 	stats() Stats
@@ -64,38 +77,10 @@ type engine interface {
 	replayed()
 }
 
-// subscription is the typed half.
-type subscription[T any] struct {
-	Subscription
-	topic   *Topic[T]
-	handler Handler
-	hook    laneHook        // nil unless there are actors
-	batch   batchHandler[T] // nil unless events are handled in batches
-	group   *group[T]       // that it is a member of, or nil
-	times   atomic.Pointer[times]
-	cfg     *laneConfig[T] // of its lanes, made for the first; under the fan-out's lock
-
-	lanes  []*lane[T]   // each made when its first event comes, under the fan-out's lock
-	first  [1]*lane[T]  // lanes, where there is one
-	open   atomic.Int32 // lanes that have not closed
-	plain  bool         // there is nothing around the handler
-	asked  bool         // T is a Request
-	sharer bool         // its lane reads the topic's log, unless events were put for it alone
-	shares bool         // its lane does, under the fan-out's lock
-
-	// The fan-out's, under its lock.
-	attached bool // it gets the topic's events
-	place    int  // among the topic's targets
-	next     int
-	inbox    *inbox   // of envelopes that any lane may take; nil without a transport
-	marks    []uint64 // what Drain waits for, see catchUp
-	missed   []Gap    // what of that had not come when it left
-}
-
 // log is the bus's logger, speaking of this subscription. It is made when it is needed: most
 // subscriptions never log.
 func (s *Subscription) log() *zap.Logger {
-	return s.bus.log.With(zap.String("topic", s.info.name), zap.String("subscription", s.name))
+	return s.core.log.With(zap.String("topic", s.info.name), zap.String("subscription", s.name))
 }
 
 // Name is the subscription's name.
@@ -118,7 +103,7 @@ func (s *Subscription) Pause() {
 	}
 	// Shutdown sets the state before it lifts pauses: either it sees this one, or this sees the
 	// state.
-	if !s.bus.takesTopics() {
+	if !s.core.takesTopics() {
 		s.Resume()
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/shardbus/shardbus/bus/internal/runqueue"
+	"github.com/shardbus/shardbus/supervisor"
 )
 
 // Drain ends the subscription after everything was handled: it accepts nothing any more, handles
@@ -21,11 +23,11 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	if ctx == nil {
 		return fail(ErrNilContext, "")
 	}
-	if r := s.bus.runnerHere(); r != nil && r.subscription() == s {
+	if r := s.core.runnerHere(); r != nil && r.subscription() == s {
 		return fail(ErrWouldDeadlock, r.role()+" can't wait for its own subscription to drain; call it from another goroutine")
 	}
 	var lateErr error
-	if s.bus.transport != nil {
+	if s.core.remote {
 		lateErr = s.engine.catchUp(ctx)
 	}
 	missed, leaveErr := s.engine.leave(ctx)
@@ -35,8 +37,8 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	s.ctl.Or(ctlLeft)
 	s.Resume()
 	s.release()
-	err := s.bus.changes.Wait(ctx, func() bool { return s.Stats().Pending() == 0 })
-	ctx, release := s.bus.unlessEnded(ctx)
+	err := s.core.changes.Wait(ctx, func() bool { return s.Stats().Pending() == 0 })
+	ctx, release := s.core.unlessEnded(ctx)
 	defer release()
 	s.stop(nil)
 	if err != nil {
@@ -54,7 +56,7 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	if lateErr != nil {
 		return fail(lateErr, "everything else was handled")
 	}
-	if err := s.bus.changes.Wait(ctx, s.gapsTold); err != nil {
+	if err := s.core.changes.Wait(ctx, s.gapsTold); err != nil {
 		return fail(err, "everything accepted was handled, but OnGap has not been told of every gap")
 	}
 	if leaveErr != nil {
@@ -126,7 +128,22 @@ type userRunner interface {
 }
 
 // runnerHere is the one of this bus on whose goroutine the caller runs, or nil.
-func (b *Bus) runnerHere() userRunner {
-	r, _ := b.runQueue.Here().(userRunner)
+func (c *core) runnerHere() userRunner {
+	r, _ := c.runQueue.Here().(userRunner)
 	return r
+}
+
+var errGrace = errors.New("grace is over")
+
+// unlessEnded is ctx, unless it is that of a handler of this bus, which ends when its subscription
+// does: then it is one that goes on for a while, for the rest of an end.
+func (c *core) unlessEnded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if l := callerLane(ctx); l == nil || l.core != c {
+		return ctx, func() {}
+	}
+	bound := time.Now().Add(c.grace + 2*supervisor.HookGrace)
+	if end, ok := ctx.Deadline(); ok && end.Before(bound) {
+		bound = end
+	}
+	return context.WithDeadlineCause(context.WithoutCancel(ctx), bound, errGrace)
 }

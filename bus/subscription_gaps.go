@@ -66,7 +66,7 @@ func (s *Subscription) tellGap(g Gap) {
 	if teller == nil || !teller.add(g) {
 		return
 	}
-	if !s.bus.goTell(func() { s.tellGaps(teller) }) {
+	if !s.core.goroutines.goTell(func() { s.tellGaps(teller) }) {
 		teller.drop()
 		s.log().Warn("OnGap is not called: the transport has ended", zap.Stringer("gap", g))
 	}
@@ -88,7 +88,7 @@ func (s *Subscription) tellGaps(teller *gapTeller) {
 			return
 		}
 		s.report("OnGap", usercode.Call("OnGap", func() error {
-			s.bus.runQueue.RunHere(&gapCall{sub: s, gap: g})
+			s.core.runQueue.RunHere(&gapCall{sub: s, gap: g})
 			return nil
 		}))
 	}

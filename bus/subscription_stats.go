@@ -3,7 +3,7 @@ package bus
 // stats stops the publishers, by the fan-out's lock, and each lane's own changes, by its lock. What
 // still moves is each lane's progress through its queue: one word, read once.
 func (s *subscription[T]) stats() Stats {
-	fan := &s.topic.fanout
+	fan := s.fan
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
 	st := s.statsLocked()
@@ -68,8 +68,7 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 }
 
 // busyLocked tells whether anything of the topic is pending; the fan-out's lock is held.
-func (t *Topic[T]) busyLocked() bool {
-	fan := &t.fanout
+func (fan *fanout[T]) busyLocked() bool {
 	if st := fan.mu.foreign; st != nil && st.working {
 		return true
 	}

@@ -1,11 +1,12 @@
 package bus
 
 import (
-	"context"
 	"fmt"
 	"reflect"
 	"slices"
 	"sync/atomic"
+
+	"go.uber.org/zap"
 
 	"github.com/shardbus/shardbus/codec"
 	"github.com/shardbus/shardbus/transport"
@@ -20,34 +21,9 @@ type Topic[T any] struct {
 	info   *topicInfo
 	slow   bool           // Publish goes through a transport or a chain
 	chain  PublishHandler // what publishes, with middleware around it; nil where there is none
-	link   *link          // nil without a transport
 	// sent numbers what was published through the transport.
 	sent   atomic.Uint64
 	askers askers
-}
-
-// link is what a topic has with a transport.
-type link struct {
-	// subscribing serialises subscribing and unsubscribing at the transport. It has one place; taken before
-	// fanout.mu, never inside it.
-	subscribing chan struct{}
-	mismatches  mismatches
-}
-
-// topicHandle is a Topic of any type, as the bus keeps it.
-type topicHandle interface {
-	topicInfo() *topicInfo
-	Stats() TopicStats
-	deliver(env *transport.Envelope)
-	gap(g transport.Gap)
-	mismatch(m transport.Mismatch)
-	subscriptions() []*Subscription
-	subscribeHeld(ctx context.Context) error
-	lock()
-	unlock()
-	busyLocked() bool
-	closeLoopback() leftOver
-	abandonForeign()
 }
 
 // NewTopic binds cfg to b after checking it. It does no I/O. The same name with
@@ -105,7 +81,7 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 		fan.published = t.notePublished
 	}
 	if b.remote {
-		t.link, fan.loopback = &link{subscribing: make(chan struct{}, 1)}, new(loopback)
+		fan.link, fan.loopback = newLink(b.transport), new(loopback)
 	}
 	b.topics.Store(cfg.Name, topicHandle(t))
 	return t, nil
@@ -154,17 +130,6 @@ func newTopicInfo[T any](cfg TopicConfig[T], codecName, publisher, idScope strin
 // Name is the topic's name.
 func (t *Topic[T]) Name() string { return t.info.name }
 
-// TopicStats counts what a topic's publishers did on this bus.
-type TopicStats struct {
-	// Published events were offered to the subscriptions here: by this bus, or,
-	// on a bus with a transport, by any.
-	Published uint64
-	// Unrouted events found no subscription here.
-	Unrouted uint64
-	// Subscriptions is how many there are now.
-	Subscriptions int
-}
-
 // Stats reads the topic's counters, all at one moment.
 func (t *Topic[T]) Stats() TopicStats {
 	fan := &t.fanout
@@ -176,6 +141,8 @@ func (t *Topic[T]) Stats() TopicStats {
 func (t *Topic[T]) topicInfo() *topicInfo           { return t.info }
 func (t *Topic[T]) deliver(env *transport.Envelope) { t.fanout.deliver(env) }
 func (t *Topic[T]) abandonForeign()                 { t.fanout.abandonForeign() }
+func (t *Topic[T]) closeLoopback() leftOver         { return t.fanout.closeLoopback() }
+func (t *Topic[T]) busyLocked() bool                { return t.fanout.busyLocked() }
 func (t *Topic[T]) lock()                           { t.fanout.mu.Lock() }
 func (t *Topic[T]) unlock()                         { t.fanout.mu.Unlock() }
 
@@ -198,4 +165,29 @@ func (t *Topic[T]) subscriptions() []*Subscription {
 		subs = append(subs, &s.Subscription)
 	}
 	return subs
+}
+
+// notePublished tells the bus's watcher of an event that enters. The fan-out's lock is held.
+func (t *Topic[T]) notePublished(c cell[T]) {
+	t.bus.watcher.Published(&Delivery{head: &c.head, value: &c.v, info: t.info, attempt: 1})
+}
+
+// Mismatches are the other processes that were found to know the topic otherwise, with other
+// partitions, of another type: one entry for each publisher and subscriber, of the first 256. A
+// process that has ended, or was mended and is another publisher now, stays listed. Each is logged
+// once, as a warning. A transport that asks nobody finds none: transport/redis asks with
+// Config.Repair, on both sides, when it subscribes and every half minute.
+func (t *Topic[T]) Mismatches() []Mismatch {
+	if t.fanout.link == nil {
+		return nil
+	}
+	return t.fanout.link.mismatches.all()
+}
+
+func (t *Topic[T]) mismatch(m Mismatch) {
+	if m.Here.Differs(m.There) == "" || !t.fanout.link.mismatches.add(m) {
+		return
+	}
+	t.bus.log.Warn("another process knows the topic with other settings", zap.String("topic", t.info.name),
+		zap.String("peer", m.Peer), zap.Bool("peer_subscribes", m.Subscribes), zap.Stringer("mismatch", m))
 }

@@ -6,6 +6,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/shardbus/shardbus/codec"
+	"github.com/shardbus/shardbus/transport"
 )
 
 // topicInfo is what the untyped parts of the engine know of a topic. Immutable.
@@ -22,4 +23,11 @@ type topicInfo struct {
 	reset      func(v any)        // zeroes *T
 	log        *zap.Logger        // the bus's; nil for a Delivery that a test made
 	shared     *sharedEvents      // nil but with Config.Debug on a bus without a transport
+}
+
+// address is the topic as transports know it. It calls user code: the codec.
+func (info *topicInfo) address() transport.Topic {
+	return transport.Topic{
+		Name: info.name, Partitions: info.partitions, ContentType: info.codec.ContentType(), TypeName: info.typeName,
+	}
 }

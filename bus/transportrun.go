@@ -25,7 +25,7 @@ func (b *Bus) serveTransport() error {
 			}
 			return err
 		},
-		Grace: b.cfg.Grace,
+		Grace: b.grace,
 	}
 	if t, ok := b.transport.(interface{ Tree() supervisor.Tree }); ok {
 		child.Tree = t.Tree
@@ -77,3 +77,12 @@ func (s sink) Gap(g transport.Gap) {
 		h.(topicHandle).gap(g)
 	}
 }
+
+// Mismatch makes sink a transport.MismatchSink.
+func (s sink) Mismatch(m transport.Mismatch) {
+	if h, ok := s.bus.topics.Load(m.Here.Name); ok {
+		h.(topicHandle).mismatch(m)
+	}
+}
+
+var _ transport.MismatchSink = sink{}

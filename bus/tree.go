@@ -86,7 +86,7 @@ func (s *Subscription) tree(now time.Time) supervisor.Tree {
 
 // laneStates is the state of every lane that was made, by its number.
 func (s *subscription[T]) laneStates() map[int]supervisor.State {
-	fan := &s.topic.fanout
+	fan := s.fan
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
 	states := make(map[int]supervisor.State)
