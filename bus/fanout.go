@@ -107,15 +107,16 @@ func (fan *fanout[T]) publish(ctx context.Context, c *cell[T], id keyInfo, only 
 			return &Error{Op: "publish", Topic: fan.info.name, Subscription: only.name, Err: ErrClosed}
 		}
 		var full *lane[T]
+		var of target[T]
 		if only == nil {
-			full = fan.reserve(plan, id.hash)
+			full, of = fan.reserve(plan, id.hash)
 		} else {
-			full = fan.reserveOnly(only, id.hash)
+			full, of = fan.reserveOnly(only, id.hash)
 		}
 		if full == nil {
 			break
 		}
-		if err := fan.awaitRoom(&p, full, id.hash); err != nil {
+		if err := fan.awaitRoom(&p, full, of, id.hash); err != nil {
 			fan.mu.Unlock()
 			return err
 		}
@@ -202,32 +203,32 @@ func (fan *fanout[T]) grow(p *fanoutPlan[T]) (full *lane[T]) {
 }
 
 // reserve chooses a lane of each target that has mailboxes of its own, for an event with that key
-// hash. It returns a lane that must have room first, or nil.
-func (fan *fanout[T]) reserve(p *fanoutPlan[T], hash uint64) (full *lane[T]) {
+// hash. It returns a lane that must have room first, and whose it is, or nil.
+func (fan *fanout[T]) reserve(p *fanoutPlan[T], hash uint64) (full *lane[T], of target[T]) {
 	if l := fan.grow(p); l != nil {
-		return l
+		return l, nil // its subscription has no other
 	}
 	reserved := fan.mu.reserved[:0]
 	for _, t := range p.own {
 		l := t.choose(hash)
 		if l.full() && l.refuses() {
-			return l
+			return l, t
 		}
 		reserved = append(reserved, l)
 	}
 	fan.mu.reserved = reserved
-	return nil
+	return nil, nil
 }
 
 // reserveOnly is reserve for an event that is for one subscription alone.
-func (fan *fanout[T]) reserveOnly(s *subscription[T], hash uint64) (full *lane[T]) {
+func (fan *fanout[T]) reserveOnly(s *subscription[T], hash uint64) (full *lane[T], of target[T]) {
 	s.detachReader()
 	l := s.choose(hash)
 	if l.full() && l.refuses() {
-		return l
+		return l, s
 	}
 	fan.mu.reserved = append(fan.mu.reserved[:0], l)
-	return nil
+	return nil, nil
 }
 
 // append enters a new event where reserve has found room, and reports whether drops are to be told.

@@ -106,9 +106,9 @@ type lane[T any] struct {
 		panicked    uint64
 		slow        uint64
 	}
-	timer      *time.Timer  // for the deferred keys
-	timerFired atomic.Bool  // the hook's timer fired
-	high       atomic.Int64 // the most events seen in the mailbox
+	timer      *time.Timer // for the deferred keys
+	timerFired atomic.Bool // the hook's timer fired
+	high       highWater   // of the mailbox
 }
 
 // newLane makes a lane that reads the topic's log, or, if that is nil, has a

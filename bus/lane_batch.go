@@ -40,7 +40,7 @@ func (b *attempts[T]) mustLinger() bool {
 // take takes up to n events out of the mailbox, and reports whether there were any.
 func (b *attempts[T]) take(n int) bool {
 	l := b.lane
-	l.sampleDepth()
+	l.high.saw(l.box.Waiting())
 	l.mu.Lock()
 	if l.mu.closed {
 		l.mu.Unlock()

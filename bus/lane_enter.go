@@ -18,7 +18,7 @@ func (l *lane[T]) load() int {
 
 // refuses reports whether an event must not enter the lane, which is full.
 func (l *lane[T]) refuses() bool {
-	l.sawDepth(l.capacity)
+	l.high.saw(l.capacity)
 	p := l.cfg.opts.policy
 	return p == Block || p == Fail
 }
@@ -38,7 +38,7 @@ func (l *lane[T]) append(c *cell[T], key string) (tell bool) {
 		// it awaits: then none is given to a newer one.
 		inPlace := l.cfg.keys == nil || !l.cfg.keys.Moving()
 		lost, depth := l.box.Evict(&own, key, l.capacity, inPlace)
-		l.sawDepth(depth)
+		l.high.saw(depth)
 		switch lost {
 		case mailbox.NoLoss:
 			return false

@@ -1,6 +1,9 @@
 package bus
 
-import "runtime/debug"
+import (
+	"runtime/debug"
+	"time"
+)
 
 // batch handles events until none is ready or something else is to be done. A
 // panic that no guard caught fails the current attempt and ends the batch.
@@ -116,6 +119,18 @@ func (l *lane[T]) handle(c *cell[T]) error {
 		return l.handler(l.ctx, &l.d)
 	}
 	return l.timed()
+}
+
+// timed runs the chain for the current event, measures it, and looks how deep the
+// mailbox is.
+func (l *lane[T]) timed() error {
+	l.high.saw(l.box.Waiting())
+	start := time.Now()
+	err := l.handler(l.ctx, &l.d)
+	took := time.Since(start)
+	l.cfg.owner.measured().add(took)
+	l.sample.took(took)
+	return err
 }
 
 // runPending does what comes before the next event: ranDry says that the event's

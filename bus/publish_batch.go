@@ -78,7 +78,7 @@ func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
 			}
 			continue
 		}
-		full := fan.reserve(p, b.hashes[n])
+		full, of := fan.reserve(p, b.hashes[n])
 		if full == nil {
 			var key string
 			if b.keys != nil {
@@ -89,7 +89,7 @@ func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
 			continue
 		}
 		fan.commitAll()
-		if err = fan.awaitRoom(&b.p, full, b.hashes[n]); errguard.Is(err, ErrMailboxFull) {
+		if err = fan.awaitRoom(&b.p, full, of, b.hashes[n]); errguard.Is(err, ErrMailboxFull) {
 			b.failed = append(b.failed, IndexedError{Index: start + n, Err: err})
 			n++
 		} else if err != nil {

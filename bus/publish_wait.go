@@ -57,9 +57,10 @@ func (p *caller) admit(c *core) error {
 }
 
 // awaitRoom waits until full, a lane that was chosen for an event with that key
-// hash, may have room. It is called with in.mu held and returns with it held;
+// hash, or another lane of the target that could take it, may have room; a target
+// that is nil has no other. It is called with fan.mu held and returns with it held;
 // what it saw before is stale then. The error is complete.
-func (fan *fanout[T]) awaitRoom(p *caller, full *lane[T], hash uint64) error {
+func (fan *fanout[T]) awaitRoom(p *caller, full *lane[T], of target[T], hash uint64) error {
 	s, c := full.cfg, fan.core
 	fail := func(err error, detail string) error {
 		return &Error{Op: "publish", Topic: fan.info.name, Subscription: s.name, Err: err, Detail: detail}
@@ -78,7 +79,10 @@ func (fan *fanout[T]) awaitRoom(p *caller, full *lane[T], hash uint64) error {
 		return nil
 	}
 	w := fan.waiterLocked()
-	lanes := full.sub().candidates(full, hash)
+	lanes := []*lane[T]{full}
+	if hash == 0 && of != nil {
+		lanes = of.owners(0) // choose has made them all when it found none with room
+	}
 	if p.waits {
 		w.wait = waitgraph.ForRoom(len(lanes))
 		for _, l := range lanes {

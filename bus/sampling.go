@@ -1,6 +1,9 @@
 package bus
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Bounds of how many events go by between two whose handling is timed. Looking at
 // the clock twice takes about 100 ns; a sample in 10 µs of handling keeps that at a
@@ -17,32 +20,22 @@ type sampling struct {
 	stride int // between the last timed one and the next
 }
 
-// timed runs the chain for the current event, measures it, and looks how deep the
-// mailbox is.
-func (l *lane[T]) timed() error {
-	l.sampleDepth()
-	start := time.Now()
-	err := l.handler(l.ctx, &l.d)
-	took := time.Since(start)
-	l.cfg.owner.measured().add(took)
-	// At most twice as far as the last time: the first events tell much, and they
-	// may be few.
-	l.sample.stride = int(min(longestStride, int64(samplePeriod/max(1, took)), int64(2*max(1, l.sample.stride))))
-	l.sample.left = max(0, l.sample.stride-1)
-	return err
+// took chooses how many events go by until the next is timed, after one that took so long: at most
+// twice as many as the last time, since the first events tell much, and they may be few.
+func (s *sampling) took(d time.Duration) {
+	s.stride = int(min(longestStride, int64(samplePeriod/max(1, d)), int64(2*max(1, s.stride))))
+	s.left = max(0, s.stride-1)
 }
 
-// sampleDepth looks how deep the mailbox is. Producers look, too, where they find
-// it full, and whoever reads Stats.
-func (l *lane[T]) sampleDepth() {
-	l.sawDepth(l.box.Waiting())
-}
+// highWater is the most events seen in a mailbox. The lane looks now and then, producers where they
+// find it full, and whoever reads Stats.
+type highWater struct{ n atomic.Int64 }
 
-// sawDepth says that n events were seen in the mailbox.
-func (l *lane[T]) sawDepth(n int) {
+// saw says that n events were seen.
+func (h *highWater) saw(n int) {
 	for {
-		high := l.high.Load()
-		if int64(n) <= high || l.high.CompareAndSwap(high, int64(n)) {
+		high := h.n.Load()
+		if int64(n) <= high || h.n.CompareAndSwap(high, int64(n)) {
 			return
 		}
 	}

@@ -37,19 +37,6 @@ func (s *subscription[T]) lane(i int) *lane[T] {
 	return s.lanes[i]
 }
 
-// candidates is the lanes that could take an event for which l was chosen: any, if
-// it has no key, else only l.
-func (s *subscription[T]) candidates(l *lane[T], hash uint64) []*lane[T] {
-	switch {
-	case hash != 0:
-		return []*lane[T]{l}
-	case s.group != nil:
-		return s.group.lanes()
-	default:
-		return s.lanes // choose has made them all when it found none with room
-	}
-}
-
 // owners implements target.
 func (s *subscription[T]) owners(hash uint64) []*lane[T] {
 	if hash == 0 {
@@ -153,10 +140,8 @@ func (s *subscription[T]) laneConfig() *laneConfig[T] {
 	return s.cfg
 }
 
-// sub is the lane's subscription.
-func (l *lane[T]) sub() *subscription[T] { return l.cfg.owner.(*subscription[T]) }
-
-func (l *lane[T]) subscription() *Subscription { return &l.sub().Subscription }
+// subscription implements userRunner.
+func (l *lane[T]) subscription() *Subscription { return &l.cfg.owner.(*subscription[T]).Subscription }
 
 // What follows implements laneOwner.
 

@@ -45,9 +45,9 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 	}
 	sum.Accepted += l.box.Entered() - l.start
 	sum.Queued += depth
-	l.sawDepth(int(depth))
+	l.high.saw(int(depth))
 	sum.Deepest = max(sum.Deepest, depth)
-	sum.HighWater = max(sum.HighWater, uint64(l.high.Load()))
+	sum.HighWater = max(sum.HighWater, uint64(l.high.n.Load()))
 	sum.Queued += uint64(l.inbox.Len())
 	if deferred := uint64(l.mu.retries.Len()); l.mu.closed {
 		sum.Abandoned += deferred
