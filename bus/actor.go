@@ -49,7 +49,7 @@ func (t *Topic[T]) Spawn(ctx context.Context, name string, build func(ctx contex
 	if err := given(ctx, build == nil); err != nil {
 		return nil, t.subscribeError(name, err)
 	}
-	if t.cfg.Key == nil {
+	if t.info.key == nil {
 		return nil, t.subscribeError(name, fmt.Errorf("%w: keyed actors need TopicConfig.Key", ErrInvalidConfig))
 	}
 	o, err := newOptions(opts, ActorOption.applyActor)
@@ -83,6 +83,19 @@ type laneActors[T any] struct {
 	// event, which saves reading the clock for each.
 	period uint64
 	timer  *time.Timer
+	key    []byte // where keys are appended to
+}
+
+// find is the actor of the key of an event; nil if there is none yet. keyed is false for an event
+// without a key.
+func (tr *laneActors[T]) find(d *Delivery) (m *actorCell[T], keyed bool) {
+	if d.info.appendKey == nil || d.head.seq == 0 {
+		key := d.Key()
+		return tr.actors[key], key != ""
+	}
+	d.used("Delivery.Key")
+	tr.key = d.info.appendKey(tr.key[:0], d.value)
+	return tr.actors[string(tr.key)], len(tr.key) > 0 // which makes no string
 }
 
 // actorCell is one actor in the list of its lane.
@@ -108,14 +121,13 @@ func (c *actorSet[T]) handle(ctx context.Context, d *Delivery) (err error) {
 	if err := d.Decode(nil); err != nil {
 		return err
 	}
-	key := d.Key()
-	if key == "" {
+	tr := &c.byLane[d.lane]
+	m, found := tr.find(d)
+	if !found {
 		return DeadLetter(&Error{Op: "handle", Topic: d.info.name, Subscription: d.sub, Err: ErrNoKey})
 	}
-	tr := &c.byLane[d.lane]
-	m := tr.actors[key]
 	if m == nil {
-		if m, err = c.spawn(ctx, d, key); err != nil {
+		if m, err = c.spawn(ctx, d, d.Key()); err != nil {
 			return c.again(d, err)
 		}
 	} else {

@@ -255,7 +255,7 @@ func (fan *fanout[T]) ask(ctx context.Context, c *cell[T]) (id keyInfo, routed b
 		return id, false, nil
 	}
 	if !id.known {
-		id = fan.findKey(&c.v)
+		id = fan.findKey(&c.v, false)
 	}
 	var receipt Receipt // the last subscription may leave while this waits for its room
 	err = fan.publish(ctx, c, id, nil, &receipt)

@@ -45,10 +45,11 @@ type fanout[T any] struct {
 		foreign     *foreignQueue                 // nil until the first
 		leaving     map[*subscription[T]]struct{} // those of Ask that left and have not ended
 	}
-	key       func(T) string // TopicConfig.Key
-	loopback  *loopback      // nil without a transport; mu covers it
-	link      *link          // nil without a transport
-	published func(cell[T])  // tells a watcher of every event that enters; nil without one
+	key       func(T) string // of TopicConfig.Key or AppendKey; nil for none
+	appendKey func(dst []byte, v T) []byte
+	loopback  *loopback     // nil without a transport; mu covers it
+	link      *link         // nil without a transport
+	published func(cell[T]) // tells a watcher of every event that enters; nil without one
 }
 
 // keyInfoOf finds the key information of v where any target is known to need it.
@@ -56,21 +57,19 @@ func (fan *fanout[T]) keyInfoOf(v *T) keyInfo {
 	if fan.hints.Load()&hintKeyed == 0 {
 		return keyInfo{}
 	}
-	return fan.findKey(v)
+	return fan.findKey(v, fan.hints.Load()&hintLatest != 0)
 }
 
-// findKey finds the key information of v; it calls user code.
-func (fan *fanout[T]) findKey(v *T) keyInfo {
-	key := fan.keyFor(v)
-	return keyInfo{hash: keyHash(key), key: key, known: true}
-}
-
-// keyFor is the key of v; it calls user code.
-func (fan *fanout[T]) keyFor(v *T) string {
-	if fan.key == nil {
-		return ""
+// findKey finds the key information of v, with the key itself if it is asked for; it calls user code.
+func (fan *fanout[T]) findKey(v *T, named bool) keyInfo {
+	switch {
+	case fan.appendKey != nil:
+		return appendedKey(fan.appendKey, v, named)
+	case fan.key != nil:
+		key := fan.key(*v)
+		return keyInfo{hash: keyHash(key), key: key, known: true, named: true}
 	}
-	return fan.key(*v)
+	return keyInfo{known: true, named: true}
 }
 
 // publish offers c to every target, or to only where that is not nil, and waits, while ctx lasts, for
@@ -80,7 +79,7 @@ func (fan *fanout[T]) publish(ctx context.Context, c *cell[T], id keyInfo, only 
 	switch {
 	case id.known:
 	case only != nil && c.seq == 0: // an envelope, offered again
-		id = keyInfo{hash: keyHash(c.env.Key), key: c.env.Key, known: true}
+		id = keyInfo{hash: keyHash(c.env.Key), key: c.env.Key, known: true, named: true}
 	default:
 		id = fan.keyInfoOf(&c.v)
 	}
@@ -88,9 +87,9 @@ func (fan *fanout[T]) publish(ctx context.Context, c *cell[T], id keyInfo, only 
 	fan.mu.Lock()
 	for {
 		plan := fan.planLocked()
-		if plan.keyed && !id.known {
+		if plan.keyed && !id.known || plan.latest && !id.named {
 			fan.mu.Unlock()
-			id = fan.findKey(&c.v)
+			id = fan.findKey(&c.v, plan.latest)
 			fan.mu.Lock()
 			continue
 		}

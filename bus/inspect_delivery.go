@@ -26,7 +26,7 @@ func (cfg *TopicConfig[T]) deliveryOf(event any) *Delivery {
 	if with.Codec == nil {
 		with.Codec = codec.JSON
 	}
-	return &Delivery{head: &c.head, value: &c.v, info: newTopicInfo(with, with.Codec.Name(), "test", "test.1")}
+	return &Delivery{head: &c.head, value: &c.v, info: &newTopicInfo(with, with.Codec.Name(), "test", "test.1").topicInfo}
 }
 
 func buildDelivery(topic deliveryBuilder, spec inspect.Delivery) *Delivery {

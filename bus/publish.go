@@ -1,9 +1,13 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"time"
+	"unsafe"
 
 	"github.com/shardbus/shardbus/internal/errguard"
 	"github.com/shardbus/shardbus/router"
@@ -135,7 +139,7 @@ func (t *Topic[T]) sendError(err error) error {
 
 // encode makes the envelope of an event.
 func (t *Topic[T]) encode(event *T, o *publishOptions) (*transport.Envelope, error) {
-	payload, err := t.info.codec.Append(nil, event)
+	payload, keyLen, err := t.encodePayload(event)
 	if err != nil {
 		return nil, &Error{Op: "publish", Topic: t.info.name, Err: errguard.Safe(err), Detail: "nothing was published"}
 	}
@@ -147,8 +151,11 @@ func (t *Topic[T]) encode(event *T, o *publishOptions) (*transport.Envelope, err
 	if env.ID == "" {
 		env.ID = MessageID{scope: t.info.idScope, seq: seq}.String()
 	}
-	if t.cfg.Key != nil {
+	switch {
+	case t.cfg.Key != nil:
 		env.Key = t.cfg.Key(*event)
+	case keyLen > 0: // the buffer does not change any more
+		env.Key, env.Payload = unsafe.String(unsafe.SliceData(payload), keyLen), payload[keyLen:]
 	}
 	switch n := t.info.partitions; {
 	case n == 0:
@@ -158,4 +165,25 @@ func (t *Topic[T]) encode(event *T, o *publishOptions) (*transport.Envelope, err
 		env.Partition = router.Partition(env.Key, n)
 	}
 	return env, nil
+}
+
+// firstBuffer is the room for the first event of a topic with AppendKey.
+const firstBuffer = 64
+
+// encodePayload encodes an event. With AppendKey the event's key, of keyLen bytes, stands in front of
+// the payload, in one buffer, whose room is that of the last event.
+func (t *Topic[T]) encodePayload(event *T) (text []byte, keyLen int, err error) {
+	if t.cfg.AppendKey == nil {
+		text, err = t.info.codec.Append(nil, event)
+		return text, 0, err
+	}
+	key := t.cfg.AppendKey(make([]byte, 0, max(firstBuffer, t.lastSize.Load())), *event)
+	if text, err = t.info.codec.Append(key, event); err != nil {
+		return nil, 0, err
+	}
+	if !bytes.HasPrefix(text, key) {
+		return nil, 0, fmt.Errorf("%w: the codec %s does not append to what it is given", ErrInvalidConfig, t.info.codecName)
+	}
+	t.lastSize.Store(int32(min(len(text), math.MaxInt32)))
+	return text, len(key), nil
 }

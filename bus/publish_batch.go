@@ -151,10 +151,10 @@ func (b *batch[T]) hash(chunk []T, keyed, latest bool) {
 		b.keys = make([]string, batchChunk)
 	}
 	for i := range chunk {
-		key := b.in.keyFor(&chunk[i])
-		b.hashes[i] = keyHash(key)
+		id := b.in.findKey(&chunk[i], b.keys != nil)
+		b.hashes[i] = id.hash
 		if b.keys != nil {
-			b.keys[i] = key
+			b.keys[i] = id.key
 		}
 	}
 }

@@ -74,7 +74,7 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 	if o.grouped && t.bus.transport != nil {
 		return nil, t.subscribeError(name, ErrGroupTransport)
 	}
-	if o.policy == KeepLatest && t.cfg.Key == nil {
+	if o.policy == KeepLatest && t.info.key == nil {
 		return nil, t.subscribeError(name, fmt.Errorf("%w: the policy KeepLatest needs TopicConfig.Key", ErrNoKey))
 	}
 	s := &subscription[T]{fan: &t.fanout, hook: sp.hook, batch: sp.batch}

@@ -15,12 +15,13 @@ import (
 // Topic is a topic bound to a bus: what publishers and subscribers hold. All
 // methods are safe for concurrent use.
 type Topic[T any] struct {
-	fanout fanout[T] // first: a cache line begins here
-	bus    *Bus
-	cfg    TopicConfig[T]
-	info   *topicInfo
-	slow   bool           // Publish goes through a transport or a chain
-	chain  PublishHandler // what publishes, with middleware around it; nil where there is none
+	fanout   fanout[T] // first: a cache line begins here
+	bus      *Bus
+	cfg      *TopicConfig[T] // beside info
+	info     *topicInfo
+	lastSize atomic.Int32   // of an encoded event with its key, see encodePayload
+	slow     bool           // Publish goes through a transport or a chain
+	chain    PublishHandler // what publishes, with middleware around it; nil where there is none
 	// sent numbers what was published through the transport.
 	sent   atomic.Uint64
 	askers askers
@@ -68,14 +69,15 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 		return t, nil
 	}
 	b.mu.topicCount++
-	t := &Topic[T]{bus: b, cfg: cfg, info: newTopicInfo(cfg, codecName, b.id, fmt.Sprintf("%s.%d", b.id, b.mu.topicCount))}
+	info := newTopicInfo(cfg, codecName, b.id, fmt.Sprintf("%s.%d", b.id, b.mu.topicCount))
+	t := &Topic[T]{bus: b, cfg: &info.cfg, info: &info.topicInfo}
 	t.info.log = b.log
 	t.chain, t.slow = chain, chain != nil || b.remote
 	if b.cfg.Debug && !b.remote {
 		t.info.shared = new(sharedEvents)
 	}
 	fan := &t.fanout
-	fan.core, fan.info, fan.key, fan.stamp = &b.core, t.info, cfg.Key, cfg.Stamp
+	fan.core, fan.info, fan.key, fan.appendKey, fan.stamp = &b.core, t.info, cfg.keyFunc(), cfg.AppendKey, cfg.Stamp
 	fan.hasPointers = hasPointers(reflect.TypeFor[T]())
 	if b.watcher != nil && !b.remote {
 		fan.published = t.notePublished
@@ -109,8 +111,8 @@ func hasPointers(t reflect.Type) bool {
 }
 
 // newTopicInfo erases T.
-func newTopicInfo[T any](cfg TopicConfig[T], codecName, publisher, idScope string) *topicInfo {
-	info := &topicInfo{
+func newTopicInfo[T any](cfg TopicConfig[T], codecName, publisher, idScope string) *typedInfo[T] {
+	info := &typedInfo[T]{cfg: cfg, topicInfo: topicInfo{
 		name:       cfg.Name,
 		typ:        reflect.TypeFor[T](),
 		partitions: cfg.Partitions,
@@ -120,9 +122,12 @@ func newTopicInfo[T any](cfg TopicConfig[T], codecName, publisher, idScope strin
 		codec:      cfg.Codec,
 		codecName:  codecName,
 		reset:      func(v any) { var zero T; *v.(*T) = zero },
+	}}
+	if key := cfg.keyFunc(); key != nil {
+		info.key = func(v any) string { return key(*v.(*T)) }
 	}
-	if cfg.Key != nil {
-		info.key = func(v any) string { return cfg.Key(*v.(*T)) }
+	if cfg.AppendKey != nil {
+		info.appendKey = func(dst []byte, v any) []byte { return cfg.AppendKey(dst, *v.(*T)) }
 	}
 	return info
 }
