@@ -46,22 +46,30 @@ var ErrNoKey = errors.New("event has no key")
 //
 // Spawn returns, and ctx and name mean, what they do with [Topic.Subscribe].
 func (t *Topic[T]) Spawn(ctx context.Context, name string, build func(ctx context.Context, key string) (Actor[T], error), opts ...ActorOption) (*Subscription, error) {
-	if err := given(ctx, build == nil); err != nil {
-		return nil, t.subscribeError(name, err)
-	}
-	if t.info.key == nil {
-		return nil, t.subscribeError(name, fmt.Errorf("%w: keyed actors need TopicConfig.Key", ErrInvalidConfig))
-	}
-	o, err := newOptions(opts, ActorOption.applyActor)
+	c, err := t.newActorSet(ctx, name, build, opts)
 	if err != nil {
 		return nil, t.subscribeError(name, err)
 	}
-	c := &actorSet[T]{
+	return t.subscribe(ctx, name, c.handle, c.opts, special[T]{hook: c, given: build})
+}
+
+// newActorSet checks what Spawn and its like were given, and makes the set.
+func (t *Topic[T]) newActorSet(ctx context.Context, name string, build func(ctx context.Context, key string) (Actor[T], error), opts []ActorOption) (*actorSet[T], error) {
+	if err := given(ctx, build == nil); err != nil {
+		return nil, err
+	}
+	if t.info.key == nil {
+		return nil, fmt.Errorf("%w: keyed actors need TopicConfig.Key", ErrInvalidConfig)
+	}
+	o, err := newOptions(opts, ActorOption.applyActor)
+	if err != nil {
+		return nil, err
+	}
+	return &actorSet[T]{
 		build: build, opts: o, byLane: make([]laneActors[T], o.lanes),
 		grace: t.bus.grace, base: context.WithoutCancel(ctx),
 		log: t.bus.log.With(zap.String("topic", t.info.name), zap.String("subscription", name)),
-	}
-	return t.subscribe(ctx, name, c.handle, o, special[T]{hook: c, given: build})
+	}, nil
 }
 
 // actorSet is the actors of a subscription.

@@ -29,6 +29,8 @@ var (
 	ErrNilContext = errors.New("context is nil")
 	// ErrDuplicateSubscription: the topic already has a subscription of that name on this bus.
 	ErrDuplicateSubscription = errors.New("duplicate subscription name")
+	// ErrNotSubscribed: the topic has no subscription of that name on this bus.
+	ErrNotSubscribed = errors.New("no such subscription")
 	// ErrMailboxFull: a subscription with the policy Fail has no room.
 	ErrMailboxFull = errors.New("mailbox full")
 	// ErrWouldDeadlock: a handler asked for something that waits until the handler itself returns.

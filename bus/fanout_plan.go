@@ -109,7 +109,7 @@ func (s *subscription[T]) enlist(p *fanoutPlan[T]) {
 		if fan.mu.shared == nil {
 			fan.mu.shared = mailbox.NewShared[cell[T]](0)
 		}
-		s.lanes[0] = newLane(s.laneConfig(), 0, fan.mu.shared)
+		s.newLane(0, fan.mu.shared)
 		fan.mu.readers++
 	}
 	p.readers = append(p.readers, s.lanes[0])

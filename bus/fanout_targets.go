@@ -50,12 +50,7 @@ func (fan *fanout[T]) removeLocked(s *subscription[T]) {
 		fan.removeTarget(s.place)
 	}
 	delete(fan.mu.names, s.name)
-	if s.asked {
-		if fan.mu.leaving == nil {
-			fan.mu.leaving = make(map[*subscription[T]]struct{})
-		}
-		fan.mu.leaving[s] = struct{}{}
-	}
+	fan.noteLeavingLocked(s)
 	if fan.mu.total--; fan.loopback != nil {
 		s.leftBehindLocked(fan.loopback)
 		if fan.mu.total == 0 {
@@ -63,23 +58,51 @@ func (fan *fanout[T]) removeLocked(s *subscription[T]) {
 		}
 	}
 	fan.changed()
+	fan.endReadingLocked(s)
+}
+
+// noteLeavingLocked keeps those that an Ask may still wait for.
+func (fan *fanout[T]) noteLeavingLocked(s *subscription[T]) {
+	if !s.asked {
+		return
+	}
+	if fan.mu.leaving == nil {
+		fan.mu.leaving = make(map[*subscription[T]]struct{})
+	}
+	fan.mu.leaving[s] = struct{}{}
+}
+
+// endReadingLocked gives s nothing more of the shared mailbox, if it reads that.
+func (fan *fanout[T]) endReadingLocked(s *subscription[T]) {
 	if s.shares && s.lanes[0] != nil {
 		s.lanes[0].box.Detach(false)
 		fan.removeReader(s.lanes[0])
 	}
 }
 
-// ended is called when s has left and ended.
-func (fan *fanout[T]) ended(s *subscription[T]) {
-	if s.group == nil && !s.asked {
-		return
+// findLocked is the subscription of that name, or nil.
+func (fan *fanout[T]) findLocked(name string) *subscription[T] {
+	for s := range fan.allLocked() {
+		if s.name == name {
+			return s
+		}
 	}
+	return nil
+}
+
+// ended is called when s has left and ended. It returns the subscription that waited for that, if
+// there is one, whose lanes are to be signaled.
+func (fan *fanout[T]) ended(s *subscription[T]) (next *subscription[T]) {
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
 	delete(fan.mu.leaving, s)
 	if s.group != nil {
 		fan.endedInGroupLocked(s)
 	}
+	if s.succession != nil {
+		next = s.succession.ended(s)
+	}
+	return next
 }
 
 func (fan *fanout[T]) addTarget(t target[T]) {
@@ -127,12 +150,7 @@ func (fan *fanout[T]) nameTakenLocked(name string) bool {
 		_, ok := fan.mu.names[name]
 		return ok
 	}
-	for s := range fan.allLocked() {
-		if s.name == name {
-			return true
-		}
-	}
-	return false
+	return fan.findLocked(name) != nil
 }
 
 // noteNameLocked is called when a subscription of that name was added.

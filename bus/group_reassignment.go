@@ -15,9 +15,9 @@ func (s *subscription[T]) Lane(i int) keyshare.Lane {
 	return nil
 }
 
-// Entered implements keyshare.Lane.
+// Entered implements keyshare.Lane. What waits in the lane's inbox enters the mailbox next.
 func (l *lane[T]) Entered() uint64 {
-	return l.box.Entered()
+	return l.box.Entered() + uint64(l.inbox.Len())
 }
 
 // Done implements keyshare.Lane.
@@ -59,15 +59,15 @@ func (l *lane[T]) pastLocked(n uint64) bool {
 	return l.box.Past(n)
 }
 
-// mustWait tells whether another member of the group has not done with key, as far
-// as that matters to the n-th event that entered this lane.
+// mustWait tells whether another member of the group, or one whose place s took, has not done with
+// key, as far as that matters to the n-th event that entered this lane.
 func (s *subscription[T]) mustWait(l keyshare.Lane, key string, n uint64) bool {
-	g := s.group
-	if g == nil || !g.keys.Moving() {
+	keys := s.cfg.keys // there is a lane, so it was made
+	if keys == nil || !keys.Moving() {
 		return false
 	}
 	fan := s.fan
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
-	return g.keys.MustWait(s, l, key, keyHash(key), n)
+	return keys.MustWait(s, l, key, keyHash(key), n)
 }

@@ -169,6 +169,9 @@ func (b *Bus) Ready(ctx context.Context) error {
 // noteStopped has Health tell of a subscription that was stopped for its panics, unless another one
 // has its name by now.
 func (b *Bus) noteStopped(s *Subscription) {
+	if s.ctl.Load()&ctlReplaced != 0 {
+		return
+	}
 	b.mu.Lock()
 	if b.mu.stopped == nil {
 		b.mu.stopped = make(map[subscriptionName]*Subscription)

@@ -116,7 +116,7 @@ type lane[T any] struct {
 func newLane[T any](c *laneConfig[T], index int, log *mailbox.Shared[cell[T]]) *lane[T] {
 	l := &lane[T]{
 		cfg: c, index: index, runQueue: &c.core.runQueue, ctl: c.ctl, handler: c.handler,
-		special: c.hook != nil || c.keys != nil || c.batch != nil || c.opts.policy.evicts(),
+		special: c.hook != nil || c.grouped || c.batch != nil || c.opts.policy.evicts(),
 		remote:  c.inbox != nil, batched: c.batch != nil,
 		capacity: c.opts.capacity, hasPointers: c.hasPointers,
 	}
@@ -236,8 +236,8 @@ func (l *lane[T]) serve() {
 			return
 		case ranDry, resting, lingering:
 		}
-		if out == ranDry && l.ctl.Load()&ctlReattach != 0 {
-			l.cfg.owner.reattach()
+		if out == ranDry {
+			l.ranDry()
 		}
 		if out == ranDry && l.spin() {
 			continue
@@ -264,6 +264,17 @@ func (l *lane[T]) serve() {
 		}
 		l.cfg.core.changes.Notify()
 		return
+	}
+}
+
+// ranDry does what is to be done only then.
+func (l *lane[T]) ranDry() {
+	ctl := l.ctl.Load()
+	if ctl&ctlReattach != 0 {
+		l.cfg.owner.reattach()
+	}
+	if ctl&ctlReplaced != 0 {
+		l.cfg.owner.retire()
 	}
 }
 

@@ -141,7 +141,7 @@ func (l *lane[T]) runPending(retryTurn *bool) batchEnd {
 	if ctl&ctlInspected != 0 {
 		l.awaitInspection()
 	}
-	if ctl&(ctlPaused|ctlHeld|ctlClosing) != 0 {
+	if ctl&(ctlPaused|ctlHeld|ctlAwaiting|ctlClosing) != 0 {
 		l.rest()
 		if ctl&ctlClosing != 0 {
 			return closing

@@ -12,12 +12,15 @@ import (
 
 // Bits of a subscription's control word.
 const (
-	ctlPaused    uint32 = 1 << iota // start no handler
-	ctlLeft                         // accepts no events any more
-	ctlClosing                      // abandon what waits and end
-	ctlReattach                     // a lane that runs dry returns to the topic's log
-	ctlInspected                    // what a handler has in hand is being read: see awaitInspection
-	ctlHeld                         // start no handler: the bus is not started
+	ctlPaused     uint32 = 1 << iota // start no handler
+	ctlLeft                          // accepts no events any more
+	ctlClosing                       // abandon what waits and end
+	ctlReattach                      // a lane that runs dry returns to the topic's log
+	ctlInspected                     // what a handler has in hand is being read: see awaitInspection
+	ctlHeld                          // start no handler: the bus is not started
+	ctlReplaced                      // another one has its place: it ends when nothing is pending any more
+	ctlAwaiting                      // start no handler before those whose place it took have ended
+	ctlSucceeding                    // the same, for each key by itself
 )
 
 // laneConfig is what the lanes of one subscription have in common.
@@ -30,7 +33,8 @@ type laneConfig[T any] struct {
 	handler     Handler
 	batch       batchHandler[T] // nil unless events are handled in batches
 	hook        laneHook        // nil unless there are actors
-	keys        *keyshare.Group // nil unless it is in a group
+	keys        *keyshare.Group // nil unless it is in a group, or took another one's place
+	grouped     bool            // it is in a group
 	inbox       *inbox          // nil without a transport
 	drops       dropCount
 	plain       bool // there is nothing around the handler
@@ -54,13 +58,15 @@ type laneOwner[T any] interface {
 	// lockMailboxes keeps publishers out of the mailboxes.
 	lockMailboxes()
 	unlockMailboxes()
-	// mustWait tells whether another member of the group has not done with key, as far
+	// mustWait tells whether another one of those in keys has not done with key, as far
 	// as that matters to the n-th event that entered l.
 	mustWait(l keyshare.Lane, key string, n uint64) bool
 	// reattach has its one lane, which ran dry, read the topic's log again.
 	reattach()
 	// reclaim clears what all readers of the topic's log are done with.
 	reclaim()
+	// retire ends a subscription that was replaced, if nothing of it is pending any more.
+	retire()
 	// reportOverflow reports that env found the inbox full.
 	reportOverflow(env *transport.Envelope, now time.Time)
 	// laneClosed is called as a lane ends.

@@ -15,9 +15,10 @@ const (
 )
 
 // mayDefer tells whether an event just taken may have to wait behind its key: because that is
-// deferred, or because another member of the group has not done with it.
+// deferred, or because another member of the group, or one whose place was taken, has not done with
+// it.
 func (l *lane[T]) mayDefer() bool {
-	return l.mu.retries.Len() > 0 || l.special && l.cfg.keys != nil && l.cfg.keys.Moving()
+	return l.mu.retries.Len() > 0 || l.cfg.keys != nil && l.cfg.keys.Moving()
 }
 
 // deferTaken has c, just taken, wait behind its key if it must.

@@ -23,10 +23,7 @@ type special[T any] struct {
 // h is called from one goroutine for each lane (see [Lanes]), never twice at once for one key.
 // [Handler] says what its error means.
 func (t *Topic[T]) Subscribe(ctx context.Context, name string, h func(ctx context.Context, event T) error, opts ...SubscribeOption) (*Subscription, error) {
-	if err := given(ctx, h == nil); err != nil {
-		return nil, t.subscribeError(name, err)
-	}
-	o, err := newOptions(opts, SubscribeOption.applySubscribe)
+	o, err := subscribeOptionsOf(ctx, h == nil, opts)
 	if err != nil {
 		return nil, t.subscribeError(name, err)
 	}
@@ -35,21 +32,31 @@ func (t *Topic[T]) Subscribe(ctx context.Context, name string, h func(ctx contex
 
 // SubscribeMessage is Subscribe for a handler that needs more of an event than its value.
 func (t *Topic[T]) SubscribeMessage(ctx context.Context, name string, h func(ctx context.Context, m Message[T]) error, opts ...SubscribeOption) (*Subscription, error) {
-	if err := given(ctx, h == nil); err != nil {
-		return nil, t.subscribeError(name, err)
-	}
-	o, err := newOptions(opts, SubscribeOption.applySubscribe)
+	o, err := subscribeOptionsOf(ctx, h == nil, opts)
 	if err != nil {
 		return nil, t.subscribeError(name, err)
 	}
-	return t.subscribe(ctx, name, func(ctx context.Context, d *Delivery) error {
+	return t.subscribe(ctx, name, messageHandler(h), o, special[T]{given: h})
+}
+
+// messageHandler makes a Handler of the function that SubscribeMessage takes.
+func messageHandler[T any](h func(ctx context.Context, m Message[T]) error) Handler {
+	return func(ctx context.Context, d *Delivery) error {
 		if d.encoded {
 			if err := d.Decode(nil); err != nil {
 				return err
 			}
 		}
 		return h(ctx, message(d, *d.value.(*T)))
-	}, o, special[T]{given: h})
+	}
+}
+
+// subscribeOptionsOf checks what Subscribe and its like were given, and reads the options.
+func subscribeOptionsOf(ctx context.Context, nilHandler bool, opts []SubscribeOption) (*subscribeOptions, error) {
+	if err := given(ctx, nilHandler); err != nil {
+		return nil, err
+	}
+	return newOptions(opts, SubscribeOption.applySubscribe)
 }
 
 // given says what a Subscribe was not given that it needs.
@@ -68,14 +75,35 @@ func (t *Topic[T]) subscribeError(name string, err error) error {
 }
 
 func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *subscribeOptions, sp special[T]) (*Subscription, error) {
-	if err := router.ValidName(name); err != nil {
+	s, err := t.newSubscription(ctx, name, h, o, sp)
+	if err != nil {
 		return nil, t.subscribeError(name, err)
 	}
+	if err := t.attach(ctx, s); err != nil {
+		return nil, t.subscribeError(name, err)
+	}
+	t.bus.announce(&s.Subscription)
+	return &s.Subscription, nil
+}
+
+// announce tells of a subscription that is live.
+func (b *Bus) announce(s *Subscription) {
+	b.noteSubscribed(s)
+	if w := b.watcher; w != nil {
+		w.Subscribed(s)
+	}
+}
+
+// newSubscription makes a subscription that is not live yet. It calls user code: the middleware.
+func (t *Topic[T]) newSubscription(ctx context.Context, name string, h Handler, o *subscribeOptions, sp special[T]) (*subscription[T], error) {
+	if err := router.ValidName(name); err != nil {
+		return nil, err
+	}
 	if o.grouped && t.bus.transport != nil {
-		return nil, t.subscribeError(name, ErrGroupTransport)
+		return nil, ErrGroupTransport
 	}
 	if o.policy == KeepLatest && t.info.key == nil {
-		return nil, t.subscribeError(name, fmt.Errorf("%w: the policy KeepLatest needs TopicConfig.Key", ErrNoKey))
+		return nil, fmt.Errorf("%w: the policy KeepLatest needs TopicConfig.Key", ErrNoKey)
 	}
 	s := &subscription[T]{fan: &t.fanout, hook: sp.hook, batch: sp.batch}
 	s.sharer = o.sharing(&t.bus.core) && sp.batch == nil
@@ -103,20 +131,13 @@ func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *sub
 		s.handler, err = chain(h, all, ofBus)
 	}
 	if err != nil {
-		return nil, t.subscribeError(name, err)
+		return nil, err
 	}
 	if _, s.asked = any(new(T)).(request); s.asked {
 		s.handler = replies(s.handler)
 		s.plain = false
 	}
-	if err := t.attach(ctx, s); err != nil {
-		return nil, t.subscribeError(name, err)
-	}
-	t.bus.noteSubscribed(&s.Subscription)
-	if w := t.bus.watcher; w != nil {
-		w.Subscribed(&s.Subscription)
-	}
-	return &s.Subscription, nil
+	return s, nil
 }
 
 // plain tells whether there is nothing around the handler of a subscription with these options.
@@ -130,14 +151,11 @@ func (t *Topic[T]) attach(ctx context.Context, s *subscription[T]) error {
 	if link == nil {
 		return t.fanout.add(s)
 	}
-	// The end of the bus ends the wait for its transport.
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(t.bus.work, func() { cancel(ErrClosed) })()
-	if err := link.begin(ctx); err != nil {
+	ctx, release, err := t.takeTurn(ctx)
+	if err != nil {
 		return err
 	}
-	defer link.end()
+	defer release()
 	if err := t.fanout.add(s); err != nil {
 		return err
 	}
@@ -168,4 +186,24 @@ func (t *Topic[T]) subscribeHeld(ctx context.Context) error {
 	}
 	t.fanout.subscribed()
 	return nil
+}
+
+// takeTurn waits for the turn at subscribing at the transport, until release. The context that it
+// returns also ends with the bus.
+func (t *Topic[T]) takeTurn(ctx context.Context) (bounded context.Context, release func(), err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	forget := context.AfterFunc(t.bus.work, func() { cancel(ErrClosed) })
+	link := t.fanout.link
+	end := func() {
+		forget()
+		cancel(nil)
+	}
+	if err := link.begin(ctx); err != nil {
+		end()
+		return nil, nil, err
+	}
+	return ctx, func() {
+		link.end()
+		end()
+	}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/shardbus/shardbus/bus/internal/keyshare"
+	"github.com/shardbus/shardbus/bus/internal/mailbox"
 )
 
 // This file is a subscription's lanes as the topic's fan-out and the
@@ -32,9 +33,18 @@ func (s *subscription[T]) choose(hash uint64) *lane[T] {
 // lane is the i-th lane, made when first asked for.
 func (s *subscription[T]) lane(i int) *lane[T] {
 	if s.lanes[i] == nil {
-		s.lanes[i] = newLane(s.laneConfig(), i, nil)
+		s.newLane(i, nil)
 	}
 	return s.lanes[i]
+}
+
+// newLane makes the i-th lane, which reads shared, or, if that is nil, has a mailbox of its own. The
+// fan-out's lock is held.
+func (s *subscription[T]) newLane(i int, shared *mailbox.Shared[cell[T]]) {
+	s.lanes[i] = newLane(s.laneConfig(), i, shared)
+	if s.succession != nil {
+		s.succession.laneMade(s.lanes[i])
+	}
 }
 
 // owners implements target.
@@ -92,7 +102,9 @@ func (s *subscription[T]) laneClosed() {
 }
 
 func (s *subscription[T]) ended() {
-	s.fan.ended(s)
+	if next := s.fan.ended(s); next != nil {
+		next.signalLanes()
+	}
 	s.closeDone()
 	s.host.forget(&s.Subscription)
 	s.core.changes.Notify()
@@ -133,8 +145,11 @@ func (s *subscription[T]) laneConfig() *laneConfig[T] {
 			batch: s.batch, hook: s.hook, inbox: s.inbox, plain: s.plain, debug: s.core.debug, asked: s.asked,
 			hasPointers: s.fan.hasPointers, owner: s,
 		}
-		if s.group != nil {
-			s.cfg.keys = &s.group.keys
+		switch {
+		case s.group != nil:
+			s.cfg.keys, s.cfg.grouped = &s.group.keys, true
+		case s.succession != nil && s.succession.byKey:
+			s.cfg.keys = &s.succession.keys
 		}
 	}
 	return s.cfg

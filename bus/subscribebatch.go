@@ -36,14 +36,24 @@ import "context"
 //
 // SubscribeBatch returns, and ctx and name mean, what they do with [Topic.Subscribe].
 func (t *Topic[T]) SubscribeBatch(ctx context.Context, name string, h func(ctx context.Context, batch []Message[T]) error, opts ...BatchOption) (*Subscription, error) {
-	if err := given(ctx, h == nil); err != nil {
-		return nil, t.subscribeError(name, err)
-	}
-	o, err := newOptions(opts, BatchOption.applyBatch)
+	o, err := batchOptionsOf(ctx, h == nil, opts)
 	if err != nil {
 		return nil, t.subscribeError(name, err)
 	}
-	end := func(ctx context.Context, d *Delivery) error {
+	return t.subscribe(ctx, name, batchEntry(h), o, special[T]{batch: h, given: h})
+}
+
+// batchOptionsOf checks what SubscribeBatch and its like were given, and reads the options.
+func batchOptionsOf(ctx context.Context, nilHandler bool, opts []BatchOption) (*subscribeOptions, error) {
+	if err := given(ctx, nilHandler); err != nil {
+		return nil, err
+	}
+	return newOptions(opts, BatchOption.applyBatch)
+}
+
+// batchEntry is the end of the chain of each event: there it enters its batch.
+func batchEntry[T any](h batchHandler[T]) Handler {
+	return func(ctx context.Context, d *Delivery) error {
 		if d.batch != nil {
 			return d.batch.enter(ctx, d)
 		}
@@ -53,5 +63,4 @@ func (t *Topic[T]) SubscribeBatch(ctx context.Context, name string, h func(ctx c
 		}
 		return h(ctx, []Message[T]{m})
 	}
-	return t.subscribe(ctx, name, end, o, special[T]{batch: h, given: h})
 }

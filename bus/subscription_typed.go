@@ -10,8 +10,11 @@ type subscription[T any] struct {
 	hook    laneHook        // nil unless there are actors
 	batch   batchHandler[T] // nil unless events are handled in batches
 	group   *group[T]       // that it is a member of, or nil
-	times   atomic.Pointer[times]
-	cfg     *laneConfig[T] // of its lanes, made for the first; under the fan-out's lock
+	// succession is whose place it took, and who took its place; nil if nobody. The fan-out's lock
+	// covers it.
+	succession *succession[T]
+	times      atomic.Pointer[times]
+	cfg        *laneConfig[T] // of its lanes, made for the first; under the fan-out's lock
 
 	lanes  []*lane[T]   // each made when its first event comes, under the fan-out's lock
 	first  [1]*lane[T]  // lanes, where there is one

@@ -93,6 +93,28 @@ func (g *Group) Leave(m Member) bool {
 	return true
 }
 
+// Replace puts m, which is no member, in the place of a member that leaves: all slots of that are m's
+// from now on. It reports whether old was a member.
+func (g *Group) Replace(old, m Member) bool {
+	i := slices.Index(g.members, old)
+	if i < 0 {
+		return false
+	}
+	r := newReassignment(old)
+	for slot, owner := range g.owners {
+		r.slots[slot] = owner == uint32(i)
+	}
+	g.members[i] = m
+	g.epoch++
+	if g.left == nil {
+		g.left = make(map[Member]int)
+	}
+	g.left[old] = g.epoch
+	g.forgetOver()
+	g.began(map[Member]*reassignment{old: r})
+	return true
+}
+
 // Ended says that a member has left and handles nothing any more.
 func (g *Group) Ended(m Member) { delete(g.left, m) }
 

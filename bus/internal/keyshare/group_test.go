@@ -2,6 +2,7 @@ package keyshare
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -155,6 +156,36 @@ func TestOver(t *testing.T) {
 	g.Leave(b)
 	if g.Ended(b); !g.Over() || len(g.left) != 0 {
 		t.Errorf("over: %v; %d are kept", g.Over(), len(g.left))
+	}
+}
+
+// Who takes a member's place has its slots, and no others move.
+func TestReplace(t *testing.T) {
+	var g Group
+	a, b, c, d := newFakeMember(1), newFakeMember(1), newFakeMember(2), newFakeMember(1)
+	for _, m := range []Member{a, b, c} {
+		g.Join(m)
+	}
+	before := *g.ownerOfSlots()
+	if !g.Replace(b, d) || g.Replace(b, d) {
+		t.Error("a member is to be replaced once")
+	}
+	for slot, owner := range before {
+		want := owner
+		if owner == Member(b) {
+			want = d
+		}
+		if got := g.Owner(hashInSlot(slot)); got != want {
+			t.Fatalf("slot %d belongs to %p, want %p", slot, got, want)
+		}
+	}
+	if g.Moving() {
+		t.Error("nothing waits in the one that was replaced")
+	}
+	a.lanes[0].enter(fakeEvent{key: "k"})
+	e := newFakeMember(1)
+	if g.Replace(a, e); !g.MustWait(e, e.lanes[0], "k", hashInSlot(slices.Index(before[:], Member(a))), 1) {
+		t.Error("the successor does not wait")
 	}
 }
 

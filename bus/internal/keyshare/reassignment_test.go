@@ -178,7 +178,7 @@ func (f *fakeTopic) eachLane(do func(m *fakeMember, l *fakeLane)) {
 	}
 }
 
-// Whoever joins and leaves while events wait, run and fail: the events of a key start in their order,
+// Whoever joins, leaves and is replaced while events wait, run and fail: the events of a key start in their order,
 // never two at once, and there is no circle of waits: all of them come to an end.
 func TestKeysKeepOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -232,6 +232,15 @@ func TestKeysKeepOrder(t *testing.T) {
 					t.Skip("no members")
 				}
 				f.group.Leave(members[rapid.IntRange(0, len(members)-1).Draw(t, "leaver")])
+			},
+			"replace": func(t *rapid.T) {
+				members := f.group.Members()
+				if len(members) == 0 {
+					t.Skip("no members")
+				}
+				m := &fakeMember{lanes: make([]*fakeLane, rapid.IntRange(1, 3).Draw(t, "lanes"))}
+				f.all = append(f.all, m)
+				f.group.Replace(members[rapid.IntRange(0, len(members)-1).Draw(t, "replaced")], m)
 			},
 		})
 		for progress := true; progress; {
