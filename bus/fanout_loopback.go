@@ -148,16 +148,3 @@ func (s *subscription[T]) catchUp(ctx context.Context) error {
 	}
 	return nil
 }
-
-// leftBehindLocked notes, as the subscription leaves, what Drain waited for in vain.
-func (s *subscription[T]) leftBehindLocked(lb *loopback) {
-	if s.marks == nil || !lb.live {
-		return
-	}
-	s.missed = lb.gaps(s.info, func(partition int) uint64 {
-		if partition < len(s.marks) {
-			return s.marks[partition]
-		}
-		return 0
-	})
-}

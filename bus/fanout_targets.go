@@ -52,7 +52,7 @@ func (fan *fanout[T]) removeLocked(s *subscription[T]) {
 	delete(fan.mu.names, s.name)
 	fan.noteLeavingLocked(s)
 	if fan.mu.total--; fan.loopback != nil {
-		s.leftBehindLocked(fan.loopback)
+		s.missed = fan.loopback.missing(fan.info, s.marks)
 		if fan.mu.total == 0 {
 			fan.loopback.unsubscribed()
 		}

@@ -109,6 +109,19 @@ func (lb *loopback) gaps(info *topicInfo, upTo func(partition int) uint64) (gaps
 	return gaps
 }
 
+// missing is what of those marks, a number for each partition, has not come back and was not told.
+func (lb *loopback) missing(info *topicInfo, marks []uint64) []Gap {
+	if marks == nil || !lb.live {
+		return nil
+	}
+	return lb.gaps(info, func(partition int) uint64 {
+		if partition < len(marks) {
+			return marks[partition]
+		}
+		return 0
+	})
+}
+
 // close is for when nothing comes back any more, and each time something was sent all the same. It
 // returns what is to be told to every subscription.
 func (lb *loopback) close(info *topicInfo) []Gap {
