@@ -245,9 +245,11 @@ func (fan *fanout[T]) ask(ctx context.Context, c *cell[T]) (id keyInfo, routed b
 	}
 	fan.mu.Lock()
 	routed = len(fan.mu.targets) > 0
+	p := caller{ctx: ctx}
+	refused := !routed && fan.refuses(&p)
 	fan.mu.Unlock()
-	if p := (caller{ctx: ctx}); !routed && p.refusedBy(fan.core) {
-		if err := p.admit(fan.core); err != nil {
+	if refused {
+		if err := fan.admit(&p); err != nil {
 			return id, false, &Error{Op: "ask", Topic: fan.info.name, Err: err}
 		}
 	}

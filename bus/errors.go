@@ -16,6 +16,8 @@ var (
 	ErrNotStarted = errors.New("not started")
 	// ErrClosed: the bus or the subscription is shutting down or has ended.
 	ErrClosed = errors.New("closed")
+	// ErrTopicClosed: Topic.Close was called. It wraps ErrClosed; the bus goes on.
+	ErrTopicClosed = fmt.Errorf("topic %w", ErrClosed)
 	// ErrInvalidName: a topic's or a subscription's name breaks the rules.
 	ErrInvalidName = router.ErrInvalidName
 	// ErrInvalidConfig: a Config, TopicConfig or option is out of its bounds.

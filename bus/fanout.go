@@ -36,6 +36,7 @@ type fanout[T any] struct {
 		received    uint64     // events off the transport
 		unrouted    uint64
 		targets     []target[T]
+		closed      bool                // by Topic.Close
 		names       map[string]struct{} // of all subscriptions, where there are many; see nameTakenLocked
 		groups      map[string]*group[T]
 		total       int32                         // of subscriptions, group members included
@@ -93,9 +94,9 @@ func (fan *fanout[T]) publish(ctx context.Context, c *cell[T], id keyInfo, only 
 			fan.mu.Lock()
 			continue
 		}
-		if p.refusedBy(fan.core) {
+		if fan.refuses(&p) {
 			fan.mu.Unlock()
-			if err := p.admit(fan.core); err != nil {
+			if err := fan.admit(&p); err != nil {
 				return &Error{Op: "publish", Topic: fan.info.name, Err: err}
 			}
 			fan.mu.Lock()

@@ -16,9 +16,9 @@ func (fan *fanout[T]) beginSend(ctx context.Context) (epoch uint64, err error) {
 	}
 	p := caller{ctx: ctx}
 	fan.mu.Lock()
-	for p.refusedBy(fan.core) {
+	for fan.refuses(&p) {
 		fan.mu.Unlock()
-		if err := p.admit(fan.core); err != nil {
+		if err := fan.admit(&p); err != nil {
 			return 0, err
 		}
 		fan.mu.Lock()

@@ -84,7 +84,7 @@ func (fan *fanout[T]) newPlan() *fanoutPlan[T] {
 		fan.mu.shared.SetSoleReader(p.sole != nil)
 	}
 	switch {
-	case fan.published != nil:
+	case fan.published != nil, fan.mu.closed:
 	case len(p.own) == 0 && len(p.readers) > 0:
 		p.fast = fastShared
 	case len(p.own) == 1 && len(p.readers) == 0 && p.only != nil:

@@ -11,6 +11,9 @@ func (fan *fanout[T]) add(s *subscription[T]) error {
 	if !fan.core.takesTopics() {
 		return ErrClosed
 	}
+	if fan.mu.closed {
+		return ErrTopicClosed
+	}
 	if fan.nameTakenLocked(s.name) {
 		return ErrDuplicateSubscription
 	}

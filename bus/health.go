@@ -179,7 +179,15 @@ func (b *Bus) noteStopped(s *Subscription) {
 	b.mu.stopped[subscriptionName{s.info.name, s.name}] = s
 	b.mu.Unlock()
 	// Its name was free before this, so another one may have subscribed and noted that already.
-	t, _ := b.topics.Load(s.info.name)
+	t, ok := b.topics.Load(s.info.name)
+	if !ok || t.(topicHandle).topicInfo() != s.info { // the topic was closed
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if name := (subscriptionName{s.info.name, s.name}); b.mu.stopped[name] == s {
+			delete(b.mu.stopped, name)
+		}
+		return
+	}
 	for _, other := range t.(topicHandle).subscriptions() {
 		if other != s && other.name == s.name {
 			b.noteSubscribed(other)

@@ -12,6 +12,7 @@ type link struct {
 	// subscribing serialises subscribing and unsubscribing at the transport. It has one place; taken before
 	// fanout.mu, never inside it.
 	subscribing chan struct{}
+	removed     bool // the topic was closed; it belongs to whose turn it is
 	mismatches  mismatches
 }
 

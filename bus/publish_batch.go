@@ -71,8 +71,8 @@ func (b *batch[T]) enter(chunk []T, start int) (n int, err error) {
 		case p.keyed && !b.keyed, p.latest && b.keys == nil:
 			b.unlocked(func() { b.hash(chunk, p.keyed, p.latest) })
 			continue
-		case b.p.refusedBy(fan.core):
-			b.unlocked(func() { err = b.p.admit(fan.core) })
+		case fan.refuses(&b.p):
+			b.unlocked(func() { err = fan.admit(&b.p) })
 			if err != nil {
 				return n, &Error{Op: "publish", Topic: fan.info.name, Err: err}
 			}

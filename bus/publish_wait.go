@@ -56,6 +56,20 @@ func (p *caller) admit(c *core) error {
 	return ErrClosed
 }
 
+// refuses tells whether the state of the bus or of the topic calls for admit. The lock is held.
+func (fan *fanout[T]) refuses(p *caller) bool { return fan.mu.closed || p.refusedBy(fan.core) }
+
+// admit says whether a publisher that was refused may publish all the same. The lock is not held.
+func (fan *fanout[T]) admit(p *caller) error {
+	fan.mu.Lock()
+	closed := fan.mu.closed
+	fan.mu.Unlock()
+	if closed {
+		return ErrTopicClosed
+	}
+	return p.admit(fan.core)
+}
+
 // awaitRoom waits until full, a lane that was chosen for an event with that key
 // hash, or another lane of the target that could take it, may have room; a target
 // that is nil has no other. It is called with fan.mu held and returns with it held;

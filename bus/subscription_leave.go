@@ -60,7 +60,7 @@ func (fan *fanout[T]) unsubscribeUnused(ctx context.Context) error {
 	fan.mu.Lock()
 	total := fan.mu.total
 	fan.mu.Unlock()
-	if total > 0 {
+	if total > 0 || fan.link.removed { // another topic may have the name by now
 		return nil
 	}
 	return fan.link.transport.Unsubscribe(ctx, fan.info.address())

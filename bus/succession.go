@@ -88,6 +88,9 @@ func (fan *fanout[T]) replace(s *subscription[T]) (old *subscription[T], err err
 	if !fan.core.takesTopics() { // see add
 		return nil, ErrClosed
 	}
+	if fan.mu.closed {
+		return nil, ErrTopicClosed
+	}
 	old = fan.findLocked(s.name)
 	if old == nil || (old.group != nil) != s.opts.grouped || old.opts.group != s.opts.group {
 		return nil, ErrNotSubscribed // the second: another one has the name by now

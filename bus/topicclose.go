@@ -1,0 +1,114 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// Close gives the topic up: nobody may publish or subscribe any more, its subscriptions are drained,
+// all at once, as [Subscription.Drain] does, the transport is told to unsubscribe, and the bus forgets
+// the topic. From then on NewTopic may make it again, with another type or configuration. From the call
+// on Publish, Subscribe and the like return ErrTopicClosed, to handlers too.
+//
+// When ctx ends first, what waits is abandoned, as Drain says, and the error names each subscription
+// and what was left. The topic is given up all the same; handlers that still run are known to the bus
+// until they return. Closing again does nothing but wait. From a handler or an OnGap of the topic
+// Close returns ErrWouldDeadlock.
+//
+// In process nothing of the topic is kept. A transport keeps how far it has numbered the events that
+// this bus published, so that no number, and no ID, is given twice.
+func (t *Topic[T]) Close(ctx context.Context) error {
+	fail := func(err error, detail string) error {
+		return &Error{Op: "close topic", Topic: t.info.name, Err: err, Detail: detail}
+	}
+	if ctx == nil {
+		return fail(ErrNilContext, "")
+	}
+	if r := t.bus.runnerHere(); r != nil && r.subscription().fromTopic(t.info) {
+		return fail(ErrWouldDeadlock, r.role()+" can't wait for its own topic to close; call it from another goroutine")
+	}
+	t.fanout.close()
+	var err error
+	if t.fanout.link == nil {
+		err = t.drainAll(ctx)
+		t.bus.forgetTopic(t, t.info)
+	} else {
+		// What is on its way to the transport is to come back before Drain looks.
+		sent := t.bus.changes.Wait(ctx, t.fanout.noSends)
+		err = errors.Join(sent, t.drainAll(ctx), t.giveUp(ctx))
+	}
+	if err != nil {
+		return fail(err, "")
+	}
+	return nil
+}
+
+// giveUp unsubscribes at the transport and has the bus forget the topic, once: another one may have
+// its name afterwards. If somebody is at the transport for longer than ctx lasts, the bus does it in
+// its own time.
+func (t *Topic[T]) giveUp(ctx context.Context) error {
+	link := t.fanout.link
+	if err := link.beginNow(ctx); err != nil {
+		t.bus.cleanup(t.giveUp)
+		return err
+	}
+	defer link.end()
+	if link.removed {
+		return nil
+	}
+	err := link.transport.Unsubscribe(ctx, t.info.address())
+	link.removed = true
+	t.bus.forgetTopic(t, t.info)
+	return err
+}
+
+// drainAll drains every subscription of the topic that has not ended, also those that were replaced.
+func (t *Topic[T]) drainAll(ctx context.Context) error {
+	var draining sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	for _, s := range t.bus.subscriptions() {
+		if !s.fromTopic(t.info) {
+			continue
+		}
+		draining.Go(func() {
+			if err := s.Drain(ctx); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, err)
+			}
+		})
+	}
+	draining.Wait()
+	return errors.Join(errs...)
+}
+
+func (s *Subscription) fromTopic(info *topicInfo) bool { return s.info == info }
+
+// forgetTopic takes a topic that was closed off the list, with what Health had to tell of it.
+func (b *Bus) forgetTopic(t topicHandle, info *topicInfo) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.topics.CompareAndDelete(info.name, t)
+	for name, s := range b.mu.stopped {
+		if s.fromTopic(info) {
+			delete(b.mu.stopped, name)
+		}
+	}
+}
+
+// close refuses publishers and subscriptions from now on.
+func (fan *fanout[T]) close() {
+	fan.mu.Lock()
+	defer fan.mu.Unlock()
+	fan.mu.closed = true
+	fan.changed() // a plan of a closed topic has no fast path
+}
+
+// noSends reports whether every Publish through the transport has returned.
+func (fan *fanout[T]) noSends() bool {
+	fan.mu.Lock()
+	defer fan.mu.Unlock()
+	return fan.loopback.publishing == 0
+}
