@@ -63,7 +63,7 @@ func TestNextInVain(t *testing.T) {
 		}
 		_, err = topic.NextAfter(t.Context(), func(bus.Message[int]) bool { panic("of match") }, func(ctx context.Context) error { return topic.Publish(ctx, 1) })
 		requireError(t, err, bus.ErrPanicBudget, "of match")
-		_, err = topic.Next(nil, nil) //nolint:staticcheck // that is what is tested
+		_, err = topic.Next(noContext, nil)
 		requireError(t, err, bus.ErrNilContext)
 		go func() {
 			time.Sleep(time.Second)

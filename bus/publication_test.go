@@ -182,7 +182,7 @@ func TestPublishMiddlewareMistakes(t *testing.T) {
 		does = func(context.Context, *bus.Publication, bus.PublishHandler) error { return nil }
 		requireError(t, topic.Publish(t.Context(), event{"a", 1}), bus.ErrNotPublished, "publish n")
 		requireError(t, topic.PublishBatch(t.Context(), []event{{"a", 1}, {"a", 2}}), bus.ErrNotPublished)
-		does = func(_ context.Context, p *bus.Publication, next bus.PublishHandler) error { return next(nil, p) } //nolint:staticcheck // tested
+		does = func(_ context.Context, p *bus.Publication, next bus.PublishHandler) error { return next(noContext, p) }
 		requireError(t, topic.Publish(t.Context(), event{"a", 1}), bus.ErrNilContext)
 		does = func(ctx context.Context, p *bus.Publication, next bus.PublishHandler) error {
 			p.Refuse(0, nil)

@@ -118,15 +118,6 @@ func (t *Topic[T]) send(ctx context.Context, event T, opts []PublishOption) erro
 	return t.sendError(result[0].Err)
 }
 
-// failAll says that each of n events failed with err.
-func (t *Topic[T]) failAll(n int, err error) []IndexedError {
-	failed := make([]IndexedError, n)
-	for i := range failed {
-		failed[i] = IndexedError{Index: i, Err: t.sendError(err)}
-	}
-	return failed
-}
-
 func (t *Topic[T]) sendError(err error) error {
 	if err == nil {
 		return nil

@@ -152,7 +152,6 @@ type closable struct {
 	closes    int
 	closeErr  error
 	onClose   func()
-	serveErr  error
 	claimFail error
 }
 
@@ -220,8 +219,8 @@ func TestRunElsewhere(t *testing.T) {
 	})
 	publish(t, topic, 1)
 	requireError(t, <-refused, bus.ErrWouldDeadlock)
-	requireError(t, b.Run(nil), bus.ErrNilContext)   //nolint:staticcheck // that is what is tested
-	requireError(t, b.Start(nil), bus.ErrNilContext) //nolint:staticcheck // likewise
+	requireError(t, b.Run(noContext), bus.ErrNilContext)
+	requireError(t, b.Start(noContext), bus.ErrNilContext)
 	shutdown(t, b)
 }
 
