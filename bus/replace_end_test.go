@@ -32,7 +32,7 @@ func TestReplaceErrors(t *testing.T) {
 			"message":      {bus.ErrNilHandler, func() (*bus.Subscription, error) { return topic.ReplaceMessage(ctx, "s", nil) }},
 			"batch":        {bus.ErrNilHandler, func() (*bus.Subscription, error) { return topic.ReplaceBatch(ctx, "s", nil) }},
 			"build":        {bus.ErrNilHandler, func() (*bus.Subscription, error) { return topic.Respawn(ctx, "s", nil) }},
-			"context":      {bus.ErrNilContext, func() (*bus.Subscription, error) { return topic.Replace(nil, "s", ignore[event]) }}, //nolint:staticcheck // on purpose
+			"context":      {bus.ErrNilContext, func() (*bus.Subscription, error) { return topic.Replace(noContext, "s", ignore[event]) }},
 			"lanes":        {bus.ErrInvalidConfig, func() (*bus.Subscription, error) { return topic.Replace(ctx, "s", ignore[event], bus.Lanes(0)) }},
 			"into a group": {bus.ErrInvalidConfig, func() (*bus.Subscription, error) { return topic.Replace(ctx, "s", ignore[event], bus.Group("g")) }},
 			"other group":  {bus.ErrInvalidConfig, func() (*bus.Subscription, error) { return topic.ReplaceBatch(ctx, "member", batch, bus.Group("h")) }},
