@@ -82,7 +82,7 @@ func TestTopicCloseErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBus(t, bus.Config{})
 		topic := newTopic(t, b, bus.TopicConfig[event]{Name: "n"})
-		requireError(t, topic.Close(nil), bus.ErrNilContext, "close topic", "n") //nolint:staticcheck // on purpose
+		requireError(t, topic.Close(noContext), bus.ErrNilContext, "close topic", "n")
 		var inside list[error]
 		s := subscribe(t, topic, "s", func(ctx context.Context, _ event) error {
 			inside.add(topic.Close(ctx))

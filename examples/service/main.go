@@ -22,7 +22,7 @@ type Order struct{ ID string }
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	l, err := net.Listen("tcp", "127.0.0.1:8080")
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:8080")
 	if err == nil {
 		err = serve(ctx, l)
 	}
