@@ -1,5 +1,10 @@
 package bustest
 
+// source is something that tells of changes.
+type source interface {
+	Changed() (changed <-chan struct{}, release func())
+}
+
 // mode is what lies between Publish and the mailboxes of a bus under test.
 type mode interface {
 	source // of what was recorded, and of what moved on

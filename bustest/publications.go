@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/internal/inspect"
 	"github.com/shardbus/shardbus/transport"
 )
 
@@ -21,7 +22,12 @@ func delivery[T any](p publication, topic bus.TopicConfig[T]) *bus.Delivery {
 	if p.local != nil {
 		return p.local.Clone()
 	}
-	return EnvelopeDelivery(topic, numbered(p.env))
+	return encodedDelivery(&topic, numbered(p.env))
+}
+
+// encodedDelivery builds a delivery of an envelope for a *bus.TopicConfig.
+func encodedDelivery(topic any, env *transport.Envelope) *bus.Delivery {
+	return inspect.NewDelivery(topic, inspect.Delivery{Envelope: env, Subscription: "test", Attempt: 1}).(*bus.Delivery)
 }
 
 // numbered is env as it arrives. The broker may be numbering env itself right now: a fault can hold

@@ -19,20 +19,6 @@ const (
 	lastPoll  = time.Second
 )
 
-// defaultWaitTimeout is longer in a bubble, where waiting costs nothing and retries may be hours
-// away. The clock of a bubble begins with the year 2000.
-func defaultWaitTimeout() time.Duration {
-	if time.Now().Year() < 2010 {
-		return time.Hour
-	}
-	return 10 * time.Second
-}
-
-// source is something that tells of changes.
-type source interface {
-	Changed() (changed <-chan struct{}, release func())
-}
-
 // await waits until cond is true, and returns false if that takes longer than waitTimeout.
 func await(waitTimeout time.Duration, sources []source, cond func() bool) bool {
 	start := time.Now()
