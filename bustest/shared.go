@@ -34,7 +34,7 @@ type sharedValue struct {
 	d        *bus.Delivery // shows the value
 	sum      uint64        // of the last look
 	attempts int           // that run
-	had      []string      // subscriptions that have, or had, the event in hand
+	had      []string      // subscriptions that have, or had, the event in hand, in the order of their names
 }
 
 // sharedChange is a change that no subscription is known to have made.
@@ -80,8 +80,8 @@ func (s *sharedValues) begin(d *bus.Delivery) *sharedChange {
 	}
 	change := s.lookLocked(v, sum, ok)
 	v.attempts++
-	if name := d.Subscription(); !slices.Contains(v.had, name) {
-		v.had = append(v.had, name)
+	if i, has := slices.BinarySearch(v.had, d.Subscription()); !has {
+		v.had = slices.Insert(v.had, i, d.Subscription())
 	}
 	return change
 }

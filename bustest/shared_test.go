@@ -38,7 +38,7 @@ func TestSharedEventsMustNotBeChanged(t *testing.T) {
 				"or a goroutine that outlived the handler of sorter: events are shared"}},
 		"a goroutine, at the end": {sorter: copies, left: sorts, atEnd: true, want: []string{
 			"bustest: baskets: the value of event e was changed after it was published, while no handler had it, by its publisher, " +
-				"or a goroutine that outlived the handler of sorter or reader: events are shared"}},
+				"or a goroutine that outlived the handler of reader or sorter: events are shared"}},
 		"the publisher": {sorter: copies, publisher: sorts, want: []string{"bustest: baskets: the value of event e was changed"}},
 		"the publisher, and a handler": {sorter: sorts, publisher: sorts, want: []string{
 			"bustest: baskets/sorter: handler", "bustest: baskets: the value of event e was changed"}},

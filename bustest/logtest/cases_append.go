@@ -207,6 +207,16 @@ func testAppendPlace(c *check) {
 	}
 	c.same("the offsets as they were read meanwhile", offsets(seen), span(1, 200))
 	c.same("the events, read again", payloads(m.fetch(l, 0)), payloads(seen))
+	var wants [4]int // of each publisher the next event: each was acknowledged before the next was appended
+	for _, text := range payloads(seen) {
+		var n, i int
+		if _, err := fmt.Sscanf(text, "%d/%d", &n, &i); err != nil || n < 0 || n >= len(wants) {
+			c.wrong("an event that was appended", "%q", text)
+			return
+		}
+		c.same(fmt.Sprint("the next event of publisher ", n), i, wants[n])
+		wants[n]++
+	}
 }
 
 func testAppendTooLarge(c *check) {
