@@ -1,0 +1,91 @@
+package appender
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/shardbus/shardbus/internal/errguard"
+)
+
+// waiter is a call of Append.
+type waiter struct {
+	events  []Event
+	results []Result
+	n       int // how many of the events are to be appended: those whose results have no error
+	bytes   int // about; set when it waits in a queue
+	state   atomic.Int32
+	done    chan struct{} // has room for one: results are set
+
+	prev, next *waiter // in the queue
+}
+
+// States of a waiter. Only its queue, locked, has it change from queued. Who changes it from
+// appending has its results.
+const (
+	queued int32 = iota
+	appending
+	answered
+	abandoned
+)
+
+var waiters = sync.Pool{New: func() any { return &waiter{done: make(chan struct{}, 1)} }}
+
+func newWaiter(events []Event, results []Result) *waiter {
+	w := waiters.Get().(*waiter)
+	w.events, w.results = events, results
+	w.state.Store(queued)
+	return w
+}
+
+// release has the waiter used again. Nobody else may know it.
+func (w *waiter) release() {
+	w.events, w.results, w.bytes = nil, nil, 0
+	waiters.Put(w)
+}
+
+// fail gives all events without an error this one.
+func (w *waiter) fail(err error) {
+	for i := range w.results {
+		if w.results[i].Err == nil {
+			w.results[i].Err = err
+		}
+	}
+}
+
+// refuse is fail, for a waiter that nobody else knows.
+func (w *waiter) refuse(err error) {
+	w.fail(err)
+	w.release()
+}
+
+// size is about how many bytes the events have.
+func (w *waiter) size() (bytes int) {
+	for i := range w.events {
+		bytes += w.events[i].Envelope.Size()
+	}
+	return bytes
+}
+
+// wait returns when w is answered, or its results say why it is not.
+func (q *queue) wait(ctx context.Context, w *waiter) {
+	var cause error
+	select {
+	case <-w.done:
+		w.release()
+		return
+	case <-ctx.Done():
+		cause = errguard.Safe(context.Cause(ctx))
+	case <-q.appender.ctx.Done():
+		cause = q.appender.errClosed()
+	}
+	switch {
+	case q.remove(w):
+		w.refuse(cause)
+	case w.state.CompareAndSwap(appending, abandoned):
+		w.fail(uncertain(cause)) // the batch knows w
+	default:
+		<-w.done
+		w.release()
+	}
+}
