@@ -109,7 +109,7 @@ func (a *Appender) Append(ctx context.Context, topic string, partition int, even
 		}
 		b, err := q.enter(w)
 		switch {
-		case err == errGone: //nolint:errorlint // it is never wrapped
+		case err == errRemoved: //nolint:errorlint // it is never wrapped
 			continue
 		case err != nil:
 			w.refuse(err)
@@ -177,7 +177,7 @@ func (a *Appender) Forget(topic string) {
 
 // dropLocked removes a queue that is not busy. Its lock is held too.
 func (a *Appender) dropLocked(q *queue) {
-	q.mu.gone = true
+	q.mu.removed = true
 	q.endContextLocked(nil)
 	a.epoch = max(a.epoch, q.mu.numbers.epoch+1)
 	delete(a.queues, q.place)
@@ -189,7 +189,7 @@ func (a *Appender) drop(q *queue) {
 	defer a.mu.Unlock()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.mu.forget && !q.mu.busy && !q.mu.gone {
+	if q.mu.forget && !q.mu.busy && !q.mu.removed {
 		a.dropLocked(q)
 	}
 }

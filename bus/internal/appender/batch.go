@@ -22,7 +22,8 @@ type batch struct {
 
 	publisher transport.PublisherState
 	ctx       context.Context // of the next attempt; nil: that of the queue at that time
-	delay     time.Duration   // before it
+	caller    context.Context // nil, or what the call of the log ends with, too
+	delay     time.Duration   // before the next attempt
 	places    []Result        // what the result says of each event; nil where that is simple
 
 	// What the log is given.
@@ -62,13 +63,13 @@ func (b *batch) add(w *waiter) {
 	for i := range w.events {
 		if w.results[i].Err == nil {
 			e := &w.events[i]
-			b.put(*e.Envelope, e.Envelope, e.Due, e.UserID)
+			b.append(*e.Envelope, e.Envelope, e.Due, e.UserID)
 		}
 	}
 }
 
-// put adds an event.
-func (b *batch) put(saved transport.Envelope, env *transport.Envelope, due time.Time, userID bool) {
+// append adds an event.
+func (b *batch) append(saved transport.Envelope, env *transport.Envelope, due time.Time, userID bool) {
 	n := len(b.saved)
 	b.saved, b.envelopes = append(b.saved, saved), append(b.envelopes, env)
 	if !due.IsZero() || len(b.due) > 0 {
@@ -111,7 +112,7 @@ func (b *batch) answer(err error) {
 // fill sets the results of a waiter.
 func (b *batch) fill(s seat, err error) {
 	r := &b.results[0]
-	if outcomeOf(err) != taken {
+	if effectOf(err) != taken {
 		s.fail(err)
 		return
 	}
@@ -174,7 +175,7 @@ func (b *batch) part(s seat) *batch {
 		if len(b.due) > 0 {
 			due = b.due[i]
 		}
-		p.put(b.saved[i], nil, due, len(b.userID) > 0 && b.userID[i])
+		p.append(b.saved[i], nil, due, len(b.userID) > 0 && b.userID[i])
 	}
 	return p
 }

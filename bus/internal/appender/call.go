@@ -69,8 +69,21 @@ func (m *merged) end() {
 }
 
 // returned is the context of a call that has returned.
-var returned = func() *merged {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return &merged{Context: ctx}
+var returned = &merged{Context: endedContext{}, stop: func() bool { return false }, cancel: func(error) {}}
+
+// endedContext is a context that has ended.
+type endedContext struct{}
+
+var closedChannel = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
 }()
+
+func (endedContext) Deadline() (deadline time.Time, ok bool) { return time.Time{}, false }
+
+func (endedContext) Done() <-chan struct{} { return closedChannel }
+
+func (endedContext) Err() error { return context.Canceled }
+
+func (endedContext) Value(any) any { return nil }

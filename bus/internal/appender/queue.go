@@ -37,13 +37,13 @@ type queue struct {
 		warned bool      // Report was told that it takes long
 		doubt  error     // of its last attempt
 
-		forget bool // when it is idle
-		gone   bool // it was forgotten: there may be another one for the place
+		forget  bool // when it is idle
+		removed bool // it was forgotten: there may be another one for the place
 	}
 }
 
-// errGone: the queue was forgotten; there is another one, or will be.
-var errGone = errors.New("the queue is gone")
+// errRemoved: the queue was forgotten; there is another one, or will be.
+var errRemoved = errors.New("the queue is gone")
 
 // enter has a waiter join. If nothing is under way the caller is to append the batch that it gets.
 func (q *queue) enter(w *waiter) (*batch, error) {
@@ -52,9 +52,9 @@ func (q *queue) enter(w *waiter) (*batch, error) {
 	case q.appender.closed.Load():
 		q.mu.Unlock()
 		return nil, q.appender.errClosed()
-	case q.mu.gone:
+	case q.mu.removed:
 		q.mu.Unlock()
-		return nil, errGone
+		return nil, errRemoved
 	}
 	q.mu.forget = false
 	q.mu.open += w.n

@@ -16,8 +16,10 @@ import (
 // appendHere makes the first attempt at a batch, which has one waiter, on the waiter's goroutine. It
 // reports false if the batch goes on without it.
 func (q *queue) appendHere(ctx context.Context, b *batch, w *waiter) bool {
-	q.attempt(ctx, b)
-	s, err := q.judge(b)
+	b.caller = ctx
+	q.attempt(b)
+	b.caller = nil
+	s, err := q.resolve(b)
 	if s == repeat || s == renumber {
 		q.start(b)
 		return false
@@ -84,8 +86,8 @@ func (q *queue) gather(answered int) {
 func (q *queue) run(b *batch) {
 	for {
 		q.pause(b.delay)
-		q.attempt(context.Background(), b)
-		s, err := q.judge(b)
+		q.attempt(b)
+		s, err := q.resolve(b)
 		switch {
 		case s == repeat || s == renumber:
 			continue
@@ -130,8 +132,8 @@ func (q *queue) pause(d time.Duration) {
 	}
 }
 
-// attempt has the log append a batch. The call ends with caller too.
-func (q *queue) attempt(caller context.Context, b *batch) {
+// attempt has the log append a batch.
+func (q *queue) attempt(b *batch) {
 	ctx := b.ctx
 	if b.ctx = nil; ctx == nil {
 		q.mu.Lock()
@@ -140,8 +142,8 @@ func (q *queue) attempt(caller context.Context, b *batch) {
 	}
 	b.prepare(q.place)
 	var here *call
-	if caller.Done() != nil {
-		here = &call{queue: ctx, caller: caller}
+	if b.caller != nil && b.caller.Done() != nil {
+		here = &call{queue: ctx, caller: b.caller}
 		ctx = here
 	}
 	done := false
@@ -157,7 +159,7 @@ func (q *queue) attempt(caller context.Context, b *batch) {
 		}
 		b.results[0] = transport.AppendResult{Err: fmt.Errorf("Append of the log %w", usercode.ErrGoexit)}
 		// This goroutine ends.
-		s, err := q.judge(b)
+		s, err := q.resolve(b)
 		q.answer(b, s, err)
 		q.start(nil)
 	}()
@@ -165,8 +167,8 @@ func (q *queue) attempt(caller context.Context, b *batch) {
 	done = true
 }
 
-// judge decides what to do after an attempt, and returns the error for the callers if it is over.
-func (q *queue) judge(b *batch) (step, error) {
+// resolve decides what to do after an attempt, and returns the error for the callers if it is over.
+func (q *queue) resolve(b *batch) (step, error) {
 	r := &b.results[0]
 	if r.Err == nil && !r.Repeated {
 		return accept, nil

@@ -16,18 +16,18 @@ const patience = 15 * time.Minute
 // much.
 const maxRaises = 8
 
-// outcome is what an attempt says about the batch.
-type outcome int
+// effect is what an attempt has done.
+type effect int
 
 const (
-	taken        outcome = iota // the log has it
-	refused                     // this attempt has added nothing
-	outOfNumbers                // neither, and its numbers are not those that the log expects
-	unknown                     // nobody can tell
+	taken        effect = iota // the log has it
+	refused                    // this attempt has added nothing
+	outOfNumbers               // neither, and its numbers are not those that the log expects
+	unknown                    // nobody can tell
 )
 
-// outcomeOf is the outcome of an attempt. What the contract of a log does not name is unknown.
-func outcomeOf(err error) outcome {
+// effectOf is what an attempt has done. What the contract of a log does not name is unknown.
+func effectOf(err error) effect {
 	is := func(targets ...error) bool {
 		for _, target := range targets {
 			if errguard.Is(err, target) {
@@ -74,7 +74,7 @@ type attempts struct {
 
 // decide is what to do after an attempt.
 func (t *attempts) decide(r *transport.AppendResult, now time.Time) step {
-	o := outcomeOf(r.Err)
+	o := effectOf(r.Err)
 	if t.broken { // whatever it panics with
 		o = unknown
 	}
