@@ -41,7 +41,8 @@ type Log interface {
 	// nothing is put before it. See [Batch].
 	//
 	// The slices have equal length and belong to the caller again afterwards. The envelopes, with
-	// all they point to, belong to the log from the call on.
+	// all they point to, belong to the log from the call on. It leaves payloads as they are: a
+	// repetition brings other envelopes with the same ones.
 	Append(ctx context.Context, batches []Batch, results []AppendResult)
 
 	// Cancel removes the event that waits in the topic under this ID for its time, see

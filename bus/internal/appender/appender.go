@@ -64,6 +64,7 @@ type Appender struct {
 	closed  atomic.Bool
 	changes signal.Broadcast // a queue has become idle
 	watch   watch
+	waiters waiters
 
 	mu     sync.RWMutex // before that of a queue
 	queues map[place]*queue
@@ -92,7 +93,7 @@ func New(c Config) *Appender {
 // The slices belong to the caller again afterwards; the envelopes, with all they point to, do not.
 func (a *Appender) Append(ctx context.Context, topic string, partition int, events []Event, results []Result) {
 	clear(results)
-	w := newWaiter(events, results)
+	w := a.waiters.get(events, results)
 	if w.n = a.check(events, results); w.n == 0 {
 		w.release()
 		return

@@ -61,10 +61,14 @@ func BenchmarkBesideLog(b *testing.B) {
 					log := openLog(b, name)
 					var ours, theirs []float64
 					for round := range rounds {
+						names := make([]string, publishers)
+						for n := range names {
+							names[n] = fmt.Sprint("publisher-", round, "-", n)
+						}
 						theirs = append(theirs, during(publishers, span, func(n int, seq uint64) {
 							batches := [1]transport.Batch{{
 								Topic: "t", Envelopes: []*transport.Envelope{benchEvent()},
-								Publisher: transport.PublisherState{ID: fmt.Sprint("p", round, "-", n), Epoch: 1, Seq: seq},
+								Publisher: transport.PublisherState{ID: names[n], Epoch: 1, Seq: seq},
 							}}
 							var r [1]transport.AppendResult
 							if log.Append(ctx, batches[:], r[:]); r[0].Err != nil {
@@ -112,10 +116,10 @@ func openLog(tb testing.TB, name string) transport.Log {
 // start is an Appender, and what ends it and waits for its goroutines.
 func start(tb testing.TB, log transport.Log, publisher string) (a *Appender, end func()) {
 	tb.Helper()
-	var running sync.WaitGroup
+	var bus goroutines
 	a = New(Config{
 		Log: log, Publisher: publisher,
-		Go:     func(_ string, f func()) bool { running.Go(f); return true },
+		Go:     func(_ string, f func()) bool { return bus.run(f) },
 		Report: func(topic string, partition int, err error) { tb.Errorf("%s/%d: %v", topic, partition, err) },
 	})
 	return a, func() {
@@ -123,7 +127,8 @@ func start(tb testing.TB, log transport.Log, publisher string) (a *Appender, end
 			tb.Error(err)
 		}
 		a.Close(fmt.Errorf("the test has ended"))
-		running.Wait()
+		bus.end()
+		bus.running.Wait()
 	}
 }
 

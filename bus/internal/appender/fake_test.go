@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,8 +24,10 @@ type faultyLog struct {
 	transport.Log
 	max int // MaxPayload
 
+	late   sync.WaitGroup // calls that take effect after they have returned
 	mu     sync.Mutex
 	script []fault
+	always fault // when the script has ended
 	calls  []transport.Batch
 }
 
@@ -41,7 +44,7 @@ func (l *faultyLog) next(b transport.Batch) fault {
 	b.Envelopes = slices.Clone(b.Envelopes)
 	l.calls = append(l.calls, b)
 	if len(l.script) == 0 {
-		return nil
+		return l.always
 	}
 	f := l.script[0]
 	l.script = l.script[1:]
@@ -88,15 +91,52 @@ func slow(d time.Duration) fault {
 	}
 }
 
+// goroutines are those of a bus.
+type goroutines struct {
+	started atomic.Int32 // how many
+	running sync.WaitGroup
+	mu      sync.Mutex
+	ended   bool // guarded by mu
+}
+
+func (g *goroutines) run(f func()) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.ended {
+		g.started.Add(1)
+		g.running.Go(f)
+	}
+	return !g.ended
+}
+
+// end has none start any more.
+func (g *goroutines) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ended = true
+}
+
+// lateBy has the call return an error at once, and take effect later.
+func (l *faultyLog) lateBy(d time.Duration) fault {
+	return func(ctx context.Context, b []transport.Batch, r []transport.AppendResult, _ func()) {
+		own := []transport.Batch{b[0]}
+		own[0].Envelopes, own[0].Due, own[0].UserID = slices.Clone(b[0].Envelopes), slices.Clone(b[0].Due), slices.Clone(b[0].UserID)
+		l.late.Go(func() {
+			<-time.After(d)
+			l.Log.Append(context.WithoutCancel(ctx), own, make([]transport.AppendResult, 1))
+		})
+		r[0] = transport.AppendResult{Err: transport.ErrUncertain}
+	}
+}
+
 // fixture is an Appender with a faulty log.
 type fixture struct {
 	*Appender
-	t       *testing.T
-	log     *faultyLog
-	running sync.WaitGroup
-	mu      sync.Mutex
-	reports []string
-	ended   bool
+	t          *testing.T
+	log        *faultyLog
+	mu         sync.Mutex
+	reports    []string
+	goroutines goroutines
 }
 
 func newFixture(t *testing.T, publisher string) *fixture {
@@ -117,11 +157,7 @@ func (f *fixture) connect(publisher string) {
 	f.Appender = New(Config{
 		Log: f.log, Publisher: publisher,
 		Go: func(_ string, do func()) bool {
-			if f.ended {
-				return false
-			}
-			f.running.Go(do)
-			return true
+			return f.goroutines.run(do)
 		},
 		Report: func(topic string, partition int, err error) {
 			f.mu.Lock()
@@ -139,7 +175,9 @@ func (f *fixture) end() {
 		f.t.Errorf("%d events are open", n)
 	}
 	f.Close(errStopped)
-	f.running.Wait()
+	f.goroutines.end()
+	f.goroutines.running.Wait()
+	f.log.late.Wait()
 	if err := f.log.Close(); err != nil {
 		f.t.Error(err)
 	}

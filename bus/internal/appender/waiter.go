@@ -10,6 +10,7 @@ import (
 
 // waiter is a call of Append.
 type waiter struct {
+	of      *waiters
 	events  []Event
 	results []Result
 	n       int // how many of the events are to be appended: those whose results have no error
@@ -29,10 +30,15 @@ const (
 	abandoned
 )
 
-var waiters = sync.Pool{New: func() any { return &waiter{done: make(chan struct{}, 1)} }}
+// waiters are those that can be used again. They are of one Appender, since in a test's bubble their
+// channels belong to it.
+type waiters struct{ pool sync.Pool }
 
-func newWaiter(events []Event, results []Result) *waiter {
-	w := waiters.Get().(*waiter)
+func (f *waiters) get(events []Event, results []Result) *waiter {
+	w, ok := f.pool.Get().(*waiter)
+	if !ok {
+		w = &waiter{of: f, done: make(chan struct{}, 1)}
+	}
 	w.events, w.results = events, results
 	w.state.Store(queued)
 	return w
@@ -41,7 +47,7 @@ func newWaiter(events []Event, results []Result) *waiter {
 // release has the waiter used again. Nobody else may know it.
 func (w *waiter) release() {
 	w.events, w.results, w.bytes = nil, nil, 0
-	waiters.Put(w)
+	w.of.pool.Put(w)
 }
 
 // fail gives all events without an error this one.
