@@ -20,7 +20,6 @@ type Topic[T any] struct {
 	cfg      *TopicConfig[T] // beside info
 	info     *topicInfo
 	lastSize atomic.Int32   // of an encoded event with its key, see encodePayload
-	slow     bool           // Publish goes through a transport or a chain
 	chain    PublishHandler // what publishes, with middleware around it; nil where there is none
 	// sent numbers what was published through the transport.
 	sent   atomic.Uint64
@@ -72,13 +71,14 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	info := newTopicInfo(cfg, codecName, b.id, fmt.Sprintf("%s.%d", b.id, b.mu.topicCount))
 	t := &Topic[T]{bus: b, cfg: &info.cfg, info: &info.topicInfo}
 	t.info.log = b.log
-	t.chain, t.slow = chain, chain != nil || b.remote
+	t.chain = chain
 	if b.cfg.Debug && !b.remote {
 		t.info.shared = new(sharedEvents)
 	}
 	fan := &t.fanout
 	fan.core, fan.info, fan.key, fan.appendKey, fan.stamp = &b.core, t.info, cfg.keyFunc(), cfg.AppendKey, cfg.Stamp
 	fan.hasPointers = hasPointers(reflect.TypeFor[T]())
+	fan.indirect = chain != nil || b.remote
 	if b.watcher != nil && !b.remote {
 		fan.published = t.notePublished
 	}
