@@ -65,6 +65,7 @@ type Appender struct {
 	changes signal.Broadcast // a queue has become idle
 	watch   watch
 	waiters waiters
+	batches batches
 
 	mu     sync.RWMutex // before that of a queue
 	queues map[place]*queue
@@ -93,28 +94,29 @@ func New(c Config) *Appender {
 // The slices belong to the caller again afterwards; the envelopes, with all they point to, do not.
 func (a *Appender) Append(ctx context.Context, topic string, partition int, events []Event, results []Result) {
 	clear(results)
-	w := a.waiters.get(events, results)
-	if w.n = a.check(events, results); w.n == 0 {
-		w.release()
+	n := a.check(events, results)
+	if n == 0 {
 		return
 	}
 	if ctx.Err() != nil {
-		w.refuse(errguard.Safe(context.Cause(ctx)))
+		fail(results, errguard.Safe(context.Cause(ctx)))
 		return
 	}
 	for {
 		q := a.queue(place{topic, partition})
 		if q == nil {
-			w.refuse(a.errClosed())
+			fail(results, a.errClosed())
 			return
 		}
-		b, err := q.enter(w)
+		b, w, err := q.enter(events, results, n)
 		switch {
 		case err == errRemoved: //nolint:errorlint // it is never wrapped
 			continue
 		case err != nil:
-			w.refuse(err)
-		case b == nil || !q.appendHere(ctx, b, w):
+			fail(results, err)
+		case b != nil:
+			q.appendHere(ctx, b)
+		default:
 			q.wait(ctx, w)
 		}
 		return

@@ -286,8 +286,8 @@ func TestBrokenLog(t *testing.T) {
 			f.want(f.publish(t.Context(), "d"), 4, false)
 			f.called("1.1-1 2.1-2 3.1-1")
 			f.has("a", "b", "c", "d")
-			if len(f.reports) != 2 {
-				t.Error(f.reports)
+			if len(f.reported()) != 2 {
+				t.Error(f.reported())
 			}
 		})
 	}

@@ -11,9 +11,12 @@ import (
 
 // batch is what one call of the log appends: the events of one or more waiters.
 type batch struct {
+	of *batches
 	attempts
-	seats []seat
-	bytes int // about
+	here   waiter // of a caller that makes the first attempt itself
+	shared bool   // that caller waits for somebody else to go on
+	seats  []seat
+	bytes  int // about
 	// saved are the envelopes as they were: those of an attempt belong to the log.
 	saved     []transport.Envelope
 	envelopes []*transport.Envelope
@@ -38,21 +41,32 @@ type seat struct {
 	bytes   int
 }
 
-var batches = sync.Pool{New: func() any { return new(batch) }}
+// batches are those that can be used again.
+type batches struct{ pool sync.Pool }
+
+func (f *batches) get() *batch {
+	b, ok := f.pool.Get().(*batch)
+	if !ok {
+		b = &batch{of: f}
+	}
+	return b
+}
 
 // keptEvents is for how many events a batch that is used again has room, at most.
 const keptEvents = 256
 
 // release has the batch used again.
 func (b *batch) release() {
-	if b.broken || cap(b.saved) > keptEvents {
-		return // a log that has panicked may know its slices
+	if b.broken || b.shared || cap(b.saved) > keptEvents {
+		return // a log that has panicked may know its slices, and a caller its waiter
 	}
 	clear(b.seats)
 	clear(b.saved)
 	clear(b.envelopes)
-	*b = batch{seats: b.seats[:0], saved: b.saved[:0], envelopes: b.envelopes[:0], due: b.due[:0], userID: b.userID[:0]}
-	batches.Put(b)
+	b.here.release()
+	b.seats, b.saved, b.envelopes, b.due, b.userID = b.seats[:0], b.saved[:0], b.envelopes[:0], b.due[:0], b.userID[:0]
+	b.attempts, b.bytes, b.delay, b.ctx, b.places = attempts{}, 0, 0, nil, nil
+	b.of.pool.Put(b)
 }
 
 // add adds the events of a waiter.
@@ -113,7 +127,7 @@ func (b *batch) answer(err error) {
 func (b *batch) fill(s seat, err error) {
 	r := &b.results[0]
 	if effectOf(err) != taken {
-		s.fail(err)
+		fail(s.results, err)
 		return
 	}
 	places := b.places
@@ -167,7 +181,7 @@ func expand(r *transport.AppendResult, n int) []Result {
 
 // part is the events of a waiter as a batch.
 func (b *batch) part(s seat) *batch {
-	p := batches.Get().(*batch)
+	p := b.of.get()
 	p.seats, p.bytes = append(p.seats, seat{waiter: s.waiter, n: s.n, bytes: s.bytes}), s.bytes
 	p.n = 1 // the envelopes belong to the log
 	for i := s.from; i < s.from+s.n; i++ {

@@ -51,7 +51,7 @@ func median(values []float64) float64 {
 // BenchmarkBesideLog appends to a log through an Appender and, in turns, to the log alone, where
 // each publisher has numbers of its own. ratio is that of the medians of their events a second.
 func BenchmarkBesideLog(b *testing.B) {
-	const rounds, span = 7, 200 * time.Millisecond
+	const rounds, span = 9, 200 * time.Millisecond
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	for _, name := range []string{"memory", "file"} {
@@ -59,6 +59,8 @@ func BenchmarkBesideLog(b *testing.B) {
 			b.Run(fmt.Sprintf("%s, %d publishers", name, publishers), func(b *testing.B) {
 				for b.Loop() {
 					log := openLog(b, name)
+					served := make(chan error, 1)
+					go func() { served <- log.Serve(b.Context()) }()
 					var ours, theirs []float64
 					for round := range rounds {
 						names := make([]string, publishers)
@@ -87,6 +89,7 @@ func BenchmarkBesideLog(b *testing.B) {
 					if err := log.Close(); err != nil {
 						b.Error(err)
 					}
+					<-served
 					b.ReportMetric(median(ours), "events/s")
 					b.ReportMetric(median(theirs), "log-events/s")
 					b.ReportMetric(median(ours)/median(theirs), "ratio")
@@ -107,7 +110,7 @@ func openLog(tb testing.TB, name string) transport.Log {
 		}
 		log = l
 	}
-	if _, err := log.Open(tb.Context(), transport.LogTopic{Name: "t", Retain: transport.Retain{Events: 100_000}}); err != nil {
+	if _, err := log.Open(tb.Context(), transport.LogTopic{Name: "t", Retain: transport.Retain{Events: 10_000}}); err != nil {
 		tb.Fatal(err)
 	}
 	return log

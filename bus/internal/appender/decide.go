@@ -66,10 +66,10 @@ const (
 // attempts is what is known of the attempts at a batch.
 type attempts struct {
 	n      int
-	began  time.Time // the first
-	raises int       // how often it was given new numbers
-	doubt  error     // of the last attempt with these numbers that may have been taken
-	broken bool      // the log's code has panicked, or ended the goroutine
+	began  *time.Time // the first; nil: none was
+	raises int        // how often it was given new numbers
+	doubt  error      // of the last attempt with these numbers that may have been taken
+	broken bool       // the log's code has panicked, or ended the goroutine
 }
 
 // decide is what to do after an attempt.
@@ -90,7 +90,7 @@ func (t *attempts) decide(r *transport.AppendResult, now time.Time) step {
 		return accept
 	case o == unknown:
 		t.doubt = r.Err
-		if t.broken || elapsed(t.began, now) >= patience {
+		if t.broken || elapsed(*t.began, now) >= patience {
 			return giveUp
 		}
 		return repeat
@@ -98,7 +98,7 @@ func (t *attempts) decide(r *transport.AppendResult, now time.Time) step {
 		return renumber
 	case t.doubt == nil:
 		return reject
-	case errguard.Is(r.Err, transport.ErrLogFull) && elapsed(t.began, now) < patience:
+	case errguard.Is(r.Err, transport.ErrLogFull) && elapsed(*t.began, now) < patience:
 		return repeat // it may have been taken before, and there may be room again
 	}
 	// An earlier attempt may have been taken. In a new epoch it would be taken again.

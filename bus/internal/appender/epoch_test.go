@@ -30,8 +30,8 @@ func TestPublisherForgotten(t *testing.T) {
 		f.want(f.publish(t.Context(), "c"), 2, false)
 		f.called("1.1-1 1.2-2 2.1-1 2.2-2")
 		f.has("b", "c")
-		if len(f.reports) != 1 {
-			t.Error(f.reports)
+		if len(f.reported()) != 1 {
+			t.Error(f.reported())
 		}
 	})
 }
@@ -85,8 +85,8 @@ func TestNumbersInUse(t *testing.T) {
 		f.want(f.publish(t.Context(), "f"), 6, false)
 		f.called("1.1-2 1.1-1 2.1-1 1.3-3 2.1-1 4.1-1 4.2-2 2.2-2 3.1-1 5.1-1")
 		f.has("a", "b", "c", "d", "e", "f")
-		if len(f.reports) != 5 {
-			t.Error(f.reports)
+		if len(f.reported()) != 5 {
+			t.Error(f.reported())
 		}
 		first.Close(errStopped)
 	})
@@ -100,8 +100,8 @@ func TestNoNumbersWillDo(t *testing.T) {
 		}
 		f.fails(f.publish(t.Context(), "a"), transport.ErrOutOfSequence)
 		f.want(f.publish(t.Context(), "b"), 1, false)
-		if len(f.reports) != maxRaises {
-			t.Error(f.reports)
+		if len(f.reported()) != maxRaises {
+			t.Error(f.reported())
 		}
 		repeated := func(_ context.Context, _ []transport.Batch, r []transport.AppendResult, _ func()) {
 			r[0].Repeated = true
@@ -126,8 +126,8 @@ func TestIdle(t *testing.T) {
 		f.want(f.publish(t.Context(), "d"), 4, false)
 		f.called("1.1-1 1.2-2 2.1-1 3.1-1")
 		f.has("a", "b", "c", "d")
-		if f.reports != nil {
-			t.Error(f.reports)
+		if f.reported() != nil {
+			t.Error(f.reported())
 		}
 	})
 }
@@ -179,8 +179,8 @@ func TestPatience(t *testing.T) {
 				}
 				next := uint64(len(f.kept())) + 1
 				f.want(f.publish(t.Context(), "c"), next, false)
-				if len(f.reports) > 4 || len(f.reports) < 2 {
-					t.Error(f.reports)
+				if len(f.reported()) > 4 || len(f.reported()) < 2 {
+					t.Error(f.reported())
 				}
 			})
 		})

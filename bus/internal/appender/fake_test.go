@@ -167,6 +167,13 @@ func (f *fixture) connect(publisher string) {
 	})
 }
 
+// reported is what Report was told.
+func (f *fixture) reported() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.reports)
+}
+
 func (f *fixture) end() {
 	if err := f.Wait(f.t.Context()); err != nil {
 		f.t.Error(err)

@@ -107,8 +107,8 @@ func TestForgetMeanwhile(t *testing.T) {
 		if n := len(f.kept()); n != 400 {
 			t.Errorf("the log has %d events", n)
 		}
-		if f.reports != nil {
-			t.Error(f.reports)
+		if f.reported() != nil {
+			t.Error(f.reported())
 		}
 	})
 }

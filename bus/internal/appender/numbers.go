@@ -10,18 +10,18 @@ import (
 type numbers struct {
 	epoch uint32
 	next  uint64
-	used  time.Time // when the last batch of this epoch was handed over that was taken; zero: none was
+	used  *time.Time // when the last batch of this epoch was handed over that was taken; nil: none was
 }
 
 // refresh raises the epoch if the log may have forgotten the publisher.
-func (n *numbers) refresh(now time.Time) {
-	if !n.used.IsZero() && elapsed(n.used, now) >= transport.PublisherIdle/2 {
+func (n *numbers) refresh(now *time.Time) {
+	if n.used != nil && n.used != now && elapsed(*n.used, *now) >= transport.PublisherIdle/2 {
 		n.raise(1)
 	}
 }
 
 // took notes that a batch was taken.
-func (n *numbers) took(events int, at time.Time) {
+func (n *numbers) took(events int, at *time.Time) {
 	n.next += uint64(events) //nolint:gosec // a length
 	n.used = at
 }

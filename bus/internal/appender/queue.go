@@ -33,9 +33,9 @@ type queue struct {
 
 		ctx    context.Context // of calls of the log; nil: to be made
 		end    context.CancelCauseFunc
-		since  time.Time // when the present batch was begun
-		warned bool      // Report was told that it takes long
-		doubt  error     // of its last attempt
+		since  *time.Time // when the present batch was begun
+		warned bool       // Report was told that it takes long
+		doubt  error      // of its last attempt
 
 		forget  bool // when it is idle
 		removed bool // it was forgotten: there may be another one for the place
@@ -45,31 +45,35 @@ type queue struct {
 // errRemoved: the queue was forgotten; there is another one, or will be.
 var errRemoved = errors.New("the queue is gone")
 
-// enter has a waiter join. If nothing is under way the caller is to append the batch that it gets.
-func (q *queue) enter(w *waiter) (*batch, error) {
+// enter has events join. If nothing is under way the caller is to append the batch that it gets.
+// Else it gets a waiter.
+func (q *queue) enter(events []Event, results []Result, n int) (*batch, *waiter, error) {
 	q.mu.Lock()
 	switch {
 	case q.appender.closed.Load():
 		q.mu.Unlock()
-		return nil, q.appender.errClosed()
+		return nil, nil, q.appender.errClosed()
 	case q.mu.removed:
 		q.mu.Unlock()
-		return nil, errRemoved
+		return nil, nil, errRemoved
 	}
 	q.mu.forget = false
-	q.mu.open += w.n
+	q.mu.open += n
 	if q.mu.busy {
+		w := q.appender.waiters.get()
+		w.begin(events, results, n)
 		w.bytes = w.size()
 		q.pushLocked(w)
 		q.mu.Unlock()
-		return nil, nil
+		return nil, w, nil
 	}
 	q.mu.busy = true
-	b := batches.Get().(*batch)
+	b := q.appender.batches.get()
 	q.beginLocked(b)
 	q.mu.Unlock()
-	b.add(w)
-	return b, nil
+	b.here.begin(events, results, n)
+	b.add(&b.here)
+	return b, nil, nil
 }
 
 // next is the next batch; nil if there is none: the queue is idle then.
@@ -93,7 +97,7 @@ func (q *queue) takeLocked() (b *batch) {
 		b = q.mu.parts[0]
 		q.mu.parts = q.mu.parts[1:]
 	case q.mu.head != nil:
-		b = batches.Get().(*batch)
+		b = q.appender.batches.get()
 		for w := q.mu.head; w != nil && (len(b.seats) == 0 || len(b.saved)+w.n <= maxEvents && b.bytes+w.bytes <= maxBytes); w = q.mu.head {
 			q.unlinkLocked(w)
 			b.add(w)
@@ -104,13 +108,13 @@ func (q *queue) takeLocked() (b *batch) {
 
 // beginLocked gives a batch its numbers.
 func (q *queue) beginLocked(b *batch) {
-	now := time.Now()
+	q.appender.arm()
+	now := q.appender.watch.now.Load()
 	q.mu.numbers.refresh(now)
 	q.mu.since, q.mu.warned, q.mu.doubt = now, false, nil
 	b.began = now
 	q.numberLocked(b)
 	b.ctx = q.contextLocked()
-	q.appender.arm()
 }
 
 func (q *queue) numberLocked(b *batch) {

@@ -13,25 +13,25 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// appendHere makes the first attempt at a batch, which has one waiter, on the waiter's goroutine. It
-// reports false if the batch goes on without it.
-func (q *queue) appendHere(ctx context.Context, b *batch, w *waiter) bool {
+// appendHere makes the first attempt at a batch, which has one waiter, on the waiter's goroutine, and
+// returns when the waiter's results are set.
+func (q *queue) appendHere(ctx context.Context, b *batch) {
 	b.caller = ctx
 	q.attempt(b)
 	b.caller = nil
 	s, err := q.resolve(b)
 	if s == repeat || s == renumber {
+		b.here.done, b.shared = make(chan struct{}, 1), true
 		q.start(b)
-		return false
+		q.wait(ctx, &b.here)
+		return
 	}
 	more := q.finishHere(b, s)
 	b.fill(b.seats[0], err)
 	b.release()
-	w.release()
 	if more {
 		q.start(nil)
 	}
-	return true
 }
 
 // start has a goroutine go on with b, if it is not nil, and with what is in the queue.
@@ -158,7 +158,10 @@ func (q *queue) attempt(b *batch) {
 			return
 		}
 		b.results[0] = transport.AppendResult{Err: fmt.Errorf("Append of the log %w", usercode.ErrGoexit)}
-		// This goroutine ends.
+		// This goroutine ends. If it is the caller's nobody waits.
+		if b.caller != nil {
+			b.here.done = make(chan struct{}, 1)
+		}
 		s, err := q.resolve(b)
 		q.answer(b, s, err)
 		q.start(nil)

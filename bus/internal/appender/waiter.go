@@ -10,7 +10,7 @@ import (
 
 // waiter is a call of Append.
 type waiter struct {
-	of      *waiters
+	of      *waiters // nil: it is part of a batch
 	events  []Event
 	results []Result
 	n       int // how many of the events are to be appended: those whose results have no error
@@ -34,35 +34,35 @@ const (
 // channels belong to it.
 type waiters struct{ pool sync.Pool }
 
-func (f *waiters) get(events []Event, results []Result) *waiter {
+func (f *waiters) get() *waiter {
 	w, ok := f.pool.Get().(*waiter)
 	if !ok {
 		w = &waiter{of: f, done: make(chan struct{}, 1)}
 	}
-	w.events, w.results = events, results
-	w.state.Store(queued)
 	return w
+}
+
+// begin has w wait for events. n of them have no error yet.
+func (w *waiter) begin(events []Event, results []Result, n int) {
+	w.events, w.results, w.n, w.bytes = events, results, n, 0
+	w.state.Store(queued)
 }
 
 // release has the waiter used again. Nobody else may know it.
 func (w *waiter) release() {
-	w.events, w.results, w.bytes = nil, nil, 0
-	w.of.pool.Put(w)
-}
-
-// fail gives all events without an error this one.
-func (w *waiter) fail(err error) {
-	for i := range w.results {
-		if w.results[i].Err == nil {
-			w.results[i].Err = err
-		}
+	w.events, w.results = nil, nil
+	if w.of != nil {
+		w.of.pool.Put(w)
 	}
 }
 
-// refuse is fail, for a waiter that nobody else knows.
-func (w *waiter) refuse(err error) {
-	w.fail(err)
-	w.release()
+// fail gives all events without an error this one.
+func fail(results []Result, err error) {
+	for i := range results {
+		if results[i].Err == nil {
+			results[i].Err = err
+		}
+	}
 }
 
 // size is about how many bytes the events have.
@@ -87,9 +87,10 @@ func (q *queue) wait(ctx context.Context, w *waiter) {
 	}
 	switch {
 	case q.remove(w):
-		w.refuse(cause)
+		fail(w.results, cause)
+		w.release()
 	case w.state.CompareAndSwap(appending, abandoned):
-		w.fail(uncertain(cause)) // the batch knows w
+		fail(w.results, uncertain(cause)) // the batch knows w
 	default:
 		<-w.done
 		w.release()

@@ -11,8 +11,12 @@ import (
 const watchInterval = time.Minute
 
 // watch looks after calls of the log that take long. While nothing is under way it has no timer.
+//
+// It is also the clock of the queues: now is at most watchInterval ago while it is armed, and more if
+// the machine sleeps. So what is told by it seems older than it is, which is the safe side.
 type watch struct {
 	armed atomic.Bool // look will be called, and will see what is busy now
+	now   atomic.Pointer[time.Time]
 
 	mu      sync.Mutex
 	timer   *time.Timer // guarded by mu
@@ -23,11 +27,17 @@ type watch struct {
 // become busy.
 func (a *Appender) arm() {
 	w := &a.watch
-	if w.armed.Load() || !w.armed.CompareAndSwap(false, true) {
+	if w.armed.Load() {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.armed.Load() {
+		return
+	}
+	now := time.Now()
+	w.now.Store(&now)
+	w.armed.Store(true)
 	if !w.stopped {
 		w.timer = time.AfterFunc(watchInterval, func() { a.Go("watch appends", a.look) })
 	}
@@ -46,13 +56,14 @@ func (w *watch) stop() {
 func (a *Appender) look() {
 	a.watch.armed.Store(false) // before it looks: who becomes busy after that arms it again
 	now, busy := time.Now(), false
+	a.watch.now.Store(&now)
 	var late []func()
 	for q := range a.all {
 		if !q.mu.busy {
 			continue
 		}
 		busy = true
-		took := elapsed(q.mu.since, now)
+		took := elapsed(*q.mu.since, now)
 		if took >= patience {
 			q.endContextLocked(fmt.Errorf("the log has not answered for %v", took))
 		}
