@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"sync"
 
@@ -118,8 +119,10 @@ func Ask[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], query Q) (R
 	switch {
 	case ctx == nil:
 		return fail(ErrNilContext)
-	case topic.bus.remote:
+	case topic.info.remote:
 		return fail(ErrNotAcrossProcesses)
+	case topic.info.durable:
+		return fail(fmt.Errorf("%w: a durable topic has no way back for a reply", ErrInvalidConfig))
 	}
 	a := takeAsker[R](&topic.askers)
 	c := cell[Request[Q, R]]{v: Request[Q, R]{Query: query, to: a, gen: a.begin()}}

@@ -31,6 +31,17 @@ type Config struct {
 	// ended, before Shutdown, Close and Run return.
 	Open func(ctx context.Context) (transport.Transport, error)
 
+	// Log keeps the events of durable topics, see TopicConfig.Class: that of transport/file in one file,
+	// for one process; that of transport/memory for tests. nil, the default, is the log that Transport
+	// brings, if it has one; without any, a durable topic is ErrNoLog. A Log serves one bus. It stays the
+	// caller's to close, once the bus has ended.
+	Log transport.Log
+
+	// MaxStarts is how often a handler is started for an event of a durable topic without any outcome,
+	// because the process ended each time. After that the event is a dead letter with ErrCrashed. The
+	// first start is not counted, since nobody wrote it down. Default 5.
+	MaxStarts int
+
 	// Hold makes New return a bus that takes nothing in before [Bus.Start] or [Bus.Run]: topics and
 	// subscriptions can be made, and go to the transport together, at Start; Publish returns
 	// ErrNotStarted. So a service declares all of its handlers and then begins, and no event meets a
@@ -109,6 +120,7 @@ type Bus struct {
 	core
 	cfg          Config
 	transport    transport.Transport // nil in-process
+	durable      *durability         // nil without a log
 	topics       sync.Map            // name → topicHandle
 	abandonedAny atomic.Bool         // it was ended with events pending
 
@@ -154,6 +166,8 @@ func New(cfg Config) (*Bus, error) {
 		return fail("ShutdownTimeout is %v, it must not be negative", cfg.ShutdownTimeout)
 	case cfg.Open != nil && cfg.Transport != nil:
 		return fail("Transport and Open are set, choose one")
+	case cfg.MaxStarts < 0:
+		return fail("MaxStarts is %d, it must not be negative", cfg.MaxStarts)
 	case cfg.InboxBytes == 0:
 		cfg.InboxBytes = defaultInboxBytes
 	}
@@ -200,11 +214,13 @@ func New(cfg Config) (*Bus, error) {
 			Queue: &b.runQueue, Work: b.work, Log: b.log, After: cfg.SlowHandler, InHandler: handlerOn,
 		})
 	}
-	if b.transport != nil {
-		if err := b.serveTransport(); err != nil {
-			b.stopWork()
-			return nil, &Error{Op: "new", Err: errors.Join(err, b.closeOwned())}
-		}
+	if b.maxStarts = cfg.MaxStarts; b.maxStarts == 0 {
+		b.maxStarts = defaultMaxStarts
+	}
+	b.durable = b.newDurability()
+	if err := b.serve(); err != nil {
+		b.stopWork()
+		return nil, &Error{Op: "new", Err: errors.Join(err, b.closeOwned())}
 	}
 	return b, nil
 }

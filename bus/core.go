@@ -20,6 +20,7 @@ type core struct {
 	log        *zap.Logger
 	remote     bool            // events go through a transport
 	debug      bool            // Config.Debug
+	maxStarts  int             // Config.MaxStarts
 	inboxBytes int             // Config.InboxBytes
 	grace      time.Duration   // Config.Grace
 	watcher    inspect.Watcher // bustest's; nil without one

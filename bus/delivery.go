@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/shardbus/shardbus/bus/internal/consumer"
 	"github.com/shardbus/shardbus/codec"
 	"github.com/shardbus/shardbus/internal/errguard"
 )
@@ -58,6 +59,32 @@ func (d *Delivery) Partition() int {
 		return 0
 	}
 	return d.head.env.Partition
+}
+
+// Offset is the event's place in its partition of the log of a durable topic, from 1; 0 for other topics.
+func (d *Delivery) Offset() uint64 {
+	d.used("Delivery.Offset")
+	if e := d.logged(); e != nil {
+		return e.Offset
+	}
+	return 0
+}
+
+// Redelivered reports whether an event of a durable topic may have been handled before, by a process that
+// ended, or lost the partition, before its outcome was in the log.
+func (d *Delivery) Redelivered() bool {
+	d.used("Delivery.Redelivered")
+	e := d.logged()
+	return e != nil && e.Redelivered()
+}
+
+// logged is the event as the log knows it; nil if its topic is not durable.
+func (d *Delivery) logged() *consumer.Event {
+	if d.head.env == nil || !d.info.durable {
+		return nil
+	}
+	e, _ := d.head.env.Extra.(*consumer.Event)
+	return e
 }
 
 // Attempt counts the starts of the handler for this event from 1.
@@ -222,8 +249,12 @@ func Value[T any](d *Delivery) (*T, bool) {
 
 // message is d as a value of its own.
 func message[T any](d *Delivery, v T) Message[T] {
-	return Message[T]{
+	m := Message[T]{
 		Topic: d.info.name, ID: d.ID(), Key: d.Key(), Time: d.Time(),
 		Attempt: d.attempt, Headers: d.Headers(), Value: v,
 	}
+	if e := d.logged(); e != nil {
+		m.Partition, m.Offset, m.Redelivered, m.event = e.Partition(), e.Offset, e.Redelivered(), e
+	}
+	return m
 }

@@ -17,6 +17,10 @@ type disposition struct {
 	abandon  bool          // it was cut short: act is no verdict on the event
 	panicked bool          // the handler or a middleware panicked or called Goexit
 	thrown   *PanicError   // the panic, if it was one
+
+	// Of a durable topic: the event goes back to its log, unstarted, or, with unfinished, unfinished, or, with
+	// trimmed, the log has it no more; or its lease was lost, and its outcome does not count.
+	returned, unfinished, trimmed, fenced bool
 }
 
 // minDelay is the least time until another attempt. Without it an event that can't be

@@ -24,6 +24,7 @@ type fanoutPlan[T any] struct {
 	keyed  bool // a target needs the key of an event, to choose a lane or to find what it replaces
 	latest bool // a mailbox needs the key itself, and not its hash only
 
+	sole    *lane[T]         // readers[0] where there is no other
 	only    *subscription[T] // with fastLanes: the target
 	readers []*lane[T]       // those that read the shared mailbox
 	own     []target[T]      // those that have mailboxes of their own
@@ -38,10 +39,9 @@ const (
 	fastLanes           // there is one, a subscription with mailboxes of its own that drop nothing
 )
 
-// Hints at a plan.
+// Hints at a plan. Whoever has locked the fan-out looks at the plan itself.
 const (
-	hintShared uint32 = 1 << iota // the fast path is fastShared
-	hintLanes                     // it is fastLanes
+	hintFast   uint32 = 1 << iota // there is a fast path
 	hintKeyed                     // keyed, so that keys, which are user code, are found before locking
 	hintLatest                    // latest
 )
@@ -58,26 +58,15 @@ func (fan *fanout[T]) planLocked() *fanoutPlan[T] {
 func (fan *fanout[T]) changed() { fan.setPlan(nil) }
 
 func (fan *fanout[T]) setPlan(p *fanoutPlan[T]) {
-	fan.mu.plan, fan.mu.sole, fan.mu.sweepCursor = p, nil, 0
-	if p == nil {
-		fan.hints.Store(0)
-		return
-	}
-	if len(p.readers) == 1 {
-		fan.mu.sole = p.readers[0]
-	}
+	fan.mu.plan, fan.mu.sweepCursor = p, 0
 	var hints uint32
-	switch p.fast {
-	case fastShared:
-		hints = hintShared
-	case fastLanes:
-		hints = hintLanes
-	case fastNone:
+	if p != nil && p.fast != fastNone {
+		hints |= hintFast
 	}
-	if p.keyed {
+	if p != nil && p.keyed {
 		hints |= hintKeyed
 	}
-	if p.latest {
+	if p != nil && p.latest {
 		hints |= hintLatest
 	}
 	fan.hints.Store(hints)
@@ -88,11 +77,14 @@ func (fan *fanout[T]) newPlan() *fanoutPlan[T] {
 	for _, t := range fan.mu.targets {
 		t.enlist(p)
 	}
-	if n := len(p.readers); n > 0 {
-		fan.mu.shared.SetSoleReader(n == 1)
+	if len(p.readers) == 1 {
+		p.sole = p.readers[0]
+	}
+	if len(p.readers) > 0 {
+		fan.mu.shared.SetSoleReader(p.sole != nil)
 	}
 	switch {
-	case fan.indirect, fan.published != nil, fan.mu.closed:
+	case fan.published != nil, fan.mu.closed:
 	case len(p.own) == 0 && len(p.readers) > 0:
 		p.fast = fastShared
 	case len(p.own) == 1 && len(p.readers) == 0 && p.only != nil:

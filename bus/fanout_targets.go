@@ -60,6 +60,9 @@ func (fan *fanout[T]) removeLocked(s *subscription[T]) {
 			fan.loopback.unsubscribed()
 		}
 	}
+	if fan.feeds != nil {
+		fan.feeds.leftLocked(s)
+	}
 	fan.changed()
 	fan.endReadingLocked(s)
 }
@@ -99,6 +102,9 @@ func (fan *fanout[T]) ended(s *subscription[T]) (next *subscription[T]) {
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
 	delete(fan.mu.leaving, s)
+	if fan.feeds != nil {
+		fan.feeds.endedLocked(s)
+	}
 	if s.group != nil {
 		fan.endedInGroupLocked(s)
 	}

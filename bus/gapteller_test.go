@@ -204,7 +204,7 @@ func TestTransportThatPanicsBesideTheBus(t *testing.T) {
 				t.Errorf("%s: %v", name, s.Err())
 			}
 			shutdown(t, b)
-			if n := logs.FilterMessageSnippet("unsubscribing ").Len() + logs.FilterMessageSnippet("the transport's end ").Len(); n != 2 {
+			if n := logs.FilterMessageSnippet("unsubscribing ").Len() + logs.FilterMessageSnippet("the end of what the bus serves ").Len(); n != 2 {
 				t.Errorf("%s: %v", name, logs.All())
 			}
 		})

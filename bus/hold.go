@@ -62,7 +62,7 @@ func (b *Bus) Start(ctx context.Context) error {
 
 // subscribeHeld subscribes at the transport to each topic that has subscriptions.
 func (b *Bus) subscribeHeld(ctx context.Context) error {
-	if b.transport == nil {
+	if b.transport == nil && b.durable == nil {
 		return nil
 	}
 	topics := b.allTopics()

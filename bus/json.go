@@ -22,6 +22,9 @@ func (s Stats) MarshalJSON() ([]byte, error) {
 		DeadLettered uint64    `json:"dead_lettered"`
 		Dropped      uint64    `json:"dropped"`
 		Abandoned    uint64    `json:"abandoned"`
+		Returned     uint64    `json:"returned"`
+		Fenced       uint64    `json:"fenced"`
+		Committed    uint64    `json:"committed"`
 		Pending      uint64    `json:"pending"`
 		Queued       uint64    `json:"queued"`
 		Running      uint64    `json:"running"`
@@ -38,7 +41,7 @@ func (s Stats) MarshalJSON() ([]byte, error) {
 		Panicked     uint64    `json:"panicked"`
 		Slow         uint64    `json:"slow"`
 	}{
-		s.Accepted, s.Handled, s.Discarded, s.DeadLettered, s.Dropped, s.Abandoned, s.Pending(), s.Queued, s.Running, s.Deferred,
+		s.Accepted, s.Handled, s.Discarded, s.DeadLettered, s.Dropped, s.Abandoned, s.Returned, s.Fenced, s.Committed, s.Pending(), s.Queued, s.Running, s.Deferred,
 		s.Lost, s.Uncertain, s.Unmeasured, s.Deepest, s.HighWater, s.Handling, s.Failed, s.Retried, s.Snoozed, s.Panicked, s.Slow,
 	})
 }

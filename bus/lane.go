@@ -58,6 +58,7 @@ type lane[T any] struct {
 	special  bool // it has a hook, is in a group, takes batches or its mailbox evicts: stream is not for it
 	remote   bool // it has an inbox
 	batched  bool // events are handled in batches
+	takes    bool // it takes events out of its mailbox before it attempts them: batches, and those of a durable topic
 	runQueue *runqueue.Queue
 	ctl      *atomic.Uint32 // the subscription's
 	handler  Handler        // the subscription's
@@ -73,13 +74,13 @@ type lane[T any] struct {
 	overflow atomic.Int64 // inbox.Len(), readable by the lane
 
 	// The goroutine's own.
-	_           [8]byte                // to the next line
 	box         mailbox.Queue[cell[T]] // its Reader begins a line
 	current     *cell[T]               // being handled; nil between events
 	sample      sampling
 	inBatch     bool        // false again when a batch ended by itself
 	hasPointers bool        // events may keep other memory alive
 	vainSpins   uint8       // how often in a row it gave way in vain
+	durable     bool        // its topic is
 	due         atomic.Bool // the timer fired
 	d           Delivery
 
@@ -117,8 +118,8 @@ type lane[T any] struct {
 func newLane[T any](c *laneConfig[T], index int, log *mailbox.Shared[cell[T]]) *lane[T] {
 	l := &lane[T]{
 		cfg: c, index: index, runQueue: &c.core.runQueue, ctl: c.ctl, handler: c.handler,
-		special: c.hook != nil || c.grouped || c.batch != nil || c.opts.policy.evicts(),
-		remote:  c.inbox != nil, batched: c.batch != nil,
+		special: c.hook != nil || c.grouped || c.batch != nil || c.info.durable || c.opts.policy.evicts(),
+		remote:  c.inbox != nil, batched: c.batch != nil, takes: c.batch != nil || c.info.durable, durable: c.info.durable,
 		capacity: c.opts.capacity, hasPointers: c.hasPointers,
 	}
 	l.node.core = c.core
@@ -127,7 +128,7 @@ func newLane[T any](c *laneConfig[T], index int, log *mailbox.Shared[cell[T]]) *
 	l.wait.wakeAt.Store(noWaiter)
 	l.ctx = &laneContext{Context: c.owner.context(), node: &l.node}
 	l.d.info, l.d.sub, l.d.lane = c.info, c.name, int32(index)
-	if l.batched {
+	if l.takes {
 		l.hand()
 	}
 	if c.opts.policy.evicts() {
@@ -144,6 +145,9 @@ func newLane[T any](c *laneConfig[T], index int, log *mailbox.Shared[cell[T]]) *
 func (l *lane[T]) hand() *attempts[T] {
 	if l.attempts == nil {
 		l.attempts = &attempts[T]{lane: l}
+		if l.durable {
+			l.attempts.log = new(laneLog)
+		}
 	}
 	return l.attempts
 }

@@ -1,5 +1,7 @@
 package bus
 
+import "github.com/shardbus/shardbus/bus/internal/consumer"
+
 // This file is the abrupt end of a subscription: what waits is abandoned at once, in the
 // ledger and for who asked, whatever its handlers do meanwhile. What runs goes on running,
 // in the ledger too, until it returns.
@@ -7,19 +9,22 @@ package bus
 // abandonLocked abandons what waits in l. The fan-out's lock is held; ctlClosing is set, so that
 // the lane's goroutine takes nothing any more, or knows that it took too late. A log is
 // the goroutine's to take from: so it is only marked from where on nothing counts.
-func (l *lane[T]) abandonLocked() {
+func (l *lane[T]) abandonLocked(back *[]*consumer.Event) {
 	s := l.cfg
 	var failAsker func(c *cell[T])
+	if l.durable {
+		failAsker = func(c *cell[T]) { *back = append(*back, eventOf(c)) }
+	}
 	if s.asked {
 		failAsker = func(c *cell[T]) { s.owner.failAsker(*c, ErrClosed) }
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := l.inbox.Len()
-	l.emptyInboxLocked(&l.inbox, &l.overflow)
+	l.emptyInboxLocked(&l.inbox, &l.overflow, back)
 	if s.inbox != nil {
 		n += s.inbox.envelopes.Len()
-		l.emptyInboxLocked(&s.inbox.envelopes, &s.inbox.overflow)
+		l.emptyInboxLocked(&s.inbox.envelopes, &s.inbox.overflow, back)
 	}
 	var waiting int
 	l.mu.closedAt, waiting = l.box.Abandon(failAsker)
@@ -28,7 +33,13 @@ func (l *lane[T]) abandonLocked() {
 		l.mu.retries.Each(failAsker)
 	}
 	l.mu.closed = true // what is deferred counts as abandoned from now on
-	l.mu.abandoned += uint64(n)
+	if !l.durable {
+		l.mu.abandoned += uint64(n)
+		return
+	}
+	*back = append(*back, l.attempts.log.adopted...)
+	l.attempts.log.returned += uint64(n + len(l.attempts.log.adopted))
+	l.attempts.log.adopted = nil
 }
 
 // abandonTaken is called by the lane's goroutine when it has taken c out of its mailbox and finds
@@ -47,12 +58,17 @@ func (l *lane[T]) abandonTaken(c *cell[T]) {
 
 // releaseAll lets go of what waited in l. The lane calls it, as the consumer of its mailbox.
 func (l *lane[T]) releaseAll() {
-	l.cfg.owner.lockMailboxes() // abandonLocked is over
+	var back []*consumer.Event
+	defer func() { giveBack(back) }() // without the locks
+	l.cfg.owner.lockMailboxes()       // abandonLocked is over
 	defer l.cfg.owner.unlockMailboxes()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.foldLocked()
 	// Some may have been deferred after abandonLocked.
+	if l.durable {
+		l.attempts.log.returned += uint64(l.mu.retries.Clear(func(c *cell[T]) { back = append(back, eventOf(c)) }))
+	}
 	l.mu.abandoned += uint64(l.mu.retries.Clear(func(c *cell[T]) { l.cfg.owner.failAsker(*c, ErrClosed) }))
 	for c := l.box.Next(); c != nil; c = l.box.Next() {
 		continue

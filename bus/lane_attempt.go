@@ -38,6 +38,7 @@ type attempt[T any] struct {
 // queue. All of it is settled together. Only the lane's goroutine uses it, but for full.
 type attempts[T any] struct {
 	lane     *lane[T]
+	log      *laneLog // of a durable topic; else nil
 	items    []attempt[T]
 	messages []Message[T] // of the items that entered
 	handled  bool         // the batch's handler was called
@@ -59,7 +60,7 @@ func behind() error { return &Verdict{Action: ActionSnooze, Err: errBehind} }
 func (b *attempts[T]) open() {
 	for i := range b.items {
 		it := &b.items[i]
-		if it.retry != nil || b.lane.batched {
+		if it.retry != nil || b.lane.takes {
 			it.cell = &it.held
 		}
 		c := it.cell
@@ -97,13 +98,17 @@ func (b *attempts[T]) run() {
 	if len(b.items) == 0 {
 		return // all were set aside
 	}
+	if b.lane.durable {
+		b.beginAttempt()
+	}
 	b.open()
 	if b.lane.batched {
 		b.runBatch()
 	} else {
-		it := &b.items[0]
-		it.err = b.lane.handler(b.lane.ctx, &it.d)
-		it.tried = true
+		if it := &b.items[0]; it.disposed == nil {
+			it.err = b.lane.handler(b.lane.ctx, &it.d)
+			it.tried = true
+		}
 	}
 	b.finish()
 }
@@ -118,6 +123,9 @@ func (b *attempts[T]) runBatch() {
 	} else {
 		for i := range b.items {
 			it := &b.items[i]
+			if it.disposed != nil {
+				continue
+			}
 			if it.err = b.admit(it); it.err != nil {
 				it.tried = true
 			}
@@ -138,6 +146,9 @@ func (b *attempts[T]) runBatch() {
 func (b *attempts[T]) attemptFrom(ctx context.Context, i int) {
 	for ; i < len(b.items); i++ {
 		it := &b.items[i]
+		if it.disposed != nil {
+			continue // it is not attempted
+		}
 		if b.mustFollow(i) {
 			it.err = behind()
 		} else {

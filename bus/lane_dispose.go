@@ -1,5 +1,7 @@
 package bus
 
+import "time"
+
 // failCurrent ends a failed attempt at the event that was handled where it stands.
 func (l *lane[T]) failCurrent(err error) {
 	b := l.hand()
@@ -27,10 +29,13 @@ func (b *attempts[T]) finish() {
 		return
 	}
 	l := b.lane
+	if l.durable {
+		b.fence()
+	}
 	again, began := false, false
 	for i := range b.items {
 		it := &b.items[i]
-		if it.err == nil {
+		if it.err == nil && it.disposed == nil {
 			continue
 		}
 		if !began {
@@ -52,7 +57,11 @@ func (b *attempts[T]) finish() {
 		}
 	}
 	panics := b.panics()
-	b.record()
+	now := time.Now()
+	b.record(now)
+	if l.durable {
+		b.settle(now)
+	}
 	b.clear()
 	if l.mu.retries.Len() > 0 {
 		l.armTimer()

@@ -108,7 +108,7 @@ func (l *lane[T]) receive(c *cell[T], id keyInfo) received {
 	}
 	l.accepted++
 	size := c.env.Size()
-	if s.inbox.bytes+size > s.core.inboxBytes {
+	if !l.durable && s.inbox.bytes+size > s.core.inboxBytes { // what comes off a log is bounded as it is fetched
 		l.dropped++
 		return receivedOverflow
 	}

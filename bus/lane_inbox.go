@@ -3,6 +3,7 @@ package bus
 import (
 	"sync/atomic"
 
+	"github.com/shardbus/shardbus/bus/internal/consumer"
 	"github.com/shardbus/shardbus/internal/ring"
 	"github.com/shardbus/shardbus/transport"
 )
@@ -38,9 +39,12 @@ func (l *lane[T]) overflowing() bool {
 }
 
 // emptyInboxLocked empties an inbox, all the envelopes of which are counted.
-func (l *lane[T]) emptyInboxLocked(inbox *ring.Ring[*transport.Envelope], overflow *atomic.Int64) {
+func (l *lane[T]) emptyInboxLocked(inbox *ring.Ring[*transport.Envelope], overflow *atomic.Int64, back *[]*consumer.Event) {
 	var env *transport.Envelope
 	for pop(inbox, overflow, &env) {
+		if l.durable {
+			*back = append(*back, env.Extra.(*consumer.Event))
+		}
 		l.cfg.inbox.bytes -= env.Size()
 	}
 }

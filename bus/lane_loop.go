@@ -28,15 +28,15 @@ func (l *lane[T]) handleReady() batchEnd {
 		}
 		var handled bool
 		switch {
-		case l.batched:
+		case l.takes:
 			l.refill()
-			if l.attempts.mustLinger() {
+			if l.batched && l.attempts.mustLinger() {
 				if l.mu.retries.Len() > 0 && l.due.Load() {
 					continue
 				}
 				return lingering
 			}
-			if handled = l.attempts.take(min(l.cfg.opts.batchSize, l.cfg.opts.maxDeferred-l.mu.retries.Len())); handled {
+			if handled = l.attempts.take(min(l.batchSize(), l.cfg.opts.maxDeferred-l.mu.retries.Len())); handled {
 				l.attempts.run()
 			}
 		case busy:
@@ -113,12 +113,7 @@ func (l *lane[T]) stream() (dry bool) {
 // handle makes the first attempt at an event.
 func (l *lane[T]) handle(c *cell[T]) error {
 	l.current = c
-	d := &l.d
-	d.head, d.value = &c.head, &c.v
-	d.attempt, d.encoded = 1, c.seq == 0
-	if !c.bare() {
-		l.viewEnvelope()
-	}
+	l.view(c)
 	if l.sample.left > 0 {
 		l.sample.left--
 		return l.handler(l.ctx, &l.d)
@@ -145,6 +140,10 @@ func (l *lane[T]) runPending(retryTurn *bool) batchEnd {
 	ctl := l.ctl.Load()
 	if ctl&ctlInspected != 0 {
 		l.awaitInspection()
+	}
+	if l.durable && ctl&ctlClosing == 0 {
+		l.rest()
+		l.attendLog()
 	}
 	if ctl&(ctlPaused|ctlHeld|ctlAwaiting|ctlClosing) != 0 {
 		l.rest()
@@ -174,7 +173,19 @@ func (l *lane[T]) runPending(retryTurn *bool) batchEnd {
 	return ranDry
 }
 
-// viewEnvelope says that the event in hand keeps other memory alive, whatever its type.
+// view points the lane's Delivery at c for its first attempt.
+func (l *lane[T]) view(c *cell[T]) {
+	d := &l.d
+	d.head = &c.head
+	d.value = &c.v
+	d.attempt = 1
+	d.encoded = c.seq == 0
+	if c.env != nil || !c.headers.IsZero() {
+		l.viewEnvelope()
+	}
+}
+
+// viewEnvelope is the part of view that most events don't need.
 func (l *lane[T]) viewEnvelope() {
 	l.hasPointers = true
 	l.box.MarkDirty()

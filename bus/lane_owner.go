@@ -21,6 +21,7 @@ const (
 	ctlReplaced                      // another one has its place: it ends when nothing is pending any more
 	ctlAwaiting                      // start no handler before those whose place it took have ended
 	ctlSucceeding                    // the same, for each key by itself
+	ctlReturning                     // give back to the log what is not started
 )
 
 // laneConfig is what the lanes of one subscription have in common.

@@ -7,9 +7,8 @@ import (
 )
 
 // record enters the ends of all attempts in the ledger, and defers what comes again.
-func (b *attempts[T]) record() {
+func (b *attempts[T]) record(now time.Time) {
 	l := b.lane
-	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.foldLocked()
@@ -61,6 +60,14 @@ func (b *attempts[T]) returnLocked(g *retryqueue.Key[cell[T]], items []attempt[T
 func (l *lane[T]) countLocked(j *disposition, attempt *int) (again bool) {
 	if j == nil {
 		l.mu.handled++
+		return false
+	}
+	switch {
+	case j.fenced:
+		l.attempts.log.fenced++
+		return false
+	case j.returned:
+		l.attempts.log.returned++
 		return false
 	}
 	if j.act != ActionSnooze {

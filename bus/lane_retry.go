@@ -3,6 +3,7 @@ package bus
 import (
 	"time"
 
+	"github.com/shardbus/shardbus/bus/internal/consumer"
 	"github.com/shardbus/shardbus/bus/internal/retryqueue"
 )
 
@@ -24,7 +25,7 @@ func (l *lane[T]) mayDefer() bool {
 // deferTaken has c, just taken, wait behind its key if it must.
 func (l *lane[T]) deferTaken(c *cell[T]) bool {
 	l.current = nil
-	if !c.bare() {
+	if c.env != nil || !c.headers.IsZero() {
 		l.viewEnvelope()
 	}
 	b := l.hand()
@@ -58,10 +59,15 @@ func (b *attempts[T]) deferBlocked() {
 	now := time.Now()
 	l.lockRetries()
 	kept, blocked := b.items[:0], false
+	var behind []*consumer.Event // to be told so
 	for i := range b.items {
 		it := &b.items[i]
 		switch {
 		case l.deferIfKeyWaitsLocked(it):
+			if l.durable {
+				e := eventOf(it.cell)
+				behind = append(behind, e)
+			}
 		case it.blocked:
 			blocked = true
 			l.mu.retries.Defer(it.key, it.deferred(), now.Add(firstRecheck))
@@ -71,12 +77,15 @@ func (b *attempts[T]) deferBlocked() {
 	}
 	clear(b.items[len(kept):])
 	b.items = kept
-	if l.batched {
+	if l.takes {
 		l.mu.inHand = len(kept)
 	} else if len(kept) == 0 {
 		l.foldLocked()
 	}
 	l.unlockRetries()
+	for _, e := range behind {
+		e.Defer(consumer.Deferral{Attempt: e.Attempt(), Key: e.Envelope.Key, Behind: true})
+	}
 	if blocked {
 		l.armTimer()
 	}

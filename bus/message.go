@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/shardbus/shardbus/bus/internal/consumer"
 	"github.com/shardbus/shardbus/transport"
 )
 
@@ -22,6 +23,15 @@ type Message[T any] struct {
 	Attempt int
 	Headers Headers
 	Value   T
+
+	// Partition and Offset are the event's place in the log of a durable topic; Offset is 0 for other
+	// topics. Redelivered: it may have been handled before, by a process that ended, or lost the
+	// partition, before the outcome was in the log.
+	Partition   int
+	Offset      uint64
+	Redelivered bool
+
+	event *consumer.Event
 }
 
 // Headers are the headers that an event was published with: an immutable value.

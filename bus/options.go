@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/router"
+	"github.com/shardbus/shardbus/transport"
 )
 
 // Policy decides what becomes of an event that finds a mailbox full.
@@ -93,6 +94,9 @@ type subscribeOptions struct {
 
 	group   string
 	grouped bool
+
+	start      transport.Start // of a consumer that is new
+	startGiven bool
 
 	onDeadLetter func(context.Context, Letter)
 	onGap        func(Gap)

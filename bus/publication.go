@@ -55,6 +55,11 @@ type publicationEvent struct {
 	published bool
 	receivers int  // as in Receipt, once it is published
 	repeated  bool // likewise
+
+	// Of a durable topic, as in Receipt.
+	partition int
+	offset    uint64
+	duplicate bool
 }
 
 // Topic is the name of the topic.
@@ -218,6 +223,10 @@ func (p *Publication) sign() {
 			r.Receivers = e.receivers
 		}
 		r.Receivers, r.Repeated = min(r.Receivers, e.receivers), r.Repeated || e.repeated
+		r.Duplicate = r.Duplicate || e.duplicate
+		if i == 0 {
+			r.Partition, r.Offset = e.partition, e.offset
+		}
 	}
 }
 

@@ -54,7 +54,10 @@ func (p *Publication) batchError(err error) error {
 func (t *Topic[T]) publication(n int, opts []PublishOption) *Publication {
 	o := newPublishOptions(opts)
 	p := &Publication{info: t.info, receipt: o.receipt, publish: t.enterPublication}
-	if t.bus.transport != nil {
+	switch {
+	case t.info.durable:
+		p.publish = t.appendPublication
+	case t.info.remote:
 		p.publish = t.sendPublication
 	}
 	if p.events = p.one[:]; n > 1 {

@@ -14,6 +14,14 @@ type Receipt struct {
 	// whether the broker had accepted it. Subscribers of this library drop what arrives twice;
 	// others may have got it twice.
 	Repeated bool
+	// Partition and Offset are where the log of a durable topic has the event; of a batch, its first one.
+	// Offset is 0 for other topics, for an event that waits for its time, and where a repetition was
+	// answered by a log that no longer knew it.
+	Partition int
+	Offset    uint64
+	// Duplicate means that the log had an event of that ID, given by [ID], within TopicConfig.DedupIDs:
+	// the event, or one of the batch, was not added again. Offset is that of the first one.
+	Duplicate bool
 }
 
 // sign fills in the receipt of what a transport was given to publish.

@@ -11,8 +11,8 @@ import (
 
 // sharing tells whether a subscription with these options may share the log. Off
 // a transport an event may enter one mailbox and wait for room in another.
-func (o *subscribeOptions) sharing(c *core) bool {
-	return !c.remote && o.lanes == 1 && !o.grouped && (o.policy == Block || o.policy == Fail)
+func (o *subscribeOptions) sharing(info *topicInfo) bool {
+	return !info.remote && !info.durable && o.lanes == 1 && !o.grouped && (o.policy == Block || o.policy == Fail)
 }
 
 // detachReader gives s a mailbox of its own, if it reads the topic's log: then events can

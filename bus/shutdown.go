@@ -48,6 +48,9 @@ func (b *Bus) shutdown(ctx context.Context) error {
 	for _, s := range subs {
 		s.Resume()
 		s.release()
+		if s.info.durable {
+			s.engine.returnUnstarted()
+		}
 	}
 	endIfIdle := func() bool { return b.enterClosed(true) }
 	err := b.changes.Wait(ctx, endIfIdle)

@@ -6,7 +6,7 @@ import (
 
 // Stats are the counters of a subscription, read at one moment. The ledger always balances:
 //
-//	Accepted = Handled + Discarded + DeadLettered + Dropped + Abandoned + Pending()
+//	Accepted = Handled + Discarded + DeadLettered + Dropped + Abandoned + Returned + Fenced + Pending()
 //
 // where Pending is Queued + Running + Deferred, each counted where the events are.
 type Stats struct {
@@ -21,6 +21,16 @@ type Stats struct {
 	Dropped uint64
 	// Abandoned events were cut off by an abrupt end.
 	Abandoned uint64
+	// Returned events of a durable topic went back to the log unstarted, or unfinished when another
+	// process took over their partition beside others of their batch. Fenced events were being handled
+	// when another process took over: whatever their handlers did, the log gives them to that process.
+	// Both are counted as accepted again by whoever gets them next.
+	Returned, Fenced uint64
+
+	// Committed is how many events of a durable topic have an outcome that is in the log. It is behind
+	// Handled, Discarded and DeadLettered by some milliseconds; after a crash what lies between comes
+	// again. It is outside the ledger.
+	Committed uint64
 
 	// Queued events wait in mailboxes and inboxes for their first attempt.
 	Queued uint64
@@ -66,13 +76,17 @@ func (s Stats) Pending() uint64 { return s.Queued + s.Running + s.Deferred }
 
 // Balanced reports whether the ledger adds up. It is false only if this package has a defect.
 func (s Stats) Balanced() bool {
-	return s.Accepted == s.Handled+s.Discarded+s.DeadLettered+s.Dropped+s.Abandoned+s.Pending()
+	return s.Accepted == s.Handled+s.Discarded+s.DeadLettered+s.Dropped+s.Abandoned+s.Returned+s.Fenced+s.Pending()
 }
 
 // String is the ledger in one line.
 func (s Stats) String() string {
-	return fmt.Sprintf("accepted %d = handled %d + discarded %d + dead-lettered %d + dropped %d + abandoned %d + pending %d (queued %d, running %d, deferred %d)",
-		s.Accepted, s.Handled, s.Discarded, s.DeadLettered, s.Dropped, s.Abandoned, s.Pending(), s.Queued, s.Running, s.Deferred)
+	var durable string
+	if s.Returned+s.Fenced > 0 {
+		durable = fmt.Sprintf(" + returned %d + fenced %d", s.Returned, s.Fenced)
+	}
+	return fmt.Sprintf("accepted %d = handled %d + discarded %d + dead-lettered %d + dropped %d + abandoned %d%s + pending %d (queued %d, running %d, deferred %d)",
+		s.Accepted, s.Handled, s.Discarded, s.DeadLettered, s.Dropped, s.Abandoned, durable, s.Pending(), s.Queued, s.Running, s.Deferred)
 }
 
 // TopicStats counts what a topic's publishers did on this bus.

@@ -99,21 +99,24 @@ func (t *Topic[T]) newSubscription(ctx context.Context, name string, h Handler, 
 	if err := router.ValidName(name); err != nil {
 		return nil, err
 	}
-	if o.grouped && t.bus.transport != nil {
+	if o.grouped && t.info.remote {
 		return nil, ErrGroupTransport
+	}
+	if err := o.validDurable(t.info); err != nil {
+		return nil, err
 	}
 	if o.policy == KeepLatest && t.info.key == nil {
 		return nil, fmt.Errorf("%w: the policy KeepLatest needs TopicConfig.Key", ErrNoKey)
 	}
 	s := &subscription[T]{fan: &t.fanout, hook: sp.hook, batch: sp.batch}
-	s.sharer = o.sharing(&t.bus.core) && sp.batch == nil
+	s.sharer = o.sharing(t.info) && sp.batch == nil
 	s.shares = s.sharer
 	s.core, s.host, s.engine = &t.bus.core, t.bus, s
 	s.info, s.name, s.opts, s.actors = t.info, name, o, sp.hook != nil
 	if s.lanes = s.first[:]; o.lanes > 1 {
 		s.lanes = make([]*lane[T], o.lanes)
 	}
-	if t.bus.transport != nil {
+	if t.info.remote || t.info.durable {
 		s.inbox = new(inbox)
 	}
 	if s.mu.base = ctx; ctx.Done() != nil {
@@ -148,7 +151,10 @@ func (t *Topic[T]) attach(ctx context.Context, s *subscription[T]) error {
 	s.holdBack()
 	defer s.releaseIfStarted()
 	link := t.fanout.link
-	if link == nil {
+	switch {
+	case t.info.durable:
+		return t.attachDurable(ctx, s)
+	case link == nil:
 		return t.fanout.add(s)
 	}
 	ctx, release, err := t.takeTurn(ctx)
@@ -174,6 +180,12 @@ func (t *Topic[T]) attach(ctx context.Context, s *subscription[T]) error {
 // subscribeHeld is attach for the subscriptions of a topic that were made before Start.
 func (t *Topic[T]) subscribeHeld(ctx context.Context) error {
 	link := t.fanout.link
+	switch {
+	case t.info.durable:
+		return t.consumeHeld(ctx)
+	case link == nil:
+		return nil
+	}
 	if err := link.begin(ctx); err != nil {
 		return t.subscribeError("", err)
 	}

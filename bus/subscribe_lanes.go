@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 
+	"github.com/shardbus/shardbus/bus/internal/consumer"
 	"github.com/shardbus/shardbus/bus/internal/keyshare"
 	"github.com/shardbus/shardbus/bus/internal/mailbox"
 )
@@ -123,10 +124,12 @@ func (s *subscription[T]) closeLanes() {
 	}
 	s.open.Store(int32(len(lanes))) // before a running lane can see that it shall close
 	s.ctl.Or(ctlClosing)
+	var back []*consumer.Event
 	for _, l := range lanes {
-		l.abandonLocked()
+		l.abandonLocked(&back)
 	}
 	fan.mu.Unlock()
+	giveBack(back)
 	if len(lanes) == 0 {
 		s.ended()
 		return

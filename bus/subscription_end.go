@@ -27,7 +27,7 @@ func (s *Subscription) Drain(ctx context.Context) error {
 		return fail(ErrWouldDeadlock, r.role()+" can't wait for its own subscription to drain; call it from another goroutine")
 	}
 	var lateErr error
-	if s.core.remote {
+	if s.info.remote {
 		lateErr = s.engine.catchUp(ctx)
 	}
 	missed, leaveErr := s.engine.leave(ctx)
@@ -38,6 +38,9 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	s.Resume()
 	s.release()
 	err := s.core.changes.Wait(ctx, func() bool { return s.Stats().Pending() == 0 })
+	if s.info.durable && err == nil {
+		leaveErr = errors.Join(leaveErr, s.engine.releaseLog(ctx))
+	}
 	ctx, release := s.core.unlessEnded(ctx)
 	defer release()
 	s.stop(nil)
@@ -59,7 +62,11 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	if err := s.core.changes.Wait(ctx, s.gapsTold); err != nil {
 		return fail(err, "everything accepted was handled, but OnGap has not been told of every gap")
 	}
-	if leaveErr != nil {
+	switch {
+	case leaveErr == nil:
+	case s.info.durable:
+		return fail(leaveErr, "everything that was started was handled")
+	default:
 		return fail(leaveErr, "everything accepted was handled, but the transport did not unsubscribe")
 	}
 	return nil

@@ -6,7 +6,10 @@ import "context"
 // missed is what Drain waited for in vain.
 func (s *subscription[T]) leave(ctx context.Context) (missed []Gap, err error) {
 	link := s.fan.link
-	if link == nil {
+	switch {
+	case s.info.durable:
+		return nil, s.fan.feeds.leave(ctx, s)
+	case link == nil:
 		s.remove()
 		return nil, nil
 	}
@@ -44,6 +47,9 @@ func (s *subscription[T]) remove() (left int, was bool) {
 // unsubscribes in its own time.
 func (s *subscription[T]) leaveNow() (was bool) {
 	left, was := s.remove()
+	if s.info.durable {
+		s.fan.feeds.leftNow(s)
+	}
 	if was && left == 0 && s.fan.link != nil {
 		s.core.goroutines.cleanup(s.fan.unsubscribeUnused)
 	}

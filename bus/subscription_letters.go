@@ -26,7 +26,9 @@ func (s *Subscription) keepDeadLetter(ctx context.Context, letter Letter) {
 		letters.kept[0] = Letter{}
 		letters.kept = letters.kept[1:]
 	}
-	letters.kept = append(letters.kept, letter)
+	if !s.info.durable { // its log keeps them
+		letters.kept = append(letters.kept, letter)
+	}
 	letters.all++
 	all := letters.all
 	report := s.opts.onDeadLetter == nil && all >= 2*letters.told
@@ -59,6 +61,10 @@ func (s *Subscription) DeadLetters() []Letter {
 // offered. ctx bounds the wait for room; what was not offered, for that or because the subscription
 // has ended, stays a dead letter.
 func (s *Subscription) Replay(ctx context.Context, match func(Letter) bool) (int, error) {
+	if s.info.durable {
+		return 0, &Error{Op: "replay", Topic: s.info.name, Subscription: s.name, Err: ErrInvalidConfig,
+			Detail: "the dead letters of a durable topic are in its log: use Topic.Replay"}
+	}
 	var letters []Letter
 	for _, l := range s.DeadLetters() {
 		if match == nil || match(l) {

@@ -24,6 +24,7 @@ func (s *subscription[T]) statsLocked() Stats {
 	}
 	if s.inbox != nil {
 		sum.Queued += uint64(s.inbox.envelopes.Len())
+		sum.Committed = s.inbox.committed.Load()
 	}
 	return sum
 }
@@ -49,9 +50,12 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 	sum.Deepest = max(sum.Deepest, depth)
 	sum.HighWater = max(sum.HighWater, uint64(l.high.n.Load()))
 	sum.Queued += uint64(l.inbox.Len())
-	if deferred := uint64(l.mu.retries.Len()); l.mu.closed {
+	switch deferred := uint64(l.mu.retries.Len()); {
+	case l.durable:
+		l.addLogStatsLocked(sum, deferred)
+	case l.mu.closed:
 		sum.Abandoned += deferred
-	} else {
+	default:
 		sum.Deferred += deferred
 	}
 	sum.Accepted += l.accepted
@@ -80,7 +84,7 @@ func (fan *fanout[T]) busyLocked() bool {
 			return true
 		}
 	}
-	return false
+	return fan.feeds != nil && fan.feeds.busyLocked()
 }
 
 // busyLocked tells whether anything of s is pending; the fan-out's lock is held.

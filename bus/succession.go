@@ -106,6 +106,9 @@ func (fan *fanout[T]) replace(s *subscription[T]) (old *subscription[T], err err
 		fan.mu.targets[s.place] = s
 	}
 	s.attached = true
+	if fan.feeds != nil {
+		fan.feeds.replacedLocked(s)
+	}
 	old.ctl.Or(ctlLeft | ctlReplaced)
 	fan.noteLeavingLocked(old)
 	fan.changed()

@@ -20,6 +20,7 @@ type Topic[T any] struct {
 	cfg      *TopicConfig[T] // beside info
 	info     *topicInfo
 	lastSize atomic.Int32   // of an encoded event with its key, see encodePayload
+	slow     bool           // Publish goes through a transport or a chain
 	chain    PublishHandler // what publishes, with middleware around it; nil where there is none
 	// sent numbers what was published through the transport.
 	sent   atomic.Uint64
@@ -40,8 +41,11 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	if cfg.Codec == nil {
 		cfg.Codec = codec.JSON
 	}
-	if err := validTopicConfig(cfg); err != nil {
+	if err := validTopicConfig(&cfg); err != nil {
 		return fail(err, "")
+	}
+	if cfg.Class == Durable && b.durable == nil {
+		return fail(ErrNoLog, "")
 	}
 	codecName := cfg.Codec.Name() // user code, and so not under the lock, as is what follows
 	var chain PublishHandler
@@ -71,18 +75,22 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	info := newTopicInfo(cfg, codecName, b.id, fmt.Sprintf("%s.%d", b.id, b.mu.topicCount))
 	t := &Topic[T]{bus: b, cfg: &info.cfg, info: &info.topicInfo}
 	t.info.log = b.log
-	t.chain = chain
-	if b.cfg.Debug && !b.remote {
+	t.info.remote = b.remote && !info.durable
+	encoded := b.remote || info.durable
+	t.chain, t.slow = chain, chain != nil || encoded
+	if b.cfg.Debug && !encoded {
 		t.info.shared = new(sharedEvents)
 	}
 	fan := &t.fanout
 	fan.core, fan.info, fan.key, fan.appendKey, fan.stamp = &b.core, t.info, cfg.keyFunc(), cfg.AppendKey, cfg.Stamp
 	fan.hasPointers = hasPointers(reflect.TypeFor[T]())
-	fan.indirect = chain != nil || b.remote
-	if b.watcher != nil && !b.remote {
+	if b.watcher != nil && !encoded {
 		fan.published = t.notePublished
 	}
-	if b.remote {
+	switch {
+	case info.durable:
+		fan.feeds = newFeeds[T](b.durable)
+	case b.remote:
 		fan.link, fan.loopback = newLink(b.transport), new(loopback)
 	}
 	b.topics.Store(cfg.Name, topicHandle(t))
@@ -116,6 +124,7 @@ func newTopicInfo[T any](cfg TopicConfig[T], codecName, publisher, idScope strin
 		name:       cfg.Name,
 		typ:        reflect.TypeFor[T](),
 		partitions: cfg.Partitions,
+		durable:    cfg.Class == Durable,
 		publisher:  publisher,
 		typeName:   typeName(cfg.TypeName, reflect.TypeFor[T]()),
 		idScope:    idScope,

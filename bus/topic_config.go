@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"mime"
 	"strings"
+	"time"
 
 	"github.com/shardbus/shardbus/codec"
 	"github.com/shardbus/shardbus/router"
@@ -54,13 +55,24 @@ type TopicConfig[T any] struct {
 	// the first outermost, inside that of Config.UsePublish.
 	UsePublish []PublishMiddleware
 
+	// Class is Ephemeral, the default, or Durable: then the bus needs a Config.Log.
+	Class Class
+
+	// Retain bounds what the log keeps of a durable topic. Default: DefaultRetainAge. It may change
+	// from one start to the next.
+	Retain Retain
+
+	// DedupIDs is how long the log of a durable topic remembers an ID that was given by [ID], for each
+	// partition: an event of the same ID is not added again. Default 0: not at all.
+	DedupIDs time.Duration
+
 	// Stamp gives each event the time of its publishing also where no
 	// transport is involved. Default false: a clock read an event is saved, and
 	// Message.Time is zero. Off a transport the time is always there.
 	Stamp bool
 }
 
-func validTopicConfig[T any](cfg TopicConfig[T]) error {
+func validTopicConfig[T any](cfg *TopicConfig[T]) error {
 	if err := router.ValidName(cfg.Name); err != nil {
 		return err
 	}
@@ -71,6 +83,9 @@ func validTopicConfig[T any](cfg TopicConfig[T]) error {
 		return fmt.Errorf("%w: Key and AppendKey are set, choose one", ErrInvalidConfig)
 	}
 	if err := validTypeName(cfg.TypeName); err != nil {
+		return err
+	}
+	if err := cfg.validDurable(); err != nil {
 		return err
 	}
 	return validContentType(cfg.Codec)
@@ -119,6 +134,12 @@ func (cfg TopicConfig[T]) differs(other TopicConfig[T], codecHere, codecOther st
 		return fmt.Sprintf("its TypeName is %q here, and %q is asked for", cfg.TypeName, other.TypeName)
 	case len(cfg.UsePublish) != len(other.UsePublish):
 		return fmt.Sprintf("it has %d middleware in UsePublish here, and %d are asked for", len(cfg.UsePublish), len(other.UsePublish))
+	case cfg.Class != other.Class:
+		return fmt.Sprintf("its Class is %v here, and %v is asked for", cfg.Class, other.Class)
+	case cfg.Retain != other.Retain:
+		return fmt.Sprintf("its Retain is %+v here, and %+v is asked for", cfg.Retain, other.Retain)
+	case cfg.DedupIDs != other.DedupIDs:
+		return fmt.Sprintf("its DedupIDs is %v here, and %v is asked for", cfg.DedupIDs, other.DedupIDs)
 	case cfg.Stamp != other.Stamp:
 		return fmt.Sprintf("its Stamp is %v here, and %v is asked for", cfg.Stamp, other.Stamp)
 	}

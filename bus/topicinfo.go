@@ -20,6 +20,8 @@ type topicInfo struct {
 	name       string
 	typ        reflect.Type
 	partitions int
+	durable    bool   // TopicConfig.Class is Durable
+	remote     bool   // its events go through a transport
 	publisher  string // the bus's incarnation
 	typeName   string // empty: any
 	idScope    string // publisher and topic: IDs are unique on the bus

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -10,8 +11,72 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// serveTransport starts the supervisor of the transport.
-func (b *Bus) serveTransport() error {
+// serve starts the supervisor of the transport and of the log, as far as there are any.
+func (b *Bus) serve() error {
+	var children []supervisor.Child
+	var claimers []transport.Claimer
+	if b.transport != nil {
+		children, claimers = append(children, b.transportChild()), addClaimer(claimers, b.transport)
+	}
+	if b.durable != nil {
+		children, claimers = append(children, b.logChild()), addClaimer(claimers, b.durable.log)
+	}
+	if len(children) == 0 {
+		return nil
+	}
+	root, err := supervisor.New(supervisor.Spec{
+		Name:        "bus",
+		MaxRestarts: supervisor.Unlimited, // an outage of the broker must not end the bus
+		OnEvent: func(e supervisor.Event) {
+			if e.Err != nil {
+				what := "transport"
+				if strings.HasPrefix(e.Path, logPath) {
+					what = "log"
+				}
+				b.log.Warn(what, zap.Stringer("kind", e.Kind), zap.String("child", e.Path), zap.Error(errguard.Safe(e.Err)))
+			}
+		},
+	}, children...)
+	if err != nil {
+		return err
+	}
+	for i, c := range claimers {
+		if err := c.Claim(); err != nil {
+			for _, claimed := range claimers[:i] {
+				claimed.Release()
+			}
+			return err
+		}
+	}
+	b.root = root
+	b.goCounted("the end of what the bus serves", func() {
+		for _, c := range claimers {
+			defer c.Release()
+		}
+		if b.served = root.Serve(b.work); b.served != nil {
+			b.log.Error("the transport did not stop cleanly", zap.Error(errguard.Safe(b.served)))
+		}
+		if b.durable != nil {
+			b.durable.appender.Close(ErrClosed)
+			b.durable.reader.Wait() // what consumers have to say to the log comes before its release
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.mu.silent = true
+	})
+	return nil
+}
+
+// addClaimer adds c to claimers, if it is one.
+func addClaimer(claimers []transport.Claimer, c any) []transport.Claimer {
+	if claimer, ok := c.(transport.Claimer); ok {
+		return append(claimers, claimer)
+	}
+	return claimers
+}
+
+// transportChild is the transport as the supervisor runs it.
+func (b *Bus) transportChild() supervisor.Child {
 	child := supervisor.Child{
 		Name: "transport",
 		Serve: func(ctx context.Context) error {
@@ -30,37 +95,7 @@ func (b *Bus) serveTransport() error {
 	if t, ok := b.transport.(interface{ Tree() supervisor.Tree }); ok {
 		child.Tree = t.Tree
 	}
-	root, err := supervisor.New(supervisor.Spec{
-		Name:        "bus",
-		MaxRestarts: supervisor.Unlimited, // an outage of the broker must not end the bus
-		OnEvent: func(e supervisor.Event) {
-			if e.Err != nil {
-				b.log.Warn("transport", zap.Stringer("kind", e.Kind), zap.String("child", e.Path), zap.Error(errguard.Safe(e.Err)))
-			}
-		},
-	}, child)
-	if err != nil {
-		return err
-	}
-	claimer, ok := b.transport.(transport.Claimer)
-	if ok {
-		if err := claimer.Claim(); err != nil {
-			return err
-		}
-	}
-	b.root = root
-	b.goCounted("the transport's end", func() {
-		if ok {
-			defer claimer.Release()
-		}
-		if b.served = root.Serve(b.work); b.served != nil {
-			b.log.Error("the transport did not stop cleanly", zap.Error(errguard.Safe(b.served)))
-		}
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.mu.silent = true
-	})
-	return nil
+	return child
 }
 
 // sink is the bus as its transport sees it.

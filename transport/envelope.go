@@ -44,6 +44,10 @@ type Envelope struct {
 	// its codec and its handlers never see it. Only transports set it, and only on what they
 	// deliver.
 	Malformed error
+
+	// Extra is whatever the receiver keeps with the envelope. Transports and logs neither set nor read
+	// it, and it does not travel.
+	Extra any
 }
 
 // MaxTypeName is the length of the longest name of a type, in bytes.

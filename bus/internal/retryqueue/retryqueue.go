@@ -179,6 +179,39 @@ func (q *Queue[E]) Clear(f func(*E)) int {
 	return n
 }
 
+// DeleteFunc forgets the events that wait for which f is true, and returns how many they were. What was
+// behind the first of a key, if that goes, is due at once. Nothing may be in hand between Pop and Return.
+func (q *Queue[E]) DeleteFunc(f func(*E) bool) (n int) {
+	kept := q.heap[:0]
+	for _, g := range q.heap {
+		var behind ring.Ring[Item[E]]
+		var it Item[E]
+		gone := f(&g.First.Event)
+		for g.behind.Pop(&it) {
+			if f(&it.Event) {
+				n++
+				continue
+			}
+			behind.Push(&it)
+		}
+		g.behind = behind
+		if gone {
+			n++
+			if !g.behind.Pop(&g.First) {
+				delete(q.byKey, g.Name)
+				continue
+			}
+			g.due = time.Time{}
+		}
+		kept = append(kept, g)
+	}
+	clear(q.heap[len(kept):])
+	q.heap = kept
+	heap.Init(&q.heap)
+	q.n -= n
+	return n
+}
+
 // dueHeap orders keys by when they are due.
 type dueHeap[E any] []*Key[E]
 

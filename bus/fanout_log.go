@@ -1,0 +1,30 @@
+package bus
+
+import "context"
+
+// logFeeds is what the fan-out of a durable topic needs of what reads the log. Those that end in Locked
+// are called with the fan-out's lock held.
+type logFeeds[T any] interface {
+	// leftLocked takes in that s has left the fan-out, endedLocked that it has ended too, and
+	// replacedLocked that s has taken the place of another one.
+	leftLocked(s *subscription[T])
+	endedLocked(s *subscription[T])
+	replacedLocked(s *subscription[T])
+	// busyLocked reports whether the log has yet to be told of anything.
+	busyLocked() bool
+	// leave takes s out of the fan-out, in order: what it had not started goes back to the log, or to the
+	// other members of its group.
+	leave(ctx context.Context, s *subscription[T]) error
+	// leftNow is called when s has left, abruptly.
+	leftNow(s *subscription[T])
+	// returnUnstarted has what is not started go back to the log, as the bus shuts down.
+	returnUnstarted(s *subscription[T])
+	// release waits until all that s had started is in the log, and gives its leases back.
+	release(ctx context.Context, s *subscription[T]) error
+}
+
+// What follows implements engine.
+
+func (s *subscription[T]) returnUnstarted() { s.fan.feeds.returnUnstarted(s) }
+
+func (s *subscription[T]) releaseLog(ctx context.Context) error { return s.fan.feeds.release(ctx, s) }

@@ -1,0 +1,374 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shardbus/shardbus/internal/errguard"
+	"github.com/shardbus/shardbus/internal/signal"
+	"github.com/shardbus/shardbus/transport"
+)
+
+// Bounds of what is gathered for one commit, and of what is fetched at once.
+const (
+	commitEvents = 256
+	commitAfter  = 10 * time.Millisecond
+	fetchEvents  = 512
+	fetchBytes   = 4 << 20
+)
+
+// How long until something is tried again that the log refused.
+const (
+	firstRetry = 10 * time.Millisecond
+	lastRetry  = time.Second
+)
+
+// States of a lease.
+const (
+	leaseLive      uint32 = iota
+	leaseReturning        // it is to be released: nothing is started any more
+	leaseLost             // it has ended
+)
+
+// lease is the right to one partition, or a range of it, and what is under way of it.
+type lease struct {
+	c     *Consumer
+	id    transport.Lease
+	state atomic.Uint32
+
+	mu        sync.Mutex
+	window    window // of a lease of a whole partition
+	next      uint64 // the offset at which fetching goes on
+	suspects  []uint64
+	mayFetch  bool // there may be something to fetch
+	starved   bool // it did not fetch, as there was no room
+	blocked   bool // fetching waits for a commit, which moves the window
+	delivered int  // events that lanes have, which are not settled or deferred
+	bytes     int  // of those
+	held      int  // events that are deferred
+
+	commit     transport.Commit // that gathers
+	gathered   int
+	counters   []Counter // of the events in commit
+	since      time.Time // when it began to gather
+	urgent     bool
+	number     uint64 // of the commit that gathers
+	committed  uint64 // all before this number are in the log
+	timer      *time.Timer
+	retryAfter time.Duration // until what failed is tried again; 0: nothing has failed
+	retryAt    time.Time
+
+	scheduled bool // it is on the reader's queue, or a worker has it
+	again     bool // something changed while a worker has it
+	release   bool // it is to be released once nothing is under way
+	ended     bool // released or lost, and nothing is to be done any more
+
+	committing signal.Broadcast
+}
+
+func newLease(c *Consumer, id transport.Lease, st transport.LeaseState) *lease {
+	l := &lease{c: c, id: id, mayFetch: true, number: 1, committed: 1}
+	l.next, l.suspects = st.Low, slices.Clone(st.Suspects)
+	if !id.Whole() {
+		l.next = max(id.From, st.Low)
+		return l
+	}
+	l.window = newWindow(st.Low, cmpOr(st.Window, transport.DefaultWindow))
+	for _, offset := range st.Acked {
+		l.window.settle(offset)
+	}
+	return l
+}
+
+func cmpOr(a, b int) int {
+	if a > 0 {
+		return a
+	}
+	return b
+}
+
+// changed has a worker look after l. l.mu is held.
+func (l *lease) changedLocked() {
+	if l.ended {
+		return
+	}
+	if l.scheduled {
+		l.again = true
+		return
+	}
+	l.scheduled = l.c.reader.schedule(l)
+}
+
+// wake says that there may be something to fetch.
+func (l *lease) wake() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mayFetch = true
+	l.changedLocked()
+}
+
+// roomCame is called when there is room in the lanes again.
+func (l *lease) roomCame() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.starved {
+		l.starved, l.mayFetch = false, true
+		l.changedLocked()
+	}
+}
+
+// deliveredLocked counts an event that a lane is given.
+func (l *lease) deliveredLocked(e *Event) {
+	l.delivered++
+	l.bytes += e.bytes
+	l.c.outstanding.Add(1)
+}
+
+// doneLocked undoes deliveredLocked.
+func (l *lease) doneLocked(e *Event) {
+	l.delivered--
+	l.bytes -= e.bytes
+	l.c.outstanding.Add(-1)
+}
+
+// settle enters an outcome of e in the commit that gathers.
+func (l *lease) settle(e *Event, enter func(*transport.Commit), urgent bool) {
+	l.mu.Lock()
+	if e.held {
+		e.held = false
+		l.held--
+	} else {
+		l.doneLocked(e)
+	}
+	if l.state.Load() != leaseLost {
+		enter(&l.commit)
+		if e.counter != nil {
+			l.counters = append(l.counters, e.counter)
+		}
+		l.gatheredLocked(urgent)
+	}
+	l.mu.Unlock()
+	l.c.roomCame()
+}
+
+// deferEvent enters a deferral of e in the commit that gathers.
+func (l *lease) deferEvent(e *Event, d transport.Deferral) {
+	l.mu.Lock()
+	if !e.held {
+		e.held = true
+		l.held++
+		l.doneLocked(e)
+	}
+	if l.state.Load() != leaseLost {
+		l.commit.Deferred = append(l.commit.Deferred, d)
+		e.deferredIn = l.number
+		l.gatheredLocked(true)
+	}
+	l.mu.Unlock()
+	l.c.roomCame()
+}
+
+// gatheredLocked sees to it that the commit that gathers is made in time.
+func (l *lease) gatheredLocked(urgent bool) {
+	if l.gathered++; l.gathered == 1 {
+		l.since = time.Now()
+	}
+	l.urgent = l.urgent || urgent
+	switch {
+	case l.commitDueLocked():
+		l.changedLocked()
+	case l.gathered == 1:
+		l.lookLaterLocked(commitAfter)
+	}
+}
+
+// lookLaterLocked has a worker look after l when d has passed.
+func (l *lease) lookLaterLocked(d time.Duration) {
+	if l.timer == nil {
+		l.timer = time.AfterFunc(d, func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.changedLocked()
+		})
+		return
+	}
+	l.timer.Reset(d)
+}
+
+// commitDueLocked reports whether the commit that gathers is to be made: there is enough of it, or it
+// has waited long enough, or nothing more is under way.
+func (l *lease) commitDueLocked() bool {
+	switch {
+	case l.gathered == 0:
+		return false
+	case l.urgent, l.gathered >= commitEvents, l.release, l.delivered == 0:
+		return true
+	}
+	return time.Since(l.since) >= commitAfter
+}
+
+// begin is Event.Begin of an event whose starts the log counts.
+func (l *lease) begin(ctx context.Context, e *Event) (attempt, starts int, err error) {
+	l.mu.Lock()
+	if l.state.Load() != leaseLive {
+		l.mu.Unlock()
+		return 0, 0, ErrOver
+	}
+	if e.held { // it is under way from now on, so that a release waits for it
+		e.held = false
+		l.held--
+		l.deliveredLocked(e)
+	}
+	after := e.deferredIn
+	l.mu.Unlock()
+	// A start is counted from the last outcome, so that has to be in the log first.
+	err = l.committing.Wait(ctx, func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.committed > after || l.state.Load() == leaseLost
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	handle := l.c.log()
+	var again retry
+	for {
+		starts, err = l.tryBegin(ctx, handle, e)
+		switch {
+		case err == nil:
+			return e.attempt + starts - 1, starts, nil
+		case errors.Is(err, ErrTrimmed):
+			return 0, 0, err
+		case errguard.Is(err, transport.ErrFenced):
+			l.lost(err)
+			return 0, 0, ErrOver
+		case errguard.Is(err, transport.ErrClosed), l.state.Load() == leaseLost:
+			return 0, 0, ErrOver
+		case ctx.Err() != nil:
+			return 0, 0, errguard.Safe(context.Cause(ctx))
+		}
+		l.c.report(err)
+		if err := again.wait(ctx); err != nil {
+			return 0, 0, err
+		}
+	}
+}
+
+// tryBegin counts a start and loads the event.
+func (l *lease) tryBegin(ctx context.Context, handle transport.Consumer, e *Event) (starts int, err error) {
+	if e.Envelope == nil || e.At.IsZero() {
+		entries, err := handle.Load(ctx, l.id, []transport.EventRef{e.Ref()})
+		if err != nil {
+			return 0, err
+		}
+		if len(entries) == 0 {
+			return 0, ErrTrimmed
+		}
+		*e.Envelope = *entries[0].Envelope
+		e.Envelope.Extra, e.At = e, entries[0].At
+	}
+	return handle.Begin(ctx, l.id, e.Ref())
+}
+
+// giveBack takes back an event that was not settled.
+func (l *lease) giveBack(e *Event) {
+	l.mu.Lock()
+	held := e.held
+	if held {
+		e.held = false
+		l.held--
+	} else {
+		l.doneLocked(e)
+	}
+	live := l.state.Load() == leaseLive
+	l.changedLocked()
+	l.mu.Unlock()
+	l.c.roomCame()
+	if live {
+		l.redeliver(e, held)
+	}
+}
+
+// trimmed forgets an event that the log no longer has.
+func (l *lease) trimmed(e *Event) {
+	l.untaken(e)
+	l.c.roomCame()
+}
+
+// redeliver gives an event to whoever is there to take it now, if anybody is.
+func (l *lease) redeliver(e *Event, held bool) {
+	target := l.c.cfg.Target
+	l.mu.Lock()
+	if l.state.Load() != leaseLive {
+		l.mu.Unlock()
+		return
+	}
+	if held {
+		e.held = true
+		l.held++
+	} else {
+		l.deliveredLocked(e)
+	}
+	l.mu.Unlock()
+	taken := false
+	if held {
+		taken = target.Adopt(e)
+	} else {
+		taken = target.Deliver(e)
+	}
+	if !taken {
+		l.untaken(e)
+	}
+}
+
+// untaken undoes the count of an event that nobody took: the last subscription has left, and the next
+// holder of the lease will get it.
+func (l *lease) untaken(e *Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e.held {
+		e.held = false
+		l.held--
+	} else {
+		l.doneLocked(e)
+	}
+	l.changedLocked()
+}
+
+// lost ends the lease: nothing of it can be settled any more.
+func (l *lease) lost(err error) {
+	l.mu.Lock()
+	was := l.state.Swap(leaseLost) == leaseLost
+	l.ended = true
+	l.commit, l.gathered, l.counters = transport.Commit{}, 0, nil
+	l.suspects = nil
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	l.mu.Unlock()
+	l.committing.Notify()
+	if was {
+		return
+	}
+	l.c.forget(l)
+	l.c.cfg.Target.Lost(l, err)
+}
+
+// retry is the time until something is tried again.
+type retry struct{ last time.Duration }
+
+func (r *retry) wait(ctx context.Context) error {
+	r.last = min(max(firstRetry, 2*r.last), lastRetry)
+	t := time.NewTimer(r.last)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return errguard.Safe(context.Cause(ctx))
+	}
+}

@@ -1,0 +1,315 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/shardbus/shardbus/internal/errguard"
+	"github.com/shardbus/shardbus/transport"
+)
+
+// This file is what a worker does for a lease: one worker at a time.
+
+// run does what is to be done for l, until there is nothing.
+func (l *lease) run() {
+	for {
+		l.mu.Lock()
+		l.again = false
+		l.mu.Unlock()
+		for l.step() {
+			continue
+		}
+		l.mu.Lock()
+		if !l.again || l.ended {
+			l.scheduled = false
+			l.mu.Unlock()
+			l.committing.Notify()
+			return
+		}
+		l.mu.Unlock()
+	}
+}
+
+// step does the next thing, and reports whether it did any.
+func (l *lease) step() bool {
+	handle := l.c.log()
+	if handle == nil {
+		return false // Consume has not returned, and looks after l when it has
+	}
+	l.mu.Lock()
+	switch {
+	case l.ended:
+	case l.retryAfter > 0 && time.Now().Before(l.retryAt):
+		l.lookLaterLocked(time.Until(l.retryAt))
+	case l.commitDueLocked():
+		l.mu.Unlock()
+		return l.commitNow(l.c.reader.ctx, handle)
+	case l.releasableLocked():
+		l.mu.Unlock()
+		return l.releaseNow(handle)
+	case l.fetchableLocked():
+		after, n, size := l.fetchBoundsLocked()
+		if n == 0 {
+			break
+		}
+		l.mayFetch = false // before it: a Wake that comes meanwhile is seen
+		l.mu.Unlock()
+		return l.fetch(handle, after, n, size)
+	case l.gathered > 0:
+		l.lookLaterLocked(max(time.Millisecond, commitAfter-time.Since(l.since)))
+	}
+	l.mu.Unlock()
+	return false
+}
+
+// failed has what failed tried again later, and reports that to the step.
+func (l *lease) failed(err error) bool {
+	if errguard.Is(err, transport.ErrFenced) {
+		l.lost(err)
+		return false
+	}
+	if l.c.reader.ctx.Err() == nil && !errguard.Is(err, transport.ErrClosed) {
+		l.c.report(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.retryAfter = min(max(firstRetry, 2*l.retryAfter), lastRetry)
+	l.retryAt = time.Now().Add(l.retryAfter)
+	if !l.ended && l.c.reader.ctx.Err() == nil {
+		l.lookLaterLocked(l.retryAfter)
+	}
+	return false
+}
+
+// commitNow commits what has gathered.
+func (l *lease) commitNow(ctx context.Context, handle transport.Consumer) bool {
+	l.mu.Lock()
+	commit, gathered, counters, number := l.commit, l.gathered, l.counters, l.number
+	l.commit, l.gathered, l.counters, l.urgent = transport.Commit{}, 0, nil, false
+	l.number++
+	l.mu.Unlock()
+	err := handle.Commit(ctx, l.id, commit)
+	if err != nil {
+		l.mu.Lock()
+		if !l.ended { // a Commit may be repeated
+			l.commit, l.counters = joined(commit, l.commit), append(counters, l.counters...)
+			l.gathered += gathered
+			l.urgent = true
+		}
+		l.mu.Unlock()
+		return l.failed(fmt.Errorf("committing %d outcomes of partition %d: %w", gathered, l.id.Partition, err))
+	}
+	for _, c := range counters {
+		c.Add(1)
+	}
+	l.mu.Lock()
+	l.committed, l.retryAfter = number+1, 0
+	if l.id.Whole() {
+		for _, offset := range commit.Acked {
+			l.window.settle(offset)
+		}
+		for i := range commit.Deferred {
+			if commit.Deferred[i].Letter == 0 {
+				l.window.settle(commit.Deferred[i].Offset)
+			}
+		}
+		for i := range commit.Dead {
+			if commit.Dead[i].Letter == 0 {
+				l.window.settle(commit.Dead[i].Offset)
+			}
+		}
+	}
+	if l.blocked {
+		l.blocked, l.mayFetch = false, true
+	}
+	l.mu.Unlock()
+	l.committing.Notify()
+	l.c.changed()
+	return true
+}
+
+// joined is two commits as one, the first one's outcomes first.
+func joined(a, b transport.Commit) transport.Commit {
+	return transport.Commit{
+		Acked: append(a.Acked, b.Acked...), AckedLetters: append(a.AckedLetters, b.AckedLetters...),
+		Deferred: append(a.Deferred, b.Deferred...), Dead: append(a.Dead, b.Dead...), Append: append(a.Append, b.Append...),
+	}
+}
+
+// fetchableLocked reports whether something may be fetched now.
+func (l *lease) fetchableLocked() bool {
+	if !l.mayFetch || l.state.Load() != leaseLive {
+		return false
+	}
+	// Suspects run one at a time, each with its outcome in the log before the next.
+	return len(l.suspects) == 0 || l.delivered == 0 && l.gathered == 0
+}
+
+// fetchBoundsLocked is from where on, how many events and how many bytes to fetch; none if there is no
+// room.
+func (l *lease) fetchBoundsLocked() (after uint64, n, size int) {
+	room := l.c.room()
+	if room <= 0 || l.bytes > 0 && l.bytes >= fetchBytes {
+		l.starved = true
+		l.c.starved.Store(true)
+		if l.c.room() > 0 && l.bytes < fetchBytes { // it came between
+			l.c.starved.Store(false)
+			l.starved = false
+			room = l.c.room()
+		} else {
+			return 0, 0, 0
+		}
+	}
+	if len(l.suspects) > 0 {
+		return l.suspects[0] - 1, 1, fetchBytes
+	}
+	n = min(room, fetchEvents)
+	if l.id.Whole() {
+		inWindow := l.window.room(l.next)
+		if inWindow == 0 {
+			l.blocked = true // letters that are replayed wait, too
+			return 0, 0, 0
+		}
+		n = min(n, inWindow)
+	}
+	return l.next - 1, n, max(1, fetchBytes-l.bytes)
+}
+
+// fetch fetches events and gives them to the target.
+func (l *lease) fetch(handle transport.Consumer, after uint64, n, size int) bool {
+	f, err := handle.Fetch(l.c.reader.ctx, l.id, after, n, size)
+	if err != nil {
+		l.mu.Lock()
+		l.mayFetch = true
+		l.mu.Unlock()
+		return l.failed(fmt.Errorf("fetching from partition %d: %w", l.id.Partition, err))
+	}
+	l.mu.Lock()
+	l.retryAfter = 0
+	if f.Trimmed > 0 && l.id.Whole() {
+		l.window.passTo(after + 1 + f.Trimmed)
+	}
+	suspect := len(l.suspects) > 0
+	if suspect {
+		l.suspectsFetchedLocked(&f)
+		l.mayFetch = true // after it, the next
+	} else {
+		l.next = f.Next
+		if len(f.Entries)+len(f.Replays) > 0 {
+			l.mayFetch = true // until there is nothing more
+		} else if l.delivered > 0 || l.gathered > 0 {
+			l.blocked = !l.id.Whole() // the window of a range is known to the log alone
+		}
+	}
+	var events []*Event
+	for i := range f.Entries {
+		events = append(events, l.newEventLocked(&f.Entries[i], suspect))
+	}
+	for i := range f.Replays {
+		events = append(events, l.newEventLocked(&f.Replays[i], false))
+	}
+	l.mu.Unlock()
+	for _, e := range events {
+		if !l.c.cfg.Target.Deliver(e) {
+			l.untaken(e)
+		}
+	}
+	return true
+}
+
+// suspectsFetchedLocked takes what was fetched off the list of suspects, with those before it, which
+// the log has no more.
+func (l *lease) suspectsFetchedLocked(f *transport.Fetched) {
+	if len(f.Entries) == 0 {
+		l.suspects = nil
+		return
+	}
+	offset := f.Entries[0].Offset
+	i, found := slices.BinarySearch(l.suspects, offset)
+	if l.suspects = l.suspects[i:]; !found {
+		f.Entries = nil // it comes again when there is no suspect before it
+		return
+	}
+	l.suspects = l.suspects[1:]
+}
+
+// newEventLocked makes an event that is delivered.
+func (l *lease) newEventLocked(entry *transport.Entry, suspect bool) *Event {
+	e := &Event{
+		Envelope: entry.Envelope, Offset: entry.Offset, Letter: entry.Letter, At: entry.At, lease: l,
+		attempt: 1, counted: suspect || entry.Letter != 0, suspect: suspect, bytes: entry.Envelope.Size(),
+	}
+	e.Envelope.Extra = e
+	l.deliveredLocked(e)
+	return e
+}
+
+// giveUp begins the end of l: what is not started is given back, and then it is released.
+func (l *lease) giveUp() {
+	l.mu.Lock()
+	l.release = true
+	live := l.state.CompareAndSwap(leaseLive, leaseReturning)
+	l.changedLocked()
+	l.mu.Unlock()
+	if live {
+		l.c.cfg.Target.Returning(l)
+	}
+}
+
+// releasableLocked reports whether l is to be released, and nothing of it is under way.
+func (l *lease) releasableLocked() bool {
+	if l.delivered > 0 || l.gathered > 0 {
+		return false
+	}
+	if l.release {
+		return true
+	}
+	// A range is over when all of it is settled and nothing of it waits.
+	return !l.id.Whole() && l.held == 0 && l.next >= l.id.To && len(l.suspects) == 0
+}
+
+// releaseNow releases l.
+func (l *lease) releaseNow(handle transport.Consumer) bool {
+	l.state.CompareAndSwap(leaseLive, leaseReturning)
+	if err := handle.Release(l.c.reader.ctx, l.id); err != nil {
+		return l.failed(fmt.Errorf("releasing partition %d: %w", l.id.Partition, err))
+	}
+	l.mu.Lock()
+	l.ended = true
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	l.mu.Unlock()
+	l.c.forget(l)
+	return false
+}
+
+// cutShort commits what has ended, and does not release l.
+func (l *lease) cutShort(ctx context.Context) error {
+	handle := l.c.log()
+	// The worker that may have it is waited for: its commit is to be over.
+	err := l.committing.Wait(ctx, func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.scheduled && !l.ended {
+			return false
+		}
+		l.scheduled = true // nobody else may have it from now on
+		return true
+	})
+	l.mu.Lock()
+	due, ended := l.gathered > 0, l.ended
+	delivered := l.delivered
+	l.mu.Unlock()
+	if ended {
+		return nil
+	}
+	if err == nil && due {
+		l.commitNow(ctx, handle)
+	}
+	l.lost(ErrNotReleased)
+	return errors.Join(err, fmt.Errorf("partition %d of %s: %w: %d events were under way", l.id.Partition, l.c.cfg.Topic, ErrNotReleased, delivered))
+}
