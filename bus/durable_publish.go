@@ -50,7 +50,7 @@ func (t *Topic[T]) appendPublication(ctx context.Context, p *Publication, pendin
 			parts = append(parts, part{partition: env.Partition})
 		}
 		parts[j].index = append(parts[j].index, i)
-		parts[j].events = append(parts[j].events, appender.Event{Envelope: env, UserID: e.id != ""})
+		parts[j].events = append(parts[j].events, appender.Event{Envelope: env, Due: e.due, UserID: e.id != ""})
 	}
 	if len(parts) == 1 {
 		t.appendPart(ctx, p, &parts[0])

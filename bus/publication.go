@@ -40,6 +40,7 @@ type Publication struct {
 	attempt int
 	called  bool // next was, in this attempt
 	receipt *Receipt
+	invalid error // why nothing of it is published
 	// publish is the end of the chain: it publishes the events with these indexes.
 	publish func(ctx context.Context, p *Publication, pending []int)
 }
@@ -50,6 +51,7 @@ type publicationEvent struct {
 	id        string
 	headers   Headers
 	at        time.Time // zero: now, or unknown
+	due       time.Time // zero: at once
 	err       error     // why it is not published; nil before the first try
 	refused   bool
 	published bool
@@ -84,6 +86,9 @@ func (p *Publication) ID(i int) string { return p.events[i].id }
 
 // Headers are those that the i-th event bears so far.
 func (p *Publication) Headers(i int) Headers { return p.events[i].headers }
+
+// Due is when the i-th event of a durable topic is to be handled, by [At] for example; zero: at once.
+func (p *Publication) Due(i int) time.Time { return p.events[i].due }
 
 // SetHeader adds a header to the i-th event. It replaces one of the same name. After the event was
 // published it has no effect.
@@ -163,6 +168,14 @@ func (p *Publication) result() error {
 		return nil
 	}
 	return &BatchError{Topic: p.info.name, Total: len(p.events), Failed: failed}
+}
+
+// fail says that no event of p can be published.
+func (p *Publication) fail(err error) error {
+	for i := range p.events {
+		p.events[i].err = p.error(err)
+	}
+	return p.result()
 }
 
 // error says that an event of p can't be published.

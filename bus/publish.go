@@ -48,6 +48,9 @@ func (t *Topic[T]) Publish(ctx context.Context, event T, opts ...PublishOption) 
 
 // enter is Publish with options, in process.
 func (t *Topic[T]) enter(ctx context.Context, event T, o *publishOptions) error {
+	if o.durable != "" {
+		return t.needsDurable(o.durable)
+	}
 	var id keyInfo
 	if o.id == "" && o.receipt == nil {
 		var entered bool
@@ -70,6 +73,9 @@ func (t *Topic[T]) PublishBatch(ctx context.Context, events []T, opts ...Publish
 		return t.publishEach(ctx, events, opts)
 	}
 	o := newPublishOptions(opts)
+	if o.durable != "" {
+		return t.needsDurable(o.durable)
+	}
 	h := head{env: localEnvelope(o.id), headers: o.headers}
 	return t.batchError(len(events), t.fanout.publishBatch(ctx, events, h, o.receipt))
 }
@@ -103,6 +109,9 @@ func (t *Topic[T]) publishSlow(ctx context.Context, event T, opts []PublishOptio
 // send publishes one event through the transport.
 func (t *Topic[T]) send(ctx context.Context, event T, opts []PublishOption) error {
 	o := newPublishOptions(opts)
+	if o.durable != "" {
+		return t.needsDurable(o.durable)
+	}
 	env, err := t.encode(&event, &o)
 	if err != nil {
 		return err

@@ -18,11 +18,13 @@ type Outgoing[T any] struct {
 	// Time is when the event happened. Zero: when it is published; in process that is not stamped
 	// unless TopicConfig.Stamp is set.
 	Time time.Time
+	// At is when an event of a durable topic is due, as of the option [At]. Zero: as options say.
+	At time.Time
 }
 
 // PublishMessages is PublishBatch for events that have an ID, headers or a time of their own, as rows
-// of a transactional outbox have. Options apply to every event; a header or an ID of the event's own
-// replaces theirs. Its errors are those of PublishBatch. msgs belongs to the caller again when it
+// of a transactional outbox have. Options apply to every event; a header, an ID or an At of the
+// event's own replaces theirs. Its errors are those of PublishBatch. msgs belongs to the caller again when it
 // returns.
 func (t *Topic[T]) PublishMessages(ctx context.Context, msgs []Outgoing[T], opts ...PublishOption) error {
 	if len(msgs) == 0 {
@@ -34,6 +36,11 @@ func (t *Topic[T]) PublishMessages(ctx context.Context, msgs []Outgoing[T], opts
 		e.value, e.at = &m.Value, m.Time
 		if m.ID != "" {
 			e.id = m.ID
+		}
+		if !m.At.IsZero() {
+			if e.due = m.At; !t.info.durable {
+				p.Refuse(i, t.needsDurable("Outgoing.At"))
+			}
 		}
 		for name, value := range m.Headers.All() {
 			e.headers = e.headers.With(name, value)
@@ -64,7 +71,10 @@ func (t *Topic[T]) publication(n int, opts []PublishOption) *Publication {
 		p.events = make([]publicationEvent, n)
 	}
 	for i := range p.events {
-		p.events[i].id, p.events[i].headers = o.id, o.headers
+		p.events[i].id, p.events[i].headers, p.events[i].due = o.id, o.headers, o.due
+	}
+	if o.durable != "" && !t.info.durable {
+		p.invalid = t.needsDurable(o.durable)
 	}
 	return p
 }
@@ -72,6 +82,9 @@ func (t *Topic[T]) publication(n int, opts []PublishOption) *Publication {
 // publishAll publishes p, through the topic's chain if it has one.
 func (t *Topic[T]) publishAll(ctx context.Context, p *Publication) error {
 	defer p.sign()
+	if p.invalid != nil {
+		return p.fail(p.invalid)
+	}
 	if t.chain == nil {
 		return publishNext(ctx, p)
 	}

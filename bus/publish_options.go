@@ -1,6 +1,10 @@
 package bus
 
-import "github.com/shardbus/shardbus/transport"
+import (
+	"time"
+
+	"github.com/shardbus/shardbus/transport"
+)
 
 // PublishOption configures one Publish. It is a value of fixed size, so options cost no allocation.
 // The zero PublishOption changes nothing.
@@ -8,6 +12,8 @@ type PublishOption struct {
 	kind        publishOptionKind
 	name, value string
 	receipt     *Receipt
+	at          time.Time
+	after       time.Duration
 }
 
 type publishOptionKind uint8
@@ -16,6 +22,8 @@ const (
 	optionID publishOptionKind = iota + 1
 	optionHeader
 	optionReceipt
+	optionAt
+	optionAfter
 )
 
 // ID gives the event an ID of its own, for example the key of a row in a transactional outbox, by
@@ -38,6 +46,9 @@ type publishOptions struct {
 	id      string
 	headers Headers
 	receipt *Receipt
+	due     time.Time // zero: at once
+	// durable names an option that only a durable topic understands.
+	durable string
 }
 
 // newPublishOptions reads options, and clears the receipt.
@@ -51,6 +62,10 @@ func newPublishOptions(opts []PublishOption) (o publishOptions) {
 			n++
 		case optionReceipt:
 			o.receipt = opt.receipt
+		case optionAt:
+			o.due, o.durable = opt.at, "At"
+		case optionAfter:
+			o.due, o.durable = dueAfter(opt.after), "After"
 		}
 	}
 	o.receipt.clear()
