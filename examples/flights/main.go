@@ -5,6 +5,7 @@
 //	go run ./examples/flights
 //	go run ./examples/flights -input FILE.csv.gz -out airports.csv -quiet
 //	go run ./examples/flights -redis localhost:6379
+//	go run ./examples/flights -durable flights.db -out airports.csv
 //
 // The exit status is 0 when every flight was counted, 1 when something failed, 2 for a wrong
 // command line and 130 after Ctrl-C.

@@ -6,12 +6,18 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestExitStatus(t *testing.T) {
 	bad := &rowError{file: "f.csv", line: 3, err: errors.New("bad")}

@@ -27,6 +27,7 @@ func TestWrongCommandLine(t *testing.T) {
 		{[]string{"-h"}, flag.ErrHelp, "-input FILE"},
 		{[]string{"-speed", "9"}, errUsage, "not defined: -speed"},
 		{[]string{"-input"}, errUsage, "needs an argument: -input"},
+		{[]string{"-durable", "flights.db", "-redis", ":6379"}, errUsage, "exclude each other"},
 		{[]string{"flights.csv"}, errUsage, `given: ["flights.csv"]`},
 	} {
 		var said strings.Builder

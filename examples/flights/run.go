@@ -39,29 +39,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer in.Close()
-	t, closeTransport, err := openTransport(ctx, opts.redis)
-	if ctx.Err() != nil {
-		return interrupted(ctx, 0)
-	}
-	if err != nil {
-		return err
-	}
-	defer closeTransport()
-	b, err := openBus(t)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	var pace window
-	if t != nil {
-		pace = make(window, inFlight)
-	}
-
 	show := &progress{}
 	if !opts.quiet && isTerminal(stderr) {
 		show.w = stderr
 	}
-	airports, ledger, err := count(ctx, b, in, show, pace)
+	say := stdout
+	if opts.quiet {
+		say = io.Discard
+	}
+	airports, ledger, err := countAll(ctx, opts, in, show, say)
 	if err != nil {
 		if errors.Is(err, errInterrupted) && !opts.quiet {
 			fmt.Fprintln(stderr, "ledger:", ledger)
@@ -77,6 +63,31 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return nil
 	}
 	return writeSummary(stdout, airports, ledger)
+}
+
+// countAll counts the flights of in where opts say.
+func countAll(ctx context.Context, opts options, in *input, show *progress, say io.Writer) ([]*airport, bus.Stats, error) {
+	if opts.durable != "" {
+		return countDurable(ctx, opts.durable, in, show, say)
+	}
+	t, closeTransport, err := openTransport(ctx, opts.redis)
+	if ctx.Err() != nil {
+		return nil, bus.Stats{}, interrupted(ctx, 0)
+	}
+	if err != nil {
+		return nil, bus.Stats{}, err
+	}
+	defer closeTransport()
+	b, err := openBus(t)
+	if err != nil {
+		return nil, bus.Stats{}, err
+	}
+	defer b.Close()
+	var pace window
+	if t != nil {
+		pace = make(window, inFlight)
+	}
+	return count(ctx, b, in, show, pace)
 }
 
 // interrupted is the error of a run that ended with its context.
