@@ -10,6 +10,7 @@ import (
 
 	"github.com/shardbus/shardbus/internal/errguard"
 	"github.com/shardbus/shardbus/internal/signal"
+	"github.com/shardbus/shardbus/internal/usercode"
 	"github.com/shardbus/shardbus/transport"
 )
 
@@ -19,7 +20,8 @@ type Target interface {
 	// Deliver takes an event for the next attempt, in the order of its key. It reports false if nobody
 	// is there to take it.
 	Deliver(e *Event) bool
-	// Adopt takes a deferred event, which waits until its Due, or behind its key.
+	// Adopt takes a deferred event, or one that was given back: it waits until its Due, or behind its key,
+	// and comes before events of its key with higher offsets.
 	Adopt(e *Event) bool
 	// Returning says that no event of the lease may be started any more: those that have not been are
 	// to be given back, deferred ones too.
@@ -53,8 +55,8 @@ type Consumer struct {
 		sync.Mutex
 		handle  transport.Consumer // nil before Consume has returned
 		leases  []*lease
-		closing bool // nothing is fetched any more
-		revoked []transport.Lease
+		closing bool  // nothing is fetched any more
+		broken  error // why leases ended that the log did not end
 	}
 }
 
@@ -62,9 +64,13 @@ type Consumer struct {
 // Close must follow where it returns nil.
 func (r *Reader) Consume(ctx context.Context, cfg Config) (*Consumer, error) {
 	c := &Consumer{reader: r, cfg: cfg}
-	handle, err := r.cfg.Log.Consume(ctx, transport.ConsumerConfig{
-		Topic: cfg.Topic, Name: cfg.Name, Member: r.cfg.Member, Exclusive: cfg.Exclusive, Keyed: cfg.Keyed, Start: cfg.Start,
-	}, sink{c})
+	var handle transport.Consumer
+	err := usercode.Call("Consume of the log", func() (err error) {
+		handle, err = r.cfg.Log.Consume(ctx, transport.ConsumerConfig{
+			Topic: cfg.Topic, Name: cfg.Name, Member: r.cfg.Member, Exclusive: cfg.Exclusive, Keyed: cfg.Keyed, Start: cfg.Start,
+		}, sink{c})
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +80,7 @@ func (r *Reader) Consume(ctx context.Context, cfg Config) (*Consumer, error) {
 	leases := slices.Clone(c.mu.leases)
 	c.mu.Unlock()
 	for _, l := range leases {
-		l.wake()
+		l.wake() // it waited for the handle
 	}
 	return c, nil
 }
@@ -104,9 +110,23 @@ func (c *Consumer) RoomCame() {
 	c.roomCame()
 }
 
-// roomCame has leases fetch again that did not for want of room, if there is enough of it.
+// roomCame has leases fetch again that did not for want of room, if there is so much of it that they
+// fetch many at once.
 func (c *Consumer) roomCame() {
-	if !c.starved.Load() || 2*int(c.outstanding.Load()) > c.cfg.Target.Limit() || !c.starved.CompareAndSwap(true, false) {
+	if c.starved.Load() && 2*int(c.outstanding.Load()) <= c.cfg.Target.Limit() {
+		c.endStarving()
+	}
+}
+
+// someRoomCame has them fetch again if there is any: what takes the rest may take it for long.
+func (c *Consumer) someRoomCame() {
+	if c.starved.Load() && c.room() > 0 {
+		c.endStarving()
+	}
+}
+
+func (c *Consumer) endStarving() {
+	if !c.starved.CompareAndSwap(true, false) {
 		return
 	}
 	for _, l := range c.all() {
@@ -165,7 +185,7 @@ func (s sink) Assign(id transport.Lease, st transport.LeaseState) {
 			l.untaken(e)
 		}
 	}
-	l.wake()
+	l.fetchFromNowOn()
 }
 
 func (s sink) Revoke(id transport.Lease, _ time.Duration) {
@@ -222,9 +242,23 @@ func (c *Consumer) Busy() bool {
 }
 
 // Released waits, while ctx lasts, until what was under way when Return was called has ended, is
-// committed, and every lease is released.
+// committed, and every lease is released. The error says why one was not.
 func (c *Consumer) Released(ctx context.Context) error {
-	return c.changes.Wait(ctx, func() bool { return !c.Busy() })
+	if err := c.changes.Wait(ctx, func() bool { return !c.Busy() }); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.broken
+}
+
+// broke notes why leases ended that the log did not end.
+func (c *Consumer) broke(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.broken == nil {
+		c.mu.broken = errguard.Safe(err)
+	}
 }
 
 // Close ends the membership. What has ended is committed; leases that are not released end as if the
@@ -236,5 +270,5 @@ func (c *Consumer) Close(ctx context.Context) error {
 	for _, l := range c.all() {
 		errs = append(errs, l.cutShort(ctx))
 	}
-	return errors.Join(append(errs, c.log().Close(ctx))...)
+	return errors.Join(append(errs, usercode.Call("Close of the log's consumer", func() error { return c.log().Close(ctx) }))...)
 }

@@ -144,6 +144,7 @@ func (e *Event) Defer(d Deferral) {
 		}
 	}
 	e.attempt, e.counted = d.Attempt, true
+	e.Due, e.Behind = d.Due, d.Behind // for whoever has it next
 	e.lease.deferEvent(e, transport.Deferral{
 		Offset: e.Offset, Letter: e.Letter, Due: d.Due, Attempt: d.Attempt, Key: d.Key, Behind: d.Behind, Err: e.lastErr, First: e.first,
 	})

@@ -1,8 +1,7 @@
 package consumer
 
 import (
-	"context"
-	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,12 +20,6 @@ const (
 	fetchBytes   = 4 << 20
 )
 
-// How long until something is tried again that the log refused.
-const (
-	firstRetry = 10 * time.Millisecond
-	lastRetry  = time.Second
-)
-
 // States of a lease.
 const (
 	leaseLive      uint32 = iota
@@ -40,30 +33,34 @@ type lease struct {
 	id    transport.Lease
 	state atomic.Uint32
 
-	mu        sync.Mutex
-	window    window // of a lease of a whole partition
-	next      uint64 // the offset at which fetching goes on
-	suspects  []uint64
-	mayFetch  bool // there may be something to fetch
-	starved   bool // it did not fetch, as there was no room
-	blocked   bool // fetching waits for a commit, which moves the window
-	delivered int  // events that lanes have, which are not settled or deferred
-	bytes     int  // of those
-	held      int  // events that are deferred
+	mu         sync.Mutex
+	window     window // of a lease of a whole partition
+	next       uint64 // the offset at which fetching goes on
+	suspects   []uint64
+	recovering bool // there were suspects, and not all of them have an outcome in the log
+	adopted    bool // the target has what is deferred: nothing is fetched before
+	mayFetch   bool // there may be something to fetch
+	starved    bool // it did not fetch, as there was no room
+	blocked    bool // fetching waits for a commit, which moves the window
+	delivered  int  // events that lanes have, which are not settled or deferred
+	bytes      int  // of those
+	held       int  // events that are deferred
 
-	commit     transport.Commit // that gathers
-	gathered   int
-	counters   []Counter // of the events in commit
-	since      time.Time // when it began to gather
-	urgent     bool
-	number     uint64 // of the commit that gathers
-	committed  uint64 // all before this number are in the log
-	timer      *time.Timer
-	retryAfter time.Duration // until what failed is tried again; 0: nothing has failed
-	retryAt    time.Time
+	commit    transport.Commit // that gathers
+	gathered  int
+	counters  []Counter // of the events in commit
+	since     time.Time // when it began to gather
+	urgent    bool
+	number    uint64 // of the commit that gathers
+	committed uint64 // all before this number are in the log
+	timer     *time.Timer
+	settling  backoff // of Commit and Release
+	reading   backoff // of Fetch
 
 	scheduled bool // it is on the reader's queue, or a worker has it
+	working   bool // a worker has it
 	again     bool // something changed while a worker has it
+	ending    bool // no worker may have it any more
 	release   bool // it is to be released once nothing is under way
 	ended     bool // released or lost, and nothing is to be done any more
 
@@ -71,8 +68,9 @@ type lease struct {
 }
 
 func newLease(c *Consumer, id transport.Lease, st transport.LeaseState) *lease {
-	l := &lease{c: c, id: id, mayFetch: true, number: 1, committed: 1}
+	l := &lease{c: c, id: id, number: 1, committed: 1}
 	l.next, l.suspects = st.Low, slices.Clone(st.Suspects)
+	l.recovering = len(l.suspects) > 0
 	if !id.Whole() {
 		l.next = max(id.From, st.Low)
 		return l
@@ -100,7 +98,8 @@ func (l *lease) changedLocked() {
 		l.again = true
 		return
 	}
-	l.scheduled = l.c.reader.schedule(l)
+	l.scheduled = true
+	l.c.reader.schedule(l)
 }
 
 // wake says that there may be something to fetch.
@@ -108,6 +107,14 @@ func (l *lease) wake() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.mayFetch = true
+	l.changedLocked()
+}
+
+// fetchFromNowOn says that the target has all that is deferred.
+func (l *lease) fetchFromNowOn() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.adopted, l.mayFetch = true, true
 	l.changedLocked()
 }
 
@@ -203,75 +210,12 @@ func (l *lease) lookLaterLocked(d time.Duration) {
 // has waited long enough, or nothing more is under way.
 func (l *lease) commitDueLocked() bool {
 	switch {
-	case l.gathered == 0:
+	case l.gathered == 0, l.settling.waits():
 		return false
 	case l.urgent, l.gathered >= commitEvents, l.release, l.delivered == 0:
 		return true
 	}
 	return time.Since(l.since) >= commitAfter
-}
-
-// begin is Event.Begin of an event whose starts the log counts.
-func (l *lease) begin(ctx context.Context, e *Event) (attempt, starts int, err error) {
-	l.mu.Lock()
-	if l.state.Load() != leaseLive {
-		l.mu.Unlock()
-		return 0, 0, ErrOver
-	}
-	if e.held { // it is under way from now on, so that a release waits for it
-		e.held = false
-		l.held--
-		l.deliveredLocked(e)
-	}
-	after := e.deferredIn
-	l.mu.Unlock()
-	// A start is counted from the last outcome, so that has to be in the log first.
-	err = l.committing.Wait(ctx, func() bool {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return l.committed > after || l.state.Load() == leaseLost
-	})
-	if err != nil {
-		return 0, 0, err
-	}
-	handle := l.c.log()
-	var again retry
-	for {
-		starts, err = l.tryBegin(ctx, handle, e)
-		switch {
-		case err == nil:
-			return e.attempt + starts - 1, starts, nil
-		case errors.Is(err, ErrTrimmed):
-			return 0, 0, err
-		case errguard.Is(err, transport.ErrFenced):
-			l.lost(err)
-			return 0, 0, ErrOver
-		case errguard.Is(err, transport.ErrClosed), l.state.Load() == leaseLost:
-			return 0, 0, ErrOver
-		case ctx.Err() != nil:
-			return 0, 0, errguard.Safe(context.Cause(ctx))
-		}
-		l.c.report(err)
-		if err := again.wait(ctx); err != nil {
-			return 0, 0, err
-		}
-	}
-}
-
-// tryBegin counts a start and loads the event.
-func (l *lease) tryBegin(ctx context.Context, handle transport.Consumer, e *Event) (starts int, err error) {
-	if e.Envelope == nil || e.At.IsZero() {
-		entries, err := handle.Load(ctx, l.id, []transport.EventRef{e.Ref()})
-		if err != nil {
-			return 0, err
-		}
-		if len(entries) == 0 {
-			return 0, ErrTrimmed
-		}
-		*e.Envelope = *entries[0].Envelope
-		e.Envelope.Extra, e.At = e, entries[0].At
-	}
-	return handle.Begin(ctx, l.id, e.Ref())
 }
 
 // giveBack takes back an event that was not settled.
@@ -299,7 +243,8 @@ func (l *lease) trimmed(e *Event) {
 	l.c.roomCame()
 }
 
-// redeliver gives an event to whoever is there to take it now, if anybody is.
+// redeliver gives an event to whoever is there to take it now, if anybody is: it was delivered before
+// others that have arrived since, so it must not stand behind them.
 func (l *lease) redeliver(e *Event, held bool) {
 	target := l.c.cfg.Target
 	l.mu.Lock()
@@ -314,13 +259,7 @@ func (l *lease) redeliver(e *Event, held bool) {
 		l.deliveredLocked(e)
 	}
 	l.mu.Unlock()
-	taken := false
-	if held {
-		taken = target.Adopt(e)
-	} else {
-		taken = target.Deliver(e)
-	}
-	if !taken {
+	if !target.Adopt(e) {
 		l.untaken(e)
 	}
 }
@@ -339,8 +278,17 @@ func (l *lease) untaken(e *Event) {
 	l.changedLocked()
 }
 
+// over reports whether an error of the log ends a lease.
+func over(err error) bool {
+	return errguard.Is(err, transport.ErrFenced) || errguard.Is(err, transport.ErrClosed)
+}
+
 // lost ends the lease: nothing of it can be settled any more.
 func (l *lease) lost(err error) {
+	if !errguard.Is(err, transport.ErrFenced) { // the log was closed, or is not to be told
+		err = fmt.Errorf("%w: %w", transport.ErrFenced, err)
+		l.c.broke(err)
+	}
 	l.mu.Lock()
 	was := l.state.Swap(leaseLost) == leaseLost
 	l.ended = true
@@ -356,19 +304,4 @@ func (l *lease) lost(err error) {
 	}
 	l.c.forget(l)
 	l.c.cfg.Target.Lost(l, err)
-}
-
-// retry is the time until something is tried again.
-type retry struct{ last time.Duration }
-
-func (r *retry) wait(ctx context.Context) error {
-	r.last = min(max(firstRetry, 2*r.last), lastRetry)
-	t := time.NewTimer(r.last)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return errguard.Safe(context.Cause(ctx))
-	}
 }

@@ -56,8 +56,9 @@ func (r *Reader) Wait() {
 	r.end(transport.ErrClosed)
 }
 
-// schedule has a worker look after l, which is not on the queue. It reports false if the bus has ended.
-func (r *Reader) schedule(l *lease) bool {
+// schedule has a worker look after l, which is not on the queue. When the bus has ended and no worker
+// is left, nobody does: Close looks after the lease then.
+func (r *Reader) schedule(l *lease) {
 	r.mu.Lock()
 	r.queue.Push(&l)
 	start := r.working < workers
@@ -65,22 +66,11 @@ func (r *Reader) schedule(l *lease) bool {
 		r.working++
 	}
 	r.mu.Unlock()
-	return !start || r.start()
-}
-
-// start starts a worker, which is counted. If the bus has ended and none is left, one lease is taken
-// off the queue, and start reports false.
-func (r *Reader) start() bool {
-	if r.cfg.Go("reading durable topics", r.work) {
-		return true
+	if start && !r.cfg.Go("reading durable topics", r.work) {
+		r.mu.Lock()
+		r.working--
+		r.mu.Unlock()
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.working--; r.working > 0 {
-		return true
-	}
-	var none *lease
-	return !r.queue.Pop(&none)
 }
 
 // work looks after leases until none has anything to do.

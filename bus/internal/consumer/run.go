@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/shardbus/shardbus/internal/errguard"
+	"github.com/shardbus/shardbus/internal/usercode"
 	"github.com/shardbus/shardbus/transport"
 )
 
@@ -17,14 +17,14 @@ import (
 func (l *lease) run() {
 	for {
 		l.mu.Lock()
-		l.again = false
+		l.again, l.working = false, !l.ending
 		l.mu.Unlock()
 		for l.step() {
 			continue
 		}
 		l.mu.Lock()
 		if !l.again || l.ended {
-			l.scheduled = false
+			l.scheduled, l.working = false, false
 			l.mu.Unlock()
 			l.committing.Notify()
 			return
@@ -41,16 +41,16 @@ func (l *lease) step() bool {
 	}
 	l.mu.Lock()
 	switch {
-	case l.ended:
-	case l.retryAfter > 0 && time.Now().Before(l.retryAt):
-		l.lookLaterLocked(time.Until(l.retryAt))
+	case l.ended, l.ending:
+		l.mu.Unlock()
+		return false
 	case l.commitDueLocked():
 		l.mu.Unlock()
 		return l.commitNow(l.c.reader.ctx, handle)
-	case l.releasableLocked():
+	case l.releasableLocked() && !l.settling.waits():
 		l.mu.Unlock()
-		return l.releaseNow(handle)
-	case l.fetchableLocked():
+		return l.releaseNow(l.c.reader.ctx, handle)
+	case l.fetchableLocked() && !l.reading.waits():
 		after, n, size := l.fetchBoundsLocked()
 		if n == 0 {
 			break
@@ -58,30 +58,49 @@ func (l *lease) step() bool {
 		l.mayFetch = false // before it: a Wake that comes meanwhile is seen
 		l.mu.Unlock()
 		return l.fetch(handle, after, n, size)
-	case l.gathered > 0:
-		l.lookLaterLocked(max(time.Millisecond, commitAfter-time.Since(l.since)))
 	}
+	l.restLocked()
 	l.mu.Unlock()
 	return false
 }
 
-// failed has what failed tried again later, and reports that to the step.
-func (l *lease) failed(err error) bool {
-	if errguard.Is(err, transport.ErrFenced) {
+// restLocked has a worker look after l again when time alone changes something.
+func (l *lease) restLocked() {
+	var at time.Time
+	earlier := func(t time.Time) {
+		if at.IsZero() || t.Before(at) {
+			at = t
+		}
+	}
+	switch {
+	case (l.gathered > 0 || l.releasableLocked()) && l.settling.waits():
+		earlier(l.settling.at)
+	case l.gathered > 0:
+		earlier(l.since.Add(commitAfter))
+	}
+	if l.fetchableLocked() && l.reading.waits() {
+		earlier(l.reading.at)
+	}
+	if !at.IsZero() {
+		l.lookLaterLocked(max(time.Millisecond, time.Until(at)))
+	}
+}
+
+// failed has what failed tried again later, and reports to the step whether there is something else to
+// do.
+func (l *lease) failed(again *backoff, err error) bool {
+	if over(err) {
 		l.lost(err)
 		return false
 	}
-	if l.c.reader.ctx.Err() == nil && !errguard.Is(err, transport.ErrClosed) {
-		l.c.report(err)
+	if l.c.reader.ctx.Err() != nil {
+		return false // nothing is tried any more
 	}
+	l.c.report(err)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.retryAfter = min(max(firstRetry, 2*l.retryAfter), lastRetry)
-	l.retryAt = time.Now().Add(l.retryAfter)
-	if !l.ended && l.c.reader.ctx.Err() == nil {
-		l.lookLaterLocked(l.retryAfter)
-	}
-	return false
+	again.failed(err)
+	return true
 }
 
 // commitNow commits what has gathered.
@@ -91,7 +110,7 @@ func (l *lease) commitNow(ctx context.Context, handle transport.Consumer) bool {
 	l.commit, l.gathered, l.counters, l.urgent = transport.Commit{}, 0, nil, false
 	l.number++
 	l.mu.Unlock()
-	err := handle.Commit(ctx, l.id, commit)
+	err := usercode.Call("Commit of the log", func() error { return handle.Commit(ctx, l.id, commit) })
 	if err != nil {
 		l.mu.Lock()
 		if !l.ended { // a Commit may be repeated
@@ -100,13 +119,13 @@ func (l *lease) commitNow(ctx context.Context, handle transport.Consumer) bool {
 			l.urgent = true
 		}
 		l.mu.Unlock()
-		return l.failed(fmt.Errorf("committing %d outcomes of partition %d: %w", gathered, l.id.Partition, err))
+		return l.failed(&l.settling, fmt.Errorf("committing %d outcomes of partition %d: %w", gathered, l.id.Partition, err))
 	}
 	for _, c := range counters {
 		c.Add(1)
 	}
 	l.mu.Lock()
-	l.committed, l.retryAfter = number+1, 0
+	l.committed, l.settling = number+1, backoff{}
 	if l.id.Whole() {
 		for _, offset := range commit.Acked {
 			l.window.settle(offset)
@@ -128,6 +147,7 @@ func (l *lease) commitNow(ctx context.Context, handle transport.Consumer) bool {
 	l.mu.Unlock()
 	l.committing.Notify()
 	l.c.changed()
+	l.c.someRoomCame()
 	return true
 }
 
@@ -141,11 +161,11 @@ func joined(a, b transport.Commit) transport.Commit {
 
 // fetchableLocked reports whether something may be fetched now.
 func (l *lease) fetchableLocked() bool {
-	if !l.mayFetch || l.state.Load() != leaseLive {
+	if !l.mayFetch || !l.adopted || l.state.Load() != leaseLive {
 		return false
 	}
-	// Suspects run one at a time, each with its outcome in the log before the next.
-	return len(l.suspects) == 0 || l.delivered == 0 && l.gathered == 0
+	// Suspects run one at a time, each with its outcome in the log before the next, or what follows them.
+	return !l.recovering || l.delivered == 0 && l.gathered == 0
 }
 
 // fetchBoundsLocked is from where on, how many events and how many bytes to fetch; none if there is no
@@ -155,14 +175,12 @@ func (l *lease) fetchBoundsLocked() (after uint64, n, size int) {
 	if room <= 0 || l.bytes > 0 && l.bytes >= fetchBytes {
 		l.starved = true
 		l.c.starved.Store(true)
-		if l.c.room() > 0 && l.bytes < fetchBytes { // it came between
-			l.c.starved.Store(false)
-			l.starved = false
-			room = l.c.room()
-		} else {
+		if room = l.c.room(); room <= 0 || l.bytes >= fetchBytes {
 			return 0, 0, 0
 		}
+		l.starved = false // it came between
 	}
+	l.recovering = len(l.suspects) > 0
 	if len(l.suspects) > 0 {
 		return l.suspects[0] - 1, 1, fetchBytes
 	}
@@ -180,15 +198,19 @@ func (l *lease) fetchBoundsLocked() (after uint64, n, size int) {
 
 // fetch fetches events and gives them to the target.
 func (l *lease) fetch(handle transport.Consumer, after uint64, n, size int) bool {
-	f, err := handle.Fetch(l.c.reader.ctx, l.id, after, n, size)
+	var f transport.Fetched
+	err := usercode.Call("Fetch of the log", func() (err error) {
+		f, err = handle.Fetch(l.c.reader.ctx, l.id, after, n, size)
+		return err
+	})
 	if err != nil {
 		l.mu.Lock()
 		l.mayFetch = true
 		l.mu.Unlock()
-		return l.failed(fmt.Errorf("fetching from partition %d: %w", l.id.Partition, err))
+		return l.failed(&l.reading, fmt.Errorf("fetching from partition %d: %w", l.id.Partition, err))
 	}
 	l.mu.Lock()
-	l.retryAfter = 0
+	l.reading = backoff{}
 	if f.Trimmed > 0 && l.id.Whole() {
 		l.window.passTo(after + 1 + f.Trimmed)
 	}
@@ -255,6 +277,7 @@ func (l *lease) giveUp() {
 	l.changedLocked()
 	l.mu.Unlock()
 	if live {
+		l.committing.Notify() // who waits to start an event
 		l.c.cfg.Target.Returning(l)
 	}
 }
@@ -272,10 +295,10 @@ func (l *lease) releasableLocked() bool {
 }
 
 // releaseNow releases l.
-func (l *lease) releaseNow(handle transport.Consumer) bool {
+func (l *lease) releaseNow(ctx context.Context, handle transport.Consumer) bool {
 	l.state.CompareAndSwap(leaseLive, leaseReturning)
-	if err := handle.Release(l.c.reader.ctx, l.id); err != nil {
-		return l.failed(fmt.Errorf("releasing partition %d: %w", l.id.Partition, err))
+	if err := usercode.Call("Release of the log", func() error { return handle.Release(ctx, l.id) }); err != nil {
+		return l.failed(&l.settling, fmt.Errorf("releasing partition %d: %w", l.id.Partition, err))
 	}
 	l.mu.Lock()
 	l.ended = true
@@ -287,29 +310,40 @@ func (l *lease) releaseNow(handle transport.Consumer) bool {
 	return false
 }
 
-// cutShort commits what has ended, and does not release l.
+// cutShort commits what has ended. It releases l if that is all; otherwise l is lost.
 func (l *lease) cutShort(ctx context.Context) error {
 	handle := l.c.log()
 	// The worker that may have it is waited for: its commit is to be over.
 	err := l.committing.Wait(ctx, func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if l.scheduled && !l.ended {
-			return false
-		}
-		l.scheduled = true // nobody else may have it from now on
-		return true
+		l.ending = l.ending || !l.working
+		return l.ending
 	})
+	if err == nil && l.dueAtEnd() {
+		l.commitNow(ctx, handle)
+	}
+	if err == nil && l.idleAtEnd() {
+		l.releaseNow(ctx, handle)
+	}
 	l.mu.Lock()
-	due, ended := l.gathered > 0, l.ended
-	delivered := l.delivered
+	ended, delivered, gathered, why := l.ended, l.delivered, l.gathered, l.settling.err
 	l.mu.Unlock()
 	if ended {
 		return nil
 	}
-	if err == nil && due {
-		l.commitNow(ctx, handle)
-	}
 	l.lost(ErrNotReleased)
-	return errors.Join(err, fmt.Errorf("partition %d of %s: %w: %d events were under way", l.id.Partition, l.c.cfg.Topic, ErrNotReleased, delivered))
+	return errors.Join(err, why, fmt.Errorf("partition %d of %s: %w: %d events were under way, and %d outcomes are not in the log", l.id.Partition, l.c.cfg.Topic, ErrNotReleased, delivered, gathered))
+}
+
+func (l *lease) dueAtEnd() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.ended && l.gathered > 0
+}
+
+func (l *lease) idleAtEnd() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.ended && l.releasableLocked()
 }
