@@ -91,7 +91,7 @@ type laneActors[T any] struct {
 	// event, which saves reading the clock for each.
 	period uint64
 	timer  *time.Timer
-	key    []byte // where keys are appended to
+	key    keyBuffer
 }
 
 // find is the actor of the key of an event; nil if there is none yet. keyed is false for an event
@@ -102,8 +102,9 @@ func (tr *laneActors[T]) find(d *Delivery) (m *actorCell[T], keyed bool) {
 		return tr.actors[key], key != ""
 	}
 	d.used("Delivery.Key")
-	tr.key = d.info.appendKey(tr.key[:0], d.value)
-	return tr.actors[string(tr.key)], len(tr.key) > 0 // which makes no string
+	key := d.info.appendKey(tr.key.room[:0], d.value)
+	tr.key.fit(key)
+	return tr.actors[string(key)], len(key) > 0 // which makes no string
 }
 
 // actorCell is one actor in the list of its lane.

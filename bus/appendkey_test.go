@@ -198,6 +198,72 @@ func TestAppendKeyAllocatesNothing(t *testing.T) {
 	}
 }
 
+// TestAppendKeyMayReturnItsOwn: memory that AppendKey returns in place of what it is given is read, and never written to.
+func TestAppendKeyMayReturnItsOwn(t *testing.T) {
+	everyWay(t, func(t *testing.T, cfg bus.Config) {
+		const text = "memory of the user"
+		own := []byte(text + ", and what is behind it")
+		b := newBus(t, cfg)
+		returns := newTopic(t, b, bus.TopicConfig[tick]{Name: "returns", Codec: fixed{}, AppendKey: func(dst []byte, e tick) []byte {
+			if e.Key == 0 { // another key
+				return strconv.AppendUint(dst, e.ID, 10)
+			}
+			return own[:len(text)]
+		}})
+		var keys list[string]
+		subscribe(t, returns, "lanes", ignore[tick], bus.Lanes(4), bus.Use(func(next bus.Handler) bus.Handler {
+			return func(ctx context.Context, d *bus.Delivery) error {
+				keys.add(d.Key())
+				return next(ctx, d)
+			}
+		}))
+		if _, err := returns.Spawn(t.Context(), "actors", func(context.Context, string) (bus.Actor[tick], error) {
+			return bus.Actor[tick]{Handle: ignore[tick]}, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for n := range uint64(20) { // the race detector has a pool forget now and then
+			publish(t, returns, tick{Key: 1}, tick{ID: 1_000_000 + n})
+		}
+		shutdown(t, b)
+		if string(own) != text+", and what is behind it" {
+			t.Errorf("it was written to: %q", own)
+		}
+		n := 0
+		for _, key := range keys.get() {
+			if key == text {
+				n++
+			}
+		}
+		if n != 20 || len(keys.get()) != 40 {
+			t.Errorf("%d of %d keys", n, len(keys.get()))
+		}
+	})
+}
+
+// TestAppendKeyRoomIsBounded: a large event does not make the buffers of those after it large.
+func TestAppendKeyRoomIsBounded(t *testing.T) {
+	b := newBus(t, bus.Config{Transport: sinkhole{}})
+	var rooms list[int]
+	topic := newTopic(t, b, bus.TopicConfig[tick]{Name: "n", AppendKey: tickKey, Codec: sized{rooms: &rooms}})
+	publish(t, topic, tick{ID: 1 << 20, Key: 1}, tick{ID: 1, Key: 1}, tick{ID: 1, Key: 1})
+	shutdown(t, b)
+	if got := rooms.get(); len(got) != 3 || got[0] != 64 || got[1] != 1024 || got[2] != 64 {
+		t.Errorf("room for %v bytes", got)
+	}
+}
+
+// sized is a codec that writes as many bytes as the ID says, and notes for how many there was room.
+type sized struct {
+	fixed
+	rooms *list[int]
+}
+
+func (c sized) Append(dst []byte, v any) ([]byte, error) {
+	c.rooms.add(cap(dst))
+	return append(dst, make([]byte, v.(*tick).ID)...), nil
+}
+
 // sinkhole is a transport that accepts all and delivers nothing.
 type sinkhole struct{}
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 	"unsafe"
 
@@ -170,23 +169,22 @@ func (t *Topic[T]) encode(event *T, o *publishOptions) (*transport.Envelope, err
 	return env, nil
 }
 
-// firstBuffer is the room for the first event of a topic with AppendKey.
-const firstBuffer = 64
-
 // encodePayload encodes an event. With AppendKey the event's key, of keyLen bytes, stands in front of
-// the payload, in one buffer, whose room is that of the last event.
+// the payload, in one buffer, whose room is that of the last event, within bounds: one large event
+// does not make those after it large.
 func (t *Topic[T]) encodePayload(event *T) (text []byte, keyLen int, err error) {
 	if t.cfg.AppendKey == nil {
 		text, err = t.info.codec.Append(nil, event)
 		return text, 0, err
 	}
-	key := t.cfg.AppendKey(make([]byte, 0, max(firstBuffer, t.lastSize.Load())), *event)
+	room := make([]byte, 0, max(minKeyRoom, t.lastSize.Load()))
+	key := ownKey(room, t.cfg.AppendKey(room, *event))
 	if text, err = t.info.codec.Append(key, event); err != nil {
 		return nil, 0, err
 	}
 	if !bytes.HasPrefix(text, key) {
 		return nil, 0, fmt.Errorf("%w: the codec %s does not append to what it is given", ErrInvalidConfig, t.info.codecName)
 	}
-	t.lastSize.Store(int32(min(len(text), math.MaxInt32)))
+	t.lastSize.Store(int32(min(len(text), maxKeyRoom)))
 	return text, len(key), nil
 }

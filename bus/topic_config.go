@@ -25,9 +25,10 @@ type TopicConfig[T any] struct {
 
 	// AppendKey is Key for keys that are no strings: it appends the key to dst and returns that, as
 	// strconv.AppendInt does. So an integer key costs no allocation in process, with Lanes and
-	// actors too, and none beside the payload's through a transport. It must not keep dst. Whoever
-	// asks for the key as text, as Message.Key and the policy KeepLatest do, pays for that. The same
-	// rules hold as for Key; only one of the two may be set.
+	// actors too, and none beside the payload's through a transport. It must not keep dst. It may
+	// return memory of its own in place of dst, which is read and not written to. Whoever asks for
+	// the key as text, as Message.Key and the policy KeepLatest do, pays for that. The same rules
+	// hold as for Key; only one of the two may be set.
 	AppendKey func(dst []byte, v T) []byte
 
 	// Codec encodes events that leave the process. Default: codec.JSON. It is
