@@ -31,8 +31,8 @@ type life struct {
 // Run serves until ctx ends, and shuts the bus down then: handlers finish within
 // Config.ShutdownTimeout. It starts a bus that is held. Use it in main, or in an errgroup.
 //
-// It returns nil after a clean end, and otherwise what went wrong: the error of Start, of Shutdown,
-// or a fatal one, for which it shuts the bus down by itself: a subscription with [Fatal] was stopped
+// It returns nil after a clean end, and otherwise what went wrong: the error of Start, with that of
+// the Shutdown that follows, or that of Shutdown, or a fatal one, for which it shuts the bus down by itself: a subscription with [Fatal] was stopped
 // for its panics, or the transport was closed. When Shutdown or Close is called meanwhile, Run
 // returns [Bus.Err] once the bus has ended. On a handler's goroutine it returns ErrWouldDeadlock.
 func (b *Bus) Run(ctx context.Context) error {
@@ -57,10 +57,11 @@ func (b *Bus) Run(ctx context.Context) error {
 	}
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.cfg.ShutdownTimeout)
 	defer cancel()
-	if shutErr := b.Shutdown(within); err == nil {
-		return errors.Join(b.fatalErr(), shutErr)
+	shutErr := b.Shutdown(within)
+	if err == nil {
+		err = b.fatalErr()
 	}
-	return err
+	return errors.Join(err, shutErr)
 }
 
 // Done is closed when the bus has ended and nothing of it runs any more: no handler, no actor's

@@ -306,3 +306,29 @@ func TestOpen(t *testing.T) {
 	_, err = bus.New(bus.Config{ShutdownTimeout: -1})
 	requireError(t, err, bus.ErrInvalidConfig, "ShutdownTimeout")
 }
+
+// TestRunJoinsErrors: when Start fails, what the Shutdown that follows has to say is told, too.
+func TestRunJoinsErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, err := bus.New(bus.Config{Hold: true, Open: func(context.Context) (transport.Transport, error) {
+			return refusing{memory.NewBroker().Connect()}, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		subscribe(t, newTopic(t, b, bus.TopicConfig[int]{Name: "n"}), "s", ignore[int])
+		err = b.Run(t.Context())
+		requireError(t, err, errRefused, "start")
+		requireError(t, err, errDirty, "shutdown")
+		<-b.Done()
+	})
+}
+
+var errRefused, errDirty = errors.New("refused"), errors.New("it did not end cleanly")
+
+// refusing is a transport that subscribes to nothing, and does not close cleanly.
+type refusing struct{ transport.Transport }
+
+func (refusing) Subscribe(context.Context, transport.Topic) error { return errRefused }
+
+func (refusing) Close() error { return errDirty }
