@@ -20,8 +20,11 @@ type PublishHandler func(ctx context.Context, p *Publication) error
 // It may add headers, change the context, refuse single events ([Publication.Refuse]) or all, by not
 // calling next and returning an error, which the caller gets. It may call next again, which then
 // publishes what is not published yet. A [RetryAfter] that it returns has Publish wait, within its
-// context, and run the chain again with the events that are not published yet; [Snooze] does the
-// same. To return nil without having called next is [ErrNotPublished]. A panic is the caller's.
+// context and until the bus or the topic has closed, and run the chain again with the events that are not
+// published yet; [Snooze] does the same. What made an earlier run fail is forgotten then: the caller
+// gets the error of the last run. Of a single event that is what the chain returned; of the events of
+// a batch each has the error with which it was refused or failed, and the others have what the chain
+// returned. To return nil without having called next is [ErrNotPublished]. A panic is the caller's.
 //
 // Everything that is published passes it, by actors and from OnDeadLetter too. A Replay does not: it
 // publishes nothing, but gives an event to one subscription once more.
@@ -41,6 +44,8 @@ type Publication struct {
 	called  bool // next was, in this attempt
 	receipt *Receipt
 	invalid error // why nothing of it is published
+	// busClosed and topicClosed end the wait for another run.
+	busClosed, topicClosed <-chan struct{}
 	// publish is the end of the chain: it publishes the events with these indexes.
 	publish func(ctx context.Context, p *Publication, pending []int)
 }
@@ -52,7 +57,7 @@ type publicationEvent struct {
 	headers   Headers
 	at        time.Time // zero: now, or unknown
 	due       time.Time // zero: at once
-	err       error     // why it is not published; nil before the first try
+	err       error     // why it is not published; nil before the present attempt tried it
 	refused   bool
 	published bool
 	receivers int  // as in Receipt, once it is published
@@ -195,10 +200,33 @@ func (p *Publication) run(ctx context.Context, chain PublishHandler) error {
 		if !ok || v.Action != ActionRetry && v.Action != ActionSnooze {
 			return p.decide(err)
 		}
-		if err := sleep(ctx, max(minDelay, v.After)); err != nil {
-			return p.decide(errors.Join(err, errguard.Safe(v.Err)))
+		if err := p.sleep(ctx, max(minDelay, v.After)); err != nil {
+			return p.giveUp(err, errguard.Safe(v.Err))
+		}
+		for i := range p.events {
+			if e := &p.events[i]; !e.refused {
+				e.err = nil
+			}
 		}
 	}
+}
+
+// giveUp ends the waiting for another attempt: why it ended comes with what made the last one fail.
+func (p *Publication) giveUp(why, failed error) error {
+	for i := range p.events {
+		e := &p.events[i]
+		if e.published || e.refused {
+			continue
+		}
+		if e.err == nil || len(p.events) == 1 {
+			e.err = failed
+		}
+		e.err = p.error(errors.Join(why, e.err))
+	}
+	if err := p.result(); err != nil {
+		return err
+	}
+	return p.error(errors.Join(why, failed)) // everything is published all the same
 }
 
 // decide says of each event what the chain's error means for it.
@@ -211,7 +239,7 @@ func (p *Publication) decide(err error) error {
 		case e.published, e.refused:
 		case err == nil:
 			e.err = nil // it was tried and failed, and the chain has dealt with that
-		case e.err == nil:
+		case e.err == nil || len(p.events) == 1:
 			e.err = p.error(err)
 		}
 	}
@@ -253,8 +281,11 @@ func (p *Publication) settled() bool {
 	return true
 }
 
-// sleep waits for d, and returns the cause of ctx's end if that comes first.
-func sleep(ctx context.Context, d time.Duration) error {
+// sleep waits for d. If ctx ends, or the bus or the topic closes first, it returns the cause.
+func (p *Publication) sleep(ctx context.Context, d time.Duration) error {
+	if ctx == nil {
+		return ErrNilContext
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -262,5 +293,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 		return nil
 	case <-ctx.Done():
 		return causeOf(ctx)
+	case <-p.busClosed:
+		return ErrClosed
+	case <-p.topicClosed:
+		return ErrTopicClosed
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/shardbus/shardbus/bus"
 	"github.com/shardbus/shardbus/transport/memory"
@@ -123,47 +122,6 @@ func TestPublishMiddlewareRefuses(t *testing.T) {
 		}
 		synctest.Wait()
 		got.require(t, "received", "a2 map[]", "a4 map[]")
-		shutdown(t, b)
-	})
-}
-
-// TestPublishMiddlewareRetries: RetryAfter has Publish wait within its context, and run the chain again with what is not
-// published yet.
-func TestPublishMiddlewareRetries(t *testing.T) {
-	everyWay(t, func(t *testing.T, cfg bus.Config) {
-		busy := errors.New("busy")
-		b := newBus(t, cfg)
-		topic := newTopic(t, b, bus.TopicConfig[event]{Name: "n", Key: eventKey, UsePublish: []bus.PublishMiddleware{
-			publishUse(func(ctx context.Context, p *bus.Publication, next bus.PublishHandler) error {
-				if p.Attempt() < 3 {
-					return bus.RetryAfter(time.Minute, busy)
-				}
-				if err := next(ctx, p); err != nil {
-					return err
-				}
-				if p.Attempt() == 3 && p.Len() > 1 { // all is published, and it wants to have it so once more
-					return bus.RetryAfter(time.Minute, busy)
-				}
-				return next(ctx, p) // it is published already
-			}),
-		}})
-		got := described(t, topic)
-		began := time.Now()
-		publish(t, topic, event{"a", 1})
-		if took := time.Since(began); took != 2*time.Minute {
-			t.Errorf("it took %v", took)
-		}
-		began = time.Now()
-		if err := topic.PublishBatch(t.Context(), []event{{"a", 2}, {"a", 3}}); err != nil || time.Since(began) != 3*time.Minute {
-			t.Errorf("%v after %v", err, time.Since(began))
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-		defer cancel()
-		err := topic.Publish(ctx, event{"a", 4})
-		requireError(t, err, context.DeadlineExceeded, "publish n", "busy")
-		requireError(t, err, busy)
-		synctest.Wait()
-		got.require(t, "received", "a1 map[]", "a2 map[]", "a3 map[]")
 		shutdown(t, b)
 	})
 }

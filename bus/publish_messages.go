@@ -60,7 +60,7 @@ func (p *Publication) batchError(err error) error {
 // publication makes a publication of n events, whose values are the caller's to fill in.
 func (t *Topic[T]) publication(n int, opts []PublishOption) *Publication {
 	o := newPublishOptions(opts)
-	p := &Publication{info: t.info, receipt: o.receipt, publish: t.enterPublication}
+	p := &Publication{info: t.info, receipt: o.receipt, busClosed: t.bus.closed, topicClosed: t.closed, publish: t.enterPublication}
 	switch {
 	case t.info.durable:
 		p.publish = t.appendPublication

@@ -22,6 +22,7 @@ type Topic[T any] struct {
 	lastSize atomic.Int32   // of an encoded event with its key, see encodePayload
 	slow     bool           // Publish goes through a transport or a chain
 	chain    PublishHandler // what publishes, with middleware around it; nil where there is none
+	closed   chan struct{}  // with chain: closed by Close
 	// sent numbers what was published through the transport.
 	sent   atomic.Uint64
 	askers askers
@@ -77,7 +78,9 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	t.info.log = b.log
 	t.info.remote = b.remote && !info.durable
 	encoded := b.remote || info.durable
-	t.chain, t.slow = chain, chain != nil || encoded
+	if t.chain, t.slow = chain, chain != nil || encoded; chain != nil {
+		t.closed = make(chan struct{})
+	}
 	if b.cfg.Debug && !encoded {
 		t.info.shared = new(sharedEvents)
 	}

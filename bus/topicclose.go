@@ -28,7 +28,9 @@ func (t *Topic[T]) Close(ctx context.Context) error {
 	if r := t.bus.runnerHere(); r != nil && r.subscription().fromTopic(t.info) {
 		return fail(ErrWouldDeadlock, r.role()+" can't wait for its own topic to close; call it from another goroutine")
 	}
-	t.fanout.close()
+	if first := t.fanout.close(); first && t.closed != nil {
+		close(t.closed)
+	}
 	var err error
 	if t.fanout.link == nil {
 		err = t.drainAll(ctx)
@@ -98,12 +100,14 @@ func (b *Bus) forgetTopic(t topicHandle, info *topicInfo) {
 	}
 }
 
-// close refuses publishers and subscriptions from now on.
-func (fan *fanout[T]) close() {
+// close refuses publishers and subscriptions from now on, and reports whether it is the first to do so.
+func (fan *fanout[T]) close() (first bool) {
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
+	first = !fan.mu.closed
 	fan.mu.closed = true
 	fan.changed() // a plan of a closed topic has no fast path
+	return first
 }
 
 // noSends reports whether every Publish through the transport has returned.
