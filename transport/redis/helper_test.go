@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 	if config := os.Getenv(faultlab.ProcessEnv); config != "" {
 		os.Exit(faultlab.RunProcess(config, drivers()))
 	}
+	if addrs := os.Getenv(togetherEnv); addrs != "" {
+		os.Exit(runTogetherPeer(addrs))
+	}
 	os.Exit(redistest.Main(m, cluster).Run())
 }
 
