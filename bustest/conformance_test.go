@@ -15,5 +15,5 @@ func TestTransport(t *testing.T) {
 		broker := memory.NewBroker()
 		return bustest.Broker{Connect: func(testing.TB) transport.Transport { return broker.Connect() }}
 	}
-	bustest.TestTransport(t, newBroker, bustest.TransportFeatures{Ephemeral: true, Partitions: 16, Claim: true, Health: true, Bubble: true})
+	bustest.TestTransport(t, newBroker, bustest.TransportFeatures{Ephemeral: true, Partitions: 16, Claim: true, Health: true, Forget: true, Bubble: true})
 }

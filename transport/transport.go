@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Errors that transports return, wrapped with where it happened.
@@ -86,6 +87,21 @@ type Claimer interface {
 	Release()
 }
 
+// Forgetter is a transport that can forget what it keeps of a topic on which a bus publishes no more.
+// To one that is none, a topic's numbers stay until the transport's end, and a topic that is made
+// again goes on with them.
+type Forgetter interface {
+	// Forget drops what the transport keeps of a publisher of its own on all the topic's
+	// partitions: its numbers, and what could be sent again. The publisher, whose last Publish there
+	// has returned, never publishes on that topic again. What subscribers have not got of its events
+	// they still get, or are told of in a Gap. Other publishers and topics are not touched, and no
+	// subscription is. The topic's Mismatch of that publisher is forgotten, too.
+	//
+	// An error means that it is not forgotten; Forget may then be called again. Of a publisher or a
+	// topic that is not known there is nothing to forget.
+	Forget(ctx context.Context, topic Topic, publisher string) error
+}
+
 // Sink is the bus as a transport sees it. Its methods never block, do not call the transport, and
 // run no code of the bus's user but its logger's. They may be called from any goroutine. So a
 // transport may hold locks of its own meanwhile. The user's callbacks for an event or a Gap run on
@@ -124,6 +140,10 @@ type Capabilities struct {
 	Name string
 	// MaxPayload is the largest payload in bytes; 0 means no limit.
 	MaxPayload int
+	// Remembers is for how long a publisher can send again what subscribers missed. A bus waits that
+	// long before it calls Forget, so that nothing is lost that could be had. 0: nothing is sent
+	// again.
+	Remembers time.Duration
 }
 
 // DefaultMaxPayload is the default MaxPayload of a transport to a server: 1 MiB.

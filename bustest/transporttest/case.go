@@ -3,12 +3,9 @@ package transporttest
 import (
 	"context"
 	"runtime/pprof"
-	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -21,11 +18,6 @@ type Case struct {
 
 	needs []need
 	run   func(*check)
-}
-
-// Cases returns all cases, in the order in which they run.
-func Cases() []Case {
-	return slices.Concat(basicCases, envelopeCases, publishCases, deliveryCases, subscribeCases, serveCases, lifeCases, healthCases, faultCases, concurrentCases, mismatchCases)
 }
 
 // Lacks names the features that the case needs and f does not claim; none: it
@@ -65,28 +57,3 @@ var run counter
 type counter struct{ n atomic.Uint64 }
 
 func (c *counter) name() string { return strconv.FormatUint(c.n.Add(1), 36) }
-
-// Test runs the cases that f covers as subtests of t, and lists the others.
-// newBroker is called once for each case; it may return the same broker each
-// time, since no two cases share a topic or a publisher.
-func Test(t *testing.T, newBroker func(testing.TB) Broker, f Features) {
-	t.Helper()
-	for _, k := range Cases() {
-		if missing := k.Lacks(f); len(missing) > 0 {
-			t.Logf("not run: %s, which needs %s: %s", k.Name, strings.Join(missing, " and "), k.Rule)
-			continue
-		}
-		t.Run(k.Name, func(t *testing.T) {
-			if f.Bubble {
-				synctest.Test(t, func(t *testing.T) {
-					// In a bubble no time passes behind the test. The first clean-up to
-					// be registered is the last to run.
-					t.Cleanup(func() { time.Sleep(goroutineTimeout) })
-					k.Run(t, newBroker, f)
-				})
-				return
-			}
-			k.Run(t, newBroker, f)
-		})
-	}
-}

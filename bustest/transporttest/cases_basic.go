@@ -27,6 +27,10 @@ func testFeatures(c *check) {
 	if isReporter != c.features.Health {
 		c.wrong("Features.Health tells whether it is a transport.HealthReporter", "%v, and it being one is %v", c.features.Health, isReporter)
 	}
+	_, isForgetter := p.Transport.(transport.Forgetter)
+	if isForgetter != c.features.Forget {
+		c.wrong("Features.Forget tells whether it is a transport.Forgetter", "%v, and it being one is %v", c.features.Forget, isForgetter)
+	}
 	_, isCloser := p.Transport.(io.Closer)
 	if isCloser != c.features.Close {
 		c.wrong("Features.Close tells whether it has a Close", "%v, and it having one is %v", c.features.Close, isCloser)
@@ -48,8 +52,8 @@ func testCapabilities(c *check) {
 	if before.Name == "" {
 		c.wrong("a name for messages and trees", "none")
 	}
-	if before.MaxPayload < 0 {
-		c.wrong("a limit of 0 or more", "%d", before.MaxPayload)
+	if before.MaxPayload < 0 || before.Remembers < 0 {
+		c.wrong("a limit, and a time, of 0 or more", "%d and %v", before.MaxPayload, before.Remembers)
 	}
 	p.start()
 	if during := p.Capabilities(); during != before {

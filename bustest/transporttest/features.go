@@ -62,6 +62,9 @@ type Features struct {
 	// otherwise.
 	Mismatch bool
 
+	// Forget: it is a transport.Forgetter.
+	Forget bool
+
 	// Bubble runs each case in a testing/synctest bubble of its own, so that
 	// waiting costs nothing. Broker and transports must then do without sockets
 	// and without goroutines that are older than the case. Who can, should.
@@ -81,6 +84,7 @@ const (
 	sever      need = "Sever"
 	garble     need = "Garble"
 	mismatch   need = "Mismatch"
+	forget     need = "Forget"
 )
 
 func (f Features) has(n need) bool {
@@ -103,6 +107,8 @@ func (f Features) has(n need) bool {
 		return f.Garble
 	case mismatch:
 		return f.Mismatch
+	case forget:
+		return f.Forget
 	}
 	return false
 }

@@ -19,6 +19,7 @@ type (
 	serveFunc     = func(context.Context, transport.Sink) error
 	publishFunc   = func(context.Context, []*transport.Envelope, []transport.Result)
 	subscribeFunc = func(context.Context, transport.Topic) error
+	forgetFunc    = func(context.Context, transport.Topic, string) error
 )
 
 // mutant is a fault in a transport. Each of its functions stands in the place of
@@ -37,6 +38,7 @@ type mutant struct {
 	publish      func(r *reference, ctx context.Context, envs []*transport.Envelope, results []transport.Result, next publishFunc)
 	subscribe    func(r *reference, ctx context.Context, topic transport.Topic, next subscribeFunc) error
 	unsubscribe  func(r *reference, ctx context.Context, topic transport.Topic, next subscribeFunc) error
+	forget       func(r *reference, ctx context.Context, topic transport.Topic, publisher string, next forgetFunc) error
 	claim        func(r *reference, next func() error) error
 	release      func(r *reference, next func())
 	close        func(r *reference, next func() error) error
@@ -118,6 +120,13 @@ func (m *mutant) onUnsubscribe(r *reference, ctx context.Context, topic transpor
 		return m.unsubscribe(r, ctx, topic, next)
 	}
 	return next(ctx, topic)
+}
+
+func (m *mutant) onForget(r *reference, ctx context.Context, topic transport.Topic, publisher string, next forgetFunc) error {
+	if m.forget != nil {
+		return m.forget(r, ctx, topic, publisher, next)
+	}
+	return next(ctx, topic, publisher)
 }
 
 func (m *mutant) onClaim(r *reference, next func() error) error {

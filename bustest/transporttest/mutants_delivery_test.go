@@ -36,6 +36,10 @@ var deliveryMutants = []mutant{
 		name: "hides that it can say how it is", meant: "features",
 		features: func(f *transporttest.Features) { f.Health = false },
 	},
+	{
+		name: "hides that it can forget", meant: "features",
+		features: func(f *transporttest.Features) { f.Forget = false },
+	},
 	lossy("loses one in a thousand", "deliver-once", func(r *reference, _ *transport.Envelope) bool { return r.state.n.Add(1)%1000 == 500 }),
 	{
 		name: "duplicates one in a thousand", meant: "deliver-once",

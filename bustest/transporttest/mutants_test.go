@@ -4,5 +4,5 @@ import "slices"
 
 // mutants returns every fault.
 func mutants() []mutant {
-	return slices.Concat(envelopeMutants, publishMutants, deliveryMutants, subscribeMutants, serveMutants, lifeMutants, healthMutants, faultMutants, mismatchMutants)
+	return slices.Concat(envelopeMutants, publishMutants, deliveryMutants, subscribeMutants, serveMutants, lifeMutants, healthMutants, faultMutants, mismatchMutants, forgetMutants)
 }

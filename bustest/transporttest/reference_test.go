@@ -46,7 +46,7 @@ type streamName struct {
 const referenceLimit = 64 << 10
 
 var referenceFeatures = transporttest.Features{
-	Ephemeral: true, Partitions: 16, MaxPayload: referenceLimit, Claim: true, Health: true, Close: true, Sever: true, Mismatch: true, Garble: true, Bubble: true,
+	Ephemeral: true, Partitions: 16, MaxPayload: referenceLimit, Claim: true, Health: true, Close: true, Sever: true, Mismatch: true, Garble: true, Forget: true, Bubble: true,
 }
 
 // referenceBroker makes a new broker for transports with m's fault.
@@ -265,6 +265,10 @@ func (r *reference) unsubscribe(ctx context.Context, topic transport.Topic) erro
 		}
 	}
 	return err
+}
+
+func (r *reference) Forget(ctx context.Context, topic transport.Topic, publisher string) error {
+	return r.m.onForget(r, ctx, topic, publisher, r.Transport.Forget)
 }
 
 func (r *reference) Claim() error { return r.m.onClaim(r, r.Transport.Claim) }

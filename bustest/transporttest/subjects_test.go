@@ -20,11 +20,11 @@ type subject struct {
 }
 
 func subjects() []subject {
-	ofMemory := transporttest.Features{Ephemeral: true, Partitions: 16, Claim: true, Health: true, Sever: true, Mismatch: true, Bubble: true}
+	ofMemory := transporttest.Features{Ephemeral: true, Partitions: 16, Claim: true, Health: true, Sever: true, Mismatch: true, Forget: true, Bubble: true}
 	inRealTime := ofMemory
 	inRealTime.Bubble = false
 	ofRedis := transporttest.Features{
-		Ephemeral: true, Partitions: 16, MaxPayload: redis.DefaultMaxPayload, Claim: true, Health: true, Close: true, Sever: true, Mismatch: true, Garble: true,
+		Ephemeral: true, Partitions: 16, MaxPayload: redis.DefaultMaxPayload, Claim: true, Health: true, Close: true, Sever: true, Mismatch: true, Garble: true, Forget: true,
 	}
 	onFakes := ofRedis
 	onFakes.Bubble = true

@@ -42,6 +42,7 @@ type channel struct {
 		sync.Mutex
 		seqs    map[string]uint64 // publisher → last sequence
 		members []*member         // in order of subscription
+		dropped bool              // the broker does not list it any more: see Broker.drop
 	}
 }
 
@@ -73,6 +74,35 @@ func (b *Broker) channel(a address) *channel {
 	return c
 }
 
+// locked returns the channel of an address, made if need be, and locked.
+func (b *Broker) locked(a address) *channel {
+	for {
+		c := b.channel(a)
+		c.mu.Lock()
+		if !c.mu.dropped {
+			return c
+		}
+		c.mu.Unlock() // another takes its place
+	}
+}
+
+// drop changes the channel of an address, if there is one, and forgets it if nobody needs it then.
+func (b *Broker) drop(a address, change func(c *channel)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.channels[a]
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change(c)
+	if len(c.mu.members)+len(c.mu.seqs) == 0 {
+		c.mu.dropped = true
+		delete(b.channels, a)
+	}
+}
+
 // Transport is one bus's connection to a [Broker].
 type Transport struct {
 	broker *Broker
@@ -101,6 +131,7 @@ type Transport struct {
 var (
 	_ transport.Transport = (*Transport)(nil)
 	_ transport.Claimer   = (*Transport)(nil)
+	_ transport.Forgetter = (*Transport)(nil)
 )
 
 // Claim takes the transport for a bus; a second bus is told to Connect.
@@ -191,11 +222,10 @@ func (t *Transport) Publish(ctx context.Context, envs []*transport.Envelope, res
 // deliver numbers env and hands it to the members of its channel. The channel's lock is held
 // meanwhile, so that order of numbers is order of delivery; Deliver never blocks.
 func (b *Broker) deliver(env *transport.Envelope) (receivers int, seq uint64, err error) {
-	c, err := b.channelOf(env)
+	c, err := b.lockedOf(env)
 	if err != nil {
 		return 0, 0, fmt.Errorf("memory: publish: %w", err)
 	}
-	c.mu.Lock()
 	defer c.mu.Unlock()
 	env.Seq = 0
 	if env.Publisher != "" {
@@ -210,14 +240,18 @@ func (b *Broker) deliver(env *transport.Envelope) (receivers int, seq uint64, er
 	return receivers, env.Seq, nil
 }
 
-// channelOf finds or makes an envelope's channel. Only the name of a new one is looked at.
-func (b *Broker) channelOf(env *transport.Envelope) (*channel, error) {
+// lockedOf is locked for an envelope. Only the name of a new channel is looked at.
+func (b *Broker) lockedOf(env *transport.Envelope) (*channel, error) {
 	a := address{env.Topic, env.Partitions, env.Partition}
 	b.mu.RLock()
 	c := b.channels[a]
 	b.mu.RUnlock()
 	if c != nil {
-		return c, nil
+		if c.mu.Lock(); !c.mu.dropped {
+			return c, nil
+		}
+		c.mu.Unlock()
+		return b.locked(a), nil
 	}
 	topic := transport.Topic{Name: env.Topic, Partitions: env.Partitions}
 	if err := topic.Validate(); err != nil {
@@ -226,7 +260,23 @@ func (b *Broker) channelOf(env *transport.Envelope) (*channel, error) {
 	if err := topic.Holds(env.Partition); err != nil {
 		return nil, err
 	}
-	return b.channel(a), nil
+	return b.locked(a), nil
+}
+
+// Forget drops the publisher's numbers on the topic's partitions, and what is known of both.
+func (t *Transport) Forget(ctx context.Context, topic transport.Topic, publisher string) error {
+	err := topic.Validate()
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("memory: forget topic %q: %w", topic.Name, err)
+	}
+	for p := range max(1, topic.Partitions) {
+		t.broker.drop(address{topic.Name, topic.Partitions, p}, func(c *channel) { delete(c.mu.seqs, publisher) })
+	}
+	t.broker.views.forgets(topic, publisher)
+	return nil
 }
 
 // Subscribe is live when it returns.
@@ -275,16 +325,17 @@ func (t *Transport) join(topic transport.Topic) {
 
 func (t *Transport) leave(topic transport.Topic) {
 	t.broker.views.unsubscribes(t, topic.Name)
-	t.eachChannel(topic, func(c *channel) {
-		c.mu.members = slices.DeleteFunc(c.mu.members, func(m *member) bool { return m.Transport == t })
-	})
+	for p := range max(1, topic.Partitions) {
+		t.broker.drop(address{topic.Name, topic.Partitions, p}, func(c *channel) {
+			c.mu.members = slices.DeleteFunc(c.mu.members, func(m *member) bool { return m.Transport == t })
+		})
+	}
 }
 
 // eachChannel calls f under the lock of each of the topic's channels.
 func (t *Transport) eachChannel(topic transport.Topic, f func(*channel)) {
 	for p := range max(1, topic.Partitions) {
-		c := t.broker.channel(address{topic.Name, topic.Partitions, p})
-		c.mu.Lock()
+		c := t.broker.locked(address{topic.Name, topic.Partitions, p})
 		f(c)
 		c.mu.Unlock()
 	}

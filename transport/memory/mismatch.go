@@ -67,6 +67,24 @@ func (v *views) unsubscribes(t *Transport, topic string) {
 	defer v.mu.Unlock()
 	if p := v.topics[topic]; p != nil {
 		delete(p.subscribers, t)
+		v.dropLocked(topic, p)
+	}
+}
+
+// forgets forgets how a publisher knew a topic, unless it knows it otherwise by now.
+func (v *views) forgets(topic transport.Topic, publisher string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if p := v.topics[topic.Name]; p != nil && p.publishers[publisher].topic.Partitions == topic.Partitions {
+		delete(p.publishers, publisher)
+		v.dropLocked(topic.Name, p)
+	}
+}
+
+// dropLocked drops the parties of a topic if there are none.
+func (v *views) dropLocked(topic string, p *parties) {
+	if len(p.publishers)+len(p.subscribers) == 0 {
+		delete(v.topics, topic)
 	}
 }
 
@@ -80,9 +98,7 @@ func (v *views) leaves(t *Transport) {
 				delete(p.publishers, publisher)
 			}
 		}
-		if len(p.publishers)+len(p.subscribers) == 0 {
-			delete(v.topics, name)
-		}
+		v.dropLocked(name, p)
 	}
 }
 

@@ -31,8 +31,8 @@ type Ledger struct {
 }
 
 // Ledger returns what became of a topic's events. For a topic that is not subscribed any more,
-// after an Unsubscribe or the end of the bus, it is the last state, until it is subscribed again or
-// another bus claims the transport; for 4096 such topics at most. Zero: it never was subscribed.
+// after an Unsubscribe or the end of the bus, it is the last state, until it is subscribed again, is
+// forgotten, or another bus claims the transport; for 4096 such topics at most. Zero: it never was subscribed.
 func (t *Transport) Ledger(topic transport.Topic) Ledger {
 	c := t.subscriber.Counts(topic.Name)
 	return Ledger{

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/publisher"
@@ -16,6 +17,22 @@ func (t *Transport) Publish(ctx context.Context, envs []*transport.Envelope, res
 	t.publisher.Publish(ctx, envs, results)
 }
 
+// Forget drops what is kept of a publisher on a topic, see transport.Forgetter: subscribers are told in
+// a last watermark up to which number it has published. It does not wait for that. A subscriber that
+// is cut off meanwhile, and back after Config.Repair.Age, is told in a Gap without length that events
+// may be missing.
+func (t *Transport) Forget(ctx context.Context, topic transport.Topic, publisher string) error {
+	err := context.Cause(ctx)
+	if err == nil {
+		err = t.publisher.ForgetTopic(topic, publisher)
+	}
+	if err != nil {
+		return fmt.Errorf("redis: forget topic %q: %w", topic.Name, err)
+	}
+	t.subscriber.ForgetTopic(topic.Name)
+	return nil
+}
+
 // publisherSettings are what the publishing side works by.
 func (t *Transport) publisherSettings() publisher.Settings {
 	s := publisher.Settings{
@@ -28,7 +45,7 @@ func (t *Transport) publisherSettings() publisher.Settings {
 	if !t.cfg.Repair.Off {
 		limits := t.cfg.Repair.limits()
 		s.Memory, s.Views = &limits, viewsOf{t}
-		s.OnNewPublisher = func() { t.subscriber.ControlChannelsChanged() }
+		s.OnPublishers = func() { t.subscriber.ControlChannelsChanged() }
 	}
 	return s
 }
@@ -38,6 +55,11 @@ type viewsOf struct{ t *Transport }
 
 // Publishes is topicViews.Publishes.
 func (v viewsOf) Publishes(env *transport.Envelope) { v.t.subscriber.Views().Publishes(env) }
+
+// Forgets is topicViews.Forgets.
+func (v viewsOf) Forgets(topic transport.Topic, publisher string) {
+	v.t.subscriber.Views().Forgets(topic, publisher)
+}
 
 // Retires is topicViews.Retires.
 func (v viewsOf) Retires(publisher string) { v.t.subscriber.Views().Retires(publisher) }

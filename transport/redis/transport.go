@@ -42,7 +42,10 @@ type Transport struct {
 	ended   *sync.Cond // serving became false
 }
 
-var _ transport.Transport = (*Transport)(nil)
+var (
+	_ transport.Transport = (*Transport)(nil)
+	_ transport.Forgetter = (*Transport)(nil)
+)
 
 func newTransport(cfg Config, found cluster.Discovery) *Transport {
 	t := &Transport{cfg: cfg, classes: cfg.classes(), log: cfg.Logger, closed: make(chan struct{})}
@@ -67,9 +70,11 @@ type discard struct{}
 func (discard) Deliver(*transport.Envelope) {}
 func (discard) Gap(transport.Gap)           {}
 
-// Capabilities returns the name "redis" and Config.MaxPayload.
+// Capabilities returns the name "redis", Config.MaxPayload, and Config.Repair.Age. With Repair.Off that
+// is as long all the same: a topic that is made again by then goes on with its numbers, so that
+// subscribers know one publisher, and not many.
 func (t *Transport) Capabilities() transport.Capabilities {
-	return transport.Capabilities{Name: "redis", MaxPayload: t.cfg.MaxPayload}
+	return transport.Capabilities{Name: "redis", MaxPayload: t.cfg.MaxPayload, Remembers: t.cfg.Repair.Age}
 }
 
 // Serve runs the transport until ctx ends, and then returns nil; or until Close, and then returns

@@ -26,6 +26,7 @@ type channelQueue struct {
 	ready       bool      // listed in nodeQueue.ready
 	retrying    bool      // something is to be sent again, when nothing is in flight any more
 	moving      bool      // it goes to another node queue, when nothing is in flight any more
+	leaving     bool      // its publisher publishes here no more: it is dropped after the next watermark
 	hasDead     bool      // queue has events that nobody waits for
 	redirected  bool      // a node has said so of the slot, since anything was in flight
 	redirects   int       // how many times in a row

@@ -24,11 +24,12 @@ type nodeQueue struct {
 	events        int             // queued or in flight
 	inFlight      int             // of events, those in flight
 	bytes         int
-	writers       int           // attached
-	writer        queueWriter   // nil: nobody is connected
-	watermarkAt   time.Time     // no watermark is due before this; zero: none is due
-	lastErr       error         // why the last pipeline failed; nil after one that did not
-	space         chan struct{} // closed when there is room again; nil: nobody waits
+	writers       int             // attached
+	writer        queueWriter     // nil: nobody is connected
+	watermarkAt   time.Time       // no watermark is due before this; zero: none is due
+	left          []*channelQueue // whose last watermarks are being sent
+	lastErr       error           // why the last pipeline failed; nil after one that did not
+	space         chan struct{}   // closed when there is room again; nil: nobody waits
 
 	readyCount   atomic.Int32 // len(ready), and of the events those
 	waitingCount atomic.Int64 // that are not in flight: for who asks whether to write

@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"encoding/json"
+	"hash/maphash"
 	"maps"
 	"slices"
 	"time"
@@ -13,28 +14,38 @@ import (
 )
 
 const (
-	// maxPublishers is how many publishers of one process can be asked. A bus is one.
-	maxPublishers = 16
+	// maxPublishers is how many publishers of one process can be asked. A bus is one, and another one
+	// for topics that it closed and made again.
+	maxPublishers = 64
 	// answerBytes is about how large one answer gets, unless one event is larger.
 	answerBytes = 256 << 10
 	// answerNumbers is how many numbers one question is answered for.
 	answerNumbers = 1 << 14
 )
 
+// maxForgotten is how many channels are known by their hash to be forgotten. Beyond it every channel
+// that a publisher does not have counts as forgotten.
+const maxForgotten = 1 << 14
+
+var channelSeed = maphash.MakeSeed()
+
 // sendWindowLocked returns the window of a new channel queue; nil if its publisher cannot be asked.
 func (o *sender) sendWindowLocked(publisher string, class connkey.Class) *sendWindow {
 	if o.memories == nil || !wire.IsParty(publisher) {
 		return nil
 	}
-	if _, known := o.mu.publishers[publisher]; !known {
+	a := o.mu.publishers[publisher]
+	if a == nil {
 		if len(o.mu.publishers) >= maxPublishers {
 			return nil
 		}
-		o.mu.publishers[publisher] = struct{}{}
-		if o.cfg.OnNewPublisher != nil {
-			o.cfg.OnNewPublisher()
+		a = new(askable)
+		o.mu.publishers[publisher] = a
+		if o.cfg.OnPublishers != nil {
+			o.cfg.OnPublishers()
 		}
 	}
+	a.queues++
 	return o.memories[class].newWindow()
 }
 
@@ -53,7 +64,8 @@ func (o *sender) ExpireWindows(now time.Time) {
 }
 
 // AnswerBaseline answers a baseline request: what every publisher here says of its channel queues on the
-// channels, in one answer each.
+// channels, in one answer each. When the last publisher has gone, it still says that this is all: who counts listeners
+// counts us for a while.
 func (o *sender) AnswerBaseline(now time.Time, h wire.BaselineRequest) []wire.Answer {
 	var answers []wire.Answer
 	for _, publisher := range o.Publishers() {
@@ -65,9 +77,16 @@ func (o *sender) AnswerBaseline(now time.Time, h wire.BaselineRequest) []wire.An
 		}
 		answers = append(answers, a)
 	}
-	if len(answers) > 0 {
-		answers[len(answers)-1].Done = true
+	if len(answers) == 0 {
+		o.mu.RLock()
+		retired := o.mu.retired
+		o.mu.RUnlock()
+		if retired == "" {
+			return nil
+		}
+		answers = []wire.Answer{{Publisher: retired, N: h.N}}
 	}
+	answers[len(answers)-1].Done = true
 	return answers
 }
 
@@ -77,8 +96,9 @@ func (o *sender) Retransmit(now time.Time, publisher string, ask wire.Nack, limi
 	r := answerBuilder{limit: limit, numbers: answerNumbers}
 	for _, m := range ask.Streams {
 		r.head = wire.Answer{Publisher: publisher, N: ask.N, Channel: m.Channel}
-		s, told := o.position(now, queueKey{publisher: publisher, channel: m.Channel})
-		if s != nil && s.window == nil {
+		key := queueKey{publisher: publisher, channel: m.Channel}
+		s, told := o.position(now, key)
+		if s != nil && s.window == nil || s == nil && o.forgets(key) {
 			continue
 		}
 		if told.Assigned > 0 {
@@ -171,4 +191,16 @@ func appendNumber(set seqset.Set, seq uint64) seqset.Set {
 		set = append(set, seqset.Range{From: seq, To: seq})
 	}
 	return set
+}
+
+// forgets reports whether a publisher that has no queue of a channel may have had one.
+func (o *sender) forgets(key queueKey) bool {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	a := o.mu.publishers[key.publisher]
+	if a == nil {
+		return true
+	}
+	_, forgotten := a.forgotten[maphash.String(channelSeed, key.channel)]
+	return forgotten || len(a.forgotten) >= maxForgotten
 }

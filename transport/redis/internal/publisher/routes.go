@@ -11,7 +11,7 @@ import (
 )
 
 // routes remembers where the partitions of topics lie that were published to, because that takes
-// strings to build. It grows with the topics, as the channel queues do.
+// strings to build. It grows with the topics, as the channel queues do, until they are forgotten.
 type routes struct {
 	compact func(topic string) bool // Settings.Compact
 	classes connkey.Classes
@@ -72,4 +72,11 @@ func (r *routes) learn(placement router.Placement) ([]route, error) {
 	}
 	r.known[placement] = all
 	return all, nil
+}
+
+// forget drops a placement. Who publishes there still learns it once more.
+func (r *routes) forget(placement router.Placement) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.known, placement)
 }

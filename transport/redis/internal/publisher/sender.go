@@ -31,7 +31,8 @@ type sender struct {
 	mu struct {
 		sync.RWMutex
 		locked     []*nodeQueue        // by lockAll
-		publishers map[string]struct{} // whose windows there are
+		publishers map[string]*askable // whose windows there are
+		retired    string              // the last that was one of these
 		queues     map[queueKey]*channelQueue
 		bySlot     map[int][]*channelQueue
 		nodes      map[connkey.Key]*nodeQueue // without an address: slots that nobody owns
@@ -42,6 +43,12 @@ type sender struct {
 	}
 }
 
+// askable is a publisher that can be asked, and has channel queues.
+type askable struct {
+	queues    int                 // channel queues
+	forgotten map[uint64]struct{} // hashes of channels
+}
+
 var _ control.Answerer = (*sender)(nil)
 
 func newSender(cfg *Settings, cluster Cluster) *sender {
@@ -50,7 +57,7 @@ func newSender(cfg *Settings, cluster Cluster) *sender {
 		for range cfg.Classes.Len() {
 			o.memories = append(o.memories, &windowMemory{memory: sendwindow.New(*cfg.Memory)})
 		}
-		o.mu.publishers = make(map[string]struct{})
+		o.mu.publishers = make(map[string]*askable)
 	}
 	o.mu.queues = make(map[queueKey]*channelQueue)
 	o.mu.bySlot = make(map[int][]*channelQueue)
@@ -267,6 +274,7 @@ func (o *sender) pushKnown(c *publishCall, first int, w *queueWriter) (next int,
 			*w = l.writer
 		}
 		it.queue = s
+		s.leaving = false
 		s.pending = append(s.pending, it)
 		l.events++
 		l.bytes += it.size

@@ -1,29 +1,20 @@
 package publisher
 
-import "slices"
+import (
+	"hash/maphash"
+	"slices"
+)
 
 // forget drops the channel queues of which nothing is on its way: after close, and without writers,
 // all of them.
 func (o *sender) forget() {
 	o.lockAll()
 	defer o.unlockAll()
-	for key, s := range o.mu.queues {
+	for _, s := range o.mu.queues {
 		if len(s.pending) > 0 || s.inFlight > 0 {
 			continue
 		}
-		s.node.remove(s)
-		if s.window != nil {
-			s.window.drop()
-			delete(o.mu.publishers, s.publisher)
-			if o.cfg.Views != nil {
-				o.cfg.Views.Retires(s.publisher)
-			}
-		}
-		delete(o.mu.queues, key)
-		o.mu.bySlot[s.slot] = slices.DeleteFunc(o.mu.bySlot[s.slot], func(other *channelQueue) bool { return other == s })
-		if len(o.mu.bySlot[s.slot]) == 0 {
-			delete(o.mu.bySlot, s.slot)
-		}
+		o.dropLocked(s)
 	}
 }
 
@@ -55,5 +46,41 @@ func (o *sender) close(err error) {
 	}
 	for _, l := range o.mu.nodes {
 		l.makeRoom()
+	}
+}
+
+// dropLocked drops a channel queue of which nothing is on its way.
+func (o *sender) dropLocked(s *channelQueue) {
+	s.node.remove(s)
+	delete(o.mu.paused, s)
+	delete(o.mu.queues, s.queueKey)
+	o.mu.bySlot[s.slot] = slices.DeleteFunc(o.mu.bySlot[s.slot], func(other *channelQueue) bool { return other == s })
+	if len(o.mu.bySlot[s.slot]) == 0 {
+		delete(o.mu.bySlot, s.slot)
+	}
+	if s.window == nil {
+		return
+	}
+	s.window.drop()
+	a := o.mu.publishers[s.publisher]
+	if a == nil {
+		return
+	}
+	if a.queues--; a.queues > 0 {
+		if a.forgotten == nil {
+			a.forgotten = make(map[uint64]struct{})
+		}
+		if len(a.forgotten) < maxForgotten {
+			a.forgotten[maphash.String(channelSeed, s.channel)] = struct{}{}
+		}
+		return
+	}
+	delete(o.mu.publishers, s.publisher)
+	o.mu.retired = s.publisher
+	if o.cfg.Views != nil {
+		o.cfg.Views.Retires(s.publisher)
+	}
+	if o.cfg.OnPublishers != nil {
+		o.cfg.OnPublishers()
 	}
 }

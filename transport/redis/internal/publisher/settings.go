@@ -5,6 +5,7 @@
 //	publisher, publishcall     Publish: a call and its events, from the caller's side
 //	routes                     where the partitions of topics lie
 //	sender, sender_close       every event that is not accepted yet; does no I/O
+//	forget                     a publisher that publishes on a topic no more
 //	sender_outcomes            what became of a batch
 //	channelqueue, nodequeue    the queue of one publisher's channel, and of the node it is published at
 //	batch                      what goes as one pipeline
@@ -50,11 +51,11 @@ type Settings struct {
 	// Compact reports whether the events of a topic travel in the compact format.
 	Compact func(topic string) bool
 
-	// OnNewPublisher, if not nil, is called when a publisher that can be asked is heard of first;
-	// OnNewQueue when a publisher is to publish on a channel for the first time.
-	OnNewPublisher func()
-	OnNewQueue     func(publisher, channel string)
-	Views          TopicViews // nil: nobody asks
+	// OnPublishers, if not nil, is called when there are other publishers that can be asked than
+	// before; OnNewQueue when a publisher is to publish on a channel for the first time.
+	OnPublishers func()
+	OnNewQueue   func(publisher, channel string)
+	Views        TopicViews // nil: nobody asks
 
 	Logger *zap.Logger
 }
@@ -79,5 +80,6 @@ type Cluster interface {
 // TopicViews is told how the publishers of this process know topics.
 type TopicViews interface {
 	Publishes(env *transport.Envelope)
+	Forgets(topic transport.Topic, publisher string)
 	Retires(publisher string)
 }

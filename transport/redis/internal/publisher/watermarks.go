@@ -64,13 +64,15 @@ func (o *sender) untilWatermark(l *nodeQueue) time.Duration {
 }
 
 // dueWatermarks returns the watermarks of the node queue that are due, one for each slot and
-// publisher; with final, those of all channel queues, for the last time.
+// publisher; with final, those of all channel queues, for the last time. Of a channel queue that its
+// publisher leaves it is the last one in any case; dropLeft is to be called when it was sent.
 func (o *sender) dueWatermarks(l *nodeQueue, now time.Time, final bool) []wire.Watermark {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	type group struct {
 		slot      int
 		publisher string
+		final     bool
 	}
 	at := make(map[group]int)
 	var marks []wire.Watermark
@@ -80,17 +82,20 @@ func (o *sender) dueWatermarks(l *nodeQueue, now time.Time, final bool) []wire.W
 			continue
 		}
 		if final || s.watermarkAt.Sub(now) <= watermarkSlack {
-			g := group{slot: s.slot, publisher: s.publisher}
+			g := group{slot: s.slot, publisher: s.publisher, final: final || s.leaving}
 			i, listed := at[g]
 			if !listed || len(marks[i].Streams) >= wire.MaxMarks {
 				i = len(marks)
 				at[g] = i
 				marks = append(marks, wire.Watermark{
-					ID: fmt.Sprintf("watermark.%d.%d", s.slot, now.UnixNano()), Publisher: s.publisher, Final: final,
+					ID: fmt.Sprintf("watermark.%d.%d", s.slot, now.UnixNano()), Publisher: s.publisher, Final: g.final,
 				})
 			}
 			marks[i].Streams = append(marks[i].Streams, s.watermark(now))
 			s.watermarkSent(now)
+			if s.leaving {
+				l.left = append(l.left, s)
+			}
 		}
 		l.watermarkBy(s.watermarkAt)
 	}

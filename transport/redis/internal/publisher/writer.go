@@ -238,7 +238,8 @@ func (w *writer) runAside(ctx context.Context) error {
 				return err
 			}
 		case <-due.C:
-			if err := w.sendWatermarks(w.pub.sender.dueWatermarks(w.queue, time.Now(), false), false); err != nil {
+			err := w.sendWatermarks(w.pub.sender.dueWatermarks(w.queue, time.Now(), false), false)
+			if w.pub.sender.dropLeft(w.queue); err != nil {
 				return err
 			}
 		}

@@ -128,6 +128,9 @@ func (s *Subscriber) Fail(err error) { s.subscriptions.fail(err) }
 // RemoveAll ends all subscriptions.
 func (s *Subscriber) RemoveAll() { s.subscriptions.removeAll() }
 
+// ForgetTopic drops what became of a topic, unless it is subscribed to.
+func (s *Subscriber) ForgetTopic(topic string) { s.subscriptions.forgetTopic(topic) }
+
 // ForgetCounts drops what became of topics that are not subscribed to any more.
 func (s *Subscriber) ForgetCounts() { s.subscriptions.forgetCounts() }
 

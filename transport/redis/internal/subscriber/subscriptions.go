@@ -306,6 +306,13 @@ func (r *subscriptions) keepCountsLocked(topic string, c Counts) {
 	r.mu.ended[topic] = c
 }
 
+// forgetTopic drops what is kept of a topic that is not subscribed to.
+func (r *subscriptions) forgetTopic(topic string) {
+	r.lock()
+	defer r.mu.Unlock()
+	delete(r.mu.ended, topic)
+}
+
 // forgetCounts drops them: another bus begins.
 func (r *subscriptions) forgetCounts() {
 	r.lock()

@@ -97,6 +97,22 @@ func (v *TopicViews) Publishes(env *transport.Envelope) {
 	}
 }
 
+// Forgets forgets how a publisher of ours knew a topic, unless it knows it otherwise by now.
+func (v *TopicViews) Forgets(topic transport.Topic, publisher string) {
+	if v == nil {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	by := v.published[topic.Name]
+	if by[publisher].Partitions != topic.Partitions {
+		return
+	}
+	if delete(by, publisher); len(by) == 0 {
+		delete(v.published, topic.Name)
+	}
+}
+
 // Retires forgets a publisher of ours.
 func (v *TopicViews) Retires(publisher string) {
 	if v == nil {
