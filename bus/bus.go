@@ -141,6 +141,7 @@ type Bus struct {
 	mu struct {
 		sync.Mutex
 		topicCount int
+		publishers publishers
 		fatal      error                              // the first: see fail
 		stopped    map[subscriptionName]*Subscription // for their panics
 		silent     bool                               // the transport has ended: no gap is told any more
@@ -209,6 +210,7 @@ func New(cfg Config) (*Bus, error) {
 	b.goroutines = b
 	b.debug, b.grace = cfg.Debug, cfg.Grace
 	b.mu.ending = make(map[*Subscription]struct{})
+	b.mu.publishers.init(b.id, b.transport)
 	if cfg.SlowHandler > 0 {
 		b.slow = slowwatch.New(slowwatch.Config{
 			Queue: &b.runQueue, Work: b.work, Log: b.log, After: cfg.SlowHandler, InHandler: handlerOn,
@@ -233,5 +235,6 @@ func newIncarnation() string {
 	return strings.ToLower(base32.StdEncoding.EncodeToString(b[:]))[:incarnationLen]
 }
 
-// ID is the bus's incarnation: the publisher that its events name.
+// ID is the bus's incarnation: the publisher that its events name. Those of a topic that was made again
+// after Close may name it with a dot and a number behind.
 func (b *Bus) ID() string { return b.id }

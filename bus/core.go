@@ -16,7 +16,7 @@ import (
 // core is what topics, subscriptions and lanes need of their bus: values, and one interface for what
 // is rare. It is a part of the Bus, and names nothing above it.
 type core struct {
-	id         string // this incarnation, as publisher
+	id         string // this incarnation
 	log        *zap.Logger
 	remote     bool            // events go through a transport
 	debug      bool            // Config.Debug

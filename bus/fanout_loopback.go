@@ -66,7 +66,7 @@ func (fan *fanout[T]) subscribed() {
 // isNews reports whether a gap off the transport is to be told: not if the bus has ended, and told
 // its subscriptions itself what of its own events they did not get.
 func (fan *fanout[T]) isNews(g Gap) bool {
-	if g.Publisher != fan.core.id {
+	if g.Publisher != fan.info.publisher {
 		return true
 	}
 	fan.mu.Lock()
@@ -76,7 +76,7 @@ func (fan *fanout[T]) isNews(g Gap) bool {
 
 // noteGapTold takes in that a gap was told.
 func (fan *fanout[T]) noteGapTold(g Gap) {
-	if g.Publisher != fan.core.id {
+	if g.Publisher != fan.info.publisher {
 		return
 	}
 	fan.mu.Lock()

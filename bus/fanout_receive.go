@@ -12,7 +12,7 @@ import (
 // mailbox full waits in the lane's inbox, and what finds that full too is
 // dropped and reported as a gap.
 func (fan *fanout[T]) deliver(env *transport.Envelope) {
-	if b := fan.core; !b.takesTopics() && env.Publisher != b.id {
+	if !fan.core.takesTopics() && env.Publisher != fan.info.publisher {
 		return // the bus is leaving; only what its own handlers publish it still takes
 	}
 	if !fan.needsDecoding(env) {
@@ -52,7 +52,7 @@ func (fan *fanout[T]) enter(env *transport.Envelope, foreign bool) {
 		}
 		l.commit()
 	}
-	own := env.Publisher == fan.core.id
+	own := env.Publisher == fan.info.publisher
 	if own {
 		fan.loopback.arrive(env.Partition, env.Seq)
 	}

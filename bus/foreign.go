@@ -1,6 +1,10 @@
 package bus
 
-import "github.com/shardbus/shardbus/transport"
+import (
+	"strings"
+
+	"github.com/shardbus/shardbus/transport"
+)
 
 // isForeign tells whether something published env that is no bus.
 func (info *topicInfo) isForeign(env *transport.Envelope) bool {
@@ -22,13 +26,22 @@ func (info *topicInfo) givenID(env *transport.Envelope) MessageID {
 // incarnationLen is the length of what newIncarnation makes.
 const incarnationLen = 13
 
-// isIncarnation tells whether newIncarnation makes such names.
+// maxCountLen is how many digits a count has at most.
+const maxCountLen = 19
+
+// isIncarnation tells whether newIncarnation makes such names, and publishers counts them so.
 func isIncarnation(publisher string) bool {
-	if len(publisher) != incarnationLen {
+	name, count, counted := strings.Cut(publisher, ".")
+	if len(name) != incarnationLen || counted && (count == "" || len(count) > maxCountLen) {
 		return false
 	}
-	for i := range len(publisher) {
-		if c := publisher[i]; (c < 'a' || c > 'z') && (c < '2' || c > '7') {
+	for i := range len(name) {
+		if c := name[i]; (c < 'a' || c > 'z') && (c < '2' || c > '7') {
+			return false
+		}
+	}
+	for i := range len(count) {
+		if count[i] < '0' || count[i] > '9' {
 			return false
 		}
 	}

@@ -147,7 +147,7 @@ func (t *Topic[T]) encode(event *T, o *publishOptions) (*transport.Envelope, err
 	}
 	seq := t.sent.Add(1)
 	env := &transport.Envelope{
-		Topic: t.info.name, Partitions: t.info.partitions, Publisher: t.bus.id, ID: o.id, Time: time.Now(),
+		Topic: t.info.name, Partitions: t.info.partitions, Publisher: t.info.publisher, ID: o.id, Time: time.Now(),
 		Headers: o.headers, ContentType: t.info.codec.ContentType(), TypeName: t.info.typeName, Payload: payload,
 	}
 	if env.ID == "" {

@@ -73,7 +73,11 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 		return t, nil
 	}
 	b.mu.topicCount++
-	info := newTopicInfo(cfg, codecName, b.id, fmt.Sprintf("%s.%d", b.id, b.mu.topicCount))
+	publisher := b.id
+	if b.remote && cfg.Class != Durable {
+		publisher = b.mu.publishers.of(b.id, topicPlace{cfg.Name, cfg.Partitions})
+	}
+	info := newTopicInfo(cfg, codecName, publisher, fmt.Sprintf("%s.%d", b.id, b.mu.topicCount))
 	t := &Topic[T]{bus: b, cfg: &info.cfg, info: &info.topicInfo}
 	t.info.log = b.log
 	t.info.remote = b.remote && !info.durable

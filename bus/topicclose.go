@@ -16,8 +16,12 @@ import (
 // until they return. Closing again does nothing but wait. From a handler or an OnGap of the topic
 // Close returns ErrWouldDeadlock.
 //
-// In process nothing of the topic is kept. A transport keeps how far it has numbered the events that
-// this bus published, so that no number, and no ID, is given twice.
+// In process nothing of the topic is kept. Nor is anything at a transport that is a
+// [transport.Forgetter], as transport/memory and transport/redis are: after
+// [transport.Capabilities].Remembers it forgets the numbers of what was published. A topic that is made
+// again by then goes on with them; one that is made later has another publisher, whose numbers begin
+// with 1. Either way no number of a publisher, and no ID, is given twice. Another transport keeps how
+// far it has numbered the topic's events.
 func (t *Topic[T]) Close(ctx context.Context) error {
 	fail := func(err error, detail string) error {
 		return &Error{Op: "close topic", Topic: t.info.name, Err: err, Detail: detail}
@@ -34,7 +38,7 @@ func (t *Topic[T]) Close(ctx context.Context) error {
 	var err error
 	if t.fanout.link == nil {
 		err = t.drainAll(ctx)
-		t.bus.forgetTopic(t, t.info)
+		t.bus.forgetTopic(t, t.info, nil)
 	} else {
 		// What is on its way to the transport is to come back before Drain looks.
 		sent := t.bus.changes.Wait(ctx, t.fanout.noSends)
@@ -59,9 +63,15 @@ func (t *Topic[T]) giveUp(ctx context.Context) error {
 	if link.removed {
 		return nil
 	}
-	err := link.transport.Unsubscribe(ctx, t.info.address())
+	closed := &closedTopic{address: t.info.address(), publisher: t.info.publisher}
+	err := link.transport.Unsubscribe(ctx, closed.address)
 	link.removed = true
-	t.bus.forgetTopic(t, t.info)
+	if !t.fanout.noSends() {
+		closed.sends = t.fanout.noSends
+	}
+	if t.bus.forgetTopic(t, t.info, closed) {
+		t.bus.forgetNow(ctx, closed)
+	}
 	return err
 }
 
@@ -88,16 +98,20 @@ func (t *Topic[T]) drainAll(ctx context.Context) error {
 
 func (s *Subscription) fromTopic(info *topicInfo) bool { return s.info == info }
 
-// forgetTopic takes a topic that was closed off the list, with what Health had to tell of it.
-func (b *Bus) forgetTopic(t topicHandle, info *topicInfo) {
+// forgetTopic takes a topic that was closed off the list, with what Health had to tell of it. closed is
+// what a transport is to forget; nil: nothing. It reports whether forgetNow is to be called for that.
+func (b *Bus) forgetTopic(t topicHandle, info *topicInfo, closed *closedTopic) (now bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.topics.CompareAndDelete(info.name, t)
+	if b.topics.CompareAndDelete(info.name, t) && closed != nil {
+		now = b.closeTopicLocked(closed)
+	}
 	for name, s := range b.mu.stopped {
 		if s.fromTopic(info) {
 			delete(b.mu.stopped, name)
 		}
 	}
+	return now
 }
 
 // close refuses publishers and subscriptions from now on, and reports whether it is the first to do so.

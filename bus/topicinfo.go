@@ -22,9 +22,9 @@ type topicInfo struct {
 	partitions int
 	durable    bool   // TopicConfig.Class is Durable
 	remote     bool   // its events go through a transport
-	publisher  string // the bus's incarnation
+	publisher  string // what the topic's events are published by: see publishers
 	typeName   string // empty: any
-	idScope    string // publisher and topic: IDs are unique on the bus
+	idScope    string // bus and topic: IDs are unique on the bus
 	codec      codec.Codec
 	codecName  string
 	key        func(v any) string             // v is a *T; nil when the topic has no key

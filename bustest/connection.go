@@ -2,6 +2,7 @@ package bustest
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/shardbus/shardbus/transport"
 )
@@ -87,11 +88,19 @@ func (b *Bus) Crash() {
 	_ = b.Close()
 }
 
-func (l *faultTransport) severLocked(publisher string) {
+func (l *faultTransport) severLocked(bus string) {
 	if l.severed == nil {
 		l.severed = make(map[string]struct{})
 	}
-	l.severed[publisher] = struct{}{}
+	l.severed[bus] = struct{}{}
+}
+
+// isSeveredLocked reports whether a publisher is not heard: a bus, or what it calls itself on a topic
+// that it has made again.
+func (l *faultTransport) isSeveredLocked(publisher string) bool {
+	bus, _, _ := strings.Cut(publisher, ".")
+	_, severed := l.severed[bus]
+	return severed
 }
 
 // tellMissed reports what was missed and can be known by now.
@@ -102,7 +111,7 @@ func (l *faultTransport) tellMissed() {
 	var told []transport.Gap
 	if l.reachableLocked() == nil {
 		l.missed = slices.DeleteFunc(l.missed, func(g transport.Gap) bool {
-			_, severed := l.severed[g.Publisher]
+			severed := l.isSeveredLocked(g.Publisher)
 			if !severed {
 				told = append(told, g)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,7 +34,7 @@ type faultTransport struct {
 
 	down    bool                // the broker can't be reached, see Disconnect
 	gone    bool                // the bus has ended, or crashed
-	severed map[string]struct{} // publishers that are not heard
+	severed map[string]struct{} // buses that are not heard
 	missed  []transport.Gap     // to be told when the connection is back
 	checker seqChecker
 
@@ -165,6 +166,19 @@ func (l *faultTransport) Unsubscribe(ctx context.Context, topic transport.Topic)
 	return err
 }
 
+// Forget forgets nothing while a fault holds events back, which are yet to get their numbers.
+func (l *faultTransport) Forget(ctx context.Context, topic transport.Topic, publisher string) error {
+	l.broker.mu.Lock()
+	held := slices.ContainsFunc(l.later, func(env *transport.Envelope) bool {
+		return env.Topic == topic.Name && env.Publisher == publisher
+	})
+	l.broker.mu.Unlock()
+	if held {
+		return nil
+	}
+	return l.Transport.Forget(ctx, topic, publisher)
+}
+
 // faultSink is the sink between the broker and the bus.
 type faultSink struct {
 	l    *faultTransport
@@ -181,7 +195,7 @@ func (e faultSink) Deliver(env *transport.Envelope) {
 	}()
 	h.mu.Lock()
 	_, dropped := h.mu.dropped[env]
-	_, severed := l.severed[env.Publisher]
+	severed := l.isSeveredLocked(env.Publisher)
 	up := l.reachableLocked() == nil
 	if !l.gone {
 		l.checker.received(env)
