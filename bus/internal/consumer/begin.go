@@ -23,11 +23,13 @@ func (l *lease) begin(ctx context.Context, e *Event) (attempt, starts int, err e
 	}
 	after := e.deferredIn
 	l.mu.Unlock()
-	// A start is counted from the last outcome, so that has to be in the log first.
+	// A start is counted from the last outcome, so that has to be in the log first. An event that was
+	// deferred before a restart may be due before Consume has returned.
 	err = l.committing.Wait(ctx, func() bool {
+		opened := l.c.log() != nil
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return l.committed > after || l.state.Load() != leaseLive
+		return opened && l.committed > after || l.state.Load() != leaseLive
 	})
 	switch {
 	case err != nil:

@@ -100,6 +100,49 @@ func TestDeferredComeFirst(t *testing.T) {
 	})
 }
 
+// A deferred event may be due before Consume has returned. It waits for that.
+func TestDueBeforeConsumeReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memory.NewLog()
+		log := newFaultyLog(t, store, 1)
+		publish(t, log, 1)
+		r := newRig(t, log, &fakeTarget{limit: 100})
+		synctest.Wait()
+		for _, e := range r.target.take() {
+			e.Defer(Deferral{Due: time.Now(), Attempt: 2, Key: "k", Err: "no"})
+		}
+		synctest.Wait()
+		if err := r.close(); err != nil {
+			t.Fatal(err)
+		}
+		log = newFaultyLog(t, store.Connect(), 1)
+		log.set(func(_ context.Context, method string) error {
+			if method == "Consume" {
+				time.Sleep(time.Minute)
+			}
+			return nil
+		})
+		target := &fakeTarget{limit: 100, adopted: make(chan *Event, 1)}
+		began := make(chan *Event)
+		go func() {
+			e := <-target.adopted
+			if attempt, starts, err := e.Begin(t.Context()); attempt != 2 || starts != 1 || err != nil {
+				t.Errorf("attempt %d, %d starts, %v", attempt, starts, err)
+			}
+			began <- e
+		}()
+		r = newRig(t, log, target)
+		(<-began).Ack()
+		synctest.Wait()
+		if err := r.close(); err != nil {
+			t.Error(err)
+		}
+		if p := position(t, log); p.Lag() != 0 {
+			t.Errorf("%+v", p)
+		}
+	})
+}
+
 // One event that is handled for ever does not hold up those that there is room for.
 func TestRoomBesideAnEventThatStays(t *testing.T) {
 	for _, limit := range []int{2, 3, 8} {

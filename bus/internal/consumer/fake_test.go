@@ -61,6 +61,9 @@ func (f *faultyLog) Consume(ctx context.Context, c transport.ConsumerConfig, sin
 	if err != nil {
 		return nil, err
 	}
+	if err := f.enter(ctx, "Consume"); err != nil {
+		return nil, err
+	}
 	return &faultyConsumer{of, f}, nil
 }
 
@@ -112,6 +115,8 @@ type fakeTarget struct {
 	held  []*Event
 	lost  []error
 	block chan struct{} // Adopt waits for it
+
+	adopted chan *Event // Adopt gives its event to this, if it is there
 }
 
 func (f *fakeTarget) Deliver(e *Event) bool {
@@ -124,6 +129,10 @@ func (f *fakeTarget) Deliver(e *Event) bool {
 func (f *fakeTarget) Adopt(e *Event) bool {
 	if f.block != nil {
 		<-f.block
+	}
+	if f.adopted != nil {
+		f.adopted <- e
+		return true
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
