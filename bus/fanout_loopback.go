@@ -88,6 +88,9 @@ func (fan *fanout[T]) noteGapTold(g Gap) {
 // closeLoopback tells the subscriptions what they will not get, and returns what was open when it
 // was called first.
 func (fan *fanout[T]) closeLoopback() leftOver {
+	if fan.loopback == nil { // a durable topic
+		return leftOver{}
+	}
 	fan.mu.Lock()
 	lb := fan.loopback
 	if lb.closed {

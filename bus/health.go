@@ -115,6 +115,9 @@ func (b *Bus) Health() Health {
 
 // transportHealth is how the transport is: what it says itself, or, if it runs not at all, that.
 func (b *Bus) transportHealth() transport.Health {
+	if b.transport == nil {
+		return transport.Health{}
+	}
 	node, _ := b.root.Node("transport")
 	if node.State != supervisor.StateRunning {
 		err := fmt.Errorf("its state is %v", node.State)

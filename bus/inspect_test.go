@@ -22,6 +22,8 @@ type watcher struct {
 
 func (w *watcher) Subscribed(sub any) { w.add(sub.(*bus.Subscription).Name()) }
 
+func (w *watcher) DeadLettered(any, any) {}
+
 func (w *watcher) Published(delivery any) { w.published.add(delivery.(*bus.Delivery)) }
 
 func (w *watcher) Misused(topic, subscription, what string) {

@@ -40,6 +40,9 @@ func (s *Subscription) keepDeadLetter(ctx context.Context, letter Letter) {
 		s.log().Warn("an event was given up and is a dead letter", zap.Uint64("dead_letters", all),
 			zap.Stringer("id", letter.Delivery.ID()), zap.Int("attempts", letter.Attempts), zap.Error(letter.Err))
 	}
+	if w := s.core.watcher; w != nil && s.info.durable {
+		w.DeadLettered(s, letter)
+	}
 	if f := s.opts.onDeadLetter; f != nil {
 		s.callback("OnDeadLetter", func() { f(ctx, letter) })
 	}

@@ -159,16 +159,21 @@ func (t *Topic[T]) Stats() TopicStats {
 	return TopicStats{Published: fan.mu.seq + fan.mu.received, Unrouted: fan.mu.unrouted, Subscriptions: int(fan.mu.total)}
 }
 
-func (t *Topic[T]) topicInfo() *topicInfo           { return t.info }
-func (t *Topic[T]) deliver(env *transport.Envelope) { t.fanout.deliver(env) }
-func (t *Topic[T]) abandonForeign()                 { t.fanout.abandonForeign() }
-func (t *Topic[T]) closeLoopback() leftOver         { return t.fanout.closeLoopback() }
-func (t *Topic[T]) busyLocked() bool                { return t.fanout.busyLocked() }
-func (t *Topic[T]) lock()                           { t.fanout.mu.Lock() }
-func (t *Topic[T]) unlock()                         { t.fanout.mu.Unlock() }
+func (t *Topic[T]) topicInfo() *topicInfo { return t.info }
+func (t *Topic[T]) deliver(env *transport.Envelope) {
+	if !t.info.durable { // what comes by another way under the name of a durable topic is not its event
+		t.fanout.deliver(env)
+	}
+}
+
+func (t *Topic[T]) abandonForeign()         { t.fanout.abandonForeign() }
+func (t *Topic[T]) closeLoopback() leftOver { return t.fanout.closeLoopback() }
+func (t *Topic[T]) busyLocked() bool        { return t.fanout.busyLocked() }
+func (t *Topic[T]) lock()                   { t.fanout.mu.Lock() }
+func (t *Topic[T]) unlock()                 { t.fanout.mu.Unlock() }
 
 func (t *Topic[T]) gap(g transport.Gap) {
-	if !t.fanout.isNews(g) {
+	if t.info.durable || !t.fanout.isNews(g) {
 		return
 	}
 	for _, s := range t.subscriptions() {

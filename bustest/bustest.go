@@ -40,6 +40,7 @@ type Bus struct {
 	transport *faultTransport // nil with InProcess
 	local     *inProcess      // nil without
 	log       *testLog
+	store     *faultLog // of durable topics; nil where the Config has a Log
 	view      inspect.Bus
 
 	begun     atomic.Uint64 // attempts
@@ -52,6 +53,7 @@ type Bus struct {
 		attempts  []attempt           // that have ended
 		subs      []*bus.Subscription // in order of Subscribe
 		misuses   []string
+		letters   []keptLetter // of durable topics
 		expected  map[*bus.Delivery]struct{}
 	}
 }
@@ -86,6 +88,8 @@ func New(t testing.TB, opts ...Option) *Bus {
 		t.Fatalf("bustest: SharedWith needs a broker, and a bus InProcess has none: its events reach no other bus. Leave InProcess out")
 	case b.opts.inProcess && b.opts.maxPayload != 0:
 		t.Fatalf("bustest: MaxPayload needs a transport, and a bus InProcess has none: no event is encoded, so none is too large. Leave InProcess out")
+	case b.opts.restart != nil && cfg.Log != nil:
+		t.Fatalf("bustest: RestartOf brings a log, and the Config has one too")
 	case b.opts.waitTimeout < 0:
 		t.Fatalf("bustest: a WaitTimeout of %v is negative", b.opts.waitTimeout)
 	}
@@ -95,6 +99,10 @@ func New(t testing.TB, opts ...Option) *Bus {
 	} else {
 		b.transport = newFaultTransport(b.opts.broker, b)
 		b.mode, cfg.Transport = b.transport, b.transport
+	}
+	if cfg.Log == nil {
+		b.store = newFaultLog(b)
+		cfg.Log = b.store
 	}
 	if cfg.Logger == nil {
 		b.log = &testLog{t: t}
@@ -132,6 +140,11 @@ func (b watcher) Subscribed(sub any) {
 
 // Published records an event. What goes through a transport is recorded there.
 func (b watcher) Published(delivery any) { b.local.publish(delivery.(*bus.Delivery)) }
+
+// DeadLettered keeps a dead letter of a durable topic.
+func (b watcher) DeadLettered(sub, letter any) {
+	b.keepLetter(sub.(*bus.Subscription), letter.(bus.Letter))
+}
 
 // Misused keeps a report for the clean-up.
 func (b watcher) Misused(topic, subscription, what string) { b.misused(topic+"/"+subscription, what) }
@@ -171,8 +184,8 @@ func (b *Bus) subscriptionList() string {
 	return text
 }
 
-// encodes tells whether events make the round trip through their codec.
-func (b *Bus) encodes() bool { return b.transport != nil }
+// encodes tells whether events of a topic make the round trip through their codec.
+func (b *Bus) encodes(class bus.Class) bool { return b.transport != nil || class == bus.Durable }
 
 // waitTimeout is how long a wait lasts before it fails the test.
 func (b *Bus) waitTimeout() time.Duration {

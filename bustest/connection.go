@@ -75,15 +75,15 @@ func Heal(a, b *Bus) {
 // Crash ends the bus as the end of its process would: at once nothing of it gets out and nothing
 // gets in, and the others learn nothing. Events held back by faults are lost without a Gap, since
 // nobody knows of them. Its handlers' contexts end, and events that were accepted and not settled
-// are abandoned. It waits for handlers as Close does. Start its successor with New and
-// [SharedWith].
+// are abandoned. The log of durable topics learns nothing more of it, either: what was being handled, and
+// outcomes of the last milliseconds, come again. It waits for handlers as Close does. Start its successor
+// with New and [RestartOf], or [SharedWith].
 func (b *Bus) Crash() {
 	b.t.Helper()
-	l := b.needTransport("Crash")
-	if l == nil {
-		return
+	if b.store != nil {
+		_ = b.store.Close() // a log in memory has no error
 	}
-	l.cut()
+	b.mode.cut()
 	// Its error says that handlers run on, which the clean-up will see for itself.
 	_ = b.Close()
 }

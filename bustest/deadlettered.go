@@ -21,7 +21,7 @@ type Letter[T any] struct {
 // the same holds for the functions below.
 func DeadLettered[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], subscription string, matches ...Match[T]) []Letter[T] {
 	t.Helper()
-	q := newQuery(topic, matches, b.encodes())
+	q := newQuery(topic, matches, b.encodes(topic.Class))
 	var found []Letter[T]
 	for _, l := range letters(b, topic, subscription) {
 		if q.holds(l.Message) {
@@ -37,7 +37,7 @@ func DeadLettered[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], subscri
 func RequireDeadLettered[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], subscription string, matches ...Match[T]) Letter[T] {
 	t.Helper()
 	for _, l := range letters(b, topic, subscription) {
-		if newQuery(topic, matches, b.encodes()).holds(l.Message) {
+		if newQuery(topic, matches, b.encodes(topic.Class)).holds(l.Message) {
 			b.expect(l.Letter)
 			return l
 		}
@@ -53,7 +53,7 @@ func RequireDeadLettered[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], 
 func WaitDeadLettered[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], subscription string, matches ...Match[T]) Letter[T] {
 	t.Helper()
 	var found Letter[T]
-	q := newQuery(topic, matches, b.encodes())
+	q := newQuery(topic, matches, b.encodes(topic.Class))
 	if await(b.waitTimeout(), []source{b.mode, b.view}, func() bool {
 		for _, l := range letters(b, topic, subscription) {
 			if q.holds(l.Message) {
@@ -78,7 +78,7 @@ func letters[T any](b *Bus, topic bus.TopicConfig[T], subscription string) []Let
 		if s.Topic() != topic.Name || subscription != "" && s.Name() != subscription {
 			continue
 		}
-		for _, l := range s.DeadLetters() {
+		for _, l := range b.lettersOf(s) {
 			typed := Letter[T]{Letter: l}
 			typed.Payload, _ = l.Delivery.Payload()
 			m, err := bus.MessageOf[T](l.Delivery.Clone())
@@ -109,5 +109,5 @@ func lettersInstead[T any](b *Bus, topic bus.TopicConfig[T], subscription string
 	if causes != "" {
 		causes = "\ncauses:" + causes
 	}
-	return newQuery(topic, matches, b.encodes()).found("dead letters", msgs) + causes + b.ledgers(topic.Name, subscription)
+	return newQuery(topic, matches, b.encodes(topic.Class)).found("dead letters", msgs) + causes + b.ledgers(topic.Name, subscription)
 }

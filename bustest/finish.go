@@ -70,7 +70,7 @@ func (b *Bus) unexpectedLetters() (texts []string) {
 		return nil
 	}
 	for _, s := range b.Subscriptions() {
-		for _, l := range s.DeadLetters() {
+		for _, l := range b.lettersOf(s) {
 			if b.isExpected(l) {
 				continue
 			}

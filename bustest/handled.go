@@ -11,7 +11,7 @@ import (
 // is the one that succeeded. An event that can't be decoded fails the test at once.
 func Handled[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], subscription string, matches ...Match[T]) []bus.Message[T] {
 	t.Helper()
-	return newQuery(topic, matches, b.encodes()).filter(handled(t, b, topic, subscription))
+	return newQuery(topic, matches, b.encodes(topic.Class)).filter(handled(t, b, topic, subscription))
 }
 
 // RequireHandled returns the first event that a subscription of b, or any with an empty name, has
@@ -19,7 +19,7 @@ func Handled[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], subscription
 // whose handler still runs is not there: call [WaitIdle] or [WaitHandled] first.
 func RequireHandled[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], subscription string, matches ...Match[T]) bus.Message[T] {
 	t.Helper()
-	q, msgs := newQuery(topic, matches, b.encodes()), handled(t, b, topic, subscription)
+	q, msgs := newQuery(topic, matches, b.encodes(topic.Class)), handled(t, b, topic, subscription)
 	found := q.filter(msgs)
 	if len(found) == 0 {
 		t.Fatalf("bustest: nothing handled by %s/%s matches%s%s",

@@ -97,5 +97,4 @@ var inProcessInstead = map[string]string{
 	"Reconnect":   "there is no connection to lose. Leave InProcess out to test what a lost one does",
 	"Sever":       "its events reach no other bus. Leave InProcess out to test two processes",
 	"Heal":        "its events reach no other bus. Leave InProcess out to test two processes",
-	"Crash":       "its events end with it, and no other process is left to see that. Close ends it at once",
 }

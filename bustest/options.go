@@ -25,6 +25,7 @@ type options struct {
 	unchecked   bool // WithoutDebug
 	maxPayload  int  // 0 is the default, less none
 	inProcess   bool
+	restart     *Bus // on whose log this one goes on
 }
 
 // defaultWaitTimeout is longer in a bubble, where waiting costs nothing and retries may be hours
@@ -41,8 +42,8 @@ func defaultWaitTimeout() time.Duration {
 // Debug is on, see [WithoutDebug].
 func Config(cfg bus.Config) Option { return option(func(o *options) { o.config = cfg }) }
 
-// SharedWith puts the bus on the broker of another, as two processes share a server: each receives
-// what the other publishes.
+// SharedWith puts the bus on the broker and the log of another, as two processes share a server: each
+// receives what the other publishes, and groups of durable topics have members on both.
 func SharedWith(other *Bus) Option {
 	return option(func(o *options) {
 		switch {
@@ -51,7 +52,29 @@ func SharedWith(other *Bus) Option {
 		case other.transport == nil:
 			o.refusal = "SharedWith was given a bus InProcess, which has no broker to share: its events reach no other bus"
 		default:
-			o.broker = other.transport.broker
+			o.broker, o.restart = other.transport.broker, other
+			if other.store == nil { // its Config has a Log
+				o.restart = nil
+			}
+		}
+	})
+}
+
+// RestartOf has the bus go on with the log of another one, which has ended or crashed: durable topics
+// have their events, and each subscription goes on where that of its name, or group, was. On a broker it
+// is SharedWith, too. A bus that has not ended is another process on one log.
+func RestartOf(other *Bus) Option {
+	return option(func(o *options) {
+		switch {
+		case other == nil:
+			o.refusal = "RestartOf was given a nil bus"
+		case other.store == nil:
+			o.refusal = "RestartOf was given a bus whose Config has a Log: Connect to that instead"
+		default:
+			o.restart = other
+			if other.transport != nil {
+				o.broker = other.transport.broker
+			}
 		}
 	})
 }

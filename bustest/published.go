@@ -11,14 +11,14 @@ import (
 // change nothing. An event that can't be decoded fails the test at once.
 func Published[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) []bus.Message[T] {
 	t.Helper()
-	return newQuery(topic, matches, b.encodes()).filter(published(t, b, topic))
+	return newQuery(topic, matches, b.encodes(topic.Class)).filter(published(t, b, topic))
 }
 
 // RequirePublished returns the first message that b published on the topic and for which all
 // matches hold; without matches, any message. It fails the test at once if there is none.
 func RequirePublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) bus.Message[T] {
 	t.Helper()
-	q, msgs := newQuery(topic, matches, b.encodes()), published(t, b, topic)
+	q, msgs := newQuery(topic, matches, b.encodes(topic.Class)), published(t, b, topic)
 	found := q.filter(msgs)
 	if len(found) == 0 {
 		t.Fatalf("bustest: nothing published on %s matches%s%s", topic.Name, q.instead(b, msgs), b.early())
@@ -31,7 +31,7 @@ func RequirePublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], mat
 // one such message.
 func RequirePublishedOnce[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) bus.Message[T] {
 	t.Helper()
-	q, msgs := newQuery(topic, matches, b.encodes()), published(t, b, topic)
+	q, msgs := newQuery(topic, matches, b.encodes(topic.Class)), published(t, b, topic)
 	switch found := q.filter(msgs); len(found) {
 	case 0:
 		t.Fatalf("bustest: nothing published on %s matches%s%s", topic.Name, q.instead(b, msgs), b.early())
@@ -48,7 +48,7 @@ func RequirePublishedOnce[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T],
 // [WaitIdle] first.
 func RequireNotPublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) {
 	t.Helper()
-	q, msgs := newQuery(topic, matches, b.encodes()), published(t, b, topic)
+	q, msgs := newQuery(topic, matches, b.encodes(topic.Class)), published(t, b, topic)
 	for i, m := range msgs {
 		if q.holds(m) {
 			t.Fatalf("bustest: message %d published on %s matches, and none was expected%s", i, topic.Name, q.marked(msgs))
@@ -61,7 +61,7 @@ func RequireNotPublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], 
 // returns the first. It fails the test if that takes longer than [WaitTimeout].
 func WaitPublished[T any](t testing.TB, b *Bus, topic bus.TopicConfig[T], matches ...Match[T]) bus.Message[T] {
 	t.Helper()
-	q := newQuery(topic, matches, b.encodes())
+	q := newQuery(topic, matches, b.encodes(topic.Class))
 	var msgs, found []bus.Message[T]
 	if !await(b.waitTimeout(), []source{b.mode}, func() bool {
 		msgs = published(t, b, topic)

@@ -80,7 +80,8 @@ func WaitHandled(t testing.TB, sub *bus.Subscription, n int) {
 
 // WaitIdle waits until nothing is left to do on b and on the buses that share its broker: no event
 // is queued, is being handled, waits for another attempt or behind one of its key, or is held back
-// by a fault ([Bus.Delay], [Bus.Reorder]). When it returns, events published before the call are
+// by a fault ([Bus.Delay], [Bus.Reorder]); and of durable topics no event waits in the log for a
+// subscription of these buses. When it returns, events published before the call are
 // settled.
 //
 // It fails the test, and says what is pending where, if that takes longer than [WaitTimeout]:
@@ -93,7 +94,7 @@ func WaitIdle(t testing.TB, b *Bus) {
 	for _, m := range buses {
 		sources = append(sources, m.view)
 	}
-	if await(b.waitTimeout(), sources, func() bool { return b.mode.idle(buses) }) {
+	if await(b.waitTimeout(), sources, func() bool { return b.logsIdle(buses) && b.mode.idle(buses) && b.logsIdle(buses) }) {
 		return
 	}
 	pending := describePending(buses)
@@ -121,6 +122,9 @@ func describePending(buses []*Bus) string {
 		}
 		if running > 0 {
 			text.WriteString(strings.ReplaceAll(b.handlerStacks(), "\n", "\n  "))
+		}
+		for _, lag := range b.describeLag() {
+			fmt.Fprintf(&text, "\n  %s%s", where, lag)
 		}
 		for _, held := range b.mode.describeHeld() {
 			fmt.Fprintf(&text, "\n  %s%s", where, held)

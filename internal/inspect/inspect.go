@@ -13,6 +13,9 @@ type Watcher interface {
 	// topic's lock is held: Published must not call anything of the topic, nor user code, which
 	// Delivery.Key is.
 	Published(delivery any)
+	// DeadLettered is called with each bus.Letter of a *bus.Subscription of a durable topic, before the
+	// log has it, on the lane's goroutine.
+	DeadLettered(sub, letter any)
 	// Misused is called with each report of Config.Debug, from any goroutine.
 	Misused(topic, subscription, what string)
 }

@@ -81,6 +81,24 @@ func (l *Log) Seek(ctx context.Context, topic, name string, to transport.Start) 
 	return nil
 }
 
+// EndLeases ends all leases of a consumer, as if their holders had been silent for too long, for tests.
+// The members are assigned anew, under higher fences; what was not settled may have been started.
+func (l *Log) EndLeases(ctx context.Context, topic, name string) error {
+	c, err := l.enterConsumer(ctx, topic, name)
+	if err != nil {
+		return err
+	}
+	defer l.store.mu.Unlock()
+	for _, part := range c.parts {
+		for _, held := range slices.Clone(part.leases) {
+			if !held.lost {
+				c.lose(part, held, transport.ErrFenced)
+			}
+		}
+	}
+	return nil
+}
+
 // Forget removes a consumer that has no member.
 func (l *Log) Forget(ctx context.Context, topic, name string) error {
 	c, err := l.enterConsumer(ctx, topic, name)

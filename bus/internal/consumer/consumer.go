@@ -234,17 +234,20 @@ func (c *Consumer) Return() {
 	}
 }
 
-// Busy reports whether the consumer holds anything.
+// Busy reports whether anything is under way: an event is being fetched or handled, or an outcome is not
+// in the log; after Return also whether a lease is not released.
 func (c *Consumer) Busy() bool {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.mu.leases) > 0
+	closing := c.mu.closing
+	c.mu.Unlock()
+	leases := c.all()
+	return closing && len(leases) > 0 || slices.ContainsFunc(leases, (*lease).busy)
 }
 
 // Released waits, while ctx lasts, until what was under way when Return was called has ended, is
 // committed, and every lease is released. The error says why one was not.
 func (c *Consumer) Released(ctx context.Context) error {
-	if err := c.changes.Wait(ctx, func() bool { return !c.Busy() }); err != nil {
+	if err := c.changes.Wait(ctx, c.Standby); err != nil {
 		return err
 	}
 	c.mu.Lock()

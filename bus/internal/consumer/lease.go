@@ -102,6 +102,13 @@ func (l *lease) changedLocked() {
 	l.c.reader.schedule(l)
 }
 
+// busy reports whether anything is under way.
+func (l *lease) busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.ended && (l.scheduled || l.delivered > 0 || l.gathered > 0 || len(l.suspects) > 0)
+}
+
 // wake says that there may be something to fetch.
 func (l *lease) wake() {
 	l.mu.Lock()

@@ -27,6 +27,7 @@ func (l *lease) run() {
 			l.scheduled, l.working = false, false
 			l.mu.Unlock()
 			l.committing.Notify()
+			l.c.changed()
 			return
 		}
 		l.mu.Unlock()
