@@ -64,8 +64,8 @@ faults: redis ## what is lost when servers fail, beside rueidis and go-redis: do
 soak-redis: redis ## 20 faults at random in a row; the histories and the memory are compared in the end
 	go -C bench run ./faults -soak 20 -seed $(SEED) -faults '$(FAULTS)' $(FAULTFLAGS)
 
-kills: ## kill a process 200 times while it writes to a log in a file, and compare
-	SHARDBUS_KILLS=200 go test -run '^TestKill$$' -v ./transport/file
+kills: ## kill a process 200 times while it writes to a log in a file, and while it publishes and handles, and compare
+	SHARDBUS_KILLS=200 go test -timeout 30m -run '^(TestKill|TestDelaysOfADay)$$' -v ./transport/file ./internal/durabletest
 
 examples: ## run the flights and compare their output with the one expected
 	@mkdir -p out
