@@ -70,9 +70,10 @@
 //
 // session.mu comes first. Then subscriptions.mu, which only its lock method takes, and after it
 // channel.mu. These are taken last, and alone: receiveBuffer.mu, repairTicker.mu, baselines.mu,
-// nackClient.mu, the sender's locks, control.Queues.mu before control.Queue.mu, pipeline.Conn.mu. No
-// lock is held during I/O. The pipeline's write token and read token are; they are channels. The
-// sink is called under channel.mu, which keeps a channel's events in order.
+// nackClient.mu, the sender's locks, control.Queues.mu before control.Queue.mu, pipeline.Conn.mu.
+// TopicViews.mu is taken last of all, under subscriptions.mu or the sender's locks. No lock is held
+// during I/O. The pipeline's write token and read token are; they are channels. The sink is called
+// under channel.mu, which keeps a channel's events in order.
 //
 // Of the sender's locks, sender.mu comes first, then the mu of one nodeQueue, then the mu of a
 // windowMemory. What goes on at one node takes only that node's. A Publish holds sender.mu for
