@@ -5,6 +5,8 @@
 // what arrives to the bus's [Sink]. transport/memory is the smallest complete implementation, and
 // bustest.TestTransport checks one against every sentence here. docs/conformance.md says how to
 // write another.
+//
+// [Log] is the contract of what keeps the events of durable topics; package logtest checks one.
 package transport
 
 import (

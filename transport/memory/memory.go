@@ -1,12 +1,14 @@
 // Package memory is a transport within one process: several buses that share a [Broker] exchange
 // encoded events, as they would through a server.
 //
-// It keeps nothing: an event reaches the buses that are subscribed when it is published. Delivery
+// The broker keeps nothing: an event reaches the buses that are subscribed when it is published. Delivery
 // runs on the publisher's goroutine and is synchronous: when Publish returns, the event is in the
 // subscribers' inboxes. Nothing is lost but what is published between two Serves of a subscribed
 // transport, or while a test has it [Transport.Sever]ed; gaps report that. Buses that know a topic
 // otherwise, with other partitions or of another type, are told as soon as one subscribes and the
 // other publishes.
+//
+// [Log] keeps the events of durable topics, as long as the process lives.
 package memory
 
 import (

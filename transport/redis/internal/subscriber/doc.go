@@ -6,6 +6,7 @@
 // It imports nothing of the publishing side. What the two do for each other goes through the package control.
 //
 // Locks: session.mu, then subscriptions.mu, which is taken by its lock method only, then channel.mu; receiveBuffer.mu,
-// repairTicker.mu, baselines.mu, nackClient.mu are taken last, and alone. No lock is held during I/O. The sink is called
-// under channel.mu, which is what keeps a channel's events in order.
+// repairTicker.mu, baselines.mu, nackClient.mu, TopicViews.mu are taken last, and alone; the publishing side calls
+// TopicViews with its locks held. No lock is held during I/O. The sink is called under channel.mu, which is what keeps a
+// channel's events in order.
 package subscriber
