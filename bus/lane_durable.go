@@ -146,7 +146,9 @@ func (b *attempts[T]) settle(now time.Time) {
 		case j.returned, j.fenced:
 			e.Return()
 		case j.again():
-			e.Defer(consumer.Deferral{Due: now.Add(j.after), Attempt: it.number, Key: it.key, Err: errorText(j.cause)})
+			e.Defer(consumer.Deferral{
+				Due: now.Add(j.after), Attempt: it.number, Key: it.key, Err: errorText(j.err), Failed: j.act != ActionSnooze,
+			})
 		case j.act == ActionDiscard:
 			e.Ack()
 		default:
@@ -165,8 +167,12 @@ func errorText(err error) string {
 // failure is why an event is given up, as the log keeps it.
 func failure(j *disposition, attempts int, now time.Time) transport.Failure {
 	f := transport.Failure{Attempts: attempts, Stack: j.stack, Last: now}
-	if j.err != nil {
-		f.Error, f.ErrorType = errguard.Text(j.err), fmt.Sprintf("%T", j.err)
+	err := j.err
+	if err == nil {
+		err = j.cause // a verdict without an error of its own
+	}
+	if err != nil {
+		f.Error, f.ErrorType = errguard.Text(err), fmt.Sprintf("%T", err)
 	}
 	return f
 }

@@ -74,4 +74,7 @@ func (r recorder) subscribe(t *testing.T, topic *bus.Topic[order], name string, 
 }
 
 // settle lets everything that is under way end: time is a bubble's.
-func settle() { time.Sleep(time.Second) }
+func settle() {
+	time.Sleep(time.Second)
+	synctest.Wait()
+}

@@ -58,7 +58,7 @@ func (e *Event) Ref() transport.EventRef {
 }
 
 // Partition is the event's.
-func (e *Event) Partition() int { return e.lease.id.Partition }
+func (e *Event) Partition() int { return e.Envelope.Partition }
 
 // Redelivered reports whether the event may have been given to a handler before that did not finish:
 // its process died, or lost its lease.
@@ -131,7 +131,8 @@ type Deferral struct {
 	Attempt int    // the number of the attempt that it waits for
 	Key     string // of the event
 	Behind  bool   // it waits behind another of its key
-	Err     string // of the attempt that failed; empty: none did
+	Err     string // of the last attempt; empty: it returned none
+	Failed  bool   // that attempt failed
 }
 
 // Defer says that the event waits for another attempt. The lane keeps it.
@@ -139,9 +140,9 @@ func (e *Event) Defer(d Deferral) {
 	e.derived = nil
 	if d.Err != "" {
 		e.lastErr = d.Err
-		if e.first.IsZero() {
-			e.first = time.Now()
-		}
+	}
+	if d.Failed && e.first.IsZero() {
+		e.first = time.Now()
 	}
 	e.attempt, e.counted = d.Attempt, true
 	e.Due, e.Behind = d.Due, d.Behind // for whoever has it next
