@@ -15,6 +15,7 @@ type feeds[T any] struct {
 	// never inside it.
 	joining chan struct{}
 	opened  bool // at the log; whose turn it is
+	deleted bool // from the log; likewise
 
 	byName map[string]*feed[T] // under the fan-out's lock
 }
@@ -55,7 +56,10 @@ func (t *Topic[T]) openTopic(ctx context.Context) error {
 
 func (t *Topic[T]) openTopicInTurn(ctx context.Context) error {
 	f := t.feeds()
-	if f.opened {
+	switch {
+	case f.deleted:
+		return ErrTopicClosed
+	case f.opened:
 		return nil
 	}
 	if _, err := f.durable.log.Open(ctx, t.cfg.logTopic()); err != nil {

@@ -16,7 +16,11 @@ import (
 // until they return. Closing again does nothing but wait. From a handler or an OnGap of the topic
 // Close returns ErrWouldDeadlock.
 //
-// In process nothing of the topic is kept. Nor is anything at a transport that is a
+// A durable topic stays in its log with all its consumers, which go on where they were when they are
+// subscribed again, here or elsewhere: see [Topic.Delete] and [Topic.Forget]. What its subscriptions had
+// not started is returned to the log. Calls of Publish that had begun return by themselves.
+//
+// Of a topic that is not durable nothing is kept in process. Nor is anything at a transport that is a
 // [transport.Forgetter], as transport/memory and transport/redis are: after
 // [transport.Capabilities].Remembers it forgets the numbers of what was published. A topic that is made
 // again by then goes on with them; one that is made later has another publisher, whose numbers begin
@@ -36,10 +40,15 @@ func (t *Topic[T]) Close(ctx context.Context) error {
 		close(t.closed)
 	}
 	var err error
-	if t.fanout.link == nil {
+	switch {
+	case t.info.durable:
+		err = t.drainAll(ctx)
+		t.bus.durable.appender.Forget(t.info.name)
+		t.bus.forgetTopic(t, t.info, nil)
+	case t.fanout.link == nil:
 		err = t.drainAll(ctx)
 		t.bus.forgetTopic(t, t.info, nil)
-	} else {
+	default:
 		// What is on its way to the transport is to come back before Drain looks.
 		sent := t.bus.changes.Wait(ctx, t.fanout.noSends)
 		err = errors.Join(sent, t.drainAll(ctx), t.giveUp(ctx))
