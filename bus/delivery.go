@@ -17,7 +17,8 @@ type Delivery struct {
 	head    *head
 	value   any // a *T: a pointer in an interface allocates nothing
 	attempt int
-	encoded bool // *T is still zero and the payload stands in head.env
+	encoded bool   // *T is still zero and the payload stands in head.env
+	start   uint32 // what the attempt at an event of a durable topic is known by, see Within
 	info    *topicInfo
 	sub     string
 	lane    int32 // its number
@@ -254,7 +255,7 @@ func message[T any](d *Delivery, v T) Message[T] {
 		Attempt: d.attempt, Headers: d.Headers(), Value: v,
 	}
 	if e := d.logged(); e != nil {
-		m.Partition, m.Offset, m.Redelivered, m.event = e.Partition(), e.Offset, e.Redelivered(), e
+		m.Partition, m.Offset, m.Redelivered, m.event, m.start = e.Partition(), e.Offset, e.Redelivered(), e, d.start
 	}
 	return m
 }

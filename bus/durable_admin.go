@@ -13,8 +13,12 @@ import (
 var ErrNotDurable = fmt.Errorf("%w: the topic is not durable, see TopicConfig.Class", ErrInvalidConfig)
 
 // needsDurable says that a topic that is not durable was given an option for one.
-func (t *Topic[T]) needsDurable(option string) error {
-	return &Error{Op: "publish", Topic: t.info.name, Err: ErrNotDurable, Detail: option + " was given; nothing was published"}
+func (t *Topic[T]) needsDurable(o *publishOptions) error {
+	err := ErrNotDurable
+	if o.within.given {
+		err = errors.Join(ErrNotAtomic, err)
+	}
+	return &Error{Op: "publish", Topic: t.info.name, Err: err, Detail: o.durable + " was given; nothing was published"}
 }
 
 // askLog is the log of the topic, which it has by then, for a call named op.

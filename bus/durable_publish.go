@@ -33,7 +33,20 @@ func (t *Topic[T]) appendPublication(ctx context.Context, p *Publication, pendin
 		}
 		return
 	}
-	var parts []part
+	parts := t.encodeParts(p, pending)
+	if len(parts) == 1 {
+		t.appendPart(ctx, p, &parts[0])
+		return
+	}
+	var appending sync.WaitGroup
+	for j := range parts {
+		appending.Go(func() { t.appendPart(ctx, p, &parts[j]) })
+	}
+	appending.Wait()
+}
+
+// encodeParts encodes events of p, by partition. An event that can't be encoded is left out and has its error.
+func (t *Topic[T]) encodeParts(p *Publication, pending []int) (parts []part) {
 	for _, i := range pending {
 		e := &p.events[i]
 		env, err := t.encode(e.value.(*T), &publishOptions{id: e.id, headers: e.headers})
@@ -52,15 +65,7 @@ func (t *Topic[T]) appendPublication(ctx context.Context, p *Publication, pendin
 		parts[j].index = append(parts[j].index, i)
 		parts[j].events = append(parts[j].events, appender.Event{Envelope: env, Due: e.due, UserID: e.id != ""})
 	}
-	if len(parts) == 1 {
-		t.appendPart(ctx, p, &parts[0])
-		return
-	}
-	var appending sync.WaitGroup
-	for j := range parts {
-		appending.Go(func() { t.appendPart(ctx, p, &parts[j]) })
-	}
-	appending.Wait()
+	return parts
 }
 
 // part is the events of a publication that go to one partition.

@@ -102,6 +102,9 @@ func (b *attempts[T]) run() {
 		b.beginAttempt()
 	}
 	b.open()
+	if b.lane.durable {
+		b.openStages()
+	}
 	if b.lane.batched {
 		b.runBatch()
 	} else {

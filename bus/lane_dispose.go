@@ -30,6 +30,7 @@ func (b *attempts[T]) finish() {
 	}
 	l := b.lane
 	if l.durable {
+		b.sealStages()
 		b.fence()
 	}
 	again, began := false, false

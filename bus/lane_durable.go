@@ -113,6 +113,22 @@ func (b *attempts[T]) beginAttempt() {
 	}
 }
 
+// openStages lets handlers publish within the events that are about to be attempted.
+func (b *attempts[T]) openStages() {
+	for i := range b.items {
+		if it := &b.items[i]; it.disposed == nil {
+			it.d.start = eventOf(&it.held).Open()
+		}
+	}
+}
+
+// sealStages ends that: what was published within an event is part of its outcome now.
+func (b *attempts[T]) sealStages() {
+	for i := range b.items {
+		eventOf(&b.items[i].held).Seal()
+	}
+}
+
 // fence says what becomes of the events in hand whose lease was lost meanwhile, or whose context was
 // canceled for that of another.
 func (b *attempts[T]) fence() {
@@ -150,7 +166,7 @@ func (b *attempts[T]) settle(now time.Time) {
 				Due: now.Add(j.after), Attempt: it.number, Key: it.key, Err: errorText(j.err), Failed: j.act != ActionSnooze,
 			})
 		case j.act == ActionDiscard:
-			e.Ack()
+			e.Discard()
 		default:
 			e.Dead(failure(j, it.number, now))
 		}

@@ -31,6 +31,7 @@ type Message[T any] struct {
 	Offset      uint64
 	Redelivered bool
 
+	start uint32 // which attempt at event it is
 	event *consumer.Event
 }
 

@@ -48,7 +48,7 @@ func (t *Topic[T]) Publish(ctx context.Context, event T, opts ...PublishOption) 
 // enter is Publish with options, in process.
 func (t *Topic[T]) enter(ctx context.Context, event T, o *publishOptions) error {
 	if o.durable != "" {
-		return t.needsDurable(o.durable)
+		return t.needsDurable(o)
 	}
 	var id keyInfo
 	if o.id == "" && o.receipt == nil {
@@ -73,7 +73,7 @@ func (t *Topic[T]) PublishBatch(ctx context.Context, events []T, opts ...Publish
 	}
 	o := newPublishOptions(opts)
 	if o.durable != "" {
-		return t.needsDurable(o.durable)
+		return t.needsDurable(&o)
 	}
 	h := head{env: localEnvelope(o.id), headers: o.headers}
 	return t.batchError(len(events), t.fanout.publishBatch(ctx, events, h, o.receipt))
@@ -109,7 +109,7 @@ func (t *Topic[T]) publishSlow(ctx context.Context, event T, opts []PublishOptio
 func (t *Topic[T]) send(ctx context.Context, event T, opts []PublishOption) error {
 	o := newPublishOptions(opts)
 	if o.durable != "" {
-		return t.needsDurable(o.durable)
+		return t.needsDurable(&o)
 	}
 	env, err := t.encode(&event, &o)
 	if err != nil {

@@ -39,7 +39,7 @@ func (t *Topic[T]) PublishMessages(ctx context.Context, msgs []Outgoing[T], opts
 		}
 		if !m.At.IsZero() {
 			if e.due = m.At; !t.info.durable {
-				p.Refuse(i, t.needsDurable("Outgoing.At"))
+				p.Refuse(i, t.needsDurable(&publishOptions{durable: "Outgoing.At"}))
 			}
 		}
 		for name, value := range m.Headers.All() {
@@ -73,8 +73,11 @@ func (t *Topic[T]) publication(n int, opts []PublishOption) *Publication {
 	for i := range p.events {
 		p.events[i].id, p.events[i].headers, p.events[i].due = o.id, o.headers, o.due
 	}
-	if o.durable != "" && !t.info.durable {
-		p.invalid = t.needsDurable(o.durable)
+	switch {
+	case o.durable != "" && !t.info.durable:
+		p.invalid = t.needsDurable(&o)
+	case o.within.given:
+		t.publishWithin(p, &o)
 	}
 	return p
 }

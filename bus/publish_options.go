@@ -3,6 +3,7 @@ package bus
 import (
 	"time"
 
+	"github.com/shardbus/shardbus/bus/internal/consumer"
 	"github.com/shardbus/shardbus/transport"
 )
 
@@ -10,10 +11,12 @@ import (
 // The zero PublishOption changes nothing.
 type PublishOption struct {
 	kind        publishOptionKind
+	start       uint32 // of event
 	name, value string
 	receipt     *Receipt
 	at          time.Time
 	after       time.Duration
+	event       *consumer.Event
 }
 
 type publishOptionKind uint8
@@ -24,6 +27,7 @@ const (
 	optionReceipt
 	optionAt
 	optionAfter
+	optionWithin
 )
 
 // ID gives the event an ID of its own, for example the key of a row in a transactional outbox, by
@@ -49,6 +53,7 @@ type publishOptions struct {
 	due     time.Time // zero: at once
 	// durable names an option that only a durable topic understands.
 	durable string
+	within  within
 }
 
 // newPublishOptions reads options, and clears the receipt.
@@ -66,6 +71,8 @@ func newPublishOptions(opts []PublishOption) (o publishOptions) {
 			o.due, o.durable = opt.at, "At"
 		case optionAfter:
 			o.due, o.durable = dueAfter(opt.after), "After"
+		case optionWithin:
+			o.within, o.durable = within{given: true, event: opt.event, start: opt.start}, "Within"
 		}
 	}
 	o.receipt.clear()

@@ -73,8 +73,11 @@ func (r recorder) subscribe(t *testing.T, topic *bus.Topic[order], name string, 
 	return sub
 }
 
-// settle lets everything that is under way end: time is a bubble's.
-func settle() {
-	time.Sleep(time.Second)
+// pass lets time pass, which is a bubble's, and everything that is under way then end.
+func pass(d time.Duration) {
+	time.Sleep(d)
 	synctest.Wait()
 }
+
+// settle lets everything that is under way end.
+func settle() { pass(time.Second) }

@@ -70,8 +70,7 @@ func TestLetterOutlivesTheBus(t *testing.T) {
 			}
 		}
 		garbage(t, log, "{no json")
-		time.Sleep(2 * time.Hour)
-		settle()
+		pass(2 * time.Hour)
 		if n := len(sub.DeadLetters()); n != 0 || told != 4 {
 			t.Errorf("the subscription keeps %d letters, and OnDeadLetter was told of %d", n, told)
 		}
@@ -239,7 +238,7 @@ func TestLetterPages(t *testing.T) {
 			}
 		}
 		purge(n/2, func(l bus.StoredLetter) bool { // it may take its time
-			time.Sleep(time.Second)
+			pass(time.Second)
 			m, err := bus.MessageOf[order](l.Delivery)
 			return err == nil && m.Key != "more" && m.Value.N%2 == 0
 		})

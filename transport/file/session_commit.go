@@ -29,7 +29,7 @@ func (s *session) commit(c *consumer, l transport.Lease, commit *preparedCommit)
 	low := o.d.Acks.Low()
 	for _, offset := range commit.Acked {
 		ref := transport.EventRef{Offset: offset}
-		o.settled[ref] = o.settle(ref)
+		o.settled[ref] = o.settle(ref) || o.settled[ref] // named twice, perhaps
 	}
 	for _, id := range commit.AckedLetters {
 		o.ackLetter(id)

@@ -84,7 +84,7 @@ func (c *consumer) commitLocked(part *consumerPart, held *lease, commit *transpo
 	settled := make(map[transport.EventRef]bool) // by this commit
 	for _, offset := range commit.Acked {
 		ref := transport.EventRef{Offset: offset}
-		settled[ref] = part.settle(ref)
+		settled[ref] = part.settle(ref) || settled[ref] // named twice, perhaps
 	}
 	for _, id := range commit.AckedLetters {
 		if have := c.letters.byID[id]; have != nil && have.Replaying {

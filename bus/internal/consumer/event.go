@@ -41,7 +41,7 @@ type Event struct {
 	// deferredIn is the number of the lease's commit that has its deferral.
 	deferredIn uint64
 	held       bool // deferred: it is not among the lease's outstanding events
-	derived    []transport.DerivedBatch
+	derived    derived
 	// counter counts the events of a subscription whose outcome is in the log; nil: nobody asks.
 	counter Counter
 }
@@ -93,8 +93,14 @@ func (e *Event) Begin(ctx context.Context) (attempt, starts int, err error) {
 	return e.lease.begin(ctx, e)
 }
 
-// Ack says that the event is done: handled, or discarded.
+// Ack says that the event is done, and appends what was staged within it. See Discard.
 func (e *Event) Ack() { e.lease.settle(e, func(c *transport.Commit) { e.ackIn(c) }, false) }
+
+// Discard says that the event is done without having been handled.
+func (e *Event) Discard() {
+	e.Drop()
+	e.Ack()
+}
 
 func (e *Event) ackIn(c *transport.Commit) {
 	if e.Letter != 0 {
@@ -102,20 +108,12 @@ func (e *Event) ackIn(c *transport.Commit) {
 	} else {
 		c.Acked = append(c.Acked, e.Offset)
 	}
-	c.Append = append(c.Append, e.derived...)
+	c.Append = append(c.Append, e.derived.batches...)
 }
-
-// Publish adds to what is to be appended with the event's Ack. Drop forgets it: the attempt failed.
-func (e *Event) Publish(b transport.Batch) {
-	e.derived = append(e.derived, transport.DerivedBatch{Within: e.Ref(), Batch: b})
-}
-
-// Drop forgets what was published within the event.
-func (e *Event) Drop() { e.derived = nil }
 
 // Dead says that the event is given up.
 func (e *Event) Dead(f transport.Failure) {
-	e.derived = nil
+	e.Drop()
 	if f.First = e.first; f.First.IsZero() {
 		f.First = f.Last
 	}
@@ -137,7 +135,7 @@ type Deferral struct {
 
 // Defer says that the event waits for another attempt. The lane keeps it.
 func (e *Event) Defer(d Deferral) {
-	e.derived = nil
+	e.Drop()
 	if d.Err != "" {
 		e.lastErr = d.Err
 	}
@@ -163,6 +161,6 @@ func (e *Event) Abandon() {
 // Return gives the event back unstarted, or unfinished: under a lease that lives it goes to another
 // member, and otherwise the log gives it to the next holder.
 func (e *Event) Return() {
-	e.derived = nil
+	e.Drop()
 	e.lease.giveBack(e)
 }

@@ -49,6 +49,8 @@ type lease struct {
 	commit    transport.Commit // that gathers
 	gathered  int
 	counters  []Counter // of the events in commit
+	deriving  []*Event  // of those, the ones within which something was published
+	derived   int       // how many bytes that is
 	since     time.Time // when it began to gather
 	urgent    bool
 	number    uint64 // of the commit that gathers
@@ -163,7 +165,11 @@ func (l *lease) settle(e *Event, enter func(*transport.Commit), urgent bool) {
 		if e.counter != nil {
 			l.counters = append(l.counters, e.counter)
 		}
-		l.gatheredLocked(urgent)
+		if len(e.derived.batches) > 0 {
+			l.deriving = append(l.deriving, e)
+			l.derived += e.derived.bytes
+		}
+		l.gatheredLocked(urgent || l.derived >= derivedBytes)
 	}
 	l.mu.Unlock()
 	l.c.roomCame()
@@ -299,7 +305,7 @@ func (l *lease) lost(err error) {
 	l.mu.Lock()
 	was := l.state.Swap(leaseLost) == leaseLost
 	l.ended = true
-	l.commit, l.gathered, l.counters = transport.Commit{}, 0, nil
+	l.commit, l.gathered, l.counters, l.deriving, l.derived = transport.Commit{}, 0, nil, nil, 0
 	l.suspects = nil
 	if l.timer != nil {
 		l.timer.Stop()

@@ -107,15 +107,18 @@ func (l *lease) failed(again *backoff, err error) bool {
 // commitNow commits what has gathered.
 func (l *lease) commitNow(ctx context.Context, handle transport.Consumer) bool {
 	l.mu.Lock()
-	commit, gathered, counters, number := l.commit, l.gathered, l.counters, l.number
-	l.commit, l.gathered, l.counters, l.urgent = transport.Commit{}, 0, nil, false
+	commit, gathered, counters, deriving, number := l.commit, l.gathered, l.counters, l.deriving, l.number
+	l.commit, l.gathered, l.counters, l.deriving, l.derived, l.urgent = transport.Commit{}, 0, nil, nil, 0, false
 	l.number++
 	l.mu.Unlock()
-	err := usercode.Call("Commit of the log", func() error { return handle.Commit(ctx, l.id, commit) })
+	err := l.callCommit(ctx, handle, commit)
+	if len(deriving) > 0 && refused(err) {
+		commit, err = l.commitApart(ctx, handle, commit, deriving)
+	}
 	if err != nil {
 		l.mu.Lock()
 		if !l.ended { // a Commit may be repeated
-			l.commit, l.counters = joined(commit, l.commit), append(counters, l.counters...)
+			l.commit, l.counters, l.deriving = joined(commit, l.commit), append(counters, l.counters...), append(deriving, l.deriving...)
 			l.gathered += gathered
 			l.urgent = true
 		}
