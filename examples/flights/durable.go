@@ -53,10 +53,11 @@ func countDurable(ctx context.Context, path string, in *input, show *progress, s
 	if err != nil {
 		return nil, ledger, err
 	}
-	if err := rewind(ctx, log); err != nil {
+	err = departures.Seek(ctx, subscription, bus.Earliest())
+	if err != nil && !errors.Is(err, transport.ErrNoSuchConsumer) { // as in the first run
 		return nil, ledger, err
 	}
-	before, err := waiting(ctx, log)
+	before, err := waiting(ctx, departures)
 	if err != nil {
 		return nil, ledger, err
 	}
@@ -79,7 +80,7 @@ func countDurable(ctx context.Context, path string, in *input, show *progress, s
 		return departures.PublishMessages(ctx, messages)
 	})
 	if err == nil {
-		err = caughtUp(running, log)
+		err = caughtUp(running, departures)
 	}
 	err = errors.Join(err, shutdown(ctx, b))
 	stopShowing()
@@ -97,33 +98,21 @@ func countDurable(ctx context.Context, path string, in *input, show *progress, s
 	return board.byOrigin(), ledger, nil
 }
 
-// rewind has the next subscription begin at the first flight.
-func rewind(ctx context.Context, log transport.Log) error {
-	err := log.Seek(ctx, Departures.Name, subscription, transport.Start{From: transport.AtEarliest})
-	if errors.Is(err, transport.ErrNoSuchTopic) || errors.Is(err, transport.ErrNoSuchConsumer) {
-		return nil // the first run
-	}
-	return err
-}
-
 // waiting is how many flights of the log are not counted.
-func waiting(ctx context.Context, log transport.Log) (n uint64, err error) {
-	positions, err := log.Positions(ctx, Departures.Name, subscription)
-	if errors.Is(err, transport.ErrNoSuchTopic) || errors.Is(err, transport.ErrNoSuchConsumer) {
-		return 0, nil
-	}
-	for _, p := range positions {
-		n += p.Lag()
+func waiting(ctx context.Context, departures *bus.Topic[Flight]) (n uint64, err error) {
+	lag, err := departures.Lag(ctx)
+	for _, l := range lag {
+		n += l.Lag
 	}
 	return n, err
 }
 
 // caughtUp waits until every flight of the log is counted.
-func caughtUp(ctx context.Context, log transport.Log) error {
+func caughtUp(ctx context.Context, departures *bus.Topic[Flight]) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if n, err := waiting(ctx, log); err != nil || n == 0 {
+		if n, err := waiting(ctx, departures); err != nil || n == 0 {
 			return err
 		}
 		select {
