@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/shardbus/shardbus/internal/errguard"
 )
 
 // This file is how a subscription of a durable topic leaves the log.
@@ -56,8 +60,8 @@ func (f *feeds[T]) release(ctx context.Context, s *subscription[T]) error {
 		return nil
 	}
 	err := fd.released(ctx)
-	if closeErr := fd.closeOnce(ctx); err == nil {
-		err = closeErr
+	if closeErr := fd.closeOnce(ctx); closeErr != nil {
+		err = errors.Join(err, closeErr) // it names the partitions
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotReleased, err)
@@ -95,7 +99,10 @@ func (f *feeds[T]) leftNow(s *subscription[T]) {
 		}
 		last, end := context.WithTimeoutCause(context.WithoutCancel(ctx), s.core.grace, errGrace)
 		defer end()
-		return fd.closeOnce(last)
+		if err := fd.closeOnce(last); err != nil {
+			s.log().Warn("a subscription of a durable topic has ended without having released its partitions", zap.Error(errguard.Safe(err)))
+		}
+		return nil
 	})
 }
 

@@ -246,3 +246,21 @@ func (f *feeds[T]) busyLocked() bool {
 	}
 	return false
 }
+
+// standbyLocked reports whether s, which has not left, holds nothing of its consumer.
+func (f *feeds[T]) standbyLocked(s *subscription[T]) bool {
+	fd := f.byName[s.consumerName()]
+	return s.attached && fd != nil && fd.consumer != nil && fd.consumer.Standby()
+}
+
+// held are the partitions of which this bus has leases for s and those that share them. Where s has left
+// and others go on with them, it has none.
+func (f *feeds[T]) held(s *subscription[T]) []int {
+	fan := s.fan
+	fan.mu.Lock()
+	defer fan.mu.Unlock()
+	if fd := f.byName[s.consumerName()]; fd != nil && fd.consumer != nil && (s.attached || fd.closing) {
+		return fd.consumer.Partitions()
+	}
+	return nil
+}

@@ -12,6 +12,10 @@ type logFeeds[T any] interface {
 	replacedLocked(s *subscription[T])
 	// busyLocked reports whether the log has yet to be told of anything.
 	busyLocked() bool
+	// standbyLocked reports whether s, which has not left, holds nothing of its consumer.
+	standbyLocked(s *subscription[T]) bool
+	// held are the partitions that s holds.
+	held(s *subscription[T]) []int
 	// leave takes s out of the fan-out, in order: what it had not started goes back to the log, or to the
 	// other members of its group.
 	leave(ctx context.Context, s *subscription[T]) error
@@ -24,6 +28,14 @@ type logFeeds[T any] interface {
 }
 
 // What follows implements engine.
+
+func (s *subscription[T]) standby() bool {
+	s.fan.mu.Lock()
+	defer s.fan.mu.Unlock()
+	return s.fan.feeds.standbyLocked(s)
+}
+
+func (s *subscription[T]) held() []int { return s.fan.feeds.held(s) }
 
 func (s *subscription[T]) returnUnstarted() { s.fan.feeds.returnUnstarted(s) }
 

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,15 +25,18 @@ type Health struct {
 	// Draining: the bus shuts down, and takes events of its own handlers only. Closed: it has
 	// ended.
 	Draining, Closed bool
-	// Transport is the transport's name; empty in one process.
-	Transport string
-	// Down is what of the transport does not work, such as a shard whose primary is dead; nil if
-	// all does, and in one process.
+	// Transport is the transport's name; empty in one process. Log is the name of the log of durable
+	// topics; empty where there is none.
+	Transport, Log string
+	// Down is what of the transport and of the log does not work, such as a shard whose primary is
+	// dead, or a disk that is full; nil if all does.
 	Down []transport.Part
-	// Degraded is what of the transport does not work and is not needed while all else does, such
-	// as a standby replica. A degraded bus is Ready all the same. It is for the people who look
-	// after the servers.
+	// Degraded is what of them does not work and is not needed while all else does, such as a standby
+	// replica. A degraded bus is Ready all the same. It is for the people who look after the servers.
 	Degraded []transport.Part
+	// Standby are the subscriptions of durable topics that hold nothing of their consumer, by topic and
+	// name: mostly as another bus has it, and they wait for that to end. The bus is Ready all the same.
+	Standby []StandbySubscription
 	// Stopped are subscriptions that ended for their panics and were not subscribed again by the
 	// same name.
 	Stopped []StoppedSubscription
@@ -44,8 +48,13 @@ type StoppedSubscription struct {
 	Err         error // ErrPanicBudget, with the last panic
 }
 
+// StandbySubscription is a subscription of a durable topic that gets no events for now.
+type StandbySubscription struct {
+	Topic, Name string
+}
+
 // Ready is nil if the bus can do all of its work: it is open, its transport is connected to every
-// shard and every subscription is confirmed, and no subscription was stopped. Otherwise the error,
+// shard and every subscription is confirmed, its log works, and no subscription was stopped. Otherwise the error,
 // which wraps ErrNotReady, names all that is missing. It is for readiness probes: a process that is
 // not ready should get no new work, and will be ready again by itself, unless Live says otherwise.
 func (h Health) Ready() error {
@@ -98,8 +107,14 @@ func (b *Bus) Health() Health {
 	h := Health{Held: state == stateHeld, Draining: state == stateDraining, Closed: state == stateClosed}
 	if b.transport != nil {
 		h.Transport = b.transport.Capabilities().Name
-		of := b.transportHealth()
-		h.Down, h.Degraded = of.Down, of.Degraded
+	}
+	if b.durable != nil {
+		h.Log = b.durable.caps.Name
+		h.Standby = b.standby()
+	}
+	for _, p := range b.servedParts() {
+		of := p.health(b)
+		h.Down, h.Degraded = append(h.Down, of.Down...), append(h.Degraded, of.Degraded...)
 	}
 	b.mu.Lock()
 	stopped := slices.Collect(maps.Values(b.mu.stopped))
@@ -113,20 +128,47 @@ func (b *Bus) Health() Health {
 	return h
 }
 
-// transportHealth is how the transport is: what it says itself, or, if it runs not at all, that.
-func (b *Bus) transportHealth() transport.Health {
-	if b.transport == nil {
-		return transport.Health{}
+// standby lists the subscriptions that are on standby.
+func (b *Bus) standby() (list []StandbySubscription) {
+	for _, s := range b.subscriptions() {
+		if s.info.durable && s.engine.standby() {
+			list = append(list, StandbySubscription{Topic: s.info.name, Name: s.name})
+		}
 	}
-	node, _ := b.root.Node("transport")
+	slices.SortFunc(list, func(a, b StandbySubscription) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Name, b.Name))
+	})
+	return list
+}
+
+// servedPart is what the supervisor runs: a transport, or a log.
+type servedPart struct {
+	node string // its name in the tree
+	of   any
+}
+
+// servedParts lists what the supervisor runs.
+func (b *Bus) servedParts() (parts []servedPart) {
+	if b.transport != nil {
+		parts = append(parts, servedPart{"transport", b.transport})
+	}
+	if b.durable != nil {
+		parts = append(parts, servedPart{"log", b.durable.log})
+	}
+	return parts
+}
+
+// health is how the part is: what it says itself, or, if it runs not at all, that.
+func (p servedPart) health(b *Bus) transport.Health {
+	node, _ := b.root.Node(p.node)
 	if node.State != supervisor.StateRunning {
 		err := fmt.Errorf("its state is %v", node.State)
 		if node.LastErr != nil {
 			err = fmt.Errorf("%w after: %w", err, errguard.Safe(node.LastErr))
 		}
-		return transport.Health{Down: []transport.Part{{Name: "transport", Since: node.Since, Err: err}}}
+		return transport.Health{Down: []transport.Part{{Name: p.node, Since: node.Since, Err: err}}}
 	}
-	if r, ok := b.transport.(transport.HealthReporter); ok {
+	if r, ok := p.of.(transport.HealthReporter); ok {
 		return r.Health()
 	}
 	return transport.Health{}

@@ -13,7 +13,7 @@ import (
 // MarshalText writes the policy's name.
 func (p Policy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// MarshalJSON writes every counter, zero or not, with pending and the handling times.
+// MarshalJSON writes every counter, zero or not, standby where that is true, with pending and the handling times.
 func (s Stats) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Accepted     uint64    `json:"accepted"`
@@ -25,6 +25,7 @@ func (s Stats) MarshalJSON() ([]byte, error) {
 		Returned     uint64    `json:"returned"`
 		Fenced       uint64    `json:"fenced"`
 		Committed    uint64    `json:"committed"`
+		Standby      bool      `json:"standby,omitzero"`
 		Pending      uint64    `json:"pending"`
 		Queued       uint64    `json:"queued"`
 		Running      uint64    `json:"running"`
@@ -41,7 +42,7 @@ func (s Stats) MarshalJSON() ([]byte, error) {
 		Panicked     uint64    `json:"panicked"`
 		Slow         uint64    `json:"slow"`
 	}{
-		s.Accepted, s.Handled, s.Discarded, s.DeadLettered, s.Dropped, s.Abandoned, s.Returned, s.Fenced, s.Committed, s.Pending(), s.Queued, s.Running, s.Deferred,
+		s.Accepted, s.Handled, s.Discarded, s.DeadLettered, s.Dropped, s.Abandoned, s.Returned, s.Fenced, s.Committed, s.Standby, s.Pending(), s.Queued, s.Running, s.Deferred,
 		s.Lost, s.Uncertain, s.Unmeasured, s.Deepest, s.HighWater, s.Handling, s.Failed, s.Retried, s.Snoozed, s.Panicked, s.Slow,
 	})
 }
@@ -78,12 +79,14 @@ func (h Health) MarshalJSON() ([]byte, error) {
 		Draining  bool                  `json:"draining,omitzero"`
 		Closed    bool                  `json:"closed,omitzero"`
 		Transport string                `json:"transport,omitzero"`
+		Log       string                `json:"log,omitzero"`
 		Down      []transport.Part      `json:"down,omitempty"`
 		Degraded  []transport.Part      `json:"degraded,omitempty"`
+		Standby   []StandbySubscription `json:"standby,omitempty"`
 		Stopped   []StoppedSubscription `json:"stopped,omitempty"`
 		NotReady  string                `json:"not_ready,omitzero"`
 		NotLive   string                `json:"not_live,omitzero"`
-	}{Held: h.Held, Draining: h.Draining, Closed: h.Closed, Transport: h.Transport, Down: h.Down, Degraded: h.Degraded, Stopped: h.Stopped}
+	}{Held: h.Held, Draining: h.Draining, Closed: h.Closed, Transport: h.Transport, Log: h.Log, Down: h.Down, Degraded: h.Degraded, Standby: h.Standby, Stopped: h.Stopped}
 	if err := h.Ready(); err != nil {
 		doc.NotReady = err.Error()
 	}
@@ -91,6 +94,14 @@ func (h Health) MarshalJSON() ([]byte, error) {
 		doc.NotLive = err.Error()
 	}
 	return json.Marshal(doc)
+}
+
+// MarshalJSON writes topic and name.
+func (s StandbySubscription) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Topic string `json:"topic"`
+		Name  string `json:"name"`
+	}(s))
 }
 
 // MarshalJSON writes topic, name and error.

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/shardbus/shardbus/supervisor"
@@ -17,7 +18,8 @@ import (
 //
 // When ctx ends first, handler contexts are cancelled, what waits is abandoned at once, and what
 // had not come back from the transport is a Gap at each subscription, with the reason Ended. The
-// error says how much of which subscription, and which handlers still run. Stats says the same;
+// error says how much of which subscription, which handlers still run, and which partitions of durable
+// topics were not released to the log, so that what was being handled there comes again. Stats says the same;
 // there those handlers are running until they return. From a handler or an OnGap of this bus
 // Shutdown returns ErrWouldDeadlock. A goroutine that a handler starts may call it: it waits for
 // that handler too.
@@ -57,6 +59,10 @@ func (b *Bus) shutdown(ctx context.Context) error {
 	if err != nil && endIfIdle() {
 		err = nil
 	}
+	held := ""
+	if err != nil {
+		held = describeHeld(subs)
+	}
 	ctx, release := b.unlessEnded(ctx)
 	defer release()
 	open := b.end()
@@ -74,7 +80,7 @@ func (b *Bus) shutdown(ctx context.Context) error {
 			cause = fmt.Errorf("%w: %w", ErrClosed, err)
 		}
 		return &Error{Op: "shutdown", Err: cause, Detail: why + open}
-	case err == nil, left == 0 && open == "": // what was handled by now was handled in time
+	case err == nil, left == 0 && open == "" && held == "": // what was handled by now was handled in time
 		for _, s := range subs {
 			if err := s.awaitEnd(ctx); err != nil {
 				return &Error{Op: "shutdown", Topic: s.info.name, Subscription: s.name, Err: err,
@@ -90,13 +96,10 @@ func (b *Bus) shutdown(ctx context.Context) error {
 		}
 		return &Error{Op: "shutdown", Err: err, Detail: "everything was handled, but " + b.stillWorking()}
 	}
-	switch {
-	case left == 0:
-		text = open
-	case open != "":
-		text += "; " + open
+	if left == 0 {
+		text = ""
 	}
-	return &Error{Op: "shutdown", Err: err, Detail: text}
+	return &Error{Op: "shutdown", Err: err, Detail: strings.Join(slices.DeleteFunc([]string{text, held, open}, func(s string) bool { return s == "" }), "; ")}
 }
 
 // Close ends the bus abruptly. Handler contexts are cancelled; what waits is abandoned at once, and
@@ -200,8 +203,15 @@ func (b *Bus) stillWorking() string {
 	if n := b.tellers.Load(); n > 0 {
 		return fmt.Sprintf("OnGap of %d subscriptions has not been told of every gap, or has not returned", n)
 	}
-	if n := b.cleaning.Load(); n > 0 {
+	switch n := b.cleaning.Load(); {
+	case n > 0 && b.durable != nil:
+		return fmt.Sprintf("the transport or the log has not taken back %d topics or subscriptions", n)
+	case n > 0:
 		return fmt.Sprintf("the transport has not returned from Unsubscribe of %d topics", n)
+	case b.transport == nil:
+		return "the log has not ended"
+	case b.durable != nil:
+		return "the transport or the log has not ended"
 	}
 	return "the transport has not ended"
 }
@@ -317,6 +327,37 @@ func describeLeft(subs []*Subscription) (left uint64, what string) {
 		text += fmt.Sprintf(", %d still running", running)
 	}
 	return abandoned + running, text + ": " + strings.Join(parts, ", ")
+}
+
+// describeHeld names the partitions of durable topics that were not given back to the log; empty if all
+// were.
+func describeHeld(subs []*Subscription) string {
+	var parts []string
+	for _, s := range subs {
+		if !s.info.durable {
+			continue
+		}
+		if held := s.engine.held(); len(held) > 0 {
+			parts = append(parts, fmt.Sprintf("%s/%s %s", s.info.name, s.name, partitionList(held)))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "not released: " + strings.Join(parts, ", ")
+}
+
+// partitionList names partitions, of which there are many, perhaps.
+func partitionList(partitions []int) string {
+	const most = 16
+	text := "partitions"
+	for i, p := range partitions {
+		if i == most {
+			return fmt.Sprintf("%s and %d more", text, len(partitions)-most)
+		}
+		text += fmt.Sprintf(" %d", p)
+	}
+	return text
 }
 
 // stillRunning names the subscriptions whose handlers run.

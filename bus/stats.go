@@ -31,6 +31,9 @@ type Stats struct {
 	// Handled, Discarded and DeadLettered by some milliseconds; after a crash what lies between comes
 	// again. It is outside the ledger.
 	Committed uint64
+	// Standby: the subscription is of a durable topic and holds nothing of its consumer now: mostly as
+	// another bus has it, and this one waits for that to end.
+	Standby bool
 
 	// Queued events wait in mailboxes and inboxes for their first attempt.
 	Queued uint64

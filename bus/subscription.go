@@ -75,10 +75,13 @@ type engine interface {
 	busyLocked() bool
 	replay(ctx context.Context, d *Delivery) error
 	replayed()
-	// Of a durable topic: returnUnstarted has what is not started go back to the log, as the bus ends, and
+	// Of a durable topic. returnUnstarted has what is not started go back to the log, as the bus ends, and
 	// releaseLog waits until the log knows of all the rest.
 	returnUnstarted()
 	releaseLog(ctx context.Context) error
+	// standby and held tell whether, and of which partitions, the bus has leases for it.
+	standby() bool
+	held() []int
 }
 
 // log is the bus's logger, speaking of this subscription. It is made when it is needed: most

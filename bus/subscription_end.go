@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/shardbus/shardbus/bus/internal/runqueue"
@@ -41,13 +42,20 @@ func (s *Subscription) Drain(ctx context.Context) error {
 	if s.info.durable && err == nil {
 		leaveErr = errors.Join(leaveErr, s.engine.releaseLog(ctx))
 	}
+	held := ""
+	if s.info.durable && err != nil {
+		held = describeHeld([]*Subscription{s})
+	}
 	ctx, release := s.core.unlessEnded(ctx)
 	defer release()
 	s.stop(nil)
 	if err != nil {
 		// What was handled by now was handled in time.
 		if st := s.Stats(); st.Abandoned+st.Running > 0 {
-			return fail(err, leftBehind(st))
+			return fail(err, strings.TrimSuffix(leftBehind(st)+"; "+held, "; "))
+		}
+		if held != "" {
+			return fail(err, held)
 		}
 	}
 	if err := s.awaitEnd(ctx); err != nil {

@@ -26,6 +26,9 @@ func (s *subscription[T]) statsLocked() Stats {
 		sum.Queued += uint64(s.inbox.envelopes.Len())
 		sum.Committed = s.inbox.committed.Load()
 	}
+	if s.info.durable {
+		sum.Standby = s.fan.feeds.standbyLocked(s)
+	}
 	return sum
 }
 

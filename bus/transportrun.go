@@ -54,7 +54,7 @@ func (b *Bus) serve() error {
 			defer c.Release()
 		}
 		if b.served = root.Serve(b.work); b.served != nil {
-			b.log.Error("the transport did not stop cleanly", zap.Error(errguard.Safe(b.served)))
+			b.log.Error("what the bus serves did not stop cleanly", zap.Error(errguard.Safe(b.served)))
 		}
 		if b.durable != nil {
 			b.durable.appender.Close(ErrClosed)

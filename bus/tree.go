@@ -10,8 +10,8 @@ import (
 )
 
 // Tree shows what the bus supervises as it is now, for people to read: the transport with what that
-// supervises, and every subscription with its lanes. A bus and a transport whose Health says that
-// something is down are starting, until everything is connected and every subscription confirmed.
+// supervises, the log, and every subscription with its lanes. A bus, a transport and a log whose Health
+// says that something is down are starting, until everything is connected and every subscription confirmed.
 // Lanes and actors are passive nodes: they hold no goroutine while they are idle, and a panic of a
 // handler counts as a restart of its lane or actor. Of the actors it shows those that panicked
 // within the last minute.
@@ -33,18 +33,24 @@ func (b *Bus) Tree() supervisor.Tree {
 	return tree
 }
 
-// markStarting has the node of a transport that runs and does not work say starting, and returns
-// what the bus above it, whose own state is given, is to say.
+// markStarting has the node of a transport or a log that runs and does not work say starting, and
+// returns what the bus above it, whose own state is given, is to say.
 func (b *Bus) markStarting(above supervisor.State, nodes []supervisor.Tree) supervisor.State {
-	if above != supervisor.StateRunning || len(b.transportHealth().Down) == 0 {
+	if above != supervisor.StateRunning {
 		return above
 	}
-	for i := range nodes {
-		if nodes[i].State == supervisor.StateRunning {
-			nodes[i].State = supervisor.StateStarting
+	for _, p := range b.servedParts() {
+		if len(p.health(b).Down) == 0 {
+			continue
+		}
+		above = supervisor.StateStarting
+		for i := range nodes {
+			if nodes[i].Name == p.node && nodes[i].State == supervisor.StateRunning {
+				nodes[i].State = supervisor.StateStarting
+			}
 		}
 	}
-	return supervisor.StateStarting
+	return above
 }
 
 // tree is the subscription's part of the bus's tree.

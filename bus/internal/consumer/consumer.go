@@ -104,6 +104,15 @@ func (c *Consumer) Standby() bool {
 	return len(c.mu.leases) == 0
 }
 
+// Partitions are those of which the bus has leases, ascending.
+func (c *Consumer) Partitions() (partitions []int) {
+	for _, l := range c.all() {
+		partitions = append(partitions, l.id.Partition)
+	}
+	slices.Sort(partitions)
+	return slices.Compact(partitions)
+}
+
 // RoomCame says that the target takes more than before.
 func (c *Consumer) RoomCame() {
 	c.starved.Store(true)
