@@ -173,7 +173,7 @@ func askChained[Q, R any](ctx context.Context, topic *Topic[Request[Q, R]], c ce
 		}
 		e.published = e.err == nil
 	}
-	err = p.run(ctx, topic.chain)
+	err = p.run(ctx, topic.chain.handler)
 	return id, routed || err != nil, err
 }
 

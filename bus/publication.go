@@ -119,9 +119,15 @@ func PublishedValue[T any](p *Publication, i int) (*T, bool) {
 	return v, ok
 }
 
-// publishChain composes the middleware around h, the first one outermost. The first ofBus of them are
+// publishChain is what publishes the events of a topic with publish middleware.
+type publishChain struct {
+	handler PublishHandler
+	closed  chan struct{} // by Topic.Close
+}
+
+// wrapPublish composes the middleware around h, the first one outermost. The first ofBus of them are
 // Config.UsePublish.
-func publishChain(h PublishHandler, middleware []PublishMiddleware, ofBus int) (PublishHandler, error) {
+func wrapPublish(h PublishHandler, middleware []PublishMiddleware, ofBus int) (PublishHandler, error) {
 	for i := len(middleware) - 1; i >= 0; i-- {
 		where := fmt.Sprintf("the middleware at index %d of Config.UsePublish", i)
 		if i >= ofBus {

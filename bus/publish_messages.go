@@ -60,7 +60,10 @@ func (p *Publication) batchError(err error) error {
 // publication makes a publication of n events, whose values are the caller's to fill in.
 func (t *Topic[T]) publication(n int, opts []PublishOption) *Publication {
 	o := newPublishOptions(opts)
-	p := &Publication{info: t.info, receipt: o.receipt, busClosed: t.bus.closed, topicClosed: t.closed, publish: t.enterPublication}
+	p := &Publication{info: t.info, receipt: o.receipt, busClosed: t.bus.closed, publish: t.enterPublication}
+	if t.chain != nil {
+		p.topicClosed = t.chain.closed
+	}
 	switch {
 	case t.info.durable:
 		p.publish = t.appendPublication
@@ -91,7 +94,7 @@ func (t *Topic[T]) publishAll(ctx context.Context, p *Publication) error {
 	if t.chain == nil {
 		return publishNext(ctx, p)
 	}
-	return p.run(ctx, t.chain)
+	return p.run(ctx, t.chain.handler)
 }
 
 // publishOne is Publish for a topic with a chain.

@@ -19,10 +19,9 @@ type Topic[T any] struct {
 	bus      *Bus
 	cfg      *TopicConfig[T] // beside info
 	info     *topicInfo
-	lastSize atomic.Int32   // of an encoded event with its key, see encodePayload
-	slow     bool           // Publish goes through a transport or a chain
-	chain    PublishHandler // what publishes, with middleware around it; nil where there is none
-	closed   chan struct{}  // with chain: closed by Close
+	lastSize atomic.Int32  // of an encoded event with its key, see encodePayload
+	slow     bool          // Publish goes through a transport or a chain
+	chain    *publishChain // nil where there is no publish middleware
 	// sent numbers what was published through the transport.
 	sent   atomic.Uint64
 	askers askers
@@ -52,7 +51,7 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	var chain PublishHandler
 	if use := slices.Concat(b.cfg.UsePublish, cfg.UsePublish); len(use) > 0 {
 		var err error
-		if chain, err = publishChain(publishNext, use, len(b.cfg.UsePublish)); err != nil {
+		if chain, err = wrapPublish(publishNext, use, len(b.cfg.UsePublish)); err != nil {
 			return fail(err, "")
 		}
 	}
@@ -82,8 +81,8 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	t.info.log = b.log
 	t.info.remote = b.remote && !info.durable
 	encoded := b.remote || info.durable
-	if t.chain, t.slow = chain, chain != nil || encoded; chain != nil {
-		t.closed = make(chan struct{})
+	if t.slow = chain != nil || encoded; chain != nil {
+		t.chain = &publishChain{handler: chain, closed: make(chan struct{})}
 	}
 	if b.cfg.Debug && !encoded {
 		t.info.shared = new(sharedEvents)

@@ -36,8 +36,8 @@ func (t *Topic[T]) Close(ctx context.Context) error {
 	if r := t.bus.runnerHere(); r != nil && r.subscription().fromTopic(t.info) {
 		return fail(ErrWouldDeadlock, r.role()+" can't wait for its own topic to close; call it from another goroutine")
 	}
-	if first := t.fanout.close(); first && t.closed != nil {
-		close(t.closed)
+	if first := t.fanout.close(); first && t.chain != nil {
+		close(t.chain.closed)
 	}
 	var err error
 	switch {
