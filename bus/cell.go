@@ -14,6 +14,10 @@ func (c *cell[T]) fill(v *T, env *transport.Envelope, headers Headers, at int64,
 	c.v, c.env, c.headers, c.at, c.seq = *v, env, headers, at, seq
 }
 
+// bare tells whether c is its value and nothing else. It compares, since a call of a method of Headers is
+// not inlined here.
+func (c *cell[T]) bare() bool { return c.env == nil && c.headers == (Headers{}) }
+
 // head is the part of a mailbox cell that does not depend on the event's type.
 type head struct {
 	// env holds the given ID of an event published in this process, and is nil when it has none; for

@@ -113,7 +113,12 @@ func (l *lane[T]) stream() (dry bool) {
 // handle makes the first attempt at an event.
 func (l *lane[T]) handle(c *cell[T]) error {
 	l.current = c
-	l.view(c)
+	d := &l.d
+	d.head, d.value = &c.head, &c.v
+	d.attempt, d.encoded = 1, c.seq == 0
+	if !c.bare() {
+		l.viewEnvelope()
+	}
 	if l.sample.left > 0 {
 		l.sample.left--
 		return l.handler(l.ctx, &l.d)
@@ -173,19 +178,7 @@ func (l *lane[T]) runPending(retryTurn *bool) batchEnd {
 	return ranDry
 }
 
-// view points the lane's Delivery at c for its first attempt.
-func (l *lane[T]) view(c *cell[T]) {
-	d := &l.d
-	d.head = &c.head
-	d.value = &c.v
-	d.attempt = 1
-	d.encoded = c.seq == 0
-	if c.env != nil || !c.headers.IsZero() {
-		l.viewEnvelope()
-	}
-}
-
-// viewEnvelope is the part of view that most events don't need.
+// viewEnvelope says that the event in hand keeps other memory alive, whatever its type.
 func (l *lane[T]) viewEnvelope() {
 	l.hasPointers = true
 	l.box.MarkDirty()

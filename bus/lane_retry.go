@@ -25,7 +25,7 @@ func (l *lane[T]) mayDefer() bool {
 // deferTaken has c, just taken, wait behind its key if it must.
 func (l *lane[T]) deferTaken(c *cell[T]) bool {
 	l.current = nil
-	if c.env != nil || !c.headers.IsZero() {
+	if !c.bare() {
 		l.viewEnvelope()
 	}
 	b := l.hand()
