@@ -22,26 +22,28 @@ import (
 type fanout[T any] struct {
 	core        *core         // of the bus
 	info        *topicInfo    // of the topic
-	hints       atomic.Uint32 // what is to be known of mu.plan without the lock; it may be stale
+	hints       atomic.Uint32 // what is to be known of mu.plan without reading it; set under the lock, and stale without
 	stamp       bool          // TopicConfig.Stamp
 	hasPointers bool          // a T may keep other memory alive
+	indirect    bool          // a transport, a log or a chain of middleware is between Publish and the mailboxes
 
 	mu struct {
 		sync.Mutex
 		plan   *fanoutPlan[T]           // nil: to be made before the next event enters; see setPlan
 		shared *mailbox.Shared[cell[T]] // the shared mailbox; nil while nobody reads it
 		seq    uint64                   // of events published here
+		sole   *lane[T]                 // the plan's only reader of the shared mailbox; nil where there are others
 
 		reserved    []*lane[T] // of each target of plan.own the lane that the present event is to enter
 		received    uint64     // events off the transport
 		unrouted    uint64
 		targets     []target[T]
-		closed      bool                // by Topic.Close
 		names       map[string]struct{} // of all subscriptions, where there are many; see nameTakenLocked
 		groups      map[string]*group[T]
 		total       int32                         // of subscriptions, group members included
 		readers     int32                         // lanes that read the shared mailbox
 		sweepCursor int32                         // of plan.readers, where reclaim begins to look
+		closed      bool                          // by Topic.Close
 		free        *waiter                       // waiters to use again; channels must stay with their bus
 		foreign     *foreignQueue                 // nil until the first
 		leaving     map[*subscription[T]]struct{} // those of Ask that left and have not ended
@@ -143,44 +145,68 @@ func (fan *fanout[T]) publish(ctx context.Context, c *cell[T], id keyInfo, only 
 // tryFast is the short way in for an event with nothing but headers, where the plan has one and every mailbox
 // that it enters has room; else it reports false, with the event's key information if that was found.
 func (fan *fanout[T]) tryFast(v *T, headers Headers) (id keyInfo, entered bool) {
-	if id = fan.keyInfoOf(v); fan.hints.Load()&hintFast == 0 {
-		return id, false
+	hints := fan.hints.Load()
+	if hints&hintKeyed != 0 {
+		id = fan.findKey(v, hints&hintLatest != 0)
 	}
 	var at int64
-	if fan.stamp {
+	if fan.stamp && hints&(hintShared|hintLanes) != 0 {
 		at = time.Now().UnixNano()
 	}
-	fan.mu.Lock()
-	p := fan.mu.plan
-	if p == nil || p.keyed && !id.known || fan.core.state.Load() != stateOpen {
-		fan.mu.Unlock()
-		return id, false
-	}
-	queue, l := fan.mu.shared, p.sole
 	switch {
-	case p.fast == fastShared && (queue.Free() || fan.grow(p) == nil):
-	case p.fast == fastLanes:
-		if l = p.only.choose(id.hash); l.full() {
-			fan.mu.Unlock()
-			return id, false
-		}
-		queue = l.box.Own
-	default:
+	case hints&hintShared != 0:
+		return id, fan.tryShared(v, headers, at)
+	case hints&hintLanes != 0:
+		return id, fan.tryLanes(v, headers, at, id)
+	}
+	return id, false
+}
+
+// tryShared is tryFast where all targets read the shared mailbox. Of the plan it reads the hints and the
+// sole reader only, which stand on the topic's first cache line.
+func (fan *fanout[T]) tryShared(v *T, headers Headers, at int64) (entered bool) {
+	fan.mu.Lock()
+	queue := fan.mu.shared
+	barred := fan.hints.Load()&hintShared == 0 || !queue.Free() && fan.grow(fan.mu.plan) != nil
+	if barred || fan.core.state.Load() != stateOpen {
 		fan.mu.Unlock()
-		return id, false
+		return false
 	}
 	fan.mu.seq++
 	queue.Slot().fill(v, nil, headers, at, fan.mu.seq)
 	queue.Commit()
+	if l := fan.mu.sole; l != nil {
+		fan.mu.Unlock()
+		l.wakeIfIdle()
+		return true
+	}
+	readers := fan.mu.plan.readers
 	fan.mu.Unlock()
-	if l != nil {
-		l.wakeIfIdle()
-		return id, true
-	}
-	for _, l := range p.readers {
+	for _, l := range readers {
 		l.wakeIfIdle()
 	}
-	return id, true
+	return true
+}
+
+// tryLanes is tryFast where there is one target, a subscription with mailboxes of its own that drop nothing.
+func (fan *fanout[T]) tryLanes(v *T, headers Headers, at int64, id keyInfo) (entered bool) {
+	fan.mu.Lock()
+	p := fan.mu.plan
+	if p == nil || p.fast != fastLanes || p.keyed && !id.known || fan.core.state.Load() != stateOpen {
+		fan.mu.Unlock()
+		return false
+	}
+	l := p.only.choose(id.hash)
+	if l.full() {
+		fan.mu.Unlock()
+		return false
+	}
+	fan.mu.seq++
+	l.box.Own.Slot().fill(v, nil, headers, at, fan.mu.seq)
+	l.box.Own.Commit()
+	fan.mu.Unlock()
+	l.wakeIfIdle()
+	return true
 }
 
 // grow finds room in the shared mailbox, and returns a lane that has none, if there is one.

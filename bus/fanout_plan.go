@@ -24,7 +24,6 @@ type fanoutPlan[T any] struct {
 	keyed  bool // a target needs the key of an event, to choose a lane or to find what it replaces
 	latest bool // a mailbox needs the key itself, and not its hash only
 
-	sole    *lane[T]         // readers[0] where there is no other
 	only    *subscription[T] // with fastLanes: the target
 	readers []*lane[T]       // those that read the shared mailbox
 	own     []target[T]      // those that have mailboxes of their own
@@ -39,9 +38,10 @@ const (
 	fastLanes           // there is one, a subscription with mailboxes of its own that drop nothing
 )
 
-// Hints at a plan. Whoever has locked the fan-out looks at the plan itself.
+// Hints at a plan.
 const (
-	hintFast   uint32 = 1 << iota // there is a fast path
+	hintShared uint32 = 1 << iota // the fast path is fastShared
+	hintLanes                     // it is fastLanes
 	hintKeyed                     // keyed, so that keys, which are user code, are found before locking
 	hintLatest                    // latest
 )
@@ -58,15 +58,26 @@ func (fan *fanout[T]) planLocked() *fanoutPlan[T] {
 func (fan *fanout[T]) changed() { fan.setPlan(nil) }
 
 func (fan *fanout[T]) setPlan(p *fanoutPlan[T]) {
-	fan.mu.plan, fan.mu.sweepCursor = p, 0
-	var hints uint32
-	if p != nil && p.fast != fastNone {
-		hints |= hintFast
+	fan.mu.plan, fan.mu.sole, fan.mu.sweepCursor = p, nil, 0
+	if p == nil {
+		fan.hints.Store(0)
+		return
 	}
-	if p != nil && p.keyed {
+	if len(p.readers) == 1 {
+		fan.mu.sole = p.readers[0]
+	}
+	var hints uint32
+	switch p.fast {
+	case fastShared:
+		hints = hintShared
+	case fastLanes:
+		hints = hintLanes
+	case fastNone:
+	}
+	if p.keyed {
 		hints |= hintKeyed
 	}
-	if p != nil && p.latest {
+	if p.latest {
 		hints |= hintLatest
 	}
 	fan.hints.Store(hints)
@@ -77,14 +88,11 @@ func (fan *fanout[T]) newPlan() *fanoutPlan[T] {
 	for _, t := range fan.mu.targets {
 		t.enlist(p)
 	}
-	if len(p.readers) == 1 {
-		p.sole = p.readers[0]
-	}
-	if len(p.readers) > 0 {
-		fan.mu.shared.SetSoleReader(p.sole != nil)
+	if n := len(p.readers); n > 0 {
+		fan.mu.shared.SetSoleReader(n == 1)
 	}
 	switch {
-	case fan.published != nil, fan.mu.closed:
+	case fan.indirect, fan.published != nil, fan.mu.closed:
 	case len(p.own) == 0 && len(p.readers) > 0:
 		p.fast = fastShared
 	case len(p.own) == 1 && len(p.readers) == 0 && p.only != nil:

@@ -74,6 +74,7 @@ type lane[T any] struct {
 	overflow atomic.Int64 // inbox.Len(), readable by the lane
 
 	// The goroutine's own.
+	_           [8]byte                // to the next line
 	box         mailbox.Queue[cell[T]] // its Reader begins a line
 	current     *cell[T]               // being handled; nil between events
 	sample      sampling

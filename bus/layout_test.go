@@ -29,7 +29,7 @@ func layout(t *testing.T) {
 		first, last unsafe.Pointer
 	}{
 		{"what publishers read of a lane", unsafe.Pointer(&l.state), unsafe.Pointer(&l.wait.wakeAt)},
-		{"what Publish touches of a topic", unsafe.Pointer(topic), unsafe.Pointer(&topic.fanout.mu.seq)},
+		{"what Publish touches of a topic", unsafe.Pointer(topic), unsafe.Pointer(&topic.fanout.mu.sole)},
 	} {
 		if line(c.first) != line(c.last) {
 			t.Errorf("%s goes from %p to %p: it should stand on one line", c.what, c.first, c.last)

@@ -27,28 +27,29 @@ import (
 // Errors: ErrClosed, ErrMailboxFull, ErrWouldDeadlock, ctx's, the codec's, the transport's. Events
 // published one after another are handled in that order, see [Lanes].
 func (t *Topic[T]) Publish(ctx context.Context, event T, opts ...PublishOption) error {
-	if t.slow {
-		return t.publishSlow(ctx, event, opts)
-	}
-	if len(opts) > 0 {
-		o := newPublishOptions(opts)
-		return t.enter(ctx, event, &o)
+	if len(opts) > 0 || t.fanout.indirect {
+		return t.publishWith(ctx, event, opts)
 	}
 	id, entered := t.fanout.tryFast(&event, Headers{})
 	if entered {
 		return nil
 	}
-	c := cell[T]{v: event}
-	if t.fanout.stamp {
-		c.at = time.Now().UnixNano()
-	}
-	return t.fanout.publish(ctx, &c, id, nil, nil)
+	return t.enter(ctx, event, id, &publishOptions{})
 }
 
-// enter is Publish with options, in process.
-func (t *Topic[T]) enter(ctx context.Context, event T, o *publishOptions) error {
+// publishWith is Publish with options, or through a chain, a log or a transport.
+func (t *Topic[T]) publishWith(ctx context.Context, event T, opts []PublishOption) error {
+	switch {
+	case t.chain != nil:
+		return t.publishOne(ctx, event, opts)
+	case t.info.durable:
+		return t.appendOne(ctx, event, opts)
+	case t.info.remote:
+		return t.send(ctx, event, opts)
+	}
+	o := newPublishOptions(opts)
 	if o.durable != "" {
-		return t.needsDurable(o)
+		return t.needsDurable(&o)
 	}
 	var id keyInfo
 	if o.id == "" && o.receipt == nil {
@@ -57,6 +58,11 @@ func (t *Topic[T]) enter(ctx context.Context, event T, o *publishOptions) error 
 			return nil
 		}
 	}
+	return t.enter(ctx, event, id, &o)
+}
+
+// enter publishes in process what could not go the short way. id is the event's, unless it is not known.
+func (t *Topic[T]) enter(ctx context.Context, event T, id keyInfo, o *publishOptions) error {
 	c := cell[T]{head: head{env: localEnvelope(o.id), headers: o.headers}, v: event}
 	if t.fanout.stamp {
 		c.at = time.Now().UnixNano()
@@ -68,7 +74,7 @@ func (t *Topic[T]) enter(ctx context.Context, event T, o *publishOptions) error 
 // every event. When some could not be published the error is a *BatchError that says which and why;
 // the others were. events belongs to the caller again when it returns.
 func (t *Topic[T]) PublishBatch(ctx context.Context, events []T, opts ...PublishOption) error {
-	if t.slow {
+	if t.fanout.indirect {
 		return t.publishEach(ctx, events, opts)
 	}
 	o := newPublishOptions(opts)
@@ -92,17 +98,6 @@ func localEnvelope(id string) *transport.Envelope {
 		return nil
 	}
 	return &transport.Envelope{ID: id}
-}
-
-// publishSlow is Publish through a chain or a transport.
-func (t *Topic[T]) publishSlow(ctx context.Context, event T, opts []PublishOption) error {
-	switch {
-	case t.chain != nil:
-		return t.publishOne(ctx, event, opts)
-	case t.info.durable:
-		return t.appendOne(ctx, event, opts)
-	}
-	return t.send(ctx, event, opts)
 }
 
 // send publishes one event through the transport.

@@ -20,8 +20,7 @@ type Topic[T any] struct {
 	cfg      *TopicConfig[T] // beside info
 	info     *topicInfo
 	lastSize atomic.Int32  // of an encoded event with its key, see encodePayload
-	slow     bool          // Publish goes through a transport or a chain
-	chain    *publishChain // nil where there is no publish middleware
+	chain    *publishChain // nil where there is no middleware around Publish
 	// sent numbers what was published through the transport.
 	sent   atomic.Uint64
 	askers askers
@@ -81,7 +80,7 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	t.info.log = b.log
 	t.info.remote = b.remote && !info.durable
 	encoded := b.remote || info.durable
-	if t.slow = chain != nil || encoded; chain != nil {
+	if chain != nil {
 		t.chain = &publishChain{handler: chain, closed: make(chan struct{})}
 	}
 	if b.cfg.Debug && !encoded {
@@ -90,6 +89,7 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	fan := &t.fanout
 	fan.core, fan.info, fan.key, fan.appendKey, fan.stamp = &b.core, t.info, cfg.keyFunc(), cfg.AppendKey, cfg.Stamp
 	fan.hasPointers = hasPointers(reflect.TypeFor[T]())
+	fan.indirect = chain != nil || encoded
 	if b.watcher != nil && !encoded {
 		fan.published = t.notePublished
 	}

@@ -8,9 +8,9 @@ package mailbox
 // Positions count items in the order in which they are taken.
 type Queue[C any] struct {
 	// Own is the lane's own Shared; nil while it reads that of many, and after Evicts.
-	Own      *Shared[C]
-	evicting *evicting[C]
+	Own *Shared[C]
 	Reader[C]
+	evicting *evicting[C] // beside the consumer's half, which looks at it for each item
 }
 
 // Loss is what became of an item that had to make room for another one.
