@@ -157,7 +157,7 @@ func (fan *fanout[T]) tryFast(v *T, headers Headers) (id keyInfo, entered bool) 
 	case hints&hintShared != 0:
 		return id, fan.tryShared(v, headers, at)
 	case hints&hintLanes != 0:
-		return id, fan.tryLanes(v, headers, at, id)
+		return id, fan.tryLanes(v, headers, at, id.hash, id.known)
 	}
 	return id, false
 }
@@ -189,21 +189,22 @@ func (fan *fanout[T]) tryShared(v *T, headers Headers, at int64) (entered bool) 
 }
 
 // tryLanes is tryFast where there is one target, a subscription with mailboxes of its own that drop nothing.
-func (fan *fanout[T]) tryLanes(v *T, headers Headers, at int64, id keyInfo) (entered bool) {
+func (fan *fanout[T]) tryLanes(v *T, headers Headers, at int64, hash uint64, known bool) (entered bool) {
 	fan.mu.Lock()
 	p := fan.mu.plan
-	if p == nil || p.fast != fastLanes || p.keyed && !id.known || fan.core.state.Load() != stateOpen {
+	if p == nil || p.fast != fastLanes || p.keyed && !known || fan.core.state.Load() != stateOpen {
 		fan.mu.Unlock()
 		return false
 	}
-	l := p.only.choose(id.hash)
-	if l.full() {
+	l := p.only.choose(hash)
+	queue := l.box.Own
+	if !queue.Free() && l.full() {
 		fan.mu.Unlock()
 		return false
 	}
 	fan.mu.seq++
-	l.box.Own.Slot().fill(v, nil, headers, at, fan.mu.seq)
-	l.box.Own.Commit()
+	queue.Slot().fill(v, nil, headers, at, fan.mu.seq)
+	queue.Commit()
 	fan.mu.Unlock()
 	l.wakeIfIdle()
 	return true

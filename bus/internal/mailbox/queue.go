@@ -10,7 +10,7 @@ type Queue[C any] struct {
 	// Own is the lane's own Shared; nil while it reads that of many, and after Evicts.
 	Own *Shared[C]
 	Reader[C]
-	evicting *evicting[C] // beside the consumer's half, which looks at it for each item
+	evicting *evicting[C] // beside the consumer's half, which looks at it; publishers look at Own first
 }
 
 // Loss is what became of an item that had to make room for another one.
@@ -32,8 +32,8 @@ func (q *Queue[C]) Evicts(latest bool) {
 	}
 }
 
-// Evicting tells whether Evicts was called.
-func (q *Queue[C]) Evicting() bool { return q.evicting != nil }
+// Evicting tells whether Evicts was called, of a queue that does not read a Shared of many.
+func (q *Queue[C]) Evicting() bool { return q.Own == nil }
 
 // Replacing tells whether an item may replace the one of its key.
 func (q *Queue[C]) Replacing() bool { return q.evicting != nil && q.evicting.latest != nil }
@@ -51,7 +51,7 @@ func (q *Queue[C]) Open(shared *Shared[C], hasPointers bool) {
 // Full tells whether the queue, which must not read a Shared of many, has no room. One that evicts
 // always has. It is the publishers'.
 func (q *Queue[C]) Full(capacity int) bool {
-	if q.evicting != nil || q.Own.Free() {
+	if q.Own == nil || q.Own.Free() {
 		return false
 	}
 	taken := q.Taken()
