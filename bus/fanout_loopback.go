@@ -122,7 +122,10 @@ func (s *subscription[T]) catchUp(ctx context.Context) error {
 	for i := range lb.partitions {
 		marks[i] = lb.partitions[i].accepted
 	}
-	s.marks = marks
+	if s.awaited == nil {
+		s.awaited = new(awaited)
+	}
+	s.awaited.marks = marks
 	fan.mu.Unlock()
 	var late uint64
 	done := func() bool {

@@ -54,11 +54,11 @@ func (fan *fanout[T]) removeLocked(s *subscription[T]) {
 	}
 	delete(fan.mu.names, s.name)
 	fan.noteLeavingLocked(s)
-	if fan.mu.total--; fan.loopback != nil {
-		s.missed = fan.loopback.missing(fan.info, s.marks)
-		if fan.mu.total == 0 {
-			fan.loopback.unsubscribed()
-		}
+	if s.awaited != nil {
+		s.awaited.missed = fan.loopback.missing(fan.info, s.awaited.marks)
+	}
+	if fan.mu.total--; fan.loopback != nil && fan.mu.total == 0 {
+		fan.loopback.unsubscribed()
 	}
 	if fan.feeds != nil {
 		fan.feeds.leftLocked(s)

@@ -15,14 +15,14 @@ func (s *subscription[T]) leave(ctx context.Context) (missed []Gap, err error) {
 	}
 	if err := link.begin(ctx); err != nil {
 		if s.leaveNow() {
-			missed = s.missed
+			missed = s.missed()
 		}
 		return missed, err
 	}
 	defer link.end()
 	left, was := s.remove()
 	if was {
-		missed = s.missed
+		missed = s.missed()
 	}
 	if left > 0 || !was {
 		return missed, nil

@@ -29,6 +29,22 @@ type subscription[T any] struct {
 	place    int  // among the topic's targets
 	next     int
 	inbox    *inbox   // of envelopes that any lane may take; nil without a transport
-	marks    []uint64 // what Drain waits for, see catchUp
-	missed   []Gap    // what of that had not come when it left
+	awaited  *awaited // what Drain waits for, see catchUp; nil before
+}
+
+// awaited is what was published before a Drain and must come back from the transport. Most
+// subscriptions never have it.
+type awaited struct {
+	marks  []uint64 // of each partition
+	missed []Gap    // what had not come when the subscription left
+}
+
+// missed is what Drain waited for in vain, after the subscription left.
+func (s *subscription[T]) missed() []Gap {
+	s.fan.mu.Lock()
+	defer s.fan.mu.Unlock()
+	if s.awaited == nil {
+		return nil
+	}
+	return s.awaited.missed
 }
