@@ -106,8 +106,8 @@ func (s *subscription[T]) ended() {
 	if next := s.fan.ended(s); next != nil {
 		next.signalLanes()
 	}
+	s.host.forget(&s.Subscription) // before Done: whoever has seen that finds it nowhere
 	s.closeDone()
-	s.host.forget(&s.Subscription)
 	s.core.changes.Notify()
 }
 
