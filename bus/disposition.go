@@ -18,9 +18,9 @@ type disposition struct {
 	panicked bool          // the handler or a middleware panicked or called Goexit
 	thrown   *PanicError   // the panic, if it was one
 
-	// Of a durable topic: the event goes back to its log, unstarted, or, with unfinished, unfinished, or, with
-	// trimmed, the log has it no more; or its lease was lost, and its outcome does not count.
-	returned, unfinished, trimmed, fenced bool
+	// Of a durable topic: the event goes back to its log unstarted, or, with trimmed, the log has it no
+	// more; or its lease was lost, and its outcome does not count.
+	returned, trimmed, fenced bool
 }
 
 // minDelay is the least time until another attempt. Without it an event that can't be
@@ -40,6 +40,14 @@ func dispose(err error) (j disposition) {
 		j.act, j.after, j.err = v.Action, max(minDelay, v.After), errguard.Safe(v.Err)
 	}
 	return j
+}
+
+// nextAttempt is the number of the attempt that follows one, if any does.
+func (j *disposition) nextAttempt(number int) int {
+	if j.act == ActionRetry {
+		return number + 1
+	}
+	return number
 }
 
 // again tells whether the delivery gets another attempt.

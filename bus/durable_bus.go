@@ -2,6 +2,9 @@ package bus
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"sync"
 
 	"go.uber.org/zap"
 
@@ -18,12 +21,20 @@ const logPath = "bus/log"
 // defaultMaxStarts is Config.MaxStarts, where that is 0.
 const defaultMaxStarts = 5
 
+// errNotReleased is why a subscription's end was not clean.
+var errNotReleased = errors.New("the log was not told that the subscription has ended, so that it gives what was being handled again")
+
 // durability is what a bus has for durable topics; nil without a log.
 type durability struct {
 	log      transport.Log
 	caps     transport.LogCapabilities
 	reader   *consumer.Reader
 	appender *appender.Appender
+
+	mu struct {
+		sync.Mutex
+		unreleased []error // why consumers did not end in order
+	}
 }
 
 // newDurability makes what durable topics need, if the bus has a log.
@@ -65,4 +76,24 @@ func (b *Bus) logChild() supervisor.Child {
 		},
 		Grace: b.grace,
 	}
+}
+
+// noteUnreleased keeps, for Shutdown, that a consumer did not end in order.
+func (d *durability) noteUnreleased(topic, name string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.unreleased = append(d.mu.unreleased, fmt.Errorf("%s/%s: %w", topic, name, errguard.Safe(err)))
+}
+
+// releaseError says which consumers have not ended in order; nil: all have.
+func (d *durability) releaseError() error {
+	if d == nil {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.mu.unreleased) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errNotReleased, errors.Join(d.mu.unreleased...))
 }

@@ -2,19 +2,16 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/shardbus/shardbus/bus/internal/consumer"
 	"github.com/shardbus/shardbus/internal/errguard"
 )
 
 // This file is how a subscription of a durable topic leaves the log.
-
-// errNotReleased is why a subscription's end was not clean.
-var errNotReleased = errors.New("the log was not told that the subscription has ended, so that it gives what was being handled again")
 
 // returnUnstarted has the lanes give back to the log what is not started, as the bus shuts down.
 func (f *feeds[T]) returnUnstarted(s *subscription[T]) {
@@ -57,13 +54,36 @@ func (f *feeds[T]) leave(ctx context.Context, s *subscription[T]) error {
 func (f *feeds[T]) release(ctx context.Context, s *subscription[T]) error {
 	fd := f.closing(s)
 	if fd == nil {
-		return nil
+		return f.flush(ctx, s)
 	}
 	err := fd.released(ctx)
-	if closeErr := fd.closeOnce(ctx); closeErr != nil {
-		err = errors.Join(err, closeErr) // it names the partitions
+	if err != nil { // leftNow does the rest, in Config.Grace
+		for _, partition := range s.held() {
+			err = fmt.Errorf("%w; partition %d of %s: %w", err, partition, s.info.name, consumer.ErrNotReleased)
+		}
+		return fmt.Errorf("%w: %w", errNotReleased, err)
 	}
+	err = fd.closeOnce(ctx)
 	if err != nil {
+		return fmt.Errorf("%w: %w", errNotReleased, err)
+	}
+	return nil
+}
+
+// flush waits until the outcomes of a subscription that leaves others behind are in the log.
+func (f *feeds[T]) flush(ctx context.Context, s *subscription[T]) error {
+	fan := s.fan
+	fan.mu.Lock()
+	fd := f.byName[s.consumerName()]
+	fan.mu.Unlock()
+	if fd == nil {
+		return nil
+	}
+	c := fd.membership()
+	if c == nil {
+		return nil
+	}
+	if err := c.Flush(ctx); err != nil {
 		return fmt.Errorf("%w: %w", errNotReleased, err)
 	}
 	return nil
@@ -93,10 +113,13 @@ func (f *feeds[T]) leftNow(s *subscription[T]) {
 	s.core.goroutines.cleanup(func(ctx context.Context) error {
 		ctx, cancel := context.WithDeadlineCause(context.WithoutCancel(ctx), until, errGrace)
 		defer cancel()
-		select {
-		case <-s.Done(): // what handlers still do is to be in the log
-		case <-ctx.Done():
-		}
+		// What handlers still do is to be in the log, those included whose place s took. When that takes too
+		// long, the close says so.
+		_ = s.core.changes.Wait(ctx, func() bool {
+			s.fan.mu.Lock()
+			defer s.fan.mu.Unlock()
+			return len(fd.subs) == 0
+		})
 		last, end := context.WithTimeoutCause(context.WithoutCancel(ctx), s.core.grace, errGrace)
 		defer end()
 		if err := fd.closeOnce(last); err != nil {

@@ -26,6 +26,7 @@ type feed[T any] struct {
 	subs    map[*subscription[T]]struct{} // that may have events, those that were replaced included
 	closing bool                          // the last subscription has left
 	ending  bool                          // close was called
+	over    bool                          // it had no consumer to close
 	closed  chan struct{}                 // closed when the name is free again
 
 	limit atomic.Int64 // see Limit; written under the fan-out's lock
@@ -88,14 +89,7 @@ func (fd *feed[T]) Adopt(e *consumer.Event) bool {
 	if fd.target == nil {
 		return false
 	}
-	l := fd.target.choose(hash)
-	e.CountIn(&l.cfg.inbox.committed)
-	l.accepted++
-	l.mu.Lock()
-	l.attempts.log.adopted = append(l.attempts.log.adopted, e)
-	l.attempts.log.attend.Store(true)
-	l.mu.Unlock()
-	l.signal()
+	fd.target.choose(hash).adopt(e)
 	return true
 }
 
@@ -169,10 +163,16 @@ func (fd *feed[T]) released(ctx context.Context) error {
 
 // close ends the membership. It is called once, after the last subscription has left.
 func (fd *feed[T]) close(ctx context.Context) (err error) {
-	if c := fd.membership(); c != nil {
-		err = c.Close(ctx)
-	}
 	fan := fd.fan
+	fan.mu.Lock()
+	c := fd.consumer
+	fd.over = c == nil // one that is on its way is not taken any more
+	fan.mu.Unlock()
+	if c != nil {
+		if err = c.Close(ctx); err != nil {
+			fd.of.durable.noteUnreleased(fan.info.name, fd.name, err)
+		}
+	}
 	fan.mu.Lock()
 	delete(fd.of.byName, fd.name)
 	fan.mu.Unlock()

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/shardbus/shardbus/bus/internal/consumer"
@@ -139,10 +140,16 @@ func (t *Topic[T]) consume(ctx context.Context, name string) error {
 		return errguard.Safe(err)
 	}
 	fan.mu.Lock()
-	fd.consumer = c
-	ending := fd.closing
+	over := fd.over
+	if !over {
+		fd.consumer = c
+	}
+	ending := fd.closing || !t.bus.takesTopics()
 	fan.mu.Unlock()
-	if ending { // its last subscription was stopped meanwhile
+	switch {
+	case over:
+		return errors.Join(ErrClosed, c.Close(ctx))
+	case ending: // its last subscription was stopped meanwhile, or the bus ends and has not seen it
 		fd.returnAll()
 	}
 	return nil

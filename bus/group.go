@@ -144,6 +144,11 @@ func (fan *fanout[T]) joinLocked(s *subscription[T]) {
 	}
 	g.keys.Join(s)
 	g.wakeWaiters()
+	if s.info.durable { // what waits in other members goes with its key
+		for _, l := range g.lanes() {
+			l.returnSoon()
+		}
+	}
 }
 
 // leaveLocked takes s out of its group. What waits in s stays its own; what is published from now on

@@ -24,7 +24,10 @@ func (l *lane[T]) Entered() uint64 {
 func (l *lane[T]) Done(n uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.mu.closed {
+	switch {
+	case l.movesLocked(""):
+		return false
+	case l.mu.closed:
 		return l.stoppedLocked()
 	}
 	return l.pastLocked(n) && l.mu.retries.Keys() == 0
@@ -34,10 +37,12 @@ func (l *lane[T]) Done(n uint64) bool {
 func (l *lane[T]) DoneWith(key string, n uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.mu.closed {
+	switch {
+	case l.movesLocked(key):
+		return false
+	case l.mu.closed:
 		return l.stoppedLocked()
-	}
-	if !l.pastLocked(n) {
+	case !l.pastLocked(n):
 		return false
 	}
 	first, ok := l.mu.retries.First(key)
@@ -60,8 +65,9 @@ func (l *lane[T]) pastLocked(n uint64) bool {
 }
 
 // mustWait tells whether another member of the group, or one whose place s took, has not done with
-// key, as far as that matters to the n-th event that entered this lane.
-func (s *subscription[T]) mustWait(l keyshare.Lane, key string, n uint64) bool {
+// key, as far as that matters to the n-th event that entered this lane, or to one that was given back in
+// an epoch.
+func (s *subscription[T]) mustWait(l keyshare.Lane, key string, n uint64, epoch int) bool {
 	keys := s.cfg.keys // there is a lane, so it was made
 	if keys == nil || !keys.Moving() {
 		return false
@@ -69,5 +75,14 @@ func (s *subscription[T]) mustWait(l keyshare.Lane, key string, n uint64) bool {
 	fan := s.fan
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
+	if epoch != 0 {
+		return keys.MustWaitSince(s, key, keyHash(key), epoch)
+	}
 	return keys.MustWait(s, l, key, keyHash(key), n)
+}
+
+// ownsLocked implements laneOwner. Nobody but the members of a group gives events to each other while they
+// are no longer theirs: who took another one's place gets its events as that ends.
+func (s *subscription[T]) ownsLocked(key string) bool {
+	return s.group == nil || key == "" || len(s.group.keys.Members()) == 0 || s.group.owner(keyHash(key)) == s
 }

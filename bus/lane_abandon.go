@@ -37,9 +37,13 @@ func (l *lane[T]) abandonLocked(back *[]*consumer.Event) {
 		l.mu.abandoned += uint64(n)
 		return
 	}
-	*back = append(*back, l.attempts.log.adopted...)
-	l.attempts.log.returned += uint64(n + len(l.attempts.log.adopted))
-	l.attempts.log.adopted = nil
+	g := l.attempts.log
+	for _, a := range g.adopted {
+		*back = append(*back, a.e)
+	}
+	g.returned += uint64(n + len(g.adopted))
+	g.adopted = nil
+	g.givingBack += len(*back)
 }
 
 // abandonTaken is called by the lane's goroutine when it has taken c out of its mailbox and finds
@@ -59,8 +63,15 @@ func (l *lane[T]) abandonTaken(c *cell[T]) {
 // releaseAll lets go of what waited in l. The lane calls it, as the consumer of its mailbox.
 func (l *lane[T]) releaseAll() {
 	var back []*consumer.Event
-	defer func() { giveBack(back) }() // without the locks
-	l.cfg.owner.lockMailboxes()       // abandonLocked is over
+	if l.durable {
+		defer func() { // without the locks
+			l.giveBack(back)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.attempts.log.released = true
+		}()
+	}
+	l.cfg.owner.lockMailboxes() // abandonLocked is over
 	defer l.cfg.owner.unlockMailboxes()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,6 +79,7 @@ func (l *lane[T]) releaseAll() {
 	// Some may have been deferred after abandonLocked.
 	if l.durable {
 		l.attempts.log.returned += uint64(l.mu.retries.Clear(func(c *cell[T]) { back = append(back, eventOf(c)) }))
+		l.attempts.log.givingBack += len(back)
 	}
 	l.mu.abandoned += uint64(l.mu.retries.Clear(func(c *cell[T]) { l.cfg.owner.failAsker(*c, ErrClosed) }))
 	for c := l.box.Next(); c != nil; c = l.box.Next() {

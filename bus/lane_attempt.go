@@ -108,7 +108,7 @@ func (b *attempts[T]) run() {
 	if b.lane.batched {
 		b.runBatch()
 	} else {
-		if it := &b.items[0]; it.disposed == nil {
+		if it := &b.items[0]; it.disposed == nil && !it.tried {
 			it.err = b.lane.handler(b.lane.ctx, &it.d)
 			it.tried = true
 		}
@@ -126,7 +126,7 @@ func (b *attempts[T]) runBatch() {
 	} else {
 		for i := range b.items {
 			it := &b.items[i]
-			if it.disposed != nil {
+			if it.disposed != nil || it.tried {
 				continue
 			}
 			if it.err = b.admit(it); it.err != nil {
@@ -149,7 +149,7 @@ func (b *attempts[T]) runBatch() {
 func (b *attempts[T]) attemptFrom(ctx context.Context, i int) {
 	for ; i < len(b.items); i++ {
 		it := &b.items[i]
-		if it.disposed != nil {
+		if it.disposed != nil || it.tried {
 			continue // it is not attempted
 		}
 		if b.mustFollow(i) {

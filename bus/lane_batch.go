@@ -70,7 +70,7 @@ func (b *attempts[T]) take(n int) bool {
 	if linger := l.cfg.opts.linger; linger > 0 && l.box.Waiting() > 0 {
 		b.until = time.Now().Add(linger) // the next batch has begun
 	}
-	if l.mayDefer() {
+	if l.mayDefer() || l.durable && l.attempts.log.attend.Load() {
 		b.open()
 		b.deferBlocked()
 	}

@@ -21,7 +21,7 @@ func (l *lane[T]) refill() bool {
 	before := l.box.Own.Appended()
 	var env *transport.Envelope
 	for !l.full() {
-		if !pop(&l.inbox, &l.overflow, &env) && !pop(&s.inbox.envelopes, &s.inbox.overflow, &env) {
+		if env = l.popInbox(true); env == nil {
 			break
 		}
 		l.accepted-- // by this lane or another: from now on the log counts it
@@ -30,6 +30,16 @@ func (l *lane[T]) refill() bool {
 	}
 	l.box.Own.Commit()
 	return l.box.Own.Appended() > before
+}
+
+// popInbox takes the next envelope out of the lane's inbox, or, with shared, out of the one that all lanes
+// share. nil: there is none.
+func (l *lane[T]) popInbox(shared bool) (env *transport.Envelope) {
+	s := l.cfg
+	if !pop(&l.inbox, &l.overflow, &env) && shared {
+		pop(&s.inbox.envelopes, &s.inbox.overflow, &env)
+	}
+	return env
 }
 
 // overflowing tells whether the lane's inbox, or the one that all lanes share, holds

@@ -60,8 +60,12 @@ type laneOwner[T any] interface {
 	lockMailboxes()
 	unlockMailboxes()
 	// mustWait tells whether another one of those in keys has not done with key, as far
-	// as that matters to the n-th event that entered l.
-	mustWait(l keyshare.Lane, key string, n uint64) bool
+	// as that matters to the n-th event that entered l, or, if epoch is not 0, to one that was given back
+	// in that epoch.
+	mustWait(l keyshare.Lane, key string, n uint64, epoch int) bool
+	// ownsLocked reports whether events of a key are for it, and no other one of its group. The fan-out's
+	// lock is held.
+	ownsLocked(key string) bool
 	// reattach has its one lane, which ran dry, read the topic's log again.
 	reattach()
 	// reclaim clears what all readers of the topic's log are done with.

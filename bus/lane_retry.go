@@ -3,7 +3,6 @@ package bus
 import (
 	"time"
 
-	"github.com/shardbus/shardbus/bus/internal/consumer"
 	"github.com/shardbus/shardbus/bus/internal/retryqueue"
 )
 
@@ -49,7 +48,11 @@ func (b *attempts[T]) deferBlocked() {
 		if it.findKey() != nil {
 			continue // it will panic in the attempt, too
 		}
-		it.blocked = l.cfg.owner.mustWait(l, it.key, it.n)
+		if l.durable && eventOf(it.cell).Over() {
+			continue // it goes back
+		}
+		// What is given back by now is there to be adopted if another one has done with the key.
+		it.blocked = l.cfg.owner.mustWait(l, it.key, it.n, 0) || l.durable && it.key != "" && l.attempts.log.attend.Load()
 		_, behind := l.mu.retries.First(it.key) // only this goroutine changes that
 		wait = wait || it.blocked || behind
 	}
@@ -59,15 +62,15 @@ func (b *attempts[T]) deferBlocked() {
 	now := time.Now()
 	l.lockRetries()
 	kept, blocked := b.items[:0], false
-	var behind []*consumer.Event // to be told so
 	for i := range b.items {
 		it := &b.items[i]
 		switch {
-		case l.deferIfKeyWaitsLocked(it):
-			if l.durable {
-				e := eventOf(it.cell)
-				behind = append(behind, e)
+		case l.durable:
+			waits, first := l.deferDurableLocked(it, now)
+			if blocked = blocked || first; !waits {
+				kept = append(kept, *it)
 			}
+		case l.deferIfKeyWaitsLocked(it):
 		case it.blocked:
 			blocked = true
 			l.mu.retries.Defer(it.key, it.deferred(), now.Add(firstRecheck))
@@ -83,9 +86,6 @@ func (b *attempts[T]) deferBlocked() {
 		l.foldLocked()
 	}
 	l.unlockRetries()
-	for _, e := range behind {
-		e.Defer(consumer.Deferral{Attempt: e.Attempt(), Key: e.Envelope.Key, Behind: true})
-	}
 	if blocked {
 		l.armTimer()
 	}
@@ -181,7 +181,7 @@ func (b *attempts[T]) keyBlockedLocked(g *retryqueue.Key[cell[T]]) bool {
 	last := len(b.items) - 1
 	l.mu.inHand = last + 1
 	l.mu.Unlock()
-	blocked := l.cfg.owner.mustWait(l, g.Name, g.First.N)
+	blocked := l.cfg.owner.mustWait(l, g.Name, g.First.N, g.First.Epoch) || l.durable && l.attempts.log.attend.Load()
 	l.mu.Lock()
 	if !blocked {
 		g.First.Recheck = 0

@@ -28,15 +28,6 @@ func (l *lane[T]) NotifyNextStart() {
 	l.mu.tell = true
 }
 
-// startsLocked says that an attempt starts now, where that takes the lane's lock anyway. The
-// others find wakeAt set.
-func (l *lane[T]) startsLocked() {
-	if l.mu.tell {
-		l.mu.tell = false
-		l.cfg.core.slow.NoteStart()
-	}
-}
-
 // beginDisposing says that the handler has returned: what comes now is not its doing.
 func (l *lane[T]) beginDisposing() {
 	l.mu.Lock()

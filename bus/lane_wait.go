@@ -82,6 +82,15 @@ func (l *lane[T]) removeWaiter(w *waiter) {
 	l.wait.mu.places = slices.DeleteFunc(l.wait.mu.places, func(p waiterEntry) bool { return p.w == w })
 }
 
+// startsLocked says that an attempt starts now, where that takes the lane's lock anyway. The
+// others find wakeAt set.
+func (l *lane[T]) startsLocked() {
+	if l.mu.tell {
+		l.mu.tell = false
+		l.cfg.core.slow.NoteStart()
+	}
+}
+
 // wakeWaiters wakes everybody who waits for room here. They look again, and
 // whoever finds none waits again.
 func (l *lane[T]) wakeWaiters() {

@@ -10,7 +10,8 @@ import (
 // returns the new subscription, which is live then. What had entered the old one's mailbox before stays
 // there: the old one handles it to its end, retries included, and ends by itself; its Done tells when.
 // Each event is handled by one of them, and counted in its Stats. At a transport nothing changes: the
-// topic stays subscribed.
+// topic stays subscribed. On a durable topic the old one finishes what it has started, and the new one gets
+// all else, retries included.
 //
 // Order holds. Where both have more than one lane and the topic has a Key, the new one starts no event
 // of a key before the old one has done with that key. Otherwise it starts nothing before the old one
@@ -89,6 +90,9 @@ func (t *Topic[T]) replace(ctx context.Context, name string, h Handler, o *subsc
 	s.releaseIfStarted()
 	t.bus.announce(&s.Subscription)
 	old.Resume()
+	if t.info.durable {
+		old.returnWaiting() // to s
+	}
 	old.retire() // its lanes may all have run dry before
 	return &s.Subscription, nil
 }

@@ -91,6 +91,11 @@ func (b *Bus) shutdown(ctx context.Context) error {
 		if left, _ = describeLeft(subs); err == nil && left > 0 && b.abandonedAny.Load() && !ended {
 			return &Error{Op: "shutdown", Err: ErrClosed, Detail: "the bus was ended meanwhile, and events were abandoned"}
 		}
+		if err == nil && !ended {
+			if err := b.durable.releaseError(); err != nil {
+				return &Error{Op: "shutdown", Err: err}
+			}
+		}
 		if err == nil {
 			return nil
 		}

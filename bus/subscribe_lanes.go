@@ -122,22 +122,23 @@ func (s *subscription[T]) closeLanes() {
 			lanes = append(lanes, l)
 		}
 	}
-	s.open.Store(int32(len(lanes))) // before a running lane can see that it shall close
+	// Before a running lane can see that it shall close. One more than there are lanes: what a successor
+	// must not overtake is given back before s has ended.
+	s.open.Store(int32(len(lanes)) + 1)
 	s.ctl.Or(ctlClosing)
-	var back []*consumer.Event
-	for _, l := range lanes {
-		l.abandonLocked(&back)
+	back := make([][]*consumer.Event, len(lanes))
+	for i, l := range lanes {
+		l.abandonLocked(&back[i])
 	}
 	fan.mu.Unlock()
-	giveBack(back)
-	if len(lanes) == 0 {
-		s.ended()
-		return
-	}
-	for _, l := range lanes {
+	for i, l := range lanes {
+		if l.durable {
+			l.giveBack(back[i])
+		}
 		l.signal()
 	}
 	s.core.changes.Notify()
+	s.laneClosed()
 }
 
 // laneConfig is what its lanes are made from. The fan-out's lock is held.

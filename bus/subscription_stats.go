@@ -74,6 +74,19 @@ func (l *lane[T]) addStatsLocked(sum *Stats) {
 	sum.Slow += l.mu.slow
 }
 
+// addLogStatsLocked adds what only a lane of a durable topic counts, with what is deferred.
+func (l *lane[T]) addLogStatsLocked(sum *Stats, deferred uint64) {
+	g := l.attempts.log
+	deferred += uint64(len(g.adopted))
+	if l.mu.closed {
+		sum.Returned += deferred
+	} else {
+		sum.Deferred += deferred
+	}
+	sum.Returned += g.returned
+	sum.Fenced += g.fenced
+}
+
 // busyLocked tells whether anything of the topic is pending; the fan-out's lock is held.
 func (fan *fanout[T]) busyLocked() bool {
 	if st := fan.mu.foreign; st != nil && st.working {

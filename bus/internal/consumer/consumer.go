@@ -182,7 +182,7 @@ func (s sink) Assign(id transport.Lease, st transport.LeaseState) {
 	// Adopted before anything is fetched, so that no event of a key overtakes a deferred one.
 	for _, d := range st.Deferred {
 		e := &Event{
-			Offset: d.Offset, Letter: d.Letter, Due: d.Due, Behind: d.Behind, lease: l, attempt: d.Attempt, counted: true, held: true,
+			Offset: d.Offset, Letter: d.Letter, Due: d.Due, Behind: d.Behind, lease: l, attempt: d.Attempt, counted: true, held: true, logged: true,
 			first: d.First, lastErr: d.Err,
 			Envelope: &transport.Envelope{Topic: c.cfg.Topic, Partition: id.Partition, Key: d.Key},
 		}
@@ -264,6 +264,16 @@ func (c *Consumer) Released(ctx context.Context) error {
 	return c.mu.broken
 }
 
+// Flush waits, while ctx lasts, until the outcomes that there are by now are in the log.
+func (c *Consumer) Flush(ctx context.Context) error {
+	for _, l := range c.all() {
+		if err := l.flush(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // broke notes why leases ended that the log did not end.
 func (c *Consumer) broke(err error) {
 	c.mu.Lock()
@@ -274,13 +284,18 @@ func (c *Consumer) broke(err error) {
 }
 
 // Close ends the membership. What has ended is committed; leases that are not released end as if the
-// process had died. ctx bounds the wait for the log.
+// process had died. ctx bounds the wait for the log, but for Grace, in which the log is told of the end in
+// any case: it must not keep a member that nobody is. The error says what was not committed or released.
 func (c *Consumer) Close(ctx context.Context) error {
 	defer c.reader.consumers.Done()
 	c.Return()
-	var errs []error
+	c.mu.Lock()
+	errs := []error{c.mu.broken}
+	c.mu.Unlock()
 	for _, l := range c.all() {
 		errs = append(errs, l.cutShort(ctx))
 	}
-	return errors.Join(append(errs, usercode.Call("Close of the log's consumer", func() error { return c.log().Close(ctx) }))...)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.reader.cfg.Grace)
+	defer cancel()
+	return errors.Join(append(errs, usercode.Call("Close of the log's consumer", func() error { return c.log().Close(last) }))...)
 }

@@ -41,6 +41,8 @@ type Event struct {
 	// deferredIn is the number of the lease's commit that has its deferral.
 	deferredIn uint64
 	held       bool // deferred: it is not among the lease's outstanding events
+	back       bool // Return was called
+	logged     bool // its last deferral is in the log, or in the commit that gathers
 	derived    derived
 	// counter counts the events of a subscription whose outcome is in the log; nil: nobody asks.
 	counter Counter
@@ -66,6 +68,13 @@ func (e *Event) Redelivered() bool { return e.suspect }
 
 // Attempt is the number of the event's next attempt, as far as the log has not counted starts since.
 func (e *Event) Attempt() int { return e.attempt }
+
+// GivenBack reports whether the event was with a lane before.
+func (e *Event) GivenBack() bool { return e.back }
+
+// Deferred reports whether the log keeps the event as deferred, or will before what is told it later. The
+// next holder of the lease finds it before what is not.
+func (e *Event) Deferred() bool { return e.logged }
 
 // Lease stands for the event's lease, to be compared.
 func (e *Event) Lease() any { return e.lease }
@@ -142,7 +151,7 @@ func (e *Event) Defer(d Deferral) {
 	if d.Failed && e.first.IsZero() {
 		e.first = time.Now()
 	}
-	e.attempt, e.counted = d.Attempt, true
+	e.attempt, e.counted, e.logged = d.Attempt, true, true
 	e.Due, e.Behind = d.Due, d.Behind // for whoever has it next
 	e.lease.deferEvent(e, transport.Deferral{
 		Offset: e.Offset, Letter: e.Letter, Due: d.Due, Attempt: d.Attempt, Key: d.Key, Behind: d.Behind, Err: e.lastErr, First: e.first,
@@ -152,9 +161,13 @@ func (e *Event) Defer(d Deferral) {
 // Trimmed says that the log no longer has the event: Begin returned ErrTrimmed.
 func (e *Event) Trimmed() { e.lease.trimmed(e) }
 
-// Abandon is Return for an event whose handler ran, and may have done its work.
+// Abandon is Return for an event whose handler ran, and may have done its work. A start that was counted
+// has had an end: it does not count among those that had none.
 func (e *Event) Abandon() {
 	e.suspect = true
+	if e.counted && !e.Fenced() {
+		e.Defer(Deferral{Due: time.Now(), Attempt: e.attempt, Key: e.Envelope.Key})
+	}
 	e.Return()
 }
 
@@ -162,5 +175,6 @@ func (e *Event) Abandon() {
 // member, and otherwise the log gives it to the next holder.
 func (e *Event) Return() {
 	e.Drop()
+	e.back = true
 	e.lease.giveBack(e)
 }

@@ -155,6 +155,21 @@ func (l *lease) commitNow(ctx context.Context, handle transport.Consumer) bool {
 	return true
 }
 
+// flush waits until what has gathered by now, and what is being committed, is in the log.
+func (l *lease) flush(ctx context.Context) error {
+	l.mu.Lock()
+	last := l.number - 1
+	if l.gathered > 0 {
+		last = l.number
+	}
+	l.mu.Unlock()
+	return l.committing.Wait(ctx, func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.committed > last || l.ended
+	})
+}
+
 // joined is two commits as one, the first one's outcomes first.
 func joined(a, b transport.Commit) transport.Commit {
 	return transport.Commit{

@@ -29,7 +29,7 @@ func newReassignment(from Member) *reassignment {
 // over reports whether the old owner has done with all it had.
 func (r *reassignment) over() bool {
 	for i, n := range r.filled {
-		if l := r.from.Lane(i); l != nil && n > 0 && !l.Done(n) {
+		if l := r.from.Lane(i); l != nil && !l.Done(n) {
 			return false
 		}
 	}
@@ -84,5 +84,21 @@ func (g *Group) MustWait(m Member, l Lane, key string, hash, n uint64) bool {
 		default:
 			return r.holds(key, hash)
 		}
+	})
+}
+
+// Epoch is the number of the present epoch, which began when the members changed last. It is not 0
+// once there was a member.
+func (g *Group) Epoch() int { return g.epoch }
+
+// MustWaitSince is MustWait for an event that another member gave back, and that m was given in an
+// epoch, as it stands for no number of the events that enter m's lanes.
+func (g *Group) MustWaitSince(m Member, key string, hash uint64, epoch int) bool {
+	if key == "" {
+		return false
+	}
+	g.forgetOver()
+	return slices.ContainsFunc(g.reassignments, func(r *reassignment) bool {
+		return r.from != m && r.slots[SlotOf(hash)] && r.epoch <= epoch && r.holds(key, hash)
 	})
 }

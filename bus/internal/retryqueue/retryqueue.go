@@ -5,6 +5,8 @@ package retryqueue
 
 import (
 	"container/heap"
+	"iter"
+	"slices"
 	"time"
 
 	"github.com/shardbus/shardbus/internal/ring"
@@ -18,6 +20,10 @@ type Item[E any] struct {
 	// Recheck, if it is not 0, says that the event is not free to run when it is due: the caller
 	// looks whether it is by then, and waits so much longer if it is not.
 	Recheck time.Duration
+	// Epoch is the caller's, about what the item waits for while it is to be looked at again.
+	Epoch int
+	// Due is from when on it may run, if it has come to stand behind another item that was inserted.
+	Due time.Time
 }
 
 // Queue is the zero value, empty, and then what its methods make of it.
@@ -83,6 +89,71 @@ func (q *Queue[E]) Behind(key string, it Item[E]) bool {
 	return true
 }
 
+// Insert has an item wait in its place among those of its key: in front of the first that it is before.
+// The key waits until due if the item is its first. Nothing of the key may be run meanwhile. It returns the
+// event right in front of the item; nil: it is the first.
+func (q *Queue[E]) Insert(key string, it Item[E], due time.Time, before func(a, b *E) bool) (ahead *E) {
+	g := q.byKey[key]
+	if g == nil {
+		q.Defer(key, it, due)
+		return nil
+	}
+	q.n++
+	if before(&it.Event, &g.First.Event) {
+		first := g.First
+		first.Due = g.due
+		g.First = it
+		g.insert(0, &first)
+		g.due = due
+		heap.Fix(&q.heap, slices.Index(q.heap, g))
+		return nil
+	}
+	i := g.behind.Len()
+	for i > 0 && before(&it.Event, &g.behind.At(i-1).Event) {
+		i--
+	}
+	it.Due = due
+	g.insert(i, &it)
+	if i == 0 {
+		return &g.First.Event
+	}
+	return &g.behind.At(i - 1).Event
+}
+
+// Behinds is the events behind the first of a key, in order. The pointers are valid until the next call of
+// another method.
+func (q *Queue[E]) Behinds(key string) iter.Seq[*E] {
+	return func(yield func(*E) bool) {
+		g := q.byKey[key]
+		if g == nil {
+			return
+		}
+		for i := range g.behind.Len() {
+			if !yield(&g.behind.At(i).Event) {
+				return
+			}
+		}
+	}
+}
+
+// Last is the last event of a key that stands behind another one; nil: none does.
+func (q *Queue[E]) Last(key string) *E {
+	g := q.byKey[key]
+	if g == nil || g.behind.Len() == 0 {
+		return nil
+	}
+	return &g.behind.At(g.behind.Len() - 1).Event
+}
+
+// insert puts an item at the i-th place behind the first.
+func (g *Key[E]) insert(i int, it *Item[E]) {
+	g.behind.Push(it)
+	for at := g.behind.Len() - 1; at > i; at-- {
+		*g.behind.At(at) = *g.behind.At(at - 1)
+	}
+	*g.behind.At(i) = *it
+}
+
 // Replace puts it in the place of the one item behind its key that was never attempted, and
 // returns the event of that. It does nothing if there is no such item, or another one.
 func (q *Queue[E]) Replace(key string, it Item[E]) (old E, replaced bool) {
@@ -114,7 +185,7 @@ func (q *Queue[E]) Follow(g *Key[E]) (it Item[E], ok bool) {
 	if g.First.Attempt != 1 || g.behind.Len() == 0 {
 		return it, false
 	}
-	if next := g.behind.Peek(); next.Attempt != 1 || next.Recheck != 0 {
+	if next := g.behind.Peek(); next.Attempt != 1 || next.Recheck != 0 || !next.Due.IsZero() {
 		return it, false
 	}
 	q.n--
@@ -129,7 +200,7 @@ func (q *Queue[E]) Return(g *Key[E], due time.Time, again ...Item[E]) {
 	if len(again) == 0 {
 		if g.behind.Pop(&g.First) {
 			q.n-- // push counts it again
-			q.push(g, time.Time{})
+			q.push(g, g.First.Due)
 			return
 		}
 		g.First = Item[E]{}
@@ -180,7 +251,7 @@ func (q *Queue[E]) Clear(f func(*E)) int {
 }
 
 // DeleteFunc forgets the events that wait for which f is true, and returns how many they were. What was
-// behind the first of a key, if that goes, is due at once. Nothing may be in hand between Pop and Return.
+// behind the first of a key, if that goes, is due at once, or when it was. Nothing may be in hand between Pop and Return.
 func (q *Queue[E]) DeleteFunc(f func(*E) bool) (n int) {
 	kept := q.heap[:0]
 	for _, g := range q.heap {
@@ -201,7 +272,7 @@ func (q *Queue[E]) DeleteFunc(f func(*E) bool) (n int) {
 				delete(q.byKey, g.Name)
 				continue
 			}
-			g.due = time.Time{}
+			g.due = g.First.Due
 		}
 		kept = append(kept, g)
 	}

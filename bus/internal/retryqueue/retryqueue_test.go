@@ -106,6 +106,60 @@ func TestQueueMatchesModel(t *testing.T) {
 				m.setDue(k, due)
 				q.Defer(key, it, due)
 			},
+			"insert": func(*rapid.T) {
+				key, it := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "key"), arrive()
+				k := m.find(key)
+				if k != nil && k.taken > 0 {
+					t.Skip("it is being run")
+				}
+				if rapid.Bool().Draw(t, "early") {
+					it.Event = -it.Event
+				}
+				due := soon()
+				ahead := q.Insert(key, it, due, func(a, b *int) bool { return *a < *b })
+				if k == nil {
+					k = &modelKey{name: key, items: []item{it}}
+					m.keys = append(m.keys, k)
+					m.setDue(k, due)
+				} else if it.Event < k.items[0].Event {
+					k.items[0].Due, k.due = k.due, due
+					k.items = slices.Insert(k.items, 0, it)
+				} else {
+					it.Due = due
+					at := len(k.items)
+					for at > 1 && it.Event < k.items[at-1].Event {
+						at--
+					}
+					k.items = slices.Insert(k.items, at, it)
+				}
+				at := slices.IndexFunc(k.items, func(of item) bool { return of.N == it.N })
+				if (ahead != nil) != (at > 0) || ahead != nil && *ahead != k.items[at-1].Event {
+					t.Fatalf("Insert = %v, it is number %d", ahead, at)
+				}
+			},
+			"delete": func(*rapid.T) {
+				if slices.ContainsFunc(m.keys, func(k *modelKey) bool { return k.taken > 0 }) {
+					t.Skip("something is being run")
+				}
+				rest := rapid.IntRange(2, 4).Draw(t, "every")
+				drop := func(event int) bool { return event%rest == 0 }
+				n := q.DeleteFunc(func(e *int) bool { return drop(*e) })
+				for _, k := range m.keys {
+					if drop(k.items[0].Event) {
+						k.due = time.Time{}
+						if i := slices.IndexFunc(k.items, func(it item) bool { return !drop(it.Event) }); i >= 0 {
+							k.due = k.items[i].Due
+						}
+					}
+					before := len(k.items)
+					k.items = slices.DeleteFunc(k.items, func(it item) bool { return drop(it.Event) })
+					n -= before - len(k.items)
+				}
+				m.keys = slices.DeleteFunc(m.keys, func(k *modelKey) bool { return len(k.items) == 0 })
+				if n != 0 {
+					t.Fatalf("%d more were deleted", n)
+				}
+			},
 			"replace": func(*rapid.T) {
 				key, it := name.Draw(t, "key"), arrive()
 				old, replaced := q.Replace(key, it)
@@ -140,7 +194,7 @@ func TestQueueMatchesModel(t *testing.T) {
 				k := running()
 				it, ok := q.Follow(k.key)
 				behind := k.items[k.taken:]
-				may := k.items[0].Attempt == 1 && len(behind) > 0 && behind[0].Attempt == 1 && behind[0].Recheck == 0
+				may := k.items[0].Attempt == 1 && len(behind) > 0 && behind[0].Attempt == 1 && behind[0].Recheck == 0 && behind[0].Due.IsZero()
 				if ok != may || ok && it != behind[0] {
 					t.Fatalf("Follow = %v %v, behind is %v", it, ok, behind)
 				}
@@ -159,10 +213,14 @@ func TestQueueMatchesModel(t *testing.T) {
 				}
 				due := soon()
 				q.Return(k.key, due, again...)
+				rest := k.items[k.taken:]
 				if len(again) == 0 {
 					due = time.Time{}
+					if len(rest) > 0 {
+						due = rest[0].Due
+					}
 				}
-				k.items = slices.Concat(again, k.items[k.taken:])
+				k.items = slices.Concat(again, rest)
 				m.setDue(k, due)
 				if len(k.items) == 0 {
 					m.keys = slices.DeleteFunc(m.keys, func(other *modelKey) bool { return other == k })

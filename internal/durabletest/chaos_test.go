@@ -1,0 +1,505 @@
+package durabletest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/transport/memory"
+)
+
+// history is what handlers of one consumer did with the events that were published, by key. The N of an
+// event is its place in its key, from 1 on.
+type history struct {
+	t    *testing.T
+	name string
+
+	mu          sync.Mutex
+	rand        *rand.Rand
+	calm        bool // every handler succeeds
+	keys        map[string]*keyHistory
+	crashes     int
+	dying, dead map[*process]bool
+	again       int // events that came again though they had been acknowledged
+}
+
+type keyHistory struct {
+	settled map[int]int // by N, how many crashes there had been; its handler has acknowledged it, or given it up
+	running map[*process]int
+	trace   []string
+}
+
+func newHistory(t *testing.T, name string, seed uint64) *history {
+	return &history{t: t, name: name, rand: rand.New(rand.NewPCG(seed, 7)), keys: make(map[string]*keyHistory), dying: make(map[*process]bool), dead: make(map[*process]bool)}
+}
+
+func (h *history) key(key string) *keyHistory {
+	k := h.keys[key]
+	if k == nil {
+		k = &keyHistory{settled: make(map[int]int), running: make(map[*process]int)}
+		h.keys[key] = k
+	}
+	return k
+}
+
+// outcome is how a handler ends.
+type outcome int
+
+const (
+	comesAgain outcome = iota
+	gaveUp
+	acked
+)
+
+// began notes that a handler runs.
+func (h *history) began(p *process, o order) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	k := h.key(o.Customer)
+	for other, n := range k.running {
+		if n > 0 && !h.dying[other] && !h.dying[p] {
+			h.t.Errorf("%s: %v is handled while another event of its key is", h.name, o)
+		}
+	}
+	k.running[p]++
+	k.trace = append(k.trace, fmt.Sprintf("%s %s N%d begins", time.Now().Format("05.000"), p.name, o.N))
+	if crashes, settled := k.settled[o.N]; settled {
+		h.again++
+		if crashes == h.crashes && !h.dying[p] {
+			h.t.Errorf("%s: %v came again, and nothing had crashed since it was done with", h.name, o)
+		}
+	}
+}
+
+// ended notes how the handler ended, and checks that nothing before the event is open.
+func (h *history) ended(p *process, o order, out outcome) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	k := h.key(o.Customer)
+	k.running[p]--
+	k.trace = append(k.trace, fmt.Sprintf("%s %s N%d ends: %d", time.Now().Format("05.000"), p.name, o.N, out))
+	if h.dead[p] || out == comesAgain {
+		return
+	}
+	for n := 1; n < o.N; n++ {
+		if _, done := k.settled[n]; !done {
+			h.t.Errorf("%s: %v is acknowledged, and %d is not\n%s", h.name, o, n, strings.Join(k.trace[max(0, len(k.trace)-40):], "\n"))
+			break
+		}
+	}
+	k.settled[o.N] = h.crashes
+	if h.dying[p] || out == gaveUp { // the log may not have taken it; a Stop has what failed come again
+		k.settled[o.N]--
+	}
+}
+
+// crashing notes that a process is about to end without a word, and crashed that its log takes nothing any
+// more.
+func (h *history) crashing(p *process) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.crashes++
+	h.dying[p] = true
+}
+
+func (h *history) crashed(p *process) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.dead[p] = true
+}
+
+// settledAll reports whether every event of n for each key is settled.
+func (h *history) settledAll(keys, n int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.keys) < keys {
+		return false
+	}
+	for _, k := range h.keys {
+		if len(k.settled) < n {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *history) open(n int) (open []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for key, k := range h.keys {
+		for i := 1; i <= n; i++ {
+			if _, ok := k.settled[i]; !ok {
+				open = append(open, fmt.Sprintf("%s/%d", key, i))
+			}
+		}
+	}
+	return open
+}
+
+var errChaos = errors.New("chaos")
+
+// fate is what a handler is to do.
+func (h *history) fate() (what int, pause time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	pause = time.Duration(h.rand.IntN(3)) * time.Millisecond
+	if h.rand.IntN(50) == 0 {
+		pause = 100 * time.Millisecond
+	}
+	if h.calm {
+		return 99, pause
+	}
+	return h.rand.IntN(40), pause
+}
+
+// handle is the handler of single events.
+func (h *history) handle(p *process) func(ctx context.Context, o order) error {
+	return func(ctx context.Context, o order) (err error) {
+		h.began(p, o)
+		out := comesAgain
+		defer func() { h.ended(p, o, out) }()
+		what, pause := h.fate()
+		time.Sleep(pause)
+		if ctx.Err() != nil {
+			return ctx.Err() // it is being stopped: whatever is returned, the event comes again
+		}
+		switch what {
+		case 0, 1, 2:
+			return bus.RetryAfter(5*time.Millisecond, errChaos)
+		case 3:
+			return bus.Snooze(20 * time.Millisecond)
+		case 4:
+			out = acked
+			return bus.Discard(errChaos)
+		case 5:
+			out = gaveUp
+			panic(errChaos)
+		case 6:
+			out = gaveUp
+			runtime.Goexit()
+		case 7:
+			out = gaveUp
+			return bus.DeadLetter(errChaos)
+		case 8:
+			out = gaveUp
+			return errChaos
+		}
+		out = acked
+		return nil
+	}
+}
+
+func (h *history) handleBatch(p *process) func(ctx context.Context, batch []bus.Message[order]) error {
+	return func(ctx context.Context, batch []bus.Message[order]) error {
+		seen := make(map[string]bool)
+		var of []order
+		for _, m := range batch {
+			of = append(of, m.Value)
+			if !seen[m.Key] {
+				h.began(p, m.Value)
+			}
+			seen[m.Key] = true
+		}
+		what, pause := h.fate()
+		time.Sleep(pause)
+		failed := ctx.Err() != nil || what < 5
+		done := make(map[string]bool)
+		h.mu.Lock()
+		for _, o := range of { // in order, as if all had ended at once
+			k := h.key(o.Customer)
+			if !done[o.Customer] {
+				k.running[p]--
+			}
+			done[o.Customer] = true
+			if !failed && !h.dead[p] {
+				k.settled[o.N] = h.crashes
+				if h.dying[p] {
+					k.settled[o.N]--
+				}
+			}
+		}
+		h.mu.Unlock()
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case failed:
+			return bus.RetryAfter(5*time.Millisecond, errChaos)
+		}
+		return nil
+	}
+}
+
+// process is a bus with its connection to the log.
+type process struct {
+	name      string
+	t         *testing.T
+	log       *memory.Log
+	bus       *bus.Bus
+	topic     *bus.Topic[order]
+	subs      []*chaosSub
+	histories map[string]*history
+}
+
+// chaosSub is a subscription that is made again when it has ended.
+type chaosSub struct {
+	*bus.Subscription
+	name      string
+	h         *history
+	subscribe func() (*bus.Subscription, error)
+	replace   func() (*bus.Subscription, error)
+}
+
+func startProcess(t *testing.T, log *memory.Log, histories map[string]*history, partitions int) *process {
+	t.Helper()
+	p := &process{t: t, log: log, histories: histories, name: fmt.Sprintf("the process of %v", time.Now().Format("05.000"))}
+	var err error
+	if p.bus, err = bus.New(bus.Config{Log: log, MaxStarts: 100}); err != nil {
+		t.Fatal(err)
+	}
+	p.topic = orders(t, p.bus, partitions)
+	ctx, patient := t.Context(), bus.PanicBudget(1<<20, time.Hour)
+	group := func(name string, opts ...bus.SubscribeOption) {
+		h := histories["group"]
+		opts = append(opts, bus.Group("group"), bus.From(bus.Earliest()), patient)
+		p.add(&chaosSub{name: name, h: h,
+			subscribe: func() (*bus.Subscription, error) { return p.topic.Subscribe(ctx, name, h.handle(p), opts...) },
+			replace:   func() (*bus.Subscription, error) { return p.topic.Replace(ctx, name, h.handle(p), opts...) },
+		})
+	}
+	group("g1", bus.Lanes(1))
+	group("g2", bus.Lanes(3), bus.Mailbox(2, bus.Block))
+	group("g3", bus.Lanes(8), bus.MaxDeferred(2))
+	p.add(&chaosSub{name: "solo", h: histories["solo"],
+		subscribe: func() (*bus.Subscription, error) {
+			return p.topic.Subscribe(ctx, "solo", histories["solo"].handle(p), bus.Lanes(8), bus.Mailbox(4, bus.Block), bus.From(bus.Earliest()), patient)
+		},
+		replace: func() (*bus.Subscription, error) {
+			return p.topic.Replace(ctx, "solo", histories["solo"].handle(p), bus.Lanes(4), patient)
+		},
+	})
+	p.add(&chaosSub{name: "one", h: histories["one"],
+		subscribe: func() (*bus.Subscription, error) {
+			return p.topic.Subscribe(ctx, "one", histories["one"].handle(p), bus.From(bus.Earliest()), patient)
+		},
+		replace: func() (*bus.Subscription, error) {
+			return p.topic.Replace(ctx, "one", histories["one"].handle(p), patient)
+		},
+	})
+	p.add(&chaosSub{name: "batch", h: histories["batch"],
+		subscribe: func() (*bus.Subscription, error) {
+			return p.topic.SubscribeBatch(ctx, "batch", histories["batch"].handleBatch(p), bus.Lanes(2), bus.BatchSize(10), bus.From(bus.Earliest()))
+		},
+		replace: func() (*bus.Subscription, error) {
+			return p.topic.ReplaceBatch(ctx, "batch", histories["batch"].handleBatch(p), bus.Lanes(3), bus.BatchSize(5))
+		},
+	})
+	build := func(context.Context, string) (bus.Actor[order], error) {
+		return bus.Actor[order]{Handle: histories["actors"].handle(p)}, nil
+	}
+	p.add(&chaosSub{name: "actors", h: histories["actors"],
+		subscribe: func() (*bus.Subscription, error) {
+			return p.topic.Spawn(ctx, "actors", build, bus.Lanes(4), bus.From(bus.Earliest()), patient)
+		},
+		replace: func() (*bus.Subscription, error) { return p.topic.Respawn(ctx, "actors", build, bus.Lanes(2), patient) },
+	})
+	return p
+}
+
+func (p *process) add(s *chaosSub) {
+	p.t.Helper()
+	p.subs = append(p.subs, s)
+	p.again(s)
+}
+
+func (p *process) again(s *chaosSub) {
+	p.t.Helper()
+	sub, err := s.subscribe()
+	if err != nil {
+		p.t.Fatalf("%s: %v", s.name, err)
+	}
+	s.Subscription = sub
+}
+
+// crash ends the process as a kill would.
+func (p *process) crash() {
+	for _, h := range p.histories {
+		h.crashing(p)
+	}
+	if err := p.log.Close(); err != nil {
+		p.t.Error(err)
+	}
+	for _, h := range p.histories {
+		h.crashed(p)
+	}
+	_ = p.bus.Close() // it says that the log was closed
+}
+
+func (p *process) checkStats() {
+	p.t.Helper()
+	for _, s := range p.subs {
+		if st := s.Stats(); !st.Balanced() {
+			p.t.Errorf("%s: %v", s.name, st)
+		}
+	}
+}
+
+// checkEnd checks a subscription that has ended in order.
+func checkEnd(t *testing.T, s *bus.Subscription) {
+	t.Helper()
+	if st := s.Stats(); !st.Balanced() || st.Pending() != 0 || st.Committed != st.Handled+st.Discarded+st.DeadLettered {
+		t.Errorf("%s ended with %v, committed %d", s.Name(), st, st.Committed)
+	}
+}
+
+// TestChaos: whatever ends when, every event is handled, in the order of its key.
+func TestChaos(t *testing.T) {
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { chaos(t, seed) })
+		})
+	}
+}
+
+func chaos(t *testing.T, seed uint64) {
+	const partitions, keys, events, steps = 3, 10, 60, 60
+	r := rand.New(rand.NewPCG(seed, 1))
+	store := memory.NewLog()
+	histories := make(map[string]*history)
+	for _, name := range []string{"group", "solo", "one", "batch", "actors"} {
+		histories[name] = newHistory(t, name, seed)
+	}
+	publisher, err := bus.New(bus.Config{Log: store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := orders(t, publisher, partitions)
+	processes := []*process{startProcess(t, store.Connect(), histories, partitions)}
+
+	var publishing sync.WaitGroup
+	for key := range keys {
+		publishing.Go(func() {
+			pace := rand.New(rand.NewPCG(seed, uint64(key)))
+			for n := 1; n <= events; n++ {
+				if err := source.Publish(t.Context(), order{fmt.Sprintf("k%d", key), n}); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(time.Duration(pace.IntN(30)) * time.Millisecond)
+			}
+		})
+	}
+	for range steps {
+		time.Sleep(time.Duration(r.IntN(40)) * time.Millisecond)
+		i := r.IntN(len(processes))
+		p := processes[i]
+		s := p.subs[r.IntN(len(p.subs))]
+		p.checkStats()
+		if t.Failed() {
+			break
+		}
+		what := r.IntN(10)
+		t.Logf("%s: %s of %s: %d", time.Now().Format("05.000"), s.name, p.name, what)
+		switch what {
+		case 0:
+			s.Pause()
+		case 1, 2:
+			s.Resume()
+		case 3:
+			s.Stop()
+			<-s.Done()
+			p.again(s)
+		case 4, 5:
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			if err := s.Drain(ctx); err != nil {
+				t.Errorf("%s: %v", s.name, err)
+				for i, p := range processes {
+					for _, s := range p.subs {
+						t.Errorf("process %d, %s: %v", i, s.name, s.Stats())
+					}
+				}
+			}
+			cancel()
+			checkEnd(t, s.Subscription)
+			p.again(s)
+		case 6, 7:
+			sub, err := s.replace()
+			if err != nil {
+				t.Errorf("%s: %v", s.name, err)
+				continue
+			}
+			s.Subscription = sub
+		case 8:
+			if len(processes) < 3 {
+				processes = append(processes, startProcess(t, store.Connect(), histories, partitions))
+			}
+		case 9:
+			if r.IntN(2) == 0 {
+				p.crash()
+			} else {
+				if err := p.bus.Shutdown(t.Context()); err != nil {
+					t.Error(err)
+				}
+				for _, s := range p.subs {
+					checkEnd(t, s.Subscription)
+				}
+			}
+			processes[i] = startProcess(t, store.Connect(), histories, partitions)
+		}
+	}
+	publishing.Wait()
+	for _, h := range histories {
+		h.mu.Lock()
+		h.calm = true
+		h.mu.Unlock()
+	}
+	for _, p := range processes {
+		for _, s := range p.subs {
+			s.Resume()
+		}
+	}
+	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline) && !t.Failed(); time.Sleep(time.Second) {
+		all := true
+		for _, h := range histories {
+			all = all && h.settledAll(keys, events)
+		}
+		if all {
+			break
+		}
+	}
+	for name, h := range histories {
+		if open := h.open(events); len(open) > 0 {
+			t.Errorf("%s: %d are not handled: %v ...", name, len(open), open[:min(5, len(open))])
+		}
+		if most := 40 * (h.crashes + 1); h.again > most {
+			t.Errorf("%s: %d events came again after %d crashes", name, h.again, h.crashes)
+		}
+	}
+	for _, p := range processes {
+		p.checkStats()
+		if err := p.bus.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		for _, s := range p.subs {
+			checkEnd(t, s.Subscription)
+		}
+	}
+	if err := publisher.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	positions, err := store.Connect().Positions(t.Context(), "orders", "")
+	if err != nil {
+		t.Error(err)
+	}
+	for _, pos := range positions {
+		if pos.Owner != "" || pos.Lag() != 0 {
+			t.Errorf("at the end: %+v", pos)
+		}
+	}
+}
