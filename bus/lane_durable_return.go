@@ -15,8 +15,10 @@ import (
 // adopt takes an event. The fan-out's lock is held.
 func (l *lane[T]) adopt(e *consumer.Event) {
 	a := adopted{e: e, back: e.GivenBack(), n: l.box.Entered() + uint64(l.inbox.Len())}
-	if a.back && l.cfg.keys != nil {
-		a.epoch = l.cfg.keys.Epoch()
+	// Those before it of its key may be with another member: it came back, or a member has joined since the
+	// first of those was adopted.
+	if keys := l.cfg.keys; keys != nil && (a.back || keys.Moving()) {
+		a.epoch = keys.Epoch()
 	}
 	e.CountIn(&l.cfg.inbox.committed)
 	l.accepted++

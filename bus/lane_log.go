@@ -37,11 +37,10 @@ type laneLog struct {
 // adopted is an event that a lane was given which was with the bus before, or deferred by an earlier
 // holder of its lease.
 type adopted struct {
-	e *consumer.Event
-	// Of one that was given back: how many events had entered the lane, and the epoch of the group.
-	back  bool
-	n     uint64
-	epoch int
+	e     *consumer.Event
+	back  bool   // it was given back
+	n     uint64 // how many events had entered the lane
+	epoch int    // of the group, if it may have to wait for another member
 }
 
 // eventOf is the event of a cell off a log.

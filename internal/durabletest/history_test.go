@@ -208,7 +208,8 @@ func (h *history) handleBatch(p *process) func(ctx context.Context, batch []bus.
 		}
 		what, pause := h.fate()
 		time.Sleep(pause)
-		failed := ctx.Err() != nil || what < 5
+		stopped := ctx.Err()
+		failed := stopped != nil || what < 5
 		done := make(map[string]bool)
 		h.mu.Lock()
 		for _, o := range of { // in order, as if all had ended at once
@@ -226,8 +227,8 @@ func (h *history) handleBatch(p *process) func(ctx context.Context, batch []bus.
 		}
 		h.mu.Unlock()
 		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
+		case stopped != nil:
+			return stopped
 		case failed:
 			return bus.RetryAfter(5*time.Millisecond, errChaos)
 		}
