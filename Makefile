@@ -65,7 +65,7 @@ soak-redis: redis ## 20 faults at random in a row; the histories and the memory 
 	go -C bench run ./faults -soak 20 -seed $(SEED) -faults '$(FAULTS)' $(FAULTFLAGS)
 
 kills: ## kill a process 200 times while it writes to a log in a file, and while it publishes and handles, and compare
-	SHARDBUS_KILLS=200 go test -timeout 30m -run '^(TestKill|TestDelaysOfADay)$$' -v ./transport/file ./internal/durabletest
+	SHARDBUS_KILLS=200 go test -timeout 30m -run '^(TestKill|TestDelaysOfADay|TestChaos)$$' -v ./transport/file ./internal/durabletest
 
 examples: ## run the flights and compare their output with the one expected
 	@mkdir -p out

@@ -315,7 +315,6 @@ func TestInProcessHasNoTransport(t *testing.T) {
 		"Reconnect":   {func(_ testing.TB, b, _ *bustest.Bus) { b.Reconnect() }, "Leave InProcess out"},
 		"Sever":       {func(_ testing.TB, b, other *bustest.Bus) { bustest.Sever(other, b) }, "Leave InProcess out"},
 		"Heal":        {func(_ testing.TB, b, other *bustest.Bus) { bustest.Heal(b, other) }, "Leave InProcess out"},
-		"Crash":       {func(_ testing.TB, b, _ *bustest.Bus) { b.Crash() }, "Close ends it at once"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := failure(t, func(t testing.TB) { tc.do(t, bustest.New(t, bustest.InProcess()), bustest.New(t)) })
