@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/shardbus/shardbus/bus/internal/consumer"
 	"github.com/shardbus/shardbus/internal/errguard"
@@ -15,10 +16,12 @@ type feeds[T any] struct {
 	// joining serialises opening, joining and leaving at the log. It has one place; taken before fanout.mu,
 	// never inside it.
 	joining chan struct{}
-	opened  bool // at the log; whose turn it is
-	deleted bool // from the log; likewise
+	opened  atomic.Bool // at the log; written by whose turn it is
+	deleted bool        // from the log; whose turn it is
 
-	byName map[string]*feed[T] // under the fan-out's lock
+	// Under the fan-out's lock.
+	byName     map[string]*feed[T]
+	publishing int // calls of Publish that have not returned
 }
 
 func newFeeds[T any](d *durability) *feeds[T] {
@@ -45,9 +48,12 @@ func (f *feeds[T]) end() { <-f.joining }
 // feeds is the topic's, which is durable.
 func (t *Topic[T]) feeds() *feeds[T] { return t.fanout.feeds.(*feeds[T]) }
 
-// openTopic makes the topic in the log, once.
+// openTopic makes the topic in the log, once: publishers do not wait for those who join and leave.
 func (t *Topic[T]) openTopic(ctx context.Context) error {
 	f := t.feeds()
+	if f.opened.Load() {
+		return nil
+	}
 	if err := f.begin(ctx); err != nil {
 		return err
 	}
@@ -60,13 +66,13 @@ func (t *Topic[T]) openTopicInTurn(ctx context.Context) error {
 	switch {
 	case f.deleted:
 		return ErrTopicClosed
-	case f.opened:
+	case f.opened.Load():
 		return nil
 	}
 	if _, err := f.durable.log.Open(ctx, t.cfg.logTopic()); err != nil {
 		return errguard.Safe(err)
 	}
-	f.opened = true
+	f.opened.Store(true)
 	return nil
 }
 
@@ -83,30 +89,11 @@ func (t *Topic[T]) attachDurable(ctx context.Context, s *subscription[T]) error 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(t.bus.work, func() { cancel(ErrClosed) })()
-	fan, f := &t.fanout, t.feeds()
-	if err := f.begin(ctx); err != nil {
+	f := t.feeds()
+	if err := f.addInTurn(ctx, s); err != nil {
 		return err
 	}
-	defer func() { f.end() }()
-	for {
-		old, err := f.add(fan, s)
-		if err != nil {
-			return err
-		}
-		if old == nil {
-			break
-		}
-		f.end()
-		select {
-		case <-old.closed: // the name is free when its last holder has ended
-		case <-ctx.Done():
-			err = causeOf(ctx)
-		}
-		f.joining <- struct{}{} // nobody holds it for long
-		if err != nil {
-			return err
-		}
-	}
+	defer f.end()
 	if t.bus.held() {
 		return nil
 	}
@@ -115,6 +102,29 @@ func (t *Topic[T]) attachDurable(ctx context.Context, s *subscription[T]) error 
 		return err
 	}
 	return nil
+}
+
+// addInTurn is add, once the name is free: its last holder may be about to end. Where it returns nil, it is
+// the caller's turn, and end must follow.
+func (f *feeds[T]) addInTurn(ctx context.Context, s *subscription[T]) error {
+	for {
+		if err := f.begin(ctx); err != nil {
+			return err
+		}
+		closing, err := f.add(s)
+		if err == nil && closing == nil {
+			return nil
+		}
+		f.end()
+		if err != nil {
+			return err
+		}
+		select {
+		case <-closing.closed:
+		case <-ctx.Done():
+			return causeOf(ctx)
+		}
+	}
 }
 
 // consume joins a consumer of the log, unless this bus has. It is called in turn.
@@ -176,10 +186,10 @@ func (t *Topic[T]) consumeHeld(ctx context.Context) error {
 	return nil
 }
 
-// add is the fan-out's add with the feed that s is to have. Where that is about to end, s is not added, and the
-// feed is returned.
-func (f *feeds[T]) add(fan *fanout[T], s *subscription[T]) (closing *feed[T], err error) {
-	name := s.consumerName()
+// add is the fan-out's add with the feed that s is to have. Where that is about to end, s is not added,
+// and the feed is returned.
+func (f *feeds[T]) add(s *subscription[T]) (closing *feed[T], err error) {
+	fan, name := s.fan, s.consumerName()
 	fan.mu.Lock()
 	fd := f.byName[name]
 	switch {
@@ -246,6 +256,9 @@ func (f *feeds[T]) replacedLocked(s *subscription[T]) {
 
 // busyLocked reports whether anything is under way at the log.
 func (f *feeds[T]) busyLocked() bool {
+	if f.publishing > 0 {
+		return true
+	}
 	for _, fd := range f.byName {
 		if fd.busyLocked() {
 			return true
@@ -271,3 +284,6 @@ func (f *feeds[T]) held(s *subscription[T]) []int {
 	}
 	return nil
 }
+
+// publishingLocked is how many calls of Publish have not returned.
+func (f *feeds[T]) publishingLocked() int { return f.publishing }

@@ -137,6 +137,7 @@ func (t *Topic[T]) Delete(ctx context.Context) error {
 	switch {
 	case err == nil, errguard.Is(err, transport.ErrNoSuchTopic):
 		f.deleted = true
+		f.opened.Store(false)
 		return nil
 	case errguard.Is(err, transport.ErrInUse):
 		return &Error{Op: op, Topic: t.info.name, Err: errguard.Safe(err), Detail: "another bus consumes it; it is closed on this one"}

@@ -23,8 +23,9 @@ func (t *Topic[T]) appendOne(ctx context.Context, event T, opts []PublishOption)
 // appendPublication appends events of p to the log, those of each partition in one batch. Events that
 // can't be encoded don't hold up the rest.
 func (t *Topic[T]) appendPublication(ctx context.Context, p *Publication, pending []int) {
-	err := t.admitAppend(ctx)
+	err := t.beginAppend(ctx)
 	if err == nil {
+		defer t.endAppend()
 		err = t.openTopic(ctx)
 	}
 	if err != nil {
@@ -90,8 +91,9 @@ func (t *Topic[T]) appendPart(ctx context.Context, p *Publication, part *part) {
 	}
 }
 
-// admitAppend refuses what is published while the bus takes nothing.
-func (t *Topic[T]) admitAppend(ctx context.Context) error {
+// beginAppend admits a Publish, for which Shutdown waits; it refuses what is published while the bus takes
+// nothing. endAppend must follow where it returns nil.
+func (t *Topic[T]) beginAppend(ctx context.Context) error {
 	if ctx == nil {
 		return ErrNilContext
 	}
@@ -105,8 +107,18 @@ func (t *Topic[T]) admitAppend(ctx context.Context) error {
 		}
 		fan.mu.Lock()
 	}
+	t.feeds().publishing++
 	fan.mu.Unlock()
 	return nil
+}
+
+// endAppend says that a Publish returns.
+func (t *Topic[T]) endAppend() {
+	fan := &t.fanout
+	fan.mu.Lock()
+	t.feeds().publishing--
+	fan.mu.Unlock()
+	t.bus.changes.Notify()
 }
 
 func (t *Topic[T]) appendError(err error) error {

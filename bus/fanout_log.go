@@ -12,6 +12,8 @@ type logFeeds[T any] interface {
 	replacedLocked(s *subscription[T])
 	// busyLocked reports whether the log has yet to be told of anything.
 	busyLocked() bool
+	// publishingLocked is how many calls of Publish have not returned.
+	publishingLocked() int
 	// standbyLocked reports whether s, which has not left, holds nothing of its consumer.
 	standbyLocked(s *subscription[T]) bool
 	// held are the partitions that s holds.

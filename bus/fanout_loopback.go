@@ -88,7 +88,12 @@ func (fan *fanout[T]) noteGapTold(g Gap) {
 // closeLoopback tells the subscriptions what they will not get, and returns what was open when it
 // was called first.
 func (fan *fanout[T]) closeLoopback() leftOver {
-	if fan.loopback == nil { // a durable topic
+	if fan.feeds != nil {
+		fan.mu.Lock()
+		defer fan.mu.Unlock()
+		return leftOver{calls: fan.feeds.publishingLocked()}
+	}
+	if fan.loopback == nil {
 		return leftOver{}
 	}
 	fan.mu.Lock()

@@ -13,14 +13,15 @@ import (
 // new topics and subscriptions, return ErrClosed; pauses are lifted; handlers finish with a live
 // context and may still publish; everything accepted is handled, retries included. With a transport
 // it also waits for each Publish that has not returned, and until the bus's own subscriptions have
-// received what it published; it takes no more events of others. It returns nil when all that is
-// done and nothing of the bus runs any more.
+// received what it published; it takes no more events of others. Of durable topics it finishes what is
+// started, returns the rest to the log, as [Subscription.Drain] does, and waits for each Publish. It
+// returns nil when all that is done and nothing of the bus runs any more.
 //
 // When ctx ends first, handler contexts are cancelled, what waits is abandoned at once, and what
 // had not come back from the transport is a Gap at each subscription, with the reason Ended. The
 // error says how much of which subscription, which handlers still run, and which partitions of durable
-// topics were not released to the log, so that what was being handled there comes again. Stats says the same;
-// there those handlers are running until they return. From a handler or an OnGap of this bus
+// topics were not released to the log, so that what was being handled there comes again. Stats says the
+// same; there those handlers are running until they return. From a handler or an OnGap of this bus
 // Shutdown returns ErrWouldDeadlock. A goroutine that a handler starts may call it: it waits for
 // that handler too.
 //
@@ -108,7 +109,8 @@ func (b *Bus) shutdown(ctx context.Context) error {
 }
 
 // Close ends the bus abruptly. Handler contexts are cancelled; what waits is abandoned at once, and
-// counted so; events of the bus's own that had not come back from a transport are a Gap. It waits
+// counted so, or, of durable topics, returned to the log; events of the bus's own that had not come back
+// from a transport are a Gap. It waits
 // up to Config.Grace for running handlers; the error names those that run on. Inside a handler it
 // works, but its wait for that handler runs into Config.Grace.
 func (b *Bus) Close() error {
@@ -224,7 +226,7 @@ func (b *Bus) stillWorking() string {
 // closeLoopbacks has every topic tell what of this bus's own events was on its way. It returns
 // in words what was open when the bus ended; empty if there was nothing.
 func (b *Bus) closeLoopbacks() (left string) {
-	if b.transport == nil {
+	if b.transport == nil && b.durable == nil {
 		return ""
 	}
 	var events, calls []string

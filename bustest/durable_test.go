@@ -3,6 +3,7 @@ package bustest_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -173,6 +174,48 @@ func TestAppendFaults(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		if got := bustest.Published(t, b, shipments); len(got) != 3 || got[0].Value.N != 2 {
 			t.Errorf("published %+v", got)
+		}
+	})
+}
+
+// Shutdown waits for a Publish whose event the log has not taken yet: its caller learns that it has.
+func TestShutdownWaitsForAppends(t *testing.T) {
+	inBothModes(t, func(t *testing.T, opts ...bustest.Option) {
+		b := bustest.New(t, opts...)
+		topic := durable(t, b)
+		b.DelayAppend("", 1, time.Minute)
+		published := make(chan error, 1)
+		go func() { published <- topic.Publish(t.Context(), shipment{"o", 1}) }()
+		synctest.Wait()
+		if err := b.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := <-published; err != nil {
+			t.Error(err)
+		}
+		if got := bustest.Published(t, b, shipments); len(got) != 1 {
+			t.Errorf("published %+v", got)
+		}
+	})
+}
+
+// When a Shutdown has no time for it, its error says how many calls were left.
+func TestShutdownNamesAppends(t *testing.T) {
+	inBothModes(t, func(t *testing.T, opts ...bustest.Option) {
+		b := bustest.New(t, opts...)
+		topic := durable(t, b)
+		b.DelayAppend("", 1, time.Hour)
+		published := make(chan error, 1)
+		go func() { published <- topic.Publish(t.Context(), shipment{"o", 1}) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := b.Shutdown(ctx)
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "1 calls of Publish had not returned: shipments 1") {
+			t.Errorf("Shutdown: %v", err)
+		}
+		if err := <-published; !errors.Is(err, bus.ErrClosed) || errors.Is(err, transport.ErrUncertain) || len(bustest.Published(t, b, shipments)) > 0 {
+			t.Errorf("Publish: %v", err) // the log was not asked yet
 		}
 	})
 }
