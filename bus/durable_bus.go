@@ -47,7 +47,7 @@ func (b *Bus) newDurability() *durability {
 		return nil
 	}
 	d := &durability{log: log, caps: log.LogCapabilities()}
-	d.appender = appender.New(appender.Config{
+	d.appender = appender.New(b.work, appender.Config{
 		Log: log, Publisher: b.id, Go: b.goTracked,
 		Report: func(topic string, partition int, err error) {
 			b.log.Warn("an append to the log of a durable topic is in doubt", zap.String("topic", topic), zap.Int("partition", partition), zap.Error(err))

@@ -9,7 +9,6 @@ import (
 // rootContexts are the functions of the library that may begin a context of their own,
 // with the reason.
 var rootContexts = map[string]string{
-	"bus/internal/appender/appender.go New": "an appender has a life of its own: Close ends it",
 	"bus/bus.go New":                        "a bus has a life of its own: Close and Shutdown end it",
 	"bus/shutdown.go Close":                 "Close takes no context: Config.Grace bounds it",
 }

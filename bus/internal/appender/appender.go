@@ -78,9 +78,10 @@ type place struct {
 	partition int
 }
 
-// New returns an Appender that has appended nothing.
-func New(c Config) *Appender {
-	ctx, cancel := context.WithCancelCause(context.Background())
+// New returns an Appender that has appended nothing. ctx has values for calls of the log; its end does not
+// matter: Close ends them.
+func New(ctx context.Context, c Config) *Appender {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	return &Appender{Config: c, limit: c.Log.LogCapabilities(), ctx: ctx, cancel: cancel, queues: make(map[place]*queue), epoch: 1}
 }
 

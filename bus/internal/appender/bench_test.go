@@ -120,7 +120,7 @@ func openLog(tb testing.TB, name string) transport.Log {
 func start(tb testing.TB, log transport.Log, publisher string) (a *Appender, end func()) {
 	tb.Helper()
 	var bus goroutines
-	a = New(Config{
+	a = New(tb.Context(), Config{
 		Log: log, Publisher: publisher,
 		Go:     func(_ string, f func()) bool { return bus.run(f) },
 		Report: func(topic string, partition int, err error) { tb.Errorf("%s/%d: %v", topic, partition, err) },

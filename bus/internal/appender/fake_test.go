@@ -154,7 +154,7 @@ func (f *fixture) open(topic string) {
 }
 
 func (f *fixture) connect(publisher string) {
-	f.Appender = New(Config{
+	f.Appender = New(f.t.Context(), Config{
 		Log: f.log, Publisher: publisher,
 		Go: func(_ string, do func()) bool {
 			return f.goroutines.run(do)
