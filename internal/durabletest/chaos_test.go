@@ -138,7 +138,7 @@ func checkEnd(t *testing.T, s *bus.Subscription) {
 
 // TestChaos: whatever ends when, every event is handled, in the order of its key.
 func TestChaos(t *testing.T) {
-	sequences := uint64(3)
+	sequences := uint64(12)
 	if os.Getenv(killsVariable) != "" { // the audit
 		sequences = 60
 	}
