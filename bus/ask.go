@@ -101,8 +101,8 @@ func Answer[Q, R any](f func(ctx context.Context, query Q) (R, error)) func(ctx 
 //
 // Errors: ErrNoSubscriber at once when there is none; ErrNoReply when a handler acknowledged
 // without a reply; the cause when the request was dead-lettered, discarded, dropped or abandoned;
-// ErrNotAcrossProcesses on a bus with a transport; those of Publish; ctx's; ErrWouldDeadlock when
-// the subscriber being asked waits, directly or through others, for the handler that asks. After
+// ErrNotAcrossProcesses on a bus with a transport; ErrInvalidConfig on a durable topic; those of
+// Publish; ctx's; ErrWouldDeadlock when the subscriber being asked waits, directly or through others, for the handler that asks. After
 // the last two the request is handled all the same, and its reply gets ErrAskEnded.
 //
 // This finds a handler that asks on its own goroutine and with its context, or one derived from it.

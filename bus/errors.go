@@ -50,9 +50,10 @@ var (
 	ErrInvalidError = errguard.ErrBroken
 	// ErrForeignBatchError: a batch handler returned a BatchError that is not about its batch.
 	ErrForeignBatchError = errors.New("BatchError of another batch")
-	// ErrGroupTransport: a Group was subscribed on a bus with a transport. Groups work within one
-	// process.
-	ErrGroupTransport = errors.New("a Group works within one process, and this bus has a transport")
+	// ErrGroupTransport: a Group was subscribed on a bus with a transport, to a topic that is not
+	// durable. Such groups work within one process.
+	ErrGroupTransport = errors.New("a Group of a topic that is not durable works within one process, and this bus has a transport: " +
+		"set Class: bus.Durable and Config.Log, or leave the Group out")
 	// ErrOtherType: an event of another process has another type than the topic has here, see
 	// TopicConfig.TypeName. It is a dead letter.
 	ErrOtherType = errors.New("event of another type")

@@ -32,7 +32,11 @@ type group[T any] struct {
 // of a key, retries included, is done before the new one starts an event of it. Until then such
 // events are deferred, and KeepLatest replaces none that wait.
 //
-// A group is within one process: on a bus with a transport it is ErrGroupTransport.
+// On a durable topic a group has members on several buses, where the log is shared: each bus has a share of
+// the partitions, and its members share the events of those. What a member that leaves had not started goes
+// to the others. Publishers never wait.
+//
+// On other topics a group is within one process: on a bus with a transport it is ErrGroupTransport.
 func Group(name string) GroupOption {
 	return groupOption(func(o *subscribeOptions) { o.group, o.grouped = name, true })
 }

@@ -54,8 +54,8 @@ type StandbySubscription struct {
 }
 
 // Ready is nil if the bus can do all of its work: it is open, its transport is connected to every
-// shard and every subscription is confirmed, its log works, and no subscription was stopped. Otherwise the error,
-// which wraps ErrNotReady, names all that is missing. It is for readiness probes: a process that is
+// shard and every subscription is confirmed, its log works, and no subscription was stopped. Otherwise
+// the error, which wraps ErrNotReady, names all that is missing. It is for readiness probes: a process that is
 // not ready should get no new work, and will be ready again by itself, unless Live says otherwise.
 func (h Health) Ready() error {
 	var missing []string

@@ -114,7 +114,7 @@ type lane[T any] struct {
 	high       highWater   // of the mailbox
 }
 
-// newLane makes a lane that reads the topic's log, or, if that is nil, has a
+// newLane makes a lane that reads the topic's shared mailbox, or, if that is nil, has a
 // mailbox of its own.
 func newLane[T any](c *laneConfig[T], index int, log *mailbox.Shared[cell[T]]) *lane[T] {
 	l := &lane[T]{

@@ -24,7 +24,7 @@ func (l *lane[T]) refill() bool {
 		if env = l.popInbox(true); env == nil {
 			break
 		}
-		l.accepted-- // by this lane or another: from now on the log counts it
+		l.accepted-- // by this lane or another: from now on the mailbox counts it
 		s.inbox.bytes -= env.Size()
 		l.box.Own.Append(&cell[T]{head: head{env: env}})
 	}

@@ -78,7 +78,7 @@ func (l *lane[T]) takeOne() bool {
 }
 
 // stream is the short way for lanes that have nothing else to look after: it handles
-// what stands in the log, until that runs dry, which it reports, or something else is
+// what stands in the mailbox, until that runs dry, which it reports, or something else is
 // to be done first. The caller has seen that the control word is 0.
 func (l *lane[T]) stream() (dry bool) {
 	for {

@@ -15,7 +15,7 @@ const (
 	ctlPaused     uint32 = 1 << iota // start no handler
 	ctlLeft                          // accepts no events any more
 	ctlClosing                       // abandon what waits and end
-	ctlReattach                      // a lane that runs dry returns to the topic's log
+	ctlReattach                      // a lane that runs dry returns to the topic's shared mailbox
 	ctlInspected                     // what a handler has in hand is being read: see awaitInspection
 	ctlHeld                          // start no handler: the bus is not started
 	ctlReplaced                      // another one has its place: it ends when nothing is pending any more
@@ -66,9 +66,9 @@ type laneOwner[T any] interface {
 	// ownsLocked reports whether events of a key are for it, and no other one of its group. The fan-out's
 	// lock is held.
 	ownsLocked(key string) bool
-	// reattach has its one lane, which ran dry, read the topic's log again.
+	// reattach has its one lane, which ran dry, read the topic's shared mailbox again.
 	reattach()
-	// reclaim clears what all readers of the topic's log are done with.
+	// reclaim clears what all readers of the topic's shared mailbox are done with.
 	reclaim()
 	// retire ends a subscription that was replaced, if nothing of it is pending any more.
 	retire()

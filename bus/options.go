@@ -127,13 +127,15 @@ func Lanes(n int) Option {
 }
 
 // Mailbox bounds the events that wait in each lane, not counting the one being handled, and sets
-// the policy for those beyond. Default 1024, Block. Memory is taken as it is needed.
+// the policy for those beyond. Default 1024, Block. Memory is taken as it is needed. A durable topic has
+// Block alone: what has no room stays in the log, and publishers do not wait.
 func Mailbox(capacity int, policy Policy) Option {
 	return option(func(o *subscribeOptions) { o.capacity, o.policy = capacity, policy })
 }
 
 // MaxDeferred bounds the events of each lane that wait for another attempt, or behind one of their
-// key that does. Default 1024. At the bound the lane takes no new events until one is settled.
+// key that does. Default 1024. At the bound the lane takes no new events until one is settled. Of a
+// durable topic a lane also takes over what an earlier holder had deferred, though it be more.
 func MaxDeferred(n int) Option {
 	return option(func(o *subscribeOptions) { o.maxDeferred = n })
 }
@@ -158,7 +160,8 @@ func Fatal() Option {
 
 // OnDeadLetter calls f for each dead letter with the handler's context, so that it may publish the
 // letter elsewhere. It runs on the lane's goroutine: the lane waits for it, and so do Drain and
-// Shutdown, since the event counts as running until f returns. A panic of f is logged.
+// Shutdown, since the event counts as running until f returns. A panic of f is logged. Of a durable topic
+// f runs before the log has the letter: after a crash it may be called for it again.
 func OnDeadLetter(f func(ctx context.Context, l Letter)) Option {
 	return option(func(o *subscribeOptions) { o.onDeadLetter = f })
 }

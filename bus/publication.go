@@ -13,9 +13,9 @@ import (
 // published.
 type PublishHandler func(ctx context.Context, p *Publication) error
 
-// PublishMiddleware wraps what publishes the events of a topic. NewTopic calls it; the PublishHandler it returns is called for each Publish, PublishBatch,
-// PublishMessages and Ask, on the caller's goroutine, from many at once. If it returns nil, NewTopic
-// fails with [ErrNilHandler].
+// PublishMiddleware wraps what publishes the events of a topic. NewTopic calls it; the PublishHandler it
+// returns is called for each Publish, PublishBatch, PublishMessages and Ask, on the caller's goroutine,
+// from many at once. If it returns nil, NewTopic fails with [ErrNilHandler].
 //
 // It may add headers, change the context, refuse single events ([Publication.Refuse]) or all, by not
 // calling next and returning an error, which the caller gets. It may call next again, which then

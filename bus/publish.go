@@ -24,8 +24,12 @@ import (
 // not delay it. After an error the event may or may not have been accepted; the error's text says
 // which is known.
 //
-// Errors: ErrClosed, ErrMailboxFull, ErrWouldDeadlock, ctx's, the codec's, the transport's. Events
-// published one after another are handled in that order, see [Lanes].
+// Of a durable topic it returns nil when the log has the event, whether anybody is subscribed or not. An
+// error that wraps [transport.ErrUncertain] says that the event may be in the log, or get there yet: ctx
+// ended, or the bus, while the log had not answered. After any other error it is not there.
+//
+// Errors: ErrClosed, ErrMailboxFull, ErrWouldDeadlock, ctx's, the codec's, the transport's, the log's.
+// Events published one after another are handled in that order, see [Lanes].
 func (t *Topic[T]) Publish(ctx context.Context, event T, opts ...PublishOption) error {
 	if len(opts) > 0 || t.fanout.indirect {
 		return t.publishWith(ctx, event, opts)
@@ -72,7 +76,8 @@ func (t *Topic[T]) enter(ctx context.Context, event T, id keyInfo, o *publishOpt
 
 // PublishBatch publishes events in order, as Publish does each, at a lower cost. Options apply to
 // every event. When some could not be published the error is a *BatchError that says which and why;
-// the others were. events belongs to the caller again when it returns.
+// the others were. Of a durable topic those of each partition are one append, which the log takes whole or
+// not at all. events belongs to the caller again when it returns.
 func (t *Topic[T]) PublishBatch(ctx context.Context, events []T, opts ...PublishOption) error {
 	if t.fanout.indirect {
 		return t.publishEach(ctx, events, opts)

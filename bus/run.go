@@ -32,9 +32,9 @@ type life struct {
 // Config.ShutdownTimeout. It starts a bus that is held. Use it in main, or in an errgroup.
 //
 // It returns nil after a clean end, and otherwise what went wrong: the error of Start, with that of
-// the Shutdown that follows, or that of Shutdown, or a fatal one, for which it shuts the bus down by itself: a subscription with [Fatal] was stopped
-// for its panics, or the transport was closed. When Shutdown or Close is called meanwhile, Run
-// returns [Bus.Err] once the bus has ended. On a handler's goroutine it returns ErrWouldDeadlock.
+// the Shutdown that follows; that of Shutdown; or a fatal one, for which it shuts the bus down by
+// itself: a subscription with [Fatal] was stopped for its panics, or the transport or the log was
+// closed. When Shutdown or Close is called meanwhile, Run returns [Bus.Err] once the bus has ended. On a handler's goroutine it returns ErrWouldDeadlock.
 func (b *Bus) Run(ctx context.Context) error {
 	if ctx == nil {
 		return &Error{Op: "run", Err: ErrNilContext}

@@ -27,7 +27,7 @@ func (s *sampling) took(d time.Duration) {
 	s.left = max(0, s.stride-1)
 }
 
-// highWater is the most events seen in a mailbox. The lane looks now and then, producers where they
+// highWater is the most events seen in a mailbox. The lane looks now and then, publishers where they
 // find it full, and whoever reads Stats.
 type highWater struct{ n atomic.Int64 }
 

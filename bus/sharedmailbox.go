@@ -4,18 +4,18 @@ import (
 	"github.com/shardbus/shardbus/bus/internal/mailbox"
 )
 
-// This file is which subscriptions read the topic's log. A subscription that must
+// This file is which subscriptions read the topic's shared mailbox. A subscription that must
 // have every event, one after another, shares it with others of the kind: one lane,
 // and a mailbox that drops nothing. An event is written once for all of them. The
 // fan-out's lock covers what is here.
 
-// sharing tells whether a subscription with these options may share the log. Off
-// a transport an event may enter one mailbox and wait for room in another.
+// sharing tells whether a subscription with these options may share it. Off a transport or a log an
+// event may enter one mailbox and wait for room in another.
 func (o *subscribeOptions) sharing(info *topicInfo) bool {
 	return !info.remote && !info.durable && o.lanes == 1 && !o.grouped && (o.policy == Block || o.policy == Fail)
 }
 
-// detachReader gives s a mailbox of its own, if it reads the topic's log: then events can
+// detachReader gives s a mailbox of its own, if it reads the topic's shared mailbox: then events can
 // be put for it alone. reattach undoes it.
 func (s *subscription[T]) detachReader() {
 	if !s.shares {
@@ -31,7 +31,7 @@ func (s *subscription[T]) detachReader() {
 }
 
 // replayed is called after events were put for s alone. Once they are handled its
-// lane may read the topic's log again. Not before: then each of the events would have
+// lane may read the topic's shared mailbox again. Not before: then each of the events would have
 // it leave and come back.
 func (s *subscription[T]) replayed() {
 	if s.sharer {
@@ -40,7 +40,7 @@ func (s *subscription[T]) replayed() {
 	}
 }
 
-// reattach has the lane, which ran dry, read the topic's log again, if no event
+// reattach has the lane, which ran dry, read the topic's shared mailbox again, if no event
 // has come meanwhile and its subscription has not left. The lane's goroutine calls
 // it. Publishers are locked out, so nobody but this goroutine moves either end of the
 // mailbox; that the lane's position is another one afterwards, only the ledger and
@@ -95,8 +95,8 @@ func (fan *fanout[T]) removeReader(l *lane[T]) {
 	}
 }
 
-// reclaim clears the cells of the log once all who share it are done. Each lane that
-// ran dry calls it; the last one finds that it is so.
+// reclaim clears the cells of the shared mailbox once all its readers are done. Each lane that ran dry
+// calls it; the last one finds that it is so.
 func (fan *fanout[T]) reclaim() {
 	fan.mu.Lock()
 	defer fan.mu.Unlock()

@@ -20,6 +20,10 @@ type special[T any] struct {
 // live; ctx bounds only the wait for that, but the handlers' contexts have its values. name is
 // unique among the topic's subscriptions on this bus, and follows the rules of topic names.
 //
+// Of a durable topic it is called for the events of the log: from where the subscription of that name was,
+// in this process or an earlier one, or, if the log does not know the name, from [From] on. Each comes at
+// least once. One bus at a time has the subscription; on another it stands by. See docs/durable.md.
+//
 // h is called from one goroutine for each lane (see [Lanes]), never twice at once for one key.
 // [Handler] says what its error means.
 func (t *Topic[T]) Subscribe(ctx context.Context, name string, h func(ctx context.Context, event T) error, opts ...SubscribeOption) (*Subscription, error) {
@@ -146,7 +150,7 @@ func (t *Topic[T]) newSubscription(ctx context.Context, name string, h Handler, 
 // plain tells whether there is nothing around the handler of a subscription with these options.
 func (t *Topic[T]) plain(o *subscribeOptions) bool { return len(t.bus.cfg.Use)+len(o.use) == 0 }
 
-// attach makes s live, at the transport too if it is the topic's first.
+// attach makes s live, at the transport or the log too.
 func (t *Topic[T]) attach(ctx context.Context, s *subscription[T]) error {
 	s.holdBack()
 	defer s.releaseIfStarted()

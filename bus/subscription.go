@@ -97,7 +97,8 @@ func (s *Subscription) Name() string { return s.name }
 func (s *Subscription) Topic() string { return s.info.name }
 
 // Pause starts no further handler until Resume; those that run finish. Events go on arriving, and
-// the mailbox's policy acts. Drain and Shutdown lift a pause, and after them Pause does nothing.
+// the mailbox's policy acts; those of a durable topic stay in the log beyond what the mailboxes hold.
+// Drain and Shutdown lift a pause, and after them Pause does nothing.
 func (s *Subscription) Pause() {
 	for {
 		ctl := s.ctl.Load()

@@ -17,6 +17,11 @@ import (
 // the reason Ended, and in the error. When ctx ends first, handler contexts are cancelled, what
 // waits is abandoned at once, and the error says how much, and how many handlers still run, as
 // Stats does. From a handler or the OnGap of this subscription it returns ErrWouldDeadlock.
+//
+// Of a durable topic it finishes what its handlers have started. All else is returned to the log, or to the
+// other members of its group, retries included, and their times stay. Drain returns nil when the log has
+// every outcome and, if no other subscription here goes on with them, its partitions back. When ctx ends
+// first, the error names the partitions that were not released: what was being handled there comes again.
 func (s *Subscription) Drain(ctx context.Context) error {
 	fail := func(err error, detail string) error {
 		return &Error{Op: "drain", Topic: s.info.name, Subscription: s.name, Err: err, Detail: detail}
@@ -108,7 +113,8 @@ func (s *Subscription) awaitEnd(ctx context.Context) error {
 // Stop ends the subscription abruptly: it accepts nothing any more, the contexts of its handlers are
 // cancelled, and what waits is abandoned and counted so. It does not wait: Done is closed when no
 // handler runs any more. A handler may stop its own subscription. Stopping again, or after Drain,
-// does nothing. [Subscription.Drain] ends it in order, and returns ErrClosed when Stop came first.
+// does nothing. [Subscription.Drain] ends it in order, and returns ErrClosed when Stop came first. Of a
+// durable topic what waits is returned to the log; what was being handled comes again.
 func (s *Subscription) Stop() { s.stop(nil) }
 
 // stop ends the subscription at once: handler contexts end, what waits is abandoned. It does not

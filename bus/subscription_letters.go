@@ -49,7 +49,7 @@ func (s *Subscription) keepDeadLetter(ctx context.Context, letter Letter) {
 }
 
 // DeadLetters returns the last 1,000 events this subscription gave up and did not replay, oldest
-// first.
+// first. Those of a durable topic are in its log: see [Topic.DeadLetters].
 func (s *Subscription) DeadLetters() []Letter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,7 +62,7 @@ func (s *Subscription) DeadLetters() []Letter {
 // Replay takes the dead letters for which match is true, all with a nil match, and offers them to
 // this subscription again as new events with their old IDs, oldest first. It returns how many it
 // offered. ctx bounds the wait for room; what was not offered, for that or because the subscription
-// has ended, stays a dead letter.
+// has ended, stays a dead letter. For a durable topic there is [Topic.Replay].
 func (s *Subscription) Replay(ctx context.Context, match func(Letter) bool) (int, error) {
 	if s.info.durable {
 		return 0, &Error{Op: "replay", Topic: s.info.name, Subscription: s.name, Err: ErrInvalidConfig,

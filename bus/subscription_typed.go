@@ -21,7 +21,7 @@ type subscription[T any] struct {
 	open   atomic.Int32 // lanes that have not closed
 	plain  bool         // there is nothing around the handler
 	asked  bool         // T is a Request
-	sharer bool         // its lane reads the topic's log, unless events were put for it alone
+	sharer bool         // its lane reads the topic's shared mailbox, unless events were put for it alone
 	shares bool         // its lane does, under the fan-out's lock
 
 	// The fan-out's, under its lock.

@@ -60,7 +60,8 @@ func (v *Verdict) Error() string {
 func (v *Verdict) Unwrap() error { return v.Err }
 
 // RetryAfter fails the attempt because of err and runs the delivery again after d, which is at
-// least 1 ms. Meanwhile later events of the same key wait; others go on.
+// least 1 ms. Meanwhile later events of the same key wait; others go on. Of a durable topic the log keeps
+// the time and the number of the attempt, so that a restart changes neither.
 func RetryAfter(d time.Duration, err error) error {
 	return &Verdict{Action: ActionRetry, After: d, Err: err}
 }

@@ -15,8 +15,8 @@ var ErrOver = errors.New("the event's lease is over")
 var ErrTrimmed = errors.New("the log no longer has the event")
 
 // Event is an event of a lease, on its way to a handler. Every event that a [Target] is given ends in
-// one call of Ack, Dead, Return, Abandon or Trimmed; until then Defer may come any number of times. The lane that handles
-// an event is the only one to call its methods.
+// one call of Ack, Discard, Dead, Return, Abandon or Trimmed; until then Defer may come any number of
+// times. The lane that handles an event is the only one to call its methods.
 type Event struct {
 	// Envelope is the event. Of one that was deferred by an earlier holder its key alone is known
 	// until Begin.

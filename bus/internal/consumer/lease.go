@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -77,21 +78,14 @@ func newLease(c *Consumer, id transport.Lease, st transport.LeaseState) *lease {
 		l.next = max(id.From, st.Low)
 		return l
 	}
-	l.window = newWindow(st.Low, cmpOr(st.Window, transport.DefaultWindow))
+	l.window = newWindow(st.Low, cmp.Or(st.Window, transport.DefaultWindow))
 	for _, offset := range st.Acked {
 		l.window.settle(offset)
 	}
 	return l
 }
 
-func cmpOr(a, b int) int {
-	if a > 0 {
-		return a
-	}
-	return b
-}
-
-// changed has a worker look after l. l.mu is held.
+// changedLocked has a worker look after l.
 func (l *lease) changedLocked() {
 	if l.ended {
 		return

@@ -32,7 +32,7 @@ type ReaderConfig struct {
 // Reader reads the durable topics of one bus.
 type Reader struct {
 	cfg ReaderConfig
-	ctx context.Context // of calls of the log; ends with End
+	ctx context.Context // of calls of the log; ends with Wait
 	end context.CancelCauseFunc
 
 	consumers sync.WaitGroup // that are not closed

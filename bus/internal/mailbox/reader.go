@@ -2,9 +2,9 @@ package mailbox
 
 import "sync/atomic"
 
-// Reader is a consumer's half of a queue: it takes a log's items in order and
+// Reader is a consumer's half of a queue: it takes a mailbox's items in order and
 // leaves them where they are. Join, Detach and End belong to the writer of the
-// log; Taken, Cursor and Ready to anybody, and so Running when it may be called; Reattach to both sides; the other methods to
+// mailbox; Taken, Cursor and Ready to anybody, and so Running when it may be called; Reattach to both sides; the other methods to
 // one goroutine at a time, the consumer's.
 type Reader[C any] struct {
 	cells []C // of front
@@ -25,14 +25,14 @@ type Reader[C any] struct {
 	dirty         bool   // that of the present item is
 }
 
-// detachment is where a reader leaves its log: for another, or for good.
+// detachment is where a reader leaves its mailbox: for another, or for good.
 type detachment[C any] struct {
-	at    uint64 // the position of the first item that does not come from the old log
+	at    uint64 // the position of the first item that does not come from the old mailbox
 	to    *Shared[C]
 	first atomic.Pointer[segment[C]] // of to; the reader forgets it when it is there
 }
 
-// Join makes a new reader of log, from the next item on. keeps says that items
+// Join makes a new reader of mailbox, from the next item on. keeps says that items
 // may keep other memory alive, so that their cells are to be cleared.
 func (r *Reader[C]) Join(shared *Shared[C], hasPointers bool) {
 	r.enter(shared, shared.back)
@@ -51,9 +51,9 @@ func (r *Reader[C]) enter(shared *Shared[C], s *segment[C]) {
 	r.base, r.cells, r.fi = s.base, s.cells, 0
 }
 
-// Detach has the reader take its items, after those put so far, from a new log
+// Detach has the reader take its items, after those put so far, from a new mailbox
 // that begins where its own stands, or from nowhere if private is false. The
-// writer may then forget the reader, and must call StartSegment on the old log if that goes on
+// writer may then forget the reader, and must call StartSegment on the old mailbox if that goes on
 // and the reader has not done with it. A reader detaches once, and once more after each
 // Reattach.
 func (r *Reader[C]) Detach(private bool) *Shared[C] {
@@ -66,9 +66,9 @@ func (r *Reader[C]) Detach(private bool) *Shared[C] {
 	return t.to
 }
 
-// Reattach is Join for a reader that left for a log of its own and has done with all
+// Reattach is Join for a reader that left for a mailbox of its own and has done with all
 // that was put there. It is for writer and consumer at once: neither may call
-// anything else meanwhile. Positions go on from where the log joined stands.
+// anything else meanwhile. Positions go on from where the mailbox joined stands.
 func (r *Reader[C]) Reattach(shared *Shared[C]) {
 	r.detached.Store(nil)
 	r.Join(shared, r.hasPointers)
@@ -204,7 +204,7 @@ func (r *Reader[C]) Idle() {
 // stays as it is until the next Next or Idle.
 func (r *Reader[C]) MarkDone() { r.cursor.Store(r.pos << 1) }
 
-// Release lets go of the log's memory. Nothing may be taken any more.
+// Release lets go of the mailbox's memory. Nothing may be taken any more.
 func (r *Reader[C]) Release() {
 	r.front.Store(nil)
 	r.cells = nil
@@ -220,7 +220,7 @@ func (r *Reader[C]) EachFrom(from uint64, f func(*C)) {
 		each(r.front.Load(), from, r.End(), f)
 		return
 	}
-	first := t.first.Load() // before front: without it, front is in the other log
+	first := t.first.Load() // before front: without it, front is in the other mailbox
 	front := r.front.Load()
 	if first != nil && from < t.at {
 		from = each(front, from, t.at, f)
@@ -251,7 +251,7 @@ func each[C any](s *segment[C], from, to uint64, f func(*C)) uint64 {
 func (r *Reader[C]) Position() uint64 { return r.pos }
 
 // Shared tells whether other readers may be in the cells of the items taken last,
-// so that their values stay there until the log is swept.
+// so that their values stay there until the mailbox is swept.
 func (r *Reader[C]) Shared() bool { return r.pos <= r.soleFrom }
 
 // Ready tells whether a committed item waits. Exact for the consumer.

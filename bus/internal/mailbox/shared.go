@@ -2,7 +2,7 @@ package mailbox
 
 import "sync/atomic"
 
-// firstCells is the size of a new log: most of ten thousand topics never see a
+// firstCells is the size of a new mailbox: most of ten thousand topics never see a
 // burst.
 const firstCells = 8
 
@@ -15,7 +15,7 @@ const cacheLine = 64
 // An item's position is how many were put before it. Memory is a circular
 // segment; when it is full of items that some reader still needs, a larger one
 // follows it, and readers pass from one to the other at the position where it
-// begins. So nothing that a reader looks at ever moves. The log has no bound of
+// begins. So nothing that a reader looks at ever moves. The mailbox has no bound of
 // its own: Append may be called while Free is true, and Grow says how far readers
 // let it go on.
 type Shared[C any] struct {
@@ -29,7 +29,7 @@ type Shared[C any] struct {
 	// Read by readers whenever they have run out of items, and so not beside
 	// what every Append reads and writes.
 	tail atomic.Uint64 // items committed
-	// soleFrom is the position from which on the log has one reader only,
+	// soleFrom is the position from which on the mailbox has one reader only,
 	// which clears the cells it has done with.
 	soleFrom atomic.Uint64
 	// newest is back.base: a reader that is there need not look for what follows
@@ -38,7 +38,7 @@ type Shared[C any] struct {
 	_      [cacheLine - 24]byte
 }
 
-// segment is a circular stretch of a log's memory.
+// segment is a circular stretch of a mailbox's memory.
 type segment[C any] struct {
 	cells []C
 	base  uint64 // position of its first item
@@ -50,7 +50,7 @@ type segment[C any] struct {
 // noPosition is no position.
 const noPosition = ^uint64(0)
 
-// NewShared makes a log whose first item has the position base.
+// NewShared makes a mailbox whose first item has the position base.
 func NewShared[C any](base uint64) *Shared[C] {
 	l := &Shared[C]{appended: base}
 	l.follow(firstCells)
@@ -131,7 +131,7 @@ func (l *Shared[C]) Commit() { l.tail.Store(l.appended) }
 // Appended is the position of the next item.
 func (l *Shared[C]) Appended() uint64 { return l.appended }
 
-// SetSoleReader says whether the log has, for items put from now on, one reader only.
+// SetSoleReader says whether the mailbox has, for items put from now on, one reader only.
 func (l *Shared[C]) SetSoleReader(alone bool) {
 	was := l.soleFrom.Load() != noPosition
 	switch {
