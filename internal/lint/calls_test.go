@@ -9,8 +9,8 @@ import (
 // rootContexts are the functions of the library that may begin a context of their own,
 // with the reason.
 var rootContexts = map[string]string{
-	"bus/bus.go New":                        "a bus has a life of its own: Close and Shutdown end it",
-	"bus/shutdown.go Close":                 "Close takes no context: Config.Grace bounds it",
+	"bus/bus.go New":        "a bus has a life of its own: Close and Shutdown end it",
+	"bus/shutdown.go Close": "Close takes no context: Config.Grace bounds it",
 }
 
 // sleepers are the tests that may sleep outside a synctest bubble, with the reason.
