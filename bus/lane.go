@@ -9,7 +9,6 @@ import (
 
 	"github.com/shardbus/shardbus/bus/internal/mailbox"
 	"github.com/shardbus/shardbus/bus/internal/retryqueue"
-	"github.com/shardbus/shardbus/bus/internal/runqueue"
 	"github.com/shardbus/shardbus/internal/ring"
 	"github.com/shardbus/shardbus/transport"
 )
@@ -55,11 +54,11 @@ type lane[T any] struct {
 
 	// Read by publishers and for each event, hardly ever written.
 	state    atomic.Uint32
-	special  bool // it has a hook, is in a group, takes batches or its mailbox evicts: stream is not for it
-	remote   bool // it has an inbox
-	batched  bool // events are handled in batches
-	takes    bool // it takes events out of its mailbox before it attempts them: batches, and those of a durable topic
-	runQueue *runqueue.Queue
+	special  bool           // it has a hook, is in a group, takes batches or its mailbox evicts: stream is not for it
+	remote   bool           // it has an inbox
+	batched  bool           // events are handled in batches
+	takes    bool           // it takes events out of its mailbox before it attempts them: batches, and those of a durable topic
+	core     *core          // cfg.core, one cache line nearer
 	ctl      *atomic.Uint32 // the subscription's
 	handler  Handler        // the subscription's
 	ctx      context.Context
@@ -118,13 +117,13 @@ type lane[T any] struct {
 // mailbox of its own.
 func newLane[T any](c *laneConfig[T], index int, log *mailbox.Shared[cell[T]]) *lane[T] {
 	l := &lane[T]{
-		cfg: c, index: index, runQueue: &c.core.runQueue, ctl: c.ctl, handler: c.handler,
+		cfg: c, index: index, core: c.core, ctl: c.ctl, handler: c.handler,
 		special: c.hook != nil || c.grouped || c.batch != nil || c.info.durable || c.opts.policy.evicts(),
 		remote:  c.inbox != nil, batched: c.batch != nil, takes: c.batch != nil || c.info.durable, durable: c.info.durable,
 		capacity: c.opts.capacity, hasPointers: c.hasPointers,
 	}
 	l.node.core = c.core
-	l.run = func() { l.runQueue.RunHere(l) }
+	l.run = func() { l.core.runQueue.RunHere(l) }
 	l.node.Init(l.taken)
 	l.wait.wakeAt.Store(noWaiter)
 	l.ctx = &laneContext{Context: c.owner.context(), node: &l.node}
@@ -173,7 +172,7 @@ func (l *lane[T]) wakeIfIdle() {
 func (l *lane[T]) wake(s uint32) {
 	if s == laneIdle || s == laneLingering && l.attempts.full() {
 		if l.state.CompareAndSwap(s, laneActive) {
-			l.runQueue.Submit(l)
+			l.core.runQueue.Submit(l)
 		}
 	}
 }
@@ -268,7 +267,7 @@ func (l *lane[T]) serve() {
 		if out == lingering && l.attempts.full() && l.state.CompareAndSwap(laneLingering, laneActive) {
 			continue
 		}
-		l.cfg.core.changes.Notify()
+		l.core.changes.Notify()
 		return
 	}
 }
@@ -296,7 +295,7 @@ func (l *lane[T]) spin() bool {
 		l.vainSpins = maxVainSpins
 	}
 	for range idleYields {
-		if l.runQueue.HasWork() {
+		if l.core.runQueue.HasWork() {
 			return false // others have something to do
 		}
 		runtime.Gosched()

@@ -38,7 +38,7 @@ func (b *attempts[T]) beginAttempt() {
 		}
 		attempt, starts, err := e.Begin(l.ctx)
 		switch {
-		case err == nil && starts > l.cfg.core.maxStarts:
+		case err == nil && starts > l.core.maxStarts:
 			it.number = attempt
 			crashed := fmt.Errorf("%w: %d times", ErrCrashed, starts)
 			it.disposed = &disposition{act: ActionDeadLetter, err: crashed, cause: crashed}

@@ -56,7 +56,7 @@ func (l *lane[T]) attendLog() {
 	if rest > 0 {
 		l.armTimer()
 	}
-	l.cfg.core.changes.Notify()
+	l.core.changes.Notify()
 }
 
 // sortOut adopts, and finds what is to be given back.

@@ -46,7 +46,7 @@ func (l *lane[T]) Inspect(on bool) {
 // awaitInspection is called by the lane's goroutine between the handler of an event and
 // whatever lets go of that, when ctlInspected is set.
 func (l *lane[T]) awaitInspection() {
-	l.cfg.core.slow.AwaitInspection()
+	l.core.slow.AwaitInspection()
 }
 
 func (l *lane[T]) TakeSlow(attempt uint64, inHandler bool) (a slowwatch.Attempt, ok bool) {

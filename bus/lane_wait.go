@@ -87,7 +87,7 @@ func (l *lane[T]) removeWaiter(w *waiter) {
 func (l *lane[T]) startsLocked() {
 	if l.mu.tell {
 		l.mu.tell = false
-		l.cfg.core.slow.NoteStart()
+		l.core.slow.NoteStart()
 	}
 }
 
@@ -97,7 +97,7 @@ func (l *lane[T]) wakeWaiters() {
 	l.wait.mu.Lock()
 	if l.wait.mu.tell {
 		l.wait.mu.tell = false
-		defer l.cfg.core.slow.NoteStart()
+		defer l.core.slow.NoteStart()
 	}
 	defer l.wait.mu.Unlock()
 	for _, p := range l.wait.mu.places {
