@@ -18,11 +18,11 @@ var sharedCases = []Case{
 		Rule: "Partitions are shared out so that members' shares differ by at most one, and no partition moves that need not.",
 	},
 	{
-		Name: "consume-ranges", run: testConsumeRanges, needs: []need{shared},
+		Name: "consume-ranges", run: testConsumeRanges, needs: []need{shared, ranges},
 		Rule: "The ranges of living leases never overlap, and together they have every event.",
 	},
 	{
-		Name: "consume-ranges-return", run: testConsumeRangesReturn, needs: []need{shared},
+		Name: "consume-ranges-return", run: testConsumeRangesReturn, needs: []need{shared, ranges},
 		Rule: "What the holder of a range has not settled or has deferred is assigned to another member when it ends.",
 	},
 	{

@@ -30,6 +30,8 @@ type Features struct {
 	MaxPayload int
 	Shared     bool
 	Within     bool
+	// Ranges: members of a consumer that is not Keyed share a partition by ranges of offsets.
+	Ranges bool
 	// Claim: it is a transport.Claimer.
 	Claim bool
 	// Fail: Store.Fail can be called.
@@ -47,6 +49,7 @@ type need string
 const (
 	shared     need = "Shared"
 	within     need = "Within"
+	ranges     need = "Ranges"
 	claim      need = "Claim"
 	failing    need = "Fail"
 	garble     need = "Garble"
@@ -61,6 +64,8 @@ func (f Features) has(n need) bool {
 		return f.Shared
 	case within:
 		return f.Within
+	case ranges:
+		return f.Ranges
 	case claim:
 		return f.Claim
 	case failing:

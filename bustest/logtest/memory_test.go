@@ -8,7 +8,7 @@ import (
 	"github.com/shardbus/shardbus/transport/memory"
 )
 
-var memoryFeatures = logtest.Features{Partitions: 16, Shared: true, Within: true, Claim: true, Bubble: true}
+var memoryFeatures = logtest.Features{Partitions: 16, Shared: true, Within: true, Ranges: true, Claim: true, Bubble: true}
 
 func newMemory(testing.TB) logtest.Store {
 	store := memory.NewLog()

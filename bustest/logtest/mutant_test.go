@@ -76,7 +76,7 @@ type kept struct {
 const mutantLimit = 1 << 20
 
 var mutantFeatures = logtest.Features{
-	Partitions: 16, MaxPayload: mutantLimit, Shared: true, Within: true, Claim: true, Fail: true, Garble: true, Bubble: true,
+	Partitions: 16, MaxPayload: mutantLimit, Shared: true, Within: true, Ranges: true, Claim: true, Fail: true, Garble: true, Bubble: true,
 }
 
 var ctx = context.Background()

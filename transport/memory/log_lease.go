@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/transport"
-	"github.com/shardbus/shardbus/transport/memory/internal/share"
+	"github.com/shardbus/shardbus/transport/internal/share"
 )
 
 // revokeTimeout is how long the holder of a lease has to give it back.

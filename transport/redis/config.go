@@ -33,6 +33,7 @@ const (
 	DefaultProbeInterval  = 2 * time.Second
 	DefaultProbeTimeout   = time.Second
 	DefaultStandbyAfter   = 250 * time.Millisecond
+	DefaultLease          = 10 * time.Second
 )
 
 // Config says where the servers are and bounds what the transport uses. Only Addrs is required, or
@@ -135,6 +136,10 @@ type Config struct {
 	// Zero: 250 ms. At least 10 ms; more than CommandTimeout counts as CommandTimeout.
 	StandbyAfter time.Duration
 
+	// Lease is how long a process keeps a partition of a durable topic without renewing that. So it is
+	// how long its events wait when a process dies. Zero: 10 s. At least 2 s.
+	Lease time.Duration
+
 	// Repair configures how lost events are sent again. The zero value is right for most.
 	Repair Repair
 
@@ -214,6 +219,7 @@ func (c Config) resolved() (Config, error) {
 		{"ProbeInterval", &c.ProbeInterval, DefaultProbeInterval, 10 * time.Millisecond},
 		{"ProbeTimeout", &c.ProbeTimeout, DefaultProbeTimeout, 10 * time.Millisecond},
 		{"StandbyAfter", &c.StandbyAfter, DefaultStandbyAfter, 10 * time.Millisecond},
+		{"Lease", &c.Lease, DefaultLease, 2 * time.Second},
 	} {
 		if *d.value == 0 {
 			*d.value = d.zero

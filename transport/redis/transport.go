@@ -15,6 +15,7 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/conn"
 	"github.com/shardbus/shardbus/transport/redis/internal/connkey"
 	"github.com/shardbus/shardbus/transport/redis/internal/publisher"
+	"github.com/shardbus/shardbus/transport/redis/internal/streamlog"
 	"github.com/shardbus/shardbus/transport/redis/internal/subscriber"
 	"go.uber.org/zap"
 )
@@ -29,6 +30,8 @@ type Transport struct {
 	publisher  *publisher.Publisher
 	subscriber *subscriber.Subscriber
 	health     *health
+	streams    *streamlog.Log
+	watching   chan struct{} // capacity 1: somebody serves the topology
 
 	current atomic.Pointer[transport.Sink]        // of the Serve that runs, or ran last
 	tree    atomic.Pointer[supervisor.Supervisor] // likewise
@@ -48,7 +51,7 @@ var (
 )
 
 func newTransport(cfg Config, found cluster.Discovery) *Transport {
-	t := &Transport{cfg: cfg, classes: cfg.classes(), log: cfg.Logger, closed: make(chan struct{})}
+	t := &Transport{cfg: cfg, classes: cfg.classes(), log: cfg.Logger, closed: make(chan struct{}), watching: make(chan struct{}, 1)}
 	t.cfg.servers.Reauther = conn.NewReauther()
 	if t.cfg.sentinels != nil {
 		t.cfg.sentinels.Reauther = t.cfg.servers.Reauther
@@ -61,6 +64,7 @@ func newTransport(cfg Config, found cluster.Discovery) *Transport {
 	t.subscriber = subscriber.New(t.subscriberSettings())
 	var nobody transport.Sink = discard{}
 	t.current.Store(&nobody)
+	t.streams = t.newLog()
 	return t
 }
 
@@ -132,7 +136,7 @@ func (t *Transport) begin(sink transport.Sink) (*supervisor.Supervisor, error) {
 	}
 	s := newShards(t)
 	children := []supervisor.Child{
-		{Name: "topology", Serve: t.topology.Serve},
+		{Name: "topology", Serve: t.serveTopology},
 		{Name: "clock", Serve: t.subscriber.ServeTicker},
 		{Name: "repair", Serve: t.subscriber.ServeRepair},
 		{Name: "logins", Serve: t.cfg.servers.Reauther.Serve},
@@ -194,7 +198,7 @@ func (t *Transport) Close() error {
 	for t.serving {
 		t.ended.Wait()
 	}
-	return nil
+	return t.streams.Close()
 }
 
 func (t *Transport) isClosed() bool {

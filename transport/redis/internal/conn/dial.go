@@ -15,10 +15,12 @@ import (
 
 // What connections are for, which ends their names in CLIENT LIST: see Settings.ClientName.
 const (
-	NameOpen     = "open"
-	NameTopology = "topology"
-	NameWriter   = "publish"
-	NameReader   = "subscribe"
+	NameOpen       = "open"
+	NameTopology   = "topology"
+	NameWriter     = "publish"
+	NameReader     = "subscribe"
+	NameLog        = "log"
+	NameLogNotices = "log-notices"
 )
 
 const (
@@ -127,7 +129,10 @@ func (c *Settings) newDialer(ctx context.Context, addr, name string) *dialer {
 // Dial returns a client with one connection to the node. When that is lost the client makes
 // another; ctx bounds its life: when it ends, what waits for an answer fails.
 func (c *Settings) Dial(ctx context.Context, addr, purpose string) (Client, error) {
-	option, d := c.option(addr), c.newDialer(ctx, addr, c.ConnectionName(purpose))
+	return dialClient(ctx, c, addr, c.option(addr), c.newDialer(ctx, addr, c.ConnectionName(purpose)))
+}
+
+func dialClient(ctx context.Context, c *Settings, addr string, option rueidis.ClientOption, d *dialer) (Client, error) {
 	option.DialCtxFn = d.dial
 	client, err := rueidis.NewClient(option)
 	if err != nil {
@@ -143,6 +148,21 @@ func (c *Settings) Dial(ctx context.Context, addr, purpose string) (Client, erro
 	}
 	return k, nil
 }
+
+// DialLog is Dial for the commands of the log: many are in flight at once, and events come with the
+// replies.
+func (c *Settings) DialLog(ctx context.Context, addr string) (Client, error) {
+	option, d := c.option(addr), c.newDialer(ctx, addr, c.ConnectionName(NameLog))
+	d.limits = c.messageLimits()
+	option.RingScaleEachConn = logRingScale
+	return dialClient(ctx, c, addr, option, d)
+}
+
+// LogInFlight is how many commands may be in flight on a connection of DialLog. Beyond that rueidis
+// does not honour contexts.
+const LogInFlight = 1 << (logRingScale - 1)
+
+const logRingScale = 9
 
 // Client is a client that hangs up at once, and is kept logged in.
 type Client struct {

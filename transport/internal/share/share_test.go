@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/shardbus/shardbus/transport/memory/internal/share"
+	"github.com/shardbus/shardbus/transport/internal/share"
 	"pgregory.net/rapid"
 )
 

@@ -1,0 +1,170 @@
+package streamlog
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/redis/internal/streamlog/nodes"
+	"github.com/shardbus/shardbus/transport/redis/internal/streamlog/scripts"
+)
+
+// Bounds of a step of the background work, so that it holds up nobody for long.
+const (
+	moveLimit = 100  // events that become due
+	trimLimit = 1000 // events that are trimmed
+)
+
+// trimEvery is how often bounds on what is kept are looked at, and forgetEvery how often publishers
+// are that append nothing.
+const (
+	trimEvery   = time.Second
+	forgetEvery = 10 * time.Minute
+)
+
+// waits notes when the first of a batch's events is due.
+func (p *partition) waits(b *transport.Batch, waiting []int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, i := range waiting {
+		if at := b.Due[i]; p.moveAt.IsZero() || at.Before(p.moveAt) {
+			p.moveAt = at
+		}
+	}
+}
+
+// sawDue notes what meta says of the first event that is due, by the server's clock; 0 is none.
+func (p *partition) sawDue(ms uint64, poll time.Duration) {
+	if ms == 0 {
+		return
+	}
+	at := time.UnixMilli(int64(ms)) //nolint:gosec // a time
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.moveAt.IsZero() || at.Before(p.moveAt) {
+		// The clocks may differ: a move that comes too early says when the next is to be.
+		p.moveAt = maxTime(at, time.Now().Add(-poll))
+	}
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// chores does for each partition what is to be done at a time, and returns when the next is.
+func (l *Log) chores(ctx context.Context, parts []*partition) (next time.Time) {
+	now := time.Now()
+	var moves, trims []*partition
+	for _, p := range parts {
+		p.mu.Lock()
+		if !p.moveAt.IsZero() && !p.moveAt.After(now) {
+			moves = append(moves, p)
+		}
+		if !p.trimAt.IsZero() && !p.trimAt.After(now) {
+			trims = append(trims, p)
+		}
+		p.mu.Unlock()
+	}
+	l.move(ctx, moves)
+	l.trim(ctx, trims)
+	for _, p := range parts {
+		p.mu.Lock()
+		for _, at := range []time.Time{p.moveAt, p.trimAt} {
+			if !at.IsZero() && (next.IsZero() || at.Before(next)) {
+				next = at
+			}
+		}
+		p.mu.Unlock()
+	}
+	return next
+}
+
+// move adds what is due in partitions.
+func (l *Log) move(ctx context.Context, parts []*partition) {
+	cmds := make([]nodes.Command, len(parts))
+	for i, p := range parts {
+		cmds[i] = nodes.Command{
+			Slot: p.slot, Script: scripts.Move, Keys: p.keys, Args: []string{p.channel, strconv.Itoa(moveLimit), millis(p.topic.config.Load().DedupIDs)}, Repeatable: true,
+		}
+	}
+	for i, r := range l.nodes.Each(ctx, cmds) {
+		p := parts[i]
+		words, err := texts(r.Message, r.Err)
+		wait := retryChores
+		if err != nil {
+			l.complain(ctx, p, "events that are due could not be added; it is tried again", err)
+		} else if ms, err := strconv.Atoi(words[1]); err == nil {
+			wait = time.Duration(ms) * time.Millisecond
+			if words[0] != "0" {
+				l.look(p.topic)
+			}
+		}
+		p.mu.Lock()
+		if p.moveAt = time.Now().Add(wait); wait < 0 {
+			p.moveAt = time.Time{}
+		}
+		p.mu.Unlock()
+	}
+}
+
+// retryChores is when work is tried again that failed.
+const retryChores = time.Second
+
+// trim trims partitions.
+func (l *Log) trim(ctx context.Context, parts []*partition) {
+	cmds := make([]nodes.Command, len(parts))
+	for i, p := range parts {
+		retain, idle := p.topic.config.Load().Retain, ""
+		p.mu.Lock()
+		if now := time.Now(); now.After(p.forgetIdle) {
+			p.forgetIdle, idle = now.Add(forgetEvery), millis(transport.PublisherIdle)
+		}
+		p.mu.Unlock()
+		cmds[i] = nodes.Command{
+			Slot: p.slot, Script: scripts.Trim, Keys: []string{p.log, p.meta},
+			Args: []string{millis(retain.Age), decimal(retain.Events), decimal(retain.Bytes), idle, strconv.Itoa(trimLimit)}, Repeatable: true,
+		}
+	}
+	for i, r := range l.nodes.Each(ctx, cmds) {
+		p, wait := parts[i], trimEvery
+		words, err := texts(r.Message, r.Err)
+		if err != nil {
+			l.complain(ctx, p, "a partition could not be trimmed; it is tried again", err)
+		} else if words[1] == "1" {
+			wait = 0
+		} else if ms, err := strconv.Atoi(words[2]); err == nil && ms >= 0 {
+			wait = min(wait, time.Duration(ms)*time.Millisecond+time.Millisecond)
+		}
+		retain := p.topic.config.Load().Retain
+		p.mu.Lock()
+		if retain == (transport.Retain{}) {
+			wait = forgetEvery
+		}
+		p.trimAt = time.Now().Add(wait)
+		p.mu.Unlock()
+	}
+}
+
+// complain logs a fault of the background work. One of a topic that is no more is none.
+func (l *Log) complain(ctx context.Context, p *partition, what string, err error) {
+	if ctx.Err() != nil || l.isForgotten(p) {
+		return
+	}
+	l.cfg.Logger.Warn(what, partitionFields(p, err)...)
+}
+
+// isForgotten reports whether a partition is of a topic that was deleted.
+func (l *Log) isForgotten(p *partition) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.topics[p.topic.placement.Topic] != p.topic
+}
+
+func (p *partition) String() string {
+	return fmt.Sprintf("topic %q, partition %d", p.topic.placement.Topic, p.number)
+}

@@ -1,0 +1,55 @@
+#!lua
+-- Settles events of a lease: all of it, or nothing.
+-- KEYS meta deferred letters; ARGV lease token acks newacks lastletter its value, then operations:
+--   S field value: keep a field of deferred.        D field: drop one.
+--   L id offset ms event failure: a new letter.     P ref id: a replay is done: its letter is no more.
+--   F ref id failure: a replay was given up.        X ref id value: a replay is deferred.
+-- The last three do nothing if the letter is not marked for replay. ref is "offset.id".
+-- Returns OK, or FENCED and the lease.
+local lease = redis.call('HGET', KEYS[1], ARGV[1])
+local fence, token, state, renewals, member = string.match(lease or '', '^(%d+) (%S+) (%a) (%d+) (.*)$')
+if token ~= ARGV[2] or state ~= 'h' then return {'FENCED', lease or ''} end
+local deferred, letters, at = KEYS[2], KEYS[3], 7
+local marked = function(id)
+	local m = redis.call('HGET', deferred, 'm' .. id)
+	return m and string.sub(m, 1, 1) == 'r'
+end
+while at <= #ARGV do
+	local op = ARGV[at]
+	if op == 'S' then
+		redis.call('HSET', deferred, ARGV[at + 1], ARGV[at + 2])
+		at = at + 3
+	elseif op == 'D' then
+		redis.call('HDEL', deferred, ARGV[at + 1])
+		at = at + 2
+	elseif op == 'L' then
+		local id = ARGV[at + 1] .. '-0'
+		if #redis.call('XRANGE', letters, id, id) == 0 then
+			redis.call('XADD', letters, id, 'o', ARGV[at + 2], 't', ARGV[at + 3], 'e', ARGV[at + 4], 'f', ARGV[at + 5])
+		end
+		at = at + 6
+	elseif op == 'P' then
+		local ref, id = ARGV[at + 1], ARGV[at + 2]
+		if marked(id) then
+			redis.call('XDEL', letters, id .. '-0')
+			redis.call('HDEL', deferred, 'm' .. id, 'x' .. ref, 's' .. ref)
+		end
+		at = at + 3
+	elseif op == 'F' then
+		local ref, id = ARGV[at + 1], ARGV[at + 2]
+		if marked(id) then
+			redis.call('HDEL', deferred, 'x' .. ref, 's' .. ref)
+			redis.call('HSET', deferred, 'm' .. id, 'w' .. ARGV[at + 3])
+		end
+		at = at + 4
+	else -- X
+		local ref, id = ARGV[at + 1], ARGV[at + 2]
+		if marked(id) then
+			redis.call('HDEL', deferred, 's' .. ref)
+			redis.call('HSET', deferred, 'x' .. ref, ARGV[at + 3])
+		end
+		at = at + 4
+	end
+end
+redis.call('HSET', KEYS[1], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[1], fence .. ' ' .. token .. ' h ' .. string.format('%.0f', tonumber(renewals) + 1) .. ' ' .. member)
+return {'OK'}
