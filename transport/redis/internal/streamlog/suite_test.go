@@ -13,7 +13,10 @@ import (
 	"go.uber.org/zap/zaptest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// cluster is that of the tests that break nothing.
+var cluster = redistest.Share(redistest.ClusterConfig{Primaries: 3})
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(redistest.Main(m, cluster)) }
 
 // open opens the log of the servers.
 func open(t testing.TB, addrs ...string) transport.Log {
@@ -30,15 +33,23 @@ func open(t testing.TB, addrs ...string) transport.Log {
 
 var features = logtest.Features{Partitions: 16, MaxPayload: transport.DefaultMaxPayload, Shared: true, Claim: true}
 
-// TestSuite runs the suite on a server without a cluster.
+// TestSuite runs the suite of logs on real servers.
 func TestSuite(t *testing.T) {
 	redistest.Require(t)
-	server, err := redistest.StartServer(t.Context(), redistest.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
+	t.Run("standalone", func(t *testing.T) {
+		server, err := redistest.StartServer(t.Context(), redistest.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = server.Close() })
+		suite(t, server.Addr())
+	})
+	t.Run("cluster", func(t *testing.T) { suite(t, cluster.Cluster(t).Addrs()...) })
+}
+
+func suite(t *testing.T, addrs ...string) {
+	t.Helper()
 	logtest.Test(t, func(testing.TB) logtest.Store {
-		return logtest.Store{Open: func(t testing.TB) transport.Log { return open(t, server.Addr()) }}
+		return logtest.Store{Open: func(t testing.TB) transport.Log { return open(t, addrs...) }}
 	}, features)
 }
