@@ -9,21 +9,23 @@ import (
 // rootContexts are the functions of the library that may begin a context of their own,
 // with the reason.
 var rootContexts = map[string]string{
-	"bus/bus.go New":        "a bus has a life of its own: Close and Shutdown end it",
-	"bus/shutdown.go Close": "Close takes no context: Config.Grace bounds it",
+	"bus/bus.go New": "a bus has a life of its own: Close and Shutdown end it",
+	"transport/redis/internal/streamlog/nodes/client.go New": "a log has a life of its own: Close ends it",
+	"bus/shutdown.go Close":                                  "Close takes no context: Config.Grace bounds it",
 }
 
 // sleepers are the tests that may sleep outside a synctest bubble, with the reason.
 var sleepers = map[string]string{
-	"internal/durabletest/kill_test.go":    "a process that is killed has real time, and a file that is real",
-	"internal/durabletest/history_test.go": "its handlers run in the bubble of chaos_test.go",
-	"internal/durabletest/bench_test.go":   "a benchmark: goroutines that end are given time to",
-	"transport/file/kill_test.go":          "a process that is killed has real time, and a file that is real",
-	"transport/file/full_linux_test.go":    "likewise: a process with a bound on its files",
-	"transport/file/stop_unix_test.go":     "likewise: a process that is stopped",
-	"transport/redis/fault_test.go":        "servers are real processes: the length of a fault is real time",
-	"internal/redistest/migration_test.go": "likewise",
-	"transport/redis/helper_test.go":       "it polls real servers, which know no bubble",
+	"internal/durabletest/kill_test.go":                 "a process that is killed has real time, and a file that is real",
+	"internal/durabletest/history_test.go":              "its handlers run in the bubble of chaos_test.go",
+	"internal/durabletest/bench_test.go":                "a benchmark: goroutines that end are given time to",
+	"transport/file/kill_test.go":                       "a process that is killed has real time, and a file that is real",
+	"transport/file/full_linux_test.go":                 "likewise: a process with a bound on its files",
+	"transport/file/stop_unix_test.go":                  "likewise: a process that is stopped",
+	"transport/redis/fault_test.go":                     "servers are real processes: the length of a fault is real time",
+	"internal/redistest/migration_test.go":              "likewise",
+	"transport/redis/helper_test.go":                    "it polls real servers, which know no bubble",
+	"transport/redis/internal/streamlog/faults_test.go": "servers are real processes: the length of a fault is real time",
 }
 
 // testSupport holds code that only tests use: it may begin contexts.

@@ -140,13 +140,16 @@ func TestImportDirections(t *testing.T) {
 // redisLayers are who may import whom of the packages under transport/redis/internal. Those
 // that are not listed are pure: all may import them, and they import none that is listed.
 var redisLayers = map[string][]string{
-	"conn":       nil,
-	"cluster":    {"conn"},
-	"pipeline":   {"conn"},
-	"control":    nil,
-	"publisher":  {"cluster", "conn", "control", "pipeline"},
-	"doctor":     {"conn", "cluster"},
-	"subscriber": {"conn", "control"},
+	"conn":             nil,
+	"cluster":          {"conn"},
+	"pipeline":         {"conn"},
+	"control":          nil,
+	"publisher":        {"cluster", "conn", "control", "pipeline"},
+	"doctor":           {"conn", "cluster"},
+	"subscriber":       {"conn", "control"},
+	"streamlog":        {"streamlog/nodes", "streamlog/notify"},
+	"streamlog/nodes":  {"cluster", "conn"},
+	"streamlog/notify": {"conn"},
 }
 
 // redisMayImport says what is wrong with package from importing package to; "" is nothing.

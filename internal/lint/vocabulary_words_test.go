@@ -96,4 +96,5 @@ var renamed = map[string]map[string]string{
 // sameMeaning are the types that the bus and the Redis transport both have under one name, with what it means in both.
 var sameMeaning = map[string]string{
 	"batch": "events that are published in one go",
+	"lease": "a member's right to a partition, with what its holder keeps beside it",
 }

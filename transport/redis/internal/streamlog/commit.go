@@ -301,7 +301,7 @@ func (m *member) Begin(ctx context.Context, l transport.Lease, ref transport.Eve
 	letter := ""
 	if ref.Letter != 0 {
 		letter = decimal(ref.Letter)
-		if have, err := h.letter(ctx, ref.Letter); err != nil {
+		if have, err := h.letterByID(ctx, ref.Letter); err != nil {
 			return 0, fmt.Errorf("redis: begin: %w", err)
 		} else if have == nil || have.Offset != ref.Offset {
 			return 0, settled

@@ -128,24 +128,30 @@ func (l *Log) Consume(ctx context.Context, c transport.ConsumerConfig, sink tran
 	return m, nil
 }
 
+// consumerName names a consumer.
+type consumerName struct{ topic, name string }
+
+func (m *member) consumerName() consumerName { return consumerName{m.config.Topic, m.config.Name} }
+
 // add takes the consumer's name for this bus.
 func (l *Log) add(m *member) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for other := range l.joining() {
-		if other.config.Topic == m.config.Topic && other.config.Name == m.config.Name && other.topic == m.topic {
-			return fmt.Errorf("redis: consumer %q of topic %q: the bus consumes it already: %w", m.config.Name, m.config.Topic, transport.ErrInUse)
-		}
+	if other := l.names[m.consumerName()]; other != nil && other.topic == m.topic {
+		return fmt.Errorf("redis: consumer %q of topic %q: the bus consumes it already: %w", m.config.Name, m.config.Topic, transport.ErrInUse)
 	}
+	l.names[m.consumerName()] = m
 	return nil
 }
-
-func (l *Log) joining() map[*member]struct{} { return l.members }
 
 func (l *Log) remove(m *member) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.members, m)
+	delete(l.hinted, m)
+	if l.names[m.consumerName()] == m {
+		delete(l.names, m.consumerName())
+	}
 }
 
 // startWords is a start as scripts take it, for one partition.
@@ -186,27 +192,19 @@ func (m *member) join(ctx context.Context, window int) error {
 
 // enroll enters the membership.
 func (m *member) enroll(ctx context.Context) error {
-	for {
-		reply, err := m.log.do(ctx, m.membersCommand("join", flagsOf(m.config), m.config.Member))
-		if err != nil {
-			return err
-		}
-		list, err := reply.ToArray()
-		if err != nil || len(list) < 2 {
-			return fmt.Errorf("a reply of the members script: %w", err)
-		}
-		if other := text(&list[1]); text(&list[0]) == "MIXED" {
-			if !m.expireMixed(ctx) {
-				return fmt.Errorf("%w: another member has other settings: %s", transport.ErrInUse, other)
-			}
-			continue
-		}
-		return nil
+	reply, err := m.log.do(ctx, m.membersCommand("join", flagsOf(m.config), m.config.Member))
+	if err != nil {
+		return err
 	}
+	list, err := reply.ToArray()
+	if err != nil || len(list) < 2 {
+		return fmt.Errorf("a reply of the members script: %w", err)
+	}
+	if text(&list[0]) == "MIXED" {
+		return fmt.Errorf("%w: another member has other settings: %s", transport.ErrInUse, text(&list[1]))
+	}
+	return nil
 }
-
-// expireMixed is for members that died with other settings: they are waited for by nobody else.
-func (m *member) expireMixed(context.Context) bool { return false }
 
 func (m *member) membersCommand(args ...string) nodes.Command {
 	return nodes.Command{Slot: m.slot, Script: scripts.Members, Keys: []string{m.key}, Args: append([]string{args[0], m.id}, args[1:]...), Repeatable: true}

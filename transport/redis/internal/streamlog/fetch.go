@@ -181,7 +181,7 @@ func (h *lease) readMarks(ctx context.Context, version string) error {
 		return fmt.Errorf("what is deferred: %w", err)
 	}
 	before := h.marked
-	h.marked = make(map[uint64]letter)
+	h.marked = make(map[uint64]markedLetter)
 	for field, value := range fields {
 		if field[0] == 'm' && value != "" && value[0] == 'r' {
 			id := number(field[1:])
@@ -214,7 +214,7 @@ func (h *lease) fetchReplays(ctx context.Context, all *budget) (entries []transp
 		if _, given := h.given[id]; given {
 			continue
 		}
-		have, err := h.letter(ctx, id)
+		have, err := h.letterByID(ctx, id)
 		if err != nil {
 			return nil, err
 		}
@@ -263,7 +263,7 @@ func (m *member) Load(ctx context.Context, l transport.Lease, refs []transport.E
 // load reads a deferred event; nil: it was trimmed, or purged.
 func (h *lease) load(ctx context.Context, ref transport.EventRef, id string) (*transport.Entry, error) {
 	if ref.Letter != 0 {
-		have, err := h.letter(ctx, ref.Letter)
+		have, err := h.letterByID(ctx, ref.Letter)
 		if err != nil || have == nil {
 			return nil, err
 		}
@@ -300,7 +300,7 @@ const accountTimeout = 5 * time.Second
 
 // accountTrims settles what was trimmed before its holder got it, and tells that.
 func (l *Log) accountTrims(h *lease) {
-	ctx, cancel := context.WithTimeout(context.Background(), accountTimeout)
+	ctx, cancel := context.WithTimeout(l.nodes.Life(), accountTimeout)
 	defer cancel()
 	m := h.part.member
 	again := func() {

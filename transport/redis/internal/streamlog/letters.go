@@ -14,14 +14,14 @@ import (
 	"github.com/shardbus/shardbus/transport/redis/internal/streamlog/scripts"
 )
 
-// letter is what a holder has read of a letter; zero: nothing yet.
-type letter struct {
+// markedLetter is what a holder has read of a letter; zero: nothing yet.
+type markedLetter struct {
 	read   bool
 	offset uint64
 }
 
-// letter reads a letter that is marked for replay; nil if there is none.
-func (h *lease) letter(ctx context.Context, id uint64) (*transport.Letter, error) {
+// letterByID reads a letter that is marked for replay; nil if there is none.
+func (h *lease) letterByID(ctx context.Context, id uint64) (*transport.Letter, error) {
 	p := h.part
 	reply, err := p.member.log.do(ctx, nodes.Command{
 		Slot: p.slot, Args: []string{"XRANGE", p.keys.letters, decimal(id) + "-0", decimal(id) + "-0"}, Repeatable: true,
@@ -35,7 +35,7 @@ func (h *lease) letter(ctx context.Context, id uint64) (*transport.Letter, error
 	}
 	have := p.readLetter(entries[0], "")
 	if _, marked := h.marked[id]; marked {
-		h.marked[id] = letter{read: true, offset: have.Offset}
+		h.marked[id] = markedLetter{read: true, offset: have.Offset}
 	}
 	return &have, nil
 }
@@ -47,7 +47,7 @@ func (h *lease) letterRef(ctx context.Context, id uint64) (ref transport.EventRe
 		return ref, false, nil
 	}
 	if !have.read {
-		l, err := h.letter(ctx, id)
+		l, err := h.letterByID(ctx, id)
 		if err != nil || l == nil {
 			return ref, false, err
 		}

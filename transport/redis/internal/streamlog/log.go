@@ -62,6 +62,7 @@ type Log struct {
 
 	mu sync.Mutex
 	// mu guards what follows.
+	names                 map[consumerName]*member // that consume, or are about to
 	topics                map[string]*topic
 	members               map[*member]struct{}
 	hinted                map[*member]struct{} // to be looked at
@@ -79,7 +80,7 @@ func New(cfg Settings, client *nodes.Client, notices notify.Settings) *Log {
 	l := &Log{
 		cfg: cfg, nodes: client, sinks: sinks.NewDispatcher(), kick: make(chan struct{}, 1), ended: make(chan struct{}),
 		topics: make(map[string]*topic), members: make(map[*member]struct{}),
-		hinted: make(map[*member]struct{}),
+		hinted: make(map[*member]struct{}), names: make(map[consumerName]*member),
 	}
 	notices.Every, notices.Logger, notices.Heard, notices.Live = cfg.Poll, cfg.Logger, l.heard, l.live
 	l.notices = notify.New(notices)
@@ -115,7 +116,7 @@ const leaveTimeout = 2 * time.Second
 
 // leaveAll ends all memberships.
 func (l *Log) leaveAll() {
-	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	ctx, cancel := context.WithTimeout(l.nodes.Life(), leaveTimeout)
 	defer cancel()
 	l.mu.Lock()
 	members := slices.Collect(maps.Keys(l.members))

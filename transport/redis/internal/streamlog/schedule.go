@@ -56,8 +56,8 @@ func maxTime(a, b time.Time) time.Time {
 	return b
 }
 
-// chores does for each partition what is to be done at a time, and returns when the next is.
-func (l *Log) chores(ctx context.Context, parts []*partition) (next time.Time) {
+// runDue does for each partition what is to be done at a time, and returns when the next is.
+func (l *Log) runDue(ctx context.Context, parts []*partition) (next time.Time) {
 	now := time.Now()
 	var moves, trims []*partition
 	for _, p := range parts {
@@ -95,7 +95,7 @@ func (l *Log) move(ctx context.Context, parts []*partition) {
 	for i, r := range l.nodes.Each(ctx, cmds) {
 		p := parts[i]
 		words, err := texts(r.Message, r.Err)
-		wait := retryChores
+		wait := retryAfter
 		if err != nil {
 			l.complain(ctx, p, "events that are due could not be added; it is tried again", err)
 		} else if ms, err := strconv.Atoi(words[1]); err == nil {
@@ -112,8 +112,8 @@ func (l *Log) move(ctx context.Context, parts []*partition) {
 	}
 }
 
-// retryChores is when work is tried again that failed.
-const retryChores = time.Second
+// retryAfter is when work is tried again that failed.
+const retryAfter = time.Second
 
 // trim trims partitions.
 func (l *Log) trim(ctx context.Context, parts []*partition) {

@@ -95,7 +95,7 @@ func (l *Log) serveWork(ctx context.Context) {
 			some, lookAt = l.consuming(), now.Add(l.cfg.Poll)
 		}
 		l.observe(ctx, some)
-		next := l.chores(ctx, l.partitions())
+		next := l.runDue(ctx, l.partitions())
 		if next.IsZero() || lookAt.Before(next) {
 			next = lookAt
 		}

@@ -66,6 +66,9 @@ func (n *node) end() {
 	})
 }
 
+// Life is a context that ends when the client is closed.
+func (c *Client) Life() context.Context { return c.life }
+
 // Pauses between attempts.
 const (
 	firstPause = 2 * time.Millisecond
@@ -77,14 +80,14 @@ const (
 // servers redirect or can't serve now; where a connection fails it does so for a command that may be
 // repeated, and for others the error wraps transport.ErrUncertain.
 func (c *Client) Do(ctx context.Context, cmd Command) (rueidis.RedisMessage, error) {
-	var to target
+	var to destination
 	pause, sent := firstPause, false
 	for tries := 0; ; tries++ {
 		if err := c.over(ctx); err != nil {
 			return rueidis.RedisMessage{}, c.ended(err, cmd, sent)
 		}
 		if to.addr == "" {
-			to = target{addr: c.topology.Owner(cmd.Slot)}
+			to = destination{addr: c.topology.Owner(cmd.Slot)}
 		}
 		m, next, err := c.try(ctx, to, cmd)
 		switch {
@@ -114,24 +117,24 @@ func (c *Client) Do(ctx context.Context, cmd Command) (rueidis.RedisMessage, err
 	}
 }
 
-// target is where a command goes.
-type target struct {
+// destination is where a command goes.
+type destination struct {
 	addr   string
 	asking bool // the slot moves there
 }
 
 // redirect is where a server said to go.
-func redirect(err error, addr string) (target, bool) {
+func redirect(err error, addr string) (destination, bool) {
 	text, ok := conn.ReplyText(err)
 	if !ok {
-		return target{}, false
+		return destination{}, false
 	}
 	if asked, ok := strings.CutPrefix(text, "ASK "); ok {
 		to, ok := conn.ParseMoved("MOVED "+asked, addr)
-		return target{addr: to, asking: true}, ok
+		return destination{addr: to, asking: true}, ok
 	}
 	to, ok := conn.ParseMoved(text, addr)
-	return target{addr: to}, ok
+	return destination{addr: to}, ok
 }
 
 // over says why nothing is to be tried any more.
@@ -175,7 +178,7 @@ const (
 )
 
 // try sends a command once.
-func (c *Client) try(ctx context.Context, to target, cmd Command) (rueidis.RedisMessage, outcome, error) {
+func (c *Client) try(ctx context.Context, to destination, cmd Command) (rueidis.RedisMessage, outcome, error) {
 	if to.addr == "" {
 		return rueidis.RedisMessage{}, again, fmt.Errorf("%w of slot %d", conn.ErrNoPrimary, cmd.Slot)
 	}
