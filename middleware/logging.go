@@ -10,6 +10,7 @@ import (
 
 	"github.com/shardbus/shardbus/bus"
 	"github.com/shardbus/shardbus/internal/errguard"
+	"github.com/shardbus/shardbus/internal/logguard"
 	"github.com/shardbus/shardbus/internal/usercode"
 )
 
@@ -59,7 +60,7 @@ func Logging(logger *zap.Logger, cfg LoggingConfig) bus.Middleware {
 	if cfg.MaxErrors <= 0 {
 		cfg.MaxErrors = defaultMaxErrors
 	}
-	logger = logger.WithOptions(zap.AddStacktrace(noStack)) // it would show frames of this library
+	logger = logguard.Wrap(logger) // a summary comes on a timer's goroutine, which a panic would end the process on
 	successes := cfg.Successes && logger.Core().Enabled(zap.DebugLevel)
 	return func(next bus.Handler) bus.Handler {
 		f := newFailureLog(logger, cfg.Period, cfg.MaxErrors)
@@ -136,8 +137,6 @@ func keyOf(d *bus.Delivery) (key string) {
 	}()
 	return d.Key()
 }
-
-var noStack = zap.LevelEnablerFunc(func(zapcore.Level) bool { return false })
 
 // describeFailure returns the fields of a failure that is logged in full.
 func describeFailure(d *bus.Delivery, err error, j failureClass) []zap.Field {

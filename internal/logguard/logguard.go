@@ -28,6 +28,16 @@ var never = zap.LevelEnablerFunc(func(zapcore.Level) bool { return false })
 // core is a user's core.
 type core struct{ zapcore.Core }
 
+// Enabled asks the user's core. Of one that panics it says yes, so that Write tells.
+func (c core) Enabled(level zapcore.Level) (enabled bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			enabled = true
+		}
+	}()
+	return c.Core.Enabled(level)
+}
+
 // With adds fields. Where the user's core fails at that, the logger goes on without them.
 func (c core) With(fields []zapcore.Field) zapcore.Core {
 	with := c.Core

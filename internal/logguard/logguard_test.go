@@ -80,6 +80,13 @@ func TestWrapGuardsWith(t *testing.T) {
 	if logs.Len() != 1 || !strings.Contains(out.String(), "panicked: with") {
 		t.Errorf("%d entries, reported %q", logs.Len(), out.String())
 	}
+	levels := zap.LevelEnablerFunc(func(zapcore.Level) bool { panic("levels") })
+	out.Reset()
+	logguard.Wrap(zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{}), zapcore.AddSync(&out), levels),
+		zap.ErrorOutput(zapcore.AddSync(&out)))).Info("x")
+	if !strings.Contains(out.String(), "panicked: levels") {
+		t.Errorf("reported %q", out.String())
+	}
 	if logguard.Wrap(nil).Core().Enabled(zap.FatalLevel) {
 		t.Error("a logger of nothing is not silent")
 	}
