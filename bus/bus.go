@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/shardbus/shardbus/bus/internal/slowwatch"
+	"github.com/shardbus/shardbus/internal/errguard"
 	"github.com/shardbus/shardbus/internal/logguard"
 	"github.com/shardbus/shardbus/supervisor"
 	"github.com/shardbus/shardbus/transport"
@@ -222,7 +223,7 @@ func New(cfg Config) (*Bus, error) {
 	b.durable = b.newDurability()
 	if err := b.serve(); err != nil {
 		b.stopWork()
-		return nil, &Error{Op: "new", Err: errors.Join(err, b.closeOwned())}
+		return nil, &Error{Op: "new", Err: errors.Join(errguard.Safe(err), b.closeOwned())}
 	}
 	return b, nil
 }

@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/shardbus/shardbus/bus"
 	"github.com/shardbus/shardbus/transport"
+	"github.com/shardbus/shardbus/transport/memory"
 )
 
 // OnGap is waited for by Drain of its subscription and by Shutdown, so inside it they say so at
@@ -99,6 +101,50 @@ func TestTransportEndsWithAnErrorWhoseMethodsFail(t *testing.T) {
 		close(tr.closed)
 		synctest.Wait()
 		requireError(t, within(b, time.Hour), bus.ErrClosed, "the transport was closed", "2 published events")
+	})
+}
+
+// badClaim is a transport that refuses a bus with such an error.
+type badClaim struct{ *memory.Transport }
+
+func (badClaim) Claim() error {
+	var e *net.OpError
+	return e
+}
+
+// What New, Start and Subscribe return can be asked anything, whatever the transport returned.
+func TestTransportRefusesWithAnErrorWhoseMethodsFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ask := func(what string, err error) {
+			t.Helper()
+			var dns *net.DNSError
+			if !errors.Is(err, bus.ErrInvalidError) || errors.Is(err, net.ErrClosed) || errors.As(err, &dns) || err.Error() == "" {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		_, err := bus.New(bus.Config{Transport: badClaim{memory.NewBroker().Connect()}})
+		ask("New", err)
+
+		f := newFaulty()
+		inner := f.subscribe
+		f.subscribe = func(context.Context, transport.Topic) error {
+			var e *net.OpError
+			return e
+		}
+		b := newBus(t, bus.Config{Transport: f, Hold: true})
+		topic := newTopic(t, b, bus.TopicConfig[int]{Name: "n"})
+		subscribe(t, topic, "held", ignore[int])
+		ask("Start", b.Start(t.Context()))
+		f.subscribe = inner
+		if err := b.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.subscribe = func(context.Context, transport.Topic) error {
+			var e *net.OpError
+			return fmt.Errorf("at the broker: %w", e)
+		}
+		_, err = newTopic(t, b, bus.TopicConfig[int]{Name: "other"}).Subscribe(t.Context(), "s", ignore[int])
+		ask("Subscribe", err)
 	})
 }
 

@@ -112,6 +112,9 @@ func TestSlowHandler(t *testing.T) {
 				}
 				for i, key := range []string{"k30", "k100"} {
 					requireFields(t, all[i], "topic", "jobs", "subscription", "s", "key", key, "attempt", 1)
+					if _, ok := all[i]["lane"].(int64); !ok {
+						t.Errorf("no lane: %v", all[i])
+					}
 					if state := fmt.Sprint(all[i]["state"]); !strings.HasPrefix(state, "sleep") {
 						t.Errorf("state %q", state)
 					}

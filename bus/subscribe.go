@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/shardbus/shardbus/internal/errguard"
 	"github.com/shardbus/shardbus/router"
 )
 
@@ -75,7 +76,7 @@ func given(ctx context.Context, nilHandler bool) error {
 }
 
 func (t *Topic[T]) subscribeError(name string, err error) error {
-	return &Error{Op: "subscribe to", Topic: t.info.name, Subscription: name, Err: err}
+	return &Error{Op: "subscribe to", Topic: t.info.name, Subscription: name, Err: errguard.Safe(err)}
 }
 
 func (t *Topic[T]) subscribe(ctx context.Context, name string, h Handler, o *subscribeOptions, sp special[T]) (*Subscription, error) {
