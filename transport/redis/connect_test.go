@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"net"
@@ -157,6 +158,50 @@ func TestTLSFunctionsPanic(t *testing.T) {
 		}
 		if _, err := redis.Open(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "panicked: in TLS") {
 			t.Errorf("own Dial %v: %v", own, err)
+		}
+	}
+}
+
+// forgetfulCache is a tls.ClientSessionCache that panics when it is given a ticket, which comes after the handshake.
+type forgetfulCache struct{}
+
+func (forgetfulCache) Get(string) (*tls.ClientSessionState, bool) { return nil, false }
+func (forgetfulCache) Put(string, *tls.ClientSessionState)        { panic("in the cache") }
+
+// TestTLSFunctionsPanicLater: nor does one that is called when the connection is in use end more than that connection.
+func TestTLSFunctionsPanicLater(t *testing.T) {
+	s := redistest.Standalone(t, redistest.Config{TLS: true})
+	for name, dial := range map[string]func(ctx context.Context, addr string, secure *tls.Config) (net.Conn, error){
+		"no Dial": nil,
+		"a Dial of TCP": func(ctx context.Context, addr string, _ *tls.Config) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+		},
+		"a Dial of TLS": func(ctx context.Context, addr string, secure *tls.Config) (net.Conn, error) {
+			return (&tls.Dialer{Config: secure}).DialContext(ctx, "tcp", addr)
+		},
+	} {
+		secure := s.TLSConfig()
+		config := func(secure *tls.Config) redis.Config {
+			cfg := redis.Config{Addrs: []string{s.Addr()}, TLS: secure}
+			if dial != nil {
+				cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) { return dial(ctx, addr, secure) }
+			}
+			if name == "a Dial of TLS" {
+				cfg.TLS = nil
+			}
+			return cfg
+		}
+		n := serve(t, config(secure)) // it works
+		n.subscribe(t, transport.Topic{Name: "a"})
+		if res := n.publish(t.Context(), transport.Envelope{Topic: "a", Publisher: "p", ID: "x"}); res.Err != nil {
+			t.Fatalf("%s: %v", name, res.Err)
+		}
+		n.await(t, "the event", func() bool { return len(n.events) == 1 })
+		n.stop()
+		secure = secure.Clone()
+		secure.ClientSessionCache = forgetfulCache{}
+		if _, err := redis.Open(t.Context(), config(secure)); err == nil || !strings.Contains(err.Error(), "panicked: in the cache") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -27,7 +27,11 @@ func (c *Settings) Connect(ctx context.Context, addr string, d *net.Dialer, secu
 	}
 	return usercode.Do(ctx, c.Calls, "connection to "+addr, what, func(ctx context.Context) (net.Conn, error) {
 		if c.DialFunc == nil {
-			return (&tls.Dialer{NetDialer: d, Config: secure}).DialContext(ctx, "tcp", addr)
+			made, err := (&tls.Dialer{NetDialer: d, Config: secure}).DialContext(ctx, "tcp", addr)
+			if err != nil {
+				return nil, err
+			}
+			return recoverPanics(made), nil
 		}
 		conn, err := c.DialFunc(ctx, addr)
 		switch {
@@ -66,23 +70,43 @@ func tlsHandshake(ctx context.Context, conn net.Conn, addr string, secure *tls.C
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	return made, nil
+	return recoverPanics(made), nil
 }
 
-// recoverPanics returns a connection that Config.Dial made as one whose reading, writing and
-// closing cannot panic. Those of the standard library are what they are.
+// recoverPanics returns a connection as one whose reading, writing and closing cannot panic. Those
+// of package net are what they are. TLS calls functions of its tls.Config after the handshake too:
+// the ClientSessionCache when the server sends tickets, which a Read finds.
 func recoverPanics(conn net.Conn) net.Conn {
-	switch conn.(type) {
-	case *net.TCPConn, *net.UnixConn, *tls.Conn:
+	switch conn := conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
 		return conn
+	case *tls.Conn:
+		return recoveringTLS{&recoveringConn{Conn: conn, what: "the TLS connection"}}
 	}
-	return &recoveringConn{Conn: conn}
+	return &recoveringConn{Conn: conn, what: "the connection of Config.Dial"}
 }
 
 // recoveringConn turns a panic in a method of a connection into an error. One that ends its
 // goroutine cannot be kept from it: the connection is closed then, which whoever is at its other
 // methods sees.
-type recoveringConn struct{ net.Conn }
+type recoveringConn struct {
+	net.Conn
+	what string // names it in errors
+}
+
+// recoveringTLS is one that speaks TLS on another connection.
+type recoveringTLS struct{ *recoveringConn }
+
+// NetConn is tls.Conn's.
+func (g recoveringTLS) NetConn() net.Conn { return netConn(g.Conn) }
+
+// netConn is the connection below TLS; nil if it does not speak TLS.
+func netConn(conn net.Conn) net.Conn {
+	if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		return secure.NetConn()
+	}
+	return nil
+}
 
 func (g *recoveringConn) Read(p []byte) (n int, err error) {
 	err = g.call("Read", func() error {
@@ -105,7 +129,7 @@ func (g *recoveringConn) Write(p []byte) (n int, err error) {
 // checkCount refuses a count that no Read or Write can have.
 func (g *recoveringConn) checkCount(method string, n, of int, err error) (int, error) {
 	if n < 0 || n > of {
-		return 0, errors.Join(fmt.Errorf("the connection of Config.Dial: %s returned %d of %d bytes", method, n, of), err)
+		return 0, errors.Join(fmt.Errorf("%s: %s returned %d of %d bytes", g.what, method, n, of), err)
 	}
 	return n, err
 }
@@ -132,7 +156,7 @@ func (g *recoveringConn) call(method string, f func() error) (err error) {
 			return
 		}
 		if r := recover(); r != nil {
-			err = fmt.Errorf("the connection of Config.Dial: %s panicked: %s", method, errguard.Format(r))
+			err = fmt.Errorf("%s: %s panicked: %s", g.what, method, errguard.Format(r))
 		}
 		if method != "Close" {
 			err = errors.Join(err, g.Close())

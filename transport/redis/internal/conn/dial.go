@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -112,10 +113,7 @@ func (d *dialer) closeNow() {
 // withoutTLS is the connection below: TLS says goodbye before it closes, and waits for a server
 // that hangs.
 func withoutTLS(conn net.Conn) net.Conn {
-	if secure, ok := conn.(*tls.Conn); ok {
-		return secure.NetConn()
-	}
-	return conn
+	return cmp.Or(netConn(conn), conn)
 }
 
 func (c *Settings) newDialer(ctx context.Context, addr, name string) *dialer {

@@ -3,7 +3,6 @@
 package pipeline
 
 import (
-	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -62,6 +61,9 @@ type Conn struct {
 	idling        bool             // Serve reads though nothing is in flight
 	stopped       bool
 }
+
+// tlsConn is a [tls.Conn], or one that stands in front of it.
+type tlsConn interface{ NetConn() net.Conn }
 
 // pendingRequest is a number of commands that go together.
 type pendingRequest struct {
@@ -189,7 +191,7 @@ func (p *Conn) CloseWith(err error) {
 		p.err = err
 	}
 	conn := p.conn
-	if secure, ok := conn.(*tls.Conn); ok {
+	if secure, ok := conn.(tlsConn); ok {
 		conn = secure.NetConn() // TLS would say goodbye first, and wait for a server that hangs
 	}
 	_ = conn.Close()

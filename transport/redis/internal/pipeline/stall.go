@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -98,7 +97,7 @@ func (p *Conn) checkStall(now time.Time) error {
 
 // socketOf returns what tells of a connection's socket, within TLS too; nil if it has none.
 func socketOf(conn net.Conn) syscall.RawConn {
-	if secure, ok := conn.(*tls.Conn); ok {
+	if secure, ok := conn.(tlsConn); ok {
 		conn = secure.NetConn()
 	}
 	c, ok := conn.(syscall.Conn)
@@ -115,7 +114,7 @@ func socketOf(conn net.Conn) syscall.RawConn {
 // writeWaiting writes Out, for as long as the connection takes something now and then.
 func (p *Conn) writeWaiting(limit time.Duration) (err error) {
 	done, counted, quiet := 0, 0, 0
-	_, secure := p.conn.(*tls.Conn)
+	_, secure := p.conn.(tlsConn)
 	for err == nil && done < len(p.Out) && quiet < maxStalledChecks {
 		rest, wait := p.Out[done:], limit/maxStalledChecks
 		if p.raw == nil { // it may be of no use once a Write has timed out
