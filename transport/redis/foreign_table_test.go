@@ -148,6 +148,7 @@ var foreignCases = []foreignCase{
 
 	// shardbusmore.
 	{name: "more", message: foreignDoc(`"shardbusmore":"Content-Language=de+AT&:key=%00"`), key: "\x00", header: map[string]string{"Content-Language": "de AT"}},
+	{name: "more whose names are compared before they are decoded", message: foreignDoc(`"shardbusmore":"%3Aid=2&%3Akey=k&a%2Bb=1+2%2B3"`), header: map[string]string{":id": "2", ":key": "k", "a+b": "1 2+3"}},
 	{name: "more with a broken value", message: foreignDoc(`"shardbusmore":"a=%zz&b=2"`), header: map[string]string{"b": "2"}, unread: "shardbusmore"},
 	{name: "more with a broken name", message: foreignDoc(`"shardbusmore":"%=1&b=2"`), header: map[string]string{"b": "2"}, unread: "shardbusmore"},
 	{name: "more without a value", message: foreignDoc(`"shardbusmore":"a&b=2"`), header: map[string]string{"b": "2"}, unread: "shardbusmore"},

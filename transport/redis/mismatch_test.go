@@ -13,6 +13,7 @@ import (
 
 	"github.com/shardbus/shardbus/bus"
 	"github.com/shardbus/shardbus/bustest/fakecluster"
+	"github.com/shardbus/shardbus/codec"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis"
 )
@@ -233,6 +234,29 @@ func TestEventsOfAnotherTypeAreDeadMessages(t *testing.T) {
 
 func TestEventsOfAnotherTypeOnACluster(t *testing.T) {
 	disagreeOnTypes(t, redis.Config{Addrs: cluster.Cluster(t).Addrs()}, "types-on-a-cluster")
+}
+
+// Who publishes with another codec is found, on both sides, though the types have no name and the channel is the same.
+func TestMismatchOfContentTypes(t *testing.T) {
+	onFake(t, func(t *testing.T, cfg redis.Config) {
+		sub, pub := newProcess(t, cfg), newProcess(t, cfg)
+		raw := topicOf(t, pub, bus.TopicConfig[string]{Name: "codecs", Codec: codec.Raw})
+		plain := topicOf(t, sub, bus.TopicConfig[string]{Name: "codecs"})
+		publishOn(t, raw, "before")
+		s := subscribeTo(t, plain, func(_ context.Context, text string) error {
+			t.Errorf("handled %q", text)
+			return nil
+		})
+		for range 5 {
+			publishOn(t, raw, "no JSON")
+		}
+		time.Sleep(2 * time.Minute) // what is asked again meanwhile tells nothing new
+		takes(t, sub, plain, 1, "at publisher "+pub.ID()+" its payloads are application/octet-stream, not application/json")
+		takes(t, pub, raw, 1, "its payloads are application/json, not application/octet-stream")
+		if st := s.Stats(); st.DeadLettered != 5 || st.Accepted != 5 {
+			t.Errorf("%v", st)
+		}
+	})
 }
 
 // The CloudEvents type is never compared, and foreign events have no name.

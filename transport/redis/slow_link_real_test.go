@@ -124,8 +124,8 @@ func TestSlowUplink(t *testing.T) {
 	if n := up.dials.Load(); n != dials {
 		t.Errorf("%d connections were made meanwhile", n-dials)
 	}
-	if small < 3 {
-		t.Errorf("%d small events in %v: they waited for all the large ones", small, took)
+	if small < 3 || longest > took/2 { // else they waited for all the large ones
+		t.Errorf("%d small events in %v, one of them within %v", small, took, longest)
 	}
 	t.Logf("%d events of 900 KiB took %v; %d small ones went between them, each within %v", publishers*each, took, small, longest)
 }

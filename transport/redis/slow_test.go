@@ -3,6 +3,7 @@ package redis_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
 	"strconv"
 	"strings"
@@ -175,5 +176,65 @@ func TestOutputBufferLimit(t *testing.T) {
 			t.Errorf("%v", g)
 		}
 		t.Log(g)
+	}
+}
+
+// TestLargerThanTheOutputBuffer: the server accepts an event that is larger than what it holds for a subscriber, and cuts the
+// subscriber off. Of an event with a number that is a gap, whether its publisher still has it or not, and the events behind it
+// arrive. Of one without a number nothing is known but that the connection ended.
+func TestLargerThanTheOutputBuffer(t *testing.T) {
+	s := redistest.Standalone(t, redistest.Config{Directives: []string{"client-output-buffer-limit pubsub 1mb 0 0"}})
+	countPayloads(t, s)
+	for _, c := range []struct {
+		name   string
+		window int // bytes that the publisher remembers
+		reason transport.GapReason
+	}{
+		{"forgotten", 64 << 10, transport.WindowExceeded},
+		{"remembered", 4 << 20, transport.PublisherGone},
+		{name: "without a number"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			core, logs := observer.New(zap.InfoLevel)
+			repair := redis.Repair{Timeout: 2 * time.Second, Bytes: c.window}
+			pub := serve(t, redis.Config{Addrs: []string{s.Addr()}, Repair: repair})
+			sub := serve(t, redis.Config{Addrs: []string{s.Addr()}, Repair: repair, Logger: zap.New(core)})
+			topic := transport.Topic{Name: "orders." + strings.ReplaceAll(c.name, " ", "-")}
+			sub.subscribe(t, topic)
+			pub.send(t, topic, 1)
+			sub.complete(t, topic, 1)
+			large := make([]byte, 900<<10) // base64 adds a third
+			last := uint64(3)
+			if c.name == "without a number" {
+				last = 2
+				if got, err := s.Do(t.Context(), "SPUBLISH", topic.Name, strings.Repeat("x", 2<<20)); err != nil || got != int64(1) {
+					t.Fatalf("%v, %v", got, err)
+				}
+			} else if res := pub.publish(t.Context(), transport.Envelope{Topic: topic.Name, Publisher: "p", ID: "x", Payload: large}); res.Err != nil || res.Receivers != 1 {
+				t.Fatalf("%+v", res)
+			}
+			eventually(t, "the connection's end in the log", func() error {
+				if logs.FilterMessageSnippet("connection ended").Len() == 0 {
+					return errors.New("not yet")
+				}
+				return nil
+			})
+			pub.send(t, topic, 1)
+			sub.await(t, "the event behind it", func() bool { return sub.last[topic.Name+"|0|p"] == last })
+			sub.mu.Lock()
+			defer sub.mu.Unlock()
+			if len(sub.events) != 2 || len(sub.disorder) > 0 {
+				t.Errorf("%d events, disorder %v", len(sub.events), sub.disorder)
+			}
+			if c.reason == transport.Unknown {
+				if counts := sub.Ledger(topic); len(sub.gaps) > 0 || counts.Missing != 0 || counts.Unmeasured != 0 {
+					t.Errorf("gaps %v, %+v", sub.gaps, counts)
+				}
+				return
+			}
+			if len(sub.gaps) != 1 || sub.gaps[0].From != 2 || sub.gaps[0].To != 2 || sub.gaps[0].Reason != c.reason || sub.gaps[0].Kind != transport.Lost {
+				t.Errorf("gaps %v", sub.gaps)
+			}
+		})
 	}
 }
