@@ -102,12 +102,28 @@ func (l *Log) publishCommand(ctx context.Context, b *transport.Batch) (*partitio
 		return nil, nodes.Command{}, fmt.Errorf("redis: append: %w", err)
 	}
 	p := t.parts[b.Partition]
-	args := make([]string, 0, 7+4*len(b.Envelopes))
-	args = append(args, p.channel, b.Publisher.ID, strconv.FormatUint(uint64(b.Publisher.Epoch), 10), decimal(b.Publisher.Seq), strconv.Itoa(len(b.Envelopes)),
-		millis(config.DedupIDs), millis(transport.PublisherIdle))
+	events, err := l.eventWords(t, b)
+	if err != nil {
+		return nil, nodes.Command{}, err
+	}
+	return p, p.publish(b.Publisher, len(b.Envelopes), transport.PublisherIdle, events), nil
+}
+
+// publish is the script's call for events.
+func (p *partition) publish(by transport.PublisherState, count int, idle time.Duration, events []string) nodes.Command {
+	args := append([]string{
+		p.channel, by.ID, strconv.FormatUint(uint64(by.Epoch), 10), decimal(by.Seq), strconv.Itoa(count),
+		millis(p.topic.config.Load().DedupIDs), millis(idle),
+	}, events...)
+	return nodes.Command{Slot: p.slot, Script: scripts.Publish, Keys: p.keys, Args: args, Repeatable: by.ID != ""}
+}
+
+// eventWords are the events of a batch as scripts take them: size, due, ID, event.
+func (l *Log) eventWords(t *topic, b *transport.Batch) ([]string, error) {
+	args, config := make([]string, 0, 4*len(b.Envelopes)), t.config.Load()
 	for i, env := range b.Envelopes {
 		if err := l.LogCapabilities().CheckPayload(env.Payload); err != nil {
-			return nil, nodes.Command{}, fmt.Errorf("redis: append to topic %q: %w", b.Topic, err)
+			return nil, fmt.Errorf("redis: append to topic %q: %w", b.Topic, err)
 		}
 		env.Topic, env.Partitions, env.Partition, env.Seq = b.Topic, config.Partitions, b.Partition, 0
 		if b.Publisher.ID != "" {
@@ -122,7 +138,7 @@ func (l *Log) publishCommand(ctx context.Context, b *transport.Batch) (*partitio
 		}
 		args = append(args, strconv.Itoa(env.Size()), due, user, l.encodeEvent(env))
 	}
-	return p, nodes.Command{Slot: p.slot, Script: scripts.Publish, Keys: p.keys, Args: args, Repeatable: b.Publisher.ID != ""}, nil
+	return args, nil
 }
 
 // ceilMillis is the first millisecond that is not before t.

@@ -61,16 +61,22 @@ func (m *member) Commit(ctx context.Context, l transport.Lease, c transport.Comm
 }
 
 func (h *lease) commit(ctx context.Context, commit *transport.Commit) error {
-	if len(commit.Append) > 0 {
-		return fmt.Errorf("%w: publishing within an event", transport.ErrNotAtomic)
-	}
 	if err := h.refresh(ctx); err != nil {
 		return err
 	}
 	if err := h.check(ctx, commit); err != nil {
 		return err
 	}
+	within, err := h.derived(ctx, commit)
+	if err != nil {
+		return err
+	}
 	c := change{acks: h.acks.Clone()}
+	for ref, words := range within {
+		if ref.Letter != 0 { // before the letter's mark is taken away
+			c.ops = append(c.ops, words...)
+		}
+	}
 	var gaps []transport.Gap
 	m := h.part.member
 	m.mu.Lock()
@@ -85,6 +91,7 @@ func (h *lease) commit(ctx context.Context, commit *transport.Commit) error {
 		}
 		gone[ref] = true
 		c.drop(ref)
+		c.ops = append(c.ops, within[ref]...)
 		return true
 	}
 	for _, offset := range commit.Acked {
@@ -134,6 +141,9 @@ func (h *lease) commit(ctx context.Context, commit *transport.Commit) error {
 	}
 	for _, g := range gaps {
 		m.queue.Gap(g)
+	}
+	if len(within) > 0 {
+		m.log.empty(ctx, h.part.partition)
 	}
 	return nil
 }
@@ -238,7 +248,7 @@ func (h *lease) apply(ctx context.Context, c change) error {
 	p, m := h.part, h.part.member
 	sent := time.Now()
 	words, err := texts(m.log.do(ctx, nodes.Command{
-		Slot: p.slot, Script: scripts.Commit, Keys: []string{p.meta, p.keys.deferred, p.keys.letters},
+		Slot: p.slot, Script: scripts.Commit, Keys: []string{p.meta, p.keys.deferred, p.keys.letters, p.outbox},
 		Args: append([]string{p.keys.lease, h.Token, p.keys.acks, encodeAcks(c.acks), p.keys.lastLetter, decimal(h.letterID)}, c.ops...), Repeatable: true,
 	}))
 	if err != nil {

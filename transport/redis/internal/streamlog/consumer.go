@@ -237,6 +237,9 @@ func (m *member) observed(ctx context.Context, results []nodes.Result) {
 			continue
 		}
 		p.sawDue(number(fields[2]), m.log.cfg.Poll)
+		if number(fields[5]) > 0 {
+			p.sawOutbox()
+		}
 		p.saw(fields)
 	}
 	if present {

@@ -7,6 +7,7 @@
 //	serve             the background work, and what it learns of partitions
 //	consumer, lease   who reads: membership, shares, leases
 //	fetch, commit     what the holder of a lease does
+//	outbox            what is published within an event
 //	letters, position dead letters, and where consumers stand
 //	encode            what is kept, as bytes
 //
@@ -89,7 +90,7 @@ func New(cfg Settings, client *nodes.Client, notices notify.Settings) *Log {
 
 // LogCapabilities says what the log does.
 func (l *Log) LogCapabilities() transport.LogCapabilities {
-	return transport.LogCapabilities{Name: "redis", MaxPayload: l.cfg.MaxPayload, Shared: true, Poll: l.cfg.Poll}
+	return transport.LogCapabilities{Name: "redis", MaxPayload: l.cfg.MaxPayload, Shared: true, Within: true, Poll: l.cfg.Poll}
 }
 
 // Claim takes the log for a bus.

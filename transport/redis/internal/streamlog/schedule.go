@@ -49,6 +49,15 @@ func (p *partition) sawDue(ms uint64, poll time.Duration) {
 	}
 }
 
+// sawOutbox notes that there is something in the outbox.
+func (p *partition) sawOutbox() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.outAt.IsZero() {
+		p.outAt = time.Now()
+	}
+}
+
 func maxTime(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
@@ -59,7 +68,7 @@ func maxTime(a, b time.Time) time.Time {
 // runDue does for each partition what is to be done at a time, and returns when the next is.
 func (l *Log) runDue(ctx context.Context, parts []*partition) (next time.Time) {
 	now := time.Now()
-	var moves, trims []*partition
+	var moves, trims, outs []*partition
 	for _, p := range parts {
 		p.mu.Lock()
 		if !p.moveAt.IsZero() && !p.moveAt.After(now) {
@@ -68,13 +77,19 @@ func (l *Log) runDue(ctx context.Context, parts []*partition) (next time.Time) {
 		if !p.trimAt.IsZero() && !p.trimAt.After(now) {
 			trims = append(trims, p)
 		}
+		if !p.outAt.IsZero() && !p.outAt.After(now) {
+			outs = append(outs, p)
+		}
 		p.mu.Unlock()
 	}
 	l.move(ctx, moves)
 	l.trim(ctx, trims)
+	for _, p := range outs {
+		l.empty(ctx, p)
+	}
 	for _, p := range parts {
 		p.mu.Lock()
-		for _, at := range []time.Time{p.moveAt, p.trimAt} {
+		for _, at := range []time.Time{p.moveAt, p.trimAt, p.outAt} {
 			if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 				next = at
 			}

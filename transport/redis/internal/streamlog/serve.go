@@ -202,7 +202,7 @@ func (l *Log) observe(ctx context.Context, members []*member) {
 		cmds = append(cmds, m.beat(time.Now()))
 		for _, p := range m.parts {
 			k := p.keys
-			cmds = append(cmds, nodes.Command{Slot: p.slot, Args: []string{"HMGET", p.meta, "n", "first", "due", k.lease, k.replays}, Repeatable: true})
+			cmds = append(cmds, nodes.Command{Slot: p.slot, Args: []string{"HMGET", p.meta, "n", "first", "due", k.lease, k.replays, "out"}, Repeatable: true})
 		}
 	}
 	results := l.nodes.Each(ctx, cmds)

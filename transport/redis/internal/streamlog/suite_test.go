@@ -35,7 +35,7 @@ func open(t testing.TB, config redis.Config) transport.Log {
 	return r.Log()
 }
 
-var features = logtest.Features{Partitions: 16, MaxPayload: transport.DefaultMaxPayload, Shared: true, Claim: true}
+var features = logtest.Features{Partitions: 16, MaxPayload: transport.DefaultMaxPayload, Shared: true, Within: true, Claim: true}
 
 // TestSuite runs the suite of logs on real servers.
 func TestSuite(t *testing.T) {

@@ -1,10 +1,12 @@
 #!lua
 -- Settles events of a lease: all of it, or nothing.
--- KEYS meta deferred letters; ARGV lease token acks newacks lastletter its value, then operations:
+-- KEYS meta deferred letters outbox; ARGV lease token acks newacks lastletter its value, then operations:
 --   S field value: keep a field of deferred.        D field: drop one.
 --   L id offset ms event failure: a new letter.     P ref id: a replay is done: its letter is no more.
 --   F ref id failure: a replay was given up.        X ref id value: a replay is deferred.
--- The last three do nothing if the letter is not marked for replay. ref is "offset.id".
+--   O id topic partition count, then size due user event of each: what was published within an event; id: '', or its
+--   letter, and then nothing is done unless that is marked for replay.
+-- P, F and X do nothing if the letter is not marked for replay. ref is "offset.id".
 -- Returns OK, or FENCED and the lease.
 local lease = redis.call('HGET', KEYS[1], ARGV[1])
 local fence, token, state, renewals, member = string.match(lease or '', '^(%d+) (%S+) (%a) (%d+) (.*)$')
@@ -42,6 +44,21 @@ while at <= #ARGV do
 			redis.call('HSET', deferred, 'm' .. id, 'w' .. ARGV[at + 3])
 		end
 		at = at + 4
+	elseif op == 'O' then
+		local id, topic, partition, count = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], tonumber(ARGV[at + 4])
+		if id == '' or marked(id) then
+			local seq = redis.call('HINCRBY', KEYS[1], 'q:' .. partition .. ':' .. topic, count) - count + 1
+			local add = {'XADD', KEYS[4], '*', 't', topic, 'p', partition, 's', string.format('%.0f', seq)}
+			for i = at + 5, at + 4 + 4 * count, 4 do
+				for k, name in ipairs({'size', 'due', 'user', 'e'}) do
+					add[#add + 1] = name
+					add[#add + 1] = ARGV[i + k - 1]
+				end
+			end
+			redis.call(unpack(add))
+			redis.call('HINCRBY', KEYS[1], 'out', 1)
+		end
+		at = at + 5 + 4 * count
 	else -- X
 		local ref, id = ARGV[at + 1], ARGV[at + 2]
 		if marked(id) then

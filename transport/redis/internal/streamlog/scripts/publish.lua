@@ -2,7 +2,7 @@
 -- Adds a batch, or none of it.
 -- KEYS log meta due ids
 -- ARGV channel publisher epoch seq count dedup idle, then for each event: size due id event
---   size: bytes; due: ms, 0 is at once; id: '' or 'i' and the ID that a user gave; dedup, idle: ms
+--   size: bytes; due: ms, 0 is at once; id: '' or 'i' and the ID that a user gave; dedup, idle: ms; idle 0: never
 -- Returns what became of it, and the first offset, the indexes that wait, index:offset of duplicates.
 local log, meta, due, ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local publisher, epoch, seq, count = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -18,7 +18,7 @@ if publisher ~= '' then
 	local known, last, first, result = nil, 0, 0, ''
 	if r[5] then
 		local e, l, seen, f, x = string.match(r[5], '^(%d+) (%d+) (%d+) (%d+) (.*)$')
-		if now - tonumber(seen) < idle then known, last, first, result = tonumber(e), tonumber(l), tonumber(f), x end
+		if idle == 0 or now - tonumber(seen) < idle then known, last, first, result = tonumber(e), tonumber(l), tonumber(f), x end
 	end
 	if known and epoch < known then return {'STALE', tostring(known)} end
 	if known and epoch > known then last, first = 0, 0 end

@@ -65,6 +65,9 @@ var positions string
 //go:embed locate.lua
 var locate string
 
+//go:embed moved.lua
+var moved string
+
 //go:embed members.lua
 var members string
 
@@ -85,5 +88,6 @@ var (
 	Settle    = script("settle", settle, true)
 	Positions = script("positions", positions, false)
 	Locate    = script("locate", locate, false)
+	Moved     = script("moved", moved, true)
 	Members   = script("members", members, true)
 )
