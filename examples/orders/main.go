@@ -9,6 +9,9 @@
 //	limit 500000
 //	replay
 //
+// With -redis 127.0.0.1:6379 the events are kept on that server, or on the cluster that it belongs to,
+// in place of a file, and several processes share the work.
+//
 // Ctrl-D ends it in order. What it did stands in orders.txt, a line for each payment, parcel and mail.
 package main
 
@@ -30,6 +33,7 @@ import (
 	"github.com/shardbus/shardbus/bus"
 	"github.com/shardbus/shardbus/middleware"
 	"github.com/shardbus/shardbus/transport/file"
+	"github.com/shardbus/shardbus/transport/redis"
 )
 
 type Order struct {
@@ -51,16 +55,27 @@ func topic(name string) bus.TopicConfig[Order] {
 
 func main() {
 	path := flag.String("log", "orders.db", "keep the events in `FILE`")
+	server := flag.String("redis", "", "keep the events in Redis at `ADDR` in place of a file")
 	done := flag.String("done", "orders.txt", "write what was done to `FILE`")
 	patience := flag.Duration("remind", time.Minute, "remind a customer who has not paid after this `TIME`")
 	flag.Parse()
-	if err := run(context.Background(), *path, *done, *patience, os.Stdin, os.Stdout); err != nil {
+	if err := run(context.Background(), *path, *server, *done, *patience, os.Stdin, os.Stdout); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, path, done string, patience time.Duration, in io.Reader, out io.Writer) (err error) {
-	events, err := file.Open(path, file.Config{})
+// openLog opens what keeps the events: a file, or Redis. It is to be closed after the bus.
+func openLog(ctx context.Context, path, server string) (bus.Config, io.Closer, error) {
+	if server == "" {
+		events, err := file.Open(path, file.Config{})
+		return bus.Config{Log: events}, events, err
+	}
+	t, err := redis.Open(ctx, redis.Config{Addrs: []string{server}, Lease: 2 * time.Second}) // after a crash others go on that soon
+	return bus.Config{Transport: t}, t, err
+}
+
+func run(ctx context.Context, path, server, done string, patience time.Duration, in io.Reader, out io.Writer) (err error) {
+	config, events, err := openLog(ctx, path, server)
 	if err != nil {
 		return err
 	}
@@ -70,7 +85,7 @@ func run(ctx context.Context, path, done string, patience time.Duration, in io.R
 		return err
 	}
 	defer effects.Close()
-	b, err := bus.New(bus.Config{Log: events})
+	b, err := bus.New(config)
 	if err != nil {
 		return err
 	}
