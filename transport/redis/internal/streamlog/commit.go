@@ -294,8 +294,10 @@ func (h *lease) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := h.read(reply); err != nil {
+		return err
+	}
 	h.acks = acks
-	h.read(reply)
 	h.stale = false
 	return nil
 }

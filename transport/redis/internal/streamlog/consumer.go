@@ -264,6 +264,8 @@ func (m *member) isClosed() bool {
 // sawMembers takes in the members, ends those that were silent for a lease, and reports whether this
 // one is among them.
 func (m *member) sawMembers(ctx context.Context, r nodes.Result) (present bool, err error) {
+	ctx, cancel := m.log.briefly(ctx)
+	defer cancel()
 	if r.Err != nil {
 		m.mu.Lock()
 		defer m.mu.Unlock()

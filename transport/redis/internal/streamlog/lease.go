@@ -198,13 +198,16 @@ func (p *consumerPart) ownerLocked(members []string, lease time.Duration) int {
 		return share.Pending
 	}
 	token, state := leaseWords(p.record)
+	id, _, _ := strings.Cut(token, ".")
 	switch {
-	case p.held == nil && state != "h":
+	case p.held != nil:
+	case state != "h":
 		return share.Free
-	case p.held == nil && time.Since(p.watch.since) > lease:
+	case id == p.member.id:
+		return share.Free // the answer to a take was lost, or it was given up
+	case !p.watch.since.IsZero() && time.Since(p.watch.since) > lease:
 		return share.Free // nobody renews it
 	}
-	id, _, _ := strings.Cut(token, ".")
 	if i := slices.Index(members, id); i >= 0 {
 		return i
 	}
@@ -258,6 +261,8 @@ func (m *member) renew(ctx context.Context) {
 	for i, h := range due {
 		cmds[i] = h.endCommand("h")
 	}
+	ctx, cancel := m.log.briefly(ctx)
+	defer cancel()
 	for i, r := range m.log.nodes.Each(ctx, cmds) {
 		words, err := texts(r.Message, r.Err)
 		m.mu.Lock()

@@ -69,9 +69,13 @@ const moveOutLimit = 100
 // empty moves what is in a partition's outbox to where it goes. What can't be moved now is tried
 // again by the background work.
 func (l *Log) empty(ctx context.Context, p *partition) {
-	p.moving.Lock()
-	defer p.moving.Unlock()
-	left, err := l.moveOut(ctx, p)
+	left, err := true, error(nil)
+	select {
+	case p.moving <- struct{}{}:
+		left, err = l.moveOut(ctx, p)
+		<-p.moving
+	case <-ctx.Done(): // whoever is at it goes on, or the next one
+	}
 	var again time.Time
 	switch {
 	case err != nil:

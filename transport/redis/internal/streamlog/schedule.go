@@ -2,6 +2,7 @@ package streamlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -85,7 +86,9 @@ func (l *Log) runDue(ctx context.Context, parts []*partition) (next time.Time) {
 	l.move(ctx, moves)
 	l.trim(ctx, trims)
 	for _, p := range outs {
-		l.empty(ctx, p)
+		brief, cancel := l.briefly(ctx)
+		l.empty(brief, p)
+		cancel()
 	}
 	for _, p := range parts {
 		p.mu.Lock()
@@ -107,7 +110,9 @@ func (l *Log) move(ctx context.Context, parts []*partition) {
 			Slot: p.slot, Script: scripts.Move, Keys: p.keys, Args: []string{p.channel, strconv.Itoa(moveLimit), millis(p.topic.config.Load().DedupIDs)}, Repeatable: true,
 		}
 	}
-	for i, r := range l.nodes.Each(ctx, cmds) {
+	brief, cancel := l.briefly(ctx)
+	defer cancel()
+	for i, r := range l.nodes.Each(brief, cmds) {
 		p := parts[i]
 		words, err := texts(r.Message, r.Err)
 		wait := retryAfter
@@ -145,7 +150,9 @@ func (l *Log) trim(ctx context.Context, parts []*partition) {
 			Args: []string{millis(retain.Age), decimal(retain.Events), decimal(retain.Bytes), idle, strconv.Itoa(trimLimit)}, Repeatable: true,
 		}
 	}
-	for i, r := range l.nodes.Each(ctx, cmds) {
+	brief, cancel := l.briefly(ctx)
+	defer cancel()
+	for i, r := range l.nodes.Each(brief, cmds) {
 		p, wait := parts[i], trimEvery
 		words, err := texts(r.Message, r.Err)
 		if err != nil {
@@ -167,10 +174,25 @@ func (l *Log) trim(ctx context.Context, parts []*partition) {
 
 // complain logs a fault of the background work. One of a topic that is no more is none.
 func (l *Log) complain(ctx context.Context, p *partition, what string, err error) {
-	if ctx.Err() != nil || l.isForgotten(p) {
+	if ctx.Err() != nil || l.isForgotten(p) || errors.Is(err, transport.ErrNoSuchTopic) && l.forget(p.topic) {
 		return
 	}
 	l.cfg.Logger.Warn(what, partitionFields(p, err)...)
+}
+
+// forget drops a topic that another process has deleted, and reports whether nobody here consumes it.
+func (l *Log) forget(t *topic) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for m := range l.members {
+		if m.topic == t {
+			return false
+		}
+	}
+	if l.topics[t.placement.Topic] == t {
+		delete(l.topics, t.placement.Topic)
+	}
+	return true
 }
 
 // isForgotten reports whether a partition is of a topic that was deleted.

@@ -103,6 +103,12 @@ func (l *Log) serveWork(ctx context.Context) {
 	}
 }
 
+// briefly bounds what the background work asks at once: while one node is silent, the leases on others
+// are to be renewed.
+func (l *Log) briefly(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, l.cfg.Lease/12)
+}
+
 // consuming are all memberships.
 func (l *Log) consuming() []*member {
 	l.mu.Lock()
@@ -205,7 +211,11 @@ func (l *Log) observe(ctx context.Context, members []*member) {
 			cmds = append(cmds, nodes.Command{Slot: p.slot, Args: []string{"HMGET", p.meta, "n", "first", "due", k.lease, k.replays, "out"}, Repeatable: true})
 		}
 	}
-	results := l.nodes.Each(ctx, cmds)
+	results := func() []nodes.Result {
+		ctx, cancel := l.briefly(ctx)
+		defer cancel()
+		return l.nodes.Each(ctx, cmds)
+	}()
 	for _, m := range members {
 		n := 1 + len(m.parts)
 		m.observed(ctx, results[:n])

@@ -29,6 +29,8 @@ func (m *member) take(ctx context.Context, parts []*consumerPart) {
 			Args: []string{p.keys.lease, p.keys.acks, record, tokens[i], m.config.Member, p.keys.replays, p.keys.lastLetter},
 		}
 	}
+	ctx, cancel := m.log.briefly(ctx)
+	defer cancel()
 	for i, r := range m.log.nodes.Each(ctx, cmds) {
 		p := parts[i]
 		h, unclean, err := p.taken(r, tokens[i])
@@ -97,7 +99,9 @@ func (p *consumerPart) taken(r nodes.Result, token string) (h *lease, unclean bo
 	}
 	h.next, h.first, h.replays, h.incarnation = number(text(&list[4]))+1, number(text(&list[5])), text(&list[7]), text(&list[6])
 	h.accounted, h.letterID = h.first, number(text(&list[9]))
-	h.read(list[8])
+	if err := h.read(list[8]); err != nil {
+		return nil, false, err
+	}
 	return h, text(&list[2]) == "1", nil
 }
 
@@ -122,11 +126,11 @@ func compareRefs(a, b transport.EventRef) int {
 }
 
 // read takes in the hash of what is deferred, and which letters are marked.
-func (h *lease) read(reply rueidis.RedisMessage) {
+func (h *lease) read(reply rueidis.RedisMessage) error {
 	h.deferred, h.marked, h.version = make(map[transport.EventRef]deferral), make(map[uint64]markedLetter), h.replays
 	fields, err := reply.AsStrMap()
 	if err != nil {
-		return
+		return fmt.Errorf("redis: what is deferred can't be read: %w", err)
 	}
 	for field, value := range fields {
 		switch field[0] {
@@ -141,4 +145,5 @@ func (h *lease) read(reply rueidis.RedisMessage) {
 			}
 		}
 	}
+	return nil
 }

@@ -34,11 +34,11 @@ type partition struct {
 	log, meta          string // keys
 	due, ids, channel  string
 	outbox             string
-	keys               []string   // log, meta, due, ids
-	moveAt             time.Time  // guarded by mu: when move is to be called; zero: not yet known, never
-	outAt              time.Time  // guarded by mu: when the outbox is to be emptied; zero: there is nothing in it
-	moving             sync.Mutex // held by who empties the outbox; taken before mu
-	trimAt, forgetIdle time.Time  // guarded by mu
+	keys               []string      // log, meta, due, ids
+	moveAt             time.Time     // guarded by mu: when move is to be called; zero: not yet known, never
+	outAt              time.Time     // guarded by mu: when the outbox is to be emptied; zero: there is nothing in it
+	moving             chan struct{} // taken by who empties the outbox; its capacity is one
+	trimAt, forgetIdle time.Time     // guarded by mu
 	mu                 sync.Mutex
 }
 
@@ -174,7 +174,7 @@ func (l *Log) opened(t transport.LogTopic, placement router.Placement, incarnati
 		for i := range placement.Len() {
 			p := &partition{
 				topic: have, number: i, slot: placement.Slot(i), log: placement.Stream(i), meta: placement.Meta(i), due: placement.Key(i, "due"),
-				ids: placement.Key(i, "ids"), channel: placement.Stream(i), outbox: placement.Key(i, "outbox"),
+				ids: placement.Key(i, "ids"), channel: placement.Stream(i), outbox: placement.Key(i, "outbox"), moving: make(chan struct{}, 1),
 			}
 			p.keys = []string{p.log, p.meta, p.due, p.ids}
 			have.parts = append(have.parts, p)
