@@ -248,7 +248,7 @@ func (h *lease) apply(ctx context.Context, c change) error {
 	p, m := h.part, h.part.member
 	sent := time.Now()
 	words, err := texts(m.log.do(ctx, nodes.Command{
-		Slot: p.slot, Script: scripts.Commit, Keys: []string{p.meta, p.keys.deferred, p.keys.letters, p.outbox},
+		Slot: p.slot, Script: scripts.Commit, Keys: []string{p.meta, p.keys.deferred, p.keys.letters, p.staged},
 		Args: append([]string{p.keys.lease, h.Token, p.keys.acks, encodeAcks(c.acks), p.keys.lastLetter, decimal(h.letterID)}, c.ops...), Repeatable: true,
 	}))
 	if err != nil {

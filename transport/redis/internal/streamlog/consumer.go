@@ -238,7 +238,7 @@ func (m *member) observed(ctx context.Context, results []nodes.Result) {
 		}
 		p.sawDue(number(fields[2]), m.log.cfg.Poll)
 		if number(fields[5]) > 0 {
-			p.sawOutbox()
+			p.sawStaged()
 		}
 		p.saw(fields)
 	}

@@ -7,7 +7,7 @@
 //	serve             the background work, and what it learns of partitions
 //	consumer, lease   who reads: membership, shares, leases
 //	fetch, commit     what the holder of a lease does
-//	outbox            what is published within an event
+//	staged            what is published within an event
 //	letters, position dead letters, and where consumers stand
 //	encode            what is kept, as bytes
 //

@@ -50,8 +50,8 @@ func (p *partition) sawDue(ms uint64, poll time.Duration) {
 	}
 }
 
-// sawOutbox notes that there is something in the outbox.
-func (p *partition) sawOutbox() {
+// sawStaged notes that something is staged.
+func (p *partition) sawStaged() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.outAt.IsZero() {

@@ -33,11 +33,11 @@ type partition struct {
 	number, slot       int
 	log, meta          string // keys
 	due, ids, channel  string
-	outbox             string
+	staged             string
 	keys               []string      // log, meta, due, ids
 	moveAt             time.Time     // guarded by mu: when move is to be called; zero: not yet known, never
-	outAt              time.Time     // guarded by mu: when the outbox is to be emptied; zero: there is nothing in it
-	moving             chan struct{} // taken by who empties the outbox; its capacity is one
+	outAt              time.Time     // guarded by mu: when what is staged is to be moved; zero: nothing is
+	moving             chan struct{} // taken by who moves what is staged; its capacity is one
 	trimAt, forgetIdle time.Time     // guarded by mu
 	mu                 sync.Mutex
 }
@@ -107,7 +107,7 @@ func (l *Log) Open(ctx context.Context, t transport.LogTopic) (transport.TopicSt
 	state := transport.TopicState{Incarnation: incarnation}
 	declare := make([]nodes.Command, len(opened.parts))
 	for i, p := range opened.parts {
-		declare[i] = nodes.Command{Slot: p.slot, Script: scripts.Declare, Keys: append(slices.Clone(p.keys), p.outbox), Args: []string{incarnation}, Repeatable: true}
+		declare[i] = nodes.Command{Slot: p.slot, Script: scripts.Declare, Keys: append(slices.Clone(p.keys), p.staged), Args: []string{incarnation}, Repeatable: true}
 	}
 	for i, r := range l.nodes.Each(ctx, declare) {
 		words, err := texts(r.Message, r.Err)
@@ -174,7 +174,7 @@ func (l *Log) opened(t transport.LogTopic, placement router.Placement, incarnati
 		for i := range placement.Len() {
 			p := &partition{
 				topic: have, number: i, slot: placement.Slot(i), log: placement.Stream(i), meta: placement.Meta(i), due: placement.Key(i, "due"),
-				ids: placement.Key(i, "ids"), channel: placement.Stream(i), outbox: placement.Key(i, "outbox"), moving: make(chan struct{}, 1),
+				ids: placement.Key(i, "ids"), channel: placement.Stream(i), staged: placement.Key(i, "staged"), moving: make(chan struct{}, 1),
 			}
 			p.keys = []string{p.log, p.meta, p.due, p.ids}
 			have.parts = append(have.parts, p)
@@ -290,7 +290,7 @@ func (l *Log) DeleteTopic(ctx context.Context, name string) error {
 	}
 	var remove []nodes.Command
 	for _, p := range t.parts {
-		keys := append(slices.Clone(p.keys), p.outbox)
+		keys := append(slices.Clone(p.keys), p.staged)
 		for _, consumer := range consumers {
 			k := p.consumer(consumer)
 			keys = append(keys, k.deferred, k.letters)

@@ -1,6 +1,6 @@
 #!lua
 -- Settles events of a lease: all of it, or nothing.
--- KEYS meta deferred letters outbox; ARGV lease token acks newacks lastletter its value, then operations:
+-- KEYS meta deferred letters staged; ARGV lease token acks newacks lastletter its value, then operations:
 --   S field value: keep a field of deferred.        D field: drop one.
 --   L id offset ms event failure: a new letter.     P ref id: a replay is done: its letter is no more.
 --   F ref id failure: a replay was given up.        X ref id value: a replay is deferred.

@@ -43,7 +43,7 @@ if first ~= tonumber(r[3]) then redis.call('HSET', meta, 'first', string.format(
 if ARGV[4] ~= '' then
 	local idle, fields = tonumber(ARGV[4]), redis.call('HGETALL', meta)
 	for i = 1, #fields, 2 do
-		if string.sub(fields[i], 1, 2) == 'p:' and string.sub(fields[i], 1, 9) ~= 'p:outbox:' then
+		if string.sub(fields[i], 1, 2) == 'p:' and string.sub(fields[i], 1, 9) ~= 'p:staged:' then
 			local s = string.match(fields[i + 1], '^%d+ %d+ (%d+)')
 			if s and now - tonumber(s) >= idle then redis.call('HDEL', meta, fields[i]) end
 		end

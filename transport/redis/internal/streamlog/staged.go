@@ -63,11 +63,11 @@ func (h *lease) derived(ctx context.Context, commit *transport.Commit) (map[tran
 	return ops, nil
 }
 
-// moveOutLimit is how many batches of an outbox are moved at once.
+// moveOutLimit is how many staged batches are moved at once.
 const moveOutLimit = 100
 
-// empty moves what is in a partition's outbox to where it goes. What can't be moved now is tried
-// again by the background work.
+// empty moves what is staged in a partition to where it goes. What can't be moved now is tried again by
+// the background work.
 func (l *Log) empty(ctx context.Context, p *partition) {
 	left, err := true, error(nil)
 	select {
@@ -92,10 +92,10 @@ func (l *Log) empty(ctx context.Context, p *partition) {
 	}
 }
 
-// moveOut moves some of an outbox, and reports whether there is more.
+// moveOut moves some of what is staged, and reports whether there is more.
 func (l *Log) moveOut(ctx context.Context, p *partition) (left bool, err error) {
 	reply, err := l.do(ctx, nodes.Command{
-		Slot: p.slot, Args: []string{"XRANGE", p.outbox, "-", "+", "COUNT", strconv.Itoa(moveOutLimit)}, Repeatable: true,
+		Slot: p.slot, Args: []string{"XRANGE", p.staged, "-", "+", "COUNT", strconv.Itoa(moveOutLimit)}, Repeatable: true,
 	})
 	if err != nil {
 		return false, err
@@ -108,7 +108,7 @@ func (l *Log) moveOut(ctx context.Context, p *partition) (left bool, err error) 
 	var failed []error
 	blocked := make(map[string]bool) // targets that fail: what follows waits for what is before it
 	for i := range list {
-		id, b, err := outboxEntry(&list[i])
+		id, b, err := stagedEntry(&list[i])
 		if err != nil {
 			return false, err
 		}
@@ -123,7 +123,7 @@ func (l *Log) moveOut(ctx context.Context, p *partition) (left bool, err error) 
 		moved = append(moved, id)
 	}
 	if len(moved) > 0 {
-		reply, err := l.do(ctx, nodes.Command{Slot: p.slot, Script: scripts.Moved, Keys: []string{p.meta, p.outbox}, Args: moved, Repeatable: true})
+		reply, err := l.do(ctx, nodes.Command{Slot: p.slot, Script: scripts.Moved, Keys: []string{p.meta, p.staged}, Args: moved, Repeatable: true})
 		if err != nil {
 			return true, err
 		}
@@ -133,35 +133,35 @@ func (l *Log) moveOut(ctx context.Context, p *partition) (left bool, err error) 
 	return left, errors.Join(failed...)
 }
 
-// outboxBatch is a batch that was published within an event.
-type outboxBatch struct {
+// stagedBatch is a batch that was published within an event.
+type stagedBatch struct {
 	topic     string
 	partition int
 	seq       uint64
 	events    []string
 }
 
-func (b *outboxBatch) target() string { return strconv.Itoa(b.partition) + ":" + b.topic }
+func (b *stagedBatch) target() string { return strconv.Itoa(b.partition) + ":" + b.topic }
 
-// outboxEntry reads an entry: t, p, s, then size, due, user and e of each event.
-func outboxEntry(m *rueidis.RedisMessage) (id string, b *outboxBatch, err error) {
+// stagedEntry reads an entry: t, p, s, then size, due, user and e of each event.
+func stagedEntry(m *rueidis.RedisMessage) (id string, b *stagedBatch, err error) {
 	pair, err := m.ToArray()
 	if err != nil || len(pair) != 2 {
-		return "", nil, fmt.Errorf("redis: an entry of an outbox: %w", err)
+		return "", nil, fmt.Errorf("redis: an entry of what is staged: %w", err)
 	}
 	words, err := texts(pair[1], nil)
 	if err != nil || len(words) < 6 || len(words)%2 != 0 {
-		return "", nil, fmt.Errorf("redis: an entry of an outbox that can't be read: %w", err)
+		return "", nil, fmt.Errorf("redis: an entry of what is staged that can't be read: %w", err)
 	}
-	b = &outboxBatch{topic: words[1], partition: int(number(words[3])), seq: number(words[5])} //nolint:gosec // a partition
+	b = &stagedBatch{topic: words[1], partition: int(number(words[3])), seq: number(words[5])} //nolint:gosec // a partition
 	for i := 7; i < len(words); i += 2 {
 		b.events = append(b.events, words[i])
 	}
 	return text(&pair[0]), b, nil
 }
 
-// moveOne appends a batch of an outbox to its topic, once.
-func (l *Log) moveOne(ctx context.Context, p *partition, b *outboxBatch) error {
+// moveOne appends a staged batch to its topic, once.
+func (l *Log) moveOne(ctx context.Context, p *partition, b *stagedBatch) error {
 	t, err := l.topic(ctx, b.topic)
 	if err == nil && b.partition >= len(t.parts) {
 		err = fmt.Errorf("it has no partition %d: %w", b.partition, transport.ErrNoSuchTopic)
@@ -175,7 +175,7 @@ func (l *Log) moveOne(ctx context.Context, p *partition, b *outboxBatch) error {
 	}
 	to := t.parts[b.partition]
 	count := len(b.events) / 4
-	by := transport.PublisherState{ID: "outbox:" + p.topic.incarnation + "." + strconv.Itoa(p.number), Seq: b.seq}
+	by := transport.PublisherState{ID: "staged:" + p.topic.incarnation + "." + strconv.Itoa(p.number), Seq: b.seq}
 	words, err := texts(l.do(ctx, to.publish(by, count, 0, b.events)))
 	if err != nil {
 		return fmt.Errorf("to topic %q: %w", b.topic, err)
