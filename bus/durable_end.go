@@ -9,6 +9,7 @@ import (
 
 	"github.com/shardbus/shardbus/bus/internal/consumer"
 	"github.com/shardbus/shardbus/internal/errguard"
+	"github.com/shardbus/shardbus/supervisor"
 )
 
 // This file is how a subscription of a durable topic leaves the log.
@@ -120,13 +121,20 @@ func (f *feeds[T]) leftNow(s *subscription[T]) {
 			defer s.fan.mu.Unlock()
 			return len(fd.subs) == 0
 		})
-		last, end := context.WithTimeoutCause(context.WithoutCancel(ctx), s.core.grace, errGrace)
+		last, end := context.WithDeadlineCause(context.WithoutCancel(ctx), later(until, time.Now().Add(min(s.core.grace, supervisor.HookGrace))), errGrace)
 		defer end()
 		if err := fd.closeOnce(last); err != nil {
 			s.log().Warn("a subscription of a durable topic has ended without having released its partitions", zap.Error(errguard.Safe(err)))
 		}
 		return nil
 	})
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // closeOnce is close for whoever comes first; the others wait.

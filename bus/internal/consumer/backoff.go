@@ -31,7 +31,15 @@ func (b *backoff) waits() bool { return b.last > 0 && time.Now().Before(b.at) }
 // wait is failed, and waits.
 func (b *backoff) wait(ctx context.Context, err error) error {
 	b.failed(err)
-	t := time.NewTimer(b.last)
+	return b.rest(ctx)
+}
+
+// rest waits until it is time to try again.
+func (b *backoff) rest(ctx context.Context) error {
+	if !b.waits() {
+		return nil
+	}
+	t := time.NewTimer(time.Until(b.at))
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -259,6 +259,11 @@ func (c *Consumer) Released(ctx context.Context) error {
 	if err := c.changes.Wait(ctx, c.Standby); err != nil {
 		return err
 	}
+	return c.brokenBy()
+}
+
+// brokenBy is why leases ended that the log did not end; nil: none did.
+func (c *Consumer) brokenBy() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.mu.broken
@@ -289,11 +294,12 @@ func (c *Consumer) broke(err error) {
 func (c *Consumer) Close(ctx context.Context) error {
 	defer c.reader.consumers.Done()
 	c.Return()
-	c.mu.Lock()
-	errs := []error{c.mu.broken}
-	c.mu.Unlock()
+	errs := []error{c.brokenBy()}
 	for _, l := range c.all() {
 		errs = append(errs, l.cutShort(ctx))
+	}
+	if errors.Join(errs...) == nil {
+		errs = append(errs, c.brokenBy()) // just now
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.reader.cfg.Grace)
 	defer cancel()

@@ -329,7 +329,8 @@ func (l *lease) releaseNow(ctx context.Context, handle transport.Consumer) bool 
 	return false
 }
 
-// cutShort commits what has ended. It releases l if that is all; otherwise l is lost.
+// cutShort commits what has ended. It releases l if that is all; otherwise l is lost. What the log refuses
+// is tried again while ctx lasts.
 func (l *lease) cutShort(ctx context.Context) error {
 	handle := l.c.log()
 	// The worker that may have it is waited for: its commit is to be over.
@@ -339,11 +340,8 @@ func (l *lease) cutShort(ctx context.Context) error {
 		l.ending = l.ending || !l.working
 		return l.ending
 	})
-	if err == nil && l.dueAtEnd() {
-		l.commitNow(ctx, handle)
-	}
-	if err == nil && l.idleAtEnd() {
-		l.releaseNow(ctx, handle)
+	for err == nil && l.endNow(ctx, handle) {
+		err = l.settling.rest(ctx)
 	}
 	l.mu.Lock()
 	ended, delivered, gathered, why := l.ended, l.delivered, l.gathered, l.settling.err
@@ -355,14 +353,16 @@ func (l *lease) cutShort(ctx context.Context) error {
 	return errors.Join(err, why, fmt.Errorf("partition %d of %s: %w: %d events were under way, and %d outcomes are not in the log", l.id.Partition, l.c.cfg.Topic, ErrNotReleased, delivered, gathered))
 }
 
-func (l *lease) dueAtEnd() bool {
+// endNow commits, or releases, at the end, and reports whether there is more to do, or to be tried again.
+func (l *lease) endNow(ctx context.Context, handle transport.Consumer) bool {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !l.ended && l.gathered > 0
-}
-
-func (l *lease) idleAtEnd() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !l.ended && l.releasableLocked()
+	due, idle := !l.ended && l.gathered > 0, !l.ended && l.releasableLocked()
+	l.mu.Unlock()
+	switch {
+	case due:
+		return l.commitNow(ctx, handle)
+	case idle:
+		return l.releaseNow(ctx, handle)
+	}
+	return false
 }
