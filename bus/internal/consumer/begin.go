@@ -9,18 +9,28 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// begin is Event.Begin of an event whose starts the log counts.
-func (l *lease) begin(ctx context.Context, e *Event) (attempt, starts int, err error) {
+// start says that an attempt at an event begins, unless the lease is over.
+func (l *lease) start(e *Event) bool {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.state.Load() != leaseLive {
-		l.mu.Unlock()
-		return 0, 0, ErrOver
+		return false
 	}
-	if e.held { // it is under way from now on, so that a release waits for it
+	if e.held {
 		e.held = false
 		l.held--
 		l.deliveredLocked(e)
 	}
+	if !e.started {
+		e.started = true
+		l.started++
+	}
+	return true
+}
+
+// begin is Event.Begin of an event whose starts the log counts.
+func (l *lease) begin(ctx context.Context, e *Event) (attempt, starts int, err error) {
+	l.mu.Lock()
 	after := e.deferredIn
 	l.mu.Unlock()
 	// A start is counted from the last outcome, so that has to be in the log first. An event that was

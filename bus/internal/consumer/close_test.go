@@ -162,3 +162,45 @@ func TestCloseTellsOfAClosedLog(t *testing.T) {
 		}
 	})
 }
+
+// A lease is released when what was started has ended, though lanes have not given back the rest: that can
+// no longer be started.
+func TestReleaseWaitsForWhatIsStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newFaultyLog(t, memory.NewLog(), 1)
+		publish(t, log, 4)
+		r := newRig(t, log, &fakeTarget{limit: 10})
+		synctest.Wait()
+		came := r.target.take() // so that Returning finds nothing
+		for _, e := range came[:2] {
+			if _, _, err := e.Begin(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		came[0].Ack()
+		r.consumer.Return()
+		time.Sleep(time.Minute)
+		if p := position(t, log); p.Owner == "" || p.Low != 2 {
+			t.Errorf("released while an event is handled: %+v", p)
+		}
+		came[1].Ack()
+		if err := r.consumer.Released(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if p := position(t, log); p.Owner != "" || p.Low != 3 {
+			t.Errorf("%+v", p)
+		}
+		for _, e := range came[2:] {
+			if _, _, err := e.Begin(t.Context()); !errors.Is(err, ErrOver) {
+				t.Errorf("an event of a lease that was released was started: %v", err)
+			}
+			e.Return()
+		}
+		if n := r.consumer.outstanding.Load(); n != 0 {
+			t.Errorf("%d events are said to be with lanes", n)
+		}
+		if err := r.close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

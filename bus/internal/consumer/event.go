@@ -41,6 +41,7 @@ type Event struct {
 	// deferredIn is the number of the lease's commit that has its deferral.
 	deferredIn uint64
 	held       bool // deferred: it is not among the lease's outstanding events
+	started    bool // Begin was called, and there is no outcome yet: the lease is not released before
 	back       bool // Return was called
 	logged     bool // its last deferral is in the log, or in the commit that gathers
 	derived    derived
@@ -93,10 +94,10 @@ func (e *Event) Fenced() bool { return e.lease.state.Load() == leaseLost }
 //
 // Errors: ErrOver, after which the event is to be given back; ErrTrimmed, after which it is Trimmed; ctx's.
 func (e *Event) Begin(ctx context.Context) (attempt, starts int, err error) {
+	if !e.lease.start(e) {
+		return 0, 0, ErrOver
+	}
 	if !e.counted {
-		if e.Over() {
-			return 0, 0, ErrOver
-		}
 		return e.attempt, 1, nil
 	}
 	return e.lease.begin(ctx, e)

@@ -46,6 +46,7 @@ type lease struct {
 	delivered  int  // events that lanes have, which are not settled or deferred
 	bytes      int  // of those
 	held       int  // events that are deferred
+	started    int  // events of which an attempt has begun that has no outcome
 
 	commit    transport.Commit // that gathers
 	gathered  int
@@ -145,15 +146,29 @@ func (l *lease) doneLocked(e *Event) {
 	l.c.outstanding.Add(-1)
 }
 
-// settle enters an outcome of e in the commit that gathers.
-func (l *lease) settle(e *Event, enter func(*transport.Commit), urgent bool) {
-	l.mu.Lock()
+// endedLocked says that the attempt at e has ended, if one had begun.
+func (l *lease) endedLocked(e *Event) {
+	if e.started {
+		e.started = false
+		l.started--
+	}
+}
+
+// outLocked takes e out of what the lanes have.
+func (l *lease) outLocked(e *Event) {
+	l.endedLocked(e)
 	if e.held {
 		e.held = false
 		l.held--
 	} else {
 		l.doneLocked(e)
 	}
+}
+
+// settle enters an outcome of e in the commit that gathers.
+func (l *lease) settle(e *Event, enter func(*transport.Commit), urgent bool) {
+	l.mu.Lock()
+	l.outLocked(e)
 	if l.state.Load() != leaseLost {
 		enter(&l.commit)
 		if e.counter != nil {
@@ -172,6 +187,7 @@ func (l *lease) settle(e *Event, enter func(*transport.Commit), urgent bool) {
 // deferEvent enters a deferral of e in the commit that gathers.
 func (l *lease) deferEvent(e *Event, d transport.Deferral) {
 	l.mu.Lock()
+	l.endedLocked(e)
 	if !e.held {
 		e.held = true
 		l.held++
@@ -229,12 +245,7 @@ func (l *lease) commitDueLocked() bool {
 func (l *lease) giveBack(e *Event) {
 	l.mu.Lock()
 	held := e.held
-	if held {
-		e.held = false
-		l.held--
-	} else {
-		l.doneLocked(e)
-	}
+	l.outLocked(e)
 	live := l.state.Load() == leaseLive
 	l.changedLocked()
 	l.mu.Unlock()
@@ -276,12 +287,7 @@ func (l *lease) redeliver(e *Event, held bool) {
 func (l *lease) untaken(e *Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e.held {
-		e.held = false
-		l.held--
-	} else {
-		l.doneLocked(e)
-	}
+	l.outLocked(e)
 	l.changedLocked()
 }
 

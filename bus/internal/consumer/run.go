@@ -301,13 +301,16 @@ func (l *lease) giveUp() {
 	}
 }
 
-// releasableLocked reports whether l is to be released, and nothing of it is under way.
+// releasableLocked reports whether l is to be released, and nothing of it is under way. What lanes have
+// and have not started need not be back: Begin refuses it.
 func (l *lease) releasableLocked() bool {
-	if l.delivered > 0 || l.gathered > 0 {
+	switch {
+	case l.gathered > 0:
 		return false
-	}
-	if l.release {
-		return true
+	case l.release:
+		return l.started == 0
+	case l.delivered > 0:
+		return false
 	}
 	// A range is over when all of it is settled and nothing of it waits.
 	return !l.id.Whole() && l.held == 0 && l.next >= l.id.To && len(l.suspects) == 0
@@ -344,13 +347,13 @@ func (l *lease) cutShort(ctx context.Context) error {
 		err = l.settling.rest(ctx)
 	}
 	l.mu.Lock()
-	ended, delivered, gathered, why := l.ended, l.delivered, l.gathered, l.settling.err
+	ended, started, gathered, why := l.ended, l.started, l.gathered, l.settling.err
 	l.mu.Unlock()
 	if ended {
 		return nil
 	}
 	l.lost(ErrNotReleased)
-	return errors.Join(err, why, fmt.Errorf("partition %d of %s: %w: %d events were under way, and %d outcomes are not in the log", l.id.Partition, l.c.cfg.Topic, ErrNotReleased, delivered, gathered))
+	return errors.Join(err, why, fmt.Errorf("partition %d of %s: %w: %d events were under way, and %d outcomes are not in the log", l.id.Partition, l.c.cfg.Topic, ErrNotReleased, started, gathered))
 }
 
 // endNow commits, or releases, at the end, and reports whether there is more to do, or to be tried again.
