@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/shardbus/shardbus/bus"
+	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/memory"
 )
 
@@ -18,7 +19,7 @@ import (
 type process struct {
 	name      string
 	t         *testing.T
-	log       *memory.Log
+	log       transport.Log
 	bus       *bus.Bus
 	topic     *bus.Topic[order]
 	subs      []*chaosSub
@@ -34,14 +35,28 @@ type chaosSub struct {
 	replace   func() (*bus.Subscription, error)
 }
 
-func startProcess(t *testing.T, log *memory.Log, histories map[string]*history, partitions int) *process {
+// chaosTopic is the topic of a chaos, whose events have keys or not.
+func chaosTopic(t *testing.T, b *bus.Bus, keyed bool) *bus.Topic[order] {
+	t.Helper()
+	cfg := bus.TopicConfig[order]{Name: "orders", Class: bus.Durable, Partitions: 3, DedupIDs: time.Hour}
+	if keyed {
+		cfg.Key = func(o order) string { return o.Customer }
+	}
+	topic, err := bus.NewTopic(b, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return topic
+}
+
+func startProcess(t *testing.T, log transport.Log, histories map[string]*history, keyed bool) *process {
 	t.Helper()
 	p := &process{t: t, log: log, histories: histories, name: fmt.Sprintf("the process of %v", time.Now().Format("05.000"))}
 	var err error
 	if p.bus, err = bus.New(bus.Config{Log: log, MaxStarts: 100}); err != nil {
 		t.Fatal(err)
 	}
-	p.topic = orders(t, p.bus, partitions)
+	p.topic = chaosTopic(t, p.bus, keyed)
 	ctx, patient := t.Context(), bus.PanicBudget(1<<20, time.Hour)
 	group := func(name string, opts ...bus.SubscribeOption) {
 		h := histories["group"]
@@ -78,6 +93,9 @@ func startProcess(t *testing.T, log *memory.Log, histories map[string]*history, 
 			return p.topic.ReplaceBatch(ctx, "batch", histories["batch"].handleBatch(p), bus.Lanes(3), bus.BatchSize(5))
 		},
 	})
+	if !keyed {
+		return p
+	}
 	build := func(context.Context, string) (bus.Actor[order], error) {
 		return bus.Actor[order]{Handle: histories["actors"].handle(p)}, nil
 	}
@@ -136,40 +154,169 @@ func checkEnd(t *testing.T, s *bus.Subscription) {
 	}
 }
 
+// chaosHistories is a history for each consumer.
+func chaosHistories(t *testing.T, seed uint64, keyed bool) map[string]*history {
+	histories := make(map[string]*history)
+	for _, name := range []string{"group", "solo", "one", "batch", "actors"} {
+		if keyed || name != "actors" {
+			histories[name] = newHistory(t, name, seed)
+		}
+	}
+	return histories
+}
+
 // TestChaos: whatever ends when, every event is handled, in the order of its key.
 func TestChaos(t *testing.T) {
-	sequences := uint64(12)
-	if os.Getenv(killsVariable) != "" { // the audit
-		sequences = 60
-	}
-	for seed := range sequences {
+	for seed := range chaosSequences() {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { chaos(t, seed) })
+			synctest.Test(t, func(t *testing.T) { chaos(t, seed, true) })
 		})
 	}
 }
 
-func chaos(t *testing.T, seed uint64) {
-	const partitions, keys, events, steps = 3, 10, 60, 60
+// TestChaosUnkeyed: the same without keys. The buses of a group share each partition then.
+func TestChaosUnkeyed(t *testing.T) {
+	for seed := range chaosSequences() {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { chaos(t, seed, false) })
+		})
+	}
+}
+
+func chaosSequences() uint64 {
+	if os.Getenv(killsVariable) != "" { // the audit
+		return 60
+	}
+	return 12
+}
+
+// step does one thing to a subscription. It reports false if that is to be done to the process.
+func (p *process) step(s *chaosSub, what int) bool {
+	t := p.t
+	switch what {
+	case 0:
+		s.Pause()
+	case 1, 2:
+		s.Resume()
+	case 3:
+		s.Stop()
+		<-s.Done()
+		p.again(s)
+	case 4, 5:
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := s.Drain(ctx); err != nil {
+			t.Errorf("%s: %v", s.name, err)
+			for _, s := range p.subs {
+				t.Errorf("%s: %v", s.name, s.Stats())
+			}
+		}
+		checkEnd(t, s.Subscription)
+		p.again(s)
+	case 6, 7:
+		sub, err := s.replace()
+		if err != nil {
+			t.Errorf("%s: %v", s.name, err)
+			return true
+		}
+		s.Subscription = sub
+	default:
+		return false
+	}
+	return true
+}
+
+// end ends the process, in order or not.
+func (p *process) end(crash bool) {
+	if crash {
+		p.crash()
+		return
+	}
+	if err := p.bus.Shutdown(p.t.Context()); err != nil {
+		p.t.Error(err)
+	}
+	for _, s := range p.subs {
+		checkEnd(p.t, s.Subscription)
+	}
+}
+
+func (p *process) shut() {
+	p.checkStats()
+	p.end(false)
+}
+
+// awaitAll has every handler succeed, and waits until all events are handled.
+func awaitAll(t *testing.T, histories map[string]*history, processes []*process, keys, events int) {
+	t.Helper()
+	for _, h := range histories {
+		h.mu.Lock()
+		h.calm = true
+		h.mu.Unlock()
+	}
+	for _, p := range processes {
+		for _, s := range p.subs {
+			s.Resume()
+		}
+	}
+	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline) && !t.Failed(); time.Sleep(100 * time.Millisecond) {
+		all := true
+		for _, h := range histories {
+			all = all && h.settledAll(keys, events)
+		}
+		if all {
+			break
+		}
+	}
+	for name, h := range histories {
+		if open := h.open(events); len(open) > 0 {
+			t.Errorf("%s: %d are not handled: %v ...", name, len(open), open[:min(5, len(open))])
+		}
+		if most := 40 * (h.crashes + 1); h.again > most {
+			t.Errorf("%s: %d events came again after %d crashes", name, h.again, h.crashes)
+		}
+	}
+}
+
+// checkPositions: nothing is left in the log, and nobody holds any of it.
+func checkPositions(t *testing.T, log transport.Log) {
+	t.Helper()
+	positions, err := log.Positions(t.Context(), "orders", "")
+	if err != nil {
+		t.Error(err)
+	}
+	for _, pos := range positions {
+		if pos.Owner != "" || pos.Lag() != 0 {
+			t.Errorf("at the end: %+v", pos)
+		}
+	}
+}
+
+func chaos(t *testing.T, seed uint64, keyed bool) {
+	const steps = 60
+	keys, events := 10, 60
+	if !keyed {
+		keys, events = 600, 1 // each is by itself
+	}
 	r := rand.New(rand.NewPCG(seed, 1))
 	store := memory.NewLog()
-	histories := make(map[string]*history)
-	for _, name := range []string{"group", "solo", "one", "batch", "actors"} {
-		histories[name] = newHistory(t, name, seed)
-	}
+	histories := chaosHistories(t, seed, keyed)
 	publisher, err := bus.New(bus.Config{Log: store})
 	if err != nil {
 		t.Fatal(err)
 	}
-	source := orders(t, publisher, partitions)
-	processes := []*process{startProcess(t, store.Connect(), histories, partitions)}
+	source := chaosTopic(t, publisher, keyed)
+	processes := []*process{startProcess(t, store.Connect(), histories, keyed)}
 
 	var publishing sync.WaitGroup
-	for key := range keys {
+	for lot := range 10 {
 		publishing.Go(func() {
-			pace := rand.New(rand.NewPCG(seed, uint64(key)))
-			for n := 1; n <= events; n++ {
-				if err := source.Publish(t.Context(), order{fmt.Sprintf("k%d", key), n}); err != nil {
+			pace := rand.New(rand.NewPCG(seed, uint64(lot)))
+			for n := range 60 {
+				o := order{fmt.Sprintf("k%d", lot), n + 1}
+				if !keyed {
+					o = order{fmt.Sprintf("k%d", 60*lot+n), 1}
+				}
+				if err := source.Publish(t.Context(), o); err != nil {
 					t.Error(err)
 				}
 				time.Sleep(time.Duration(pace.IntN(30)) * time.Millisecond)
@@ -187,100 +334,24 @@ func chaos(t *testing.T, seed uint64) {
 		}
 		what := r.IntN(10)
 		t.Logf("%s: %s of %s: %d", time.Now().Format("05.000"), s.name, p.name, what)
-		switch what {
-		case 0:
-			s.Pause()
-		case 1, 2:
-			s.Resume()
-		case 3:
-			s.Stop()
-			<-s.Done()
-			p.again(s)
-		case 4, 5:
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			if err := s.Drain(ctx); err != nil {
-				t.Errorf("%s: %v", s.name, err)
-				for i, p := range processes {
-					for _, s := range p.subs {
-						t.Errorf("process %d, %s: %v", i, s.name, s.Stats())
-					}
-				}
-			}
-			cancel()
-			checkEnd(t, s.Subscription)
-			p.again(s)
-		case 6, 7:
-			sub, err := s.replace()
-			if err != nil {
-				t.Errorf("%s: %v", s.name, err)
-				continue
-			}
-			s.Subscription = sub
-		case 8:
+		switch {
+		case p.step(s, what):
+		case what == 8:
 			if len(processes) < 3 {
-				processes = append(processes, startProcess(t, store.Connect(), histories, partitions))
+				processes = append(processes, startProcess(t, store.Connect(), histories, keyed))
 			}
-		case 9:
-			if r.IntN(2) == 0 {
-				p.crash()
-			} else {
-				if err := p.bus.Shutdown(t.Context()); err != nil {
-					t.Error(err)
-				}
-				for _, s := range p.subs {
-					checkEnd(t, s.Subscription)
-				}
-			}
-			processes[i] = startProcess(t, store.Connect(), histories, partitions)
+		default:
+			p.end(r.IntN(2) == 0)
+			processes[i] = startProcess(t, store.Connect(), histories, keyed)
 		}
 	}
 	publishing.Wait()
-	for _, h := range histories {
-		h.mu.Lock()
-		h.calm = true
-		h.mu.Unlock()
-	}
+	awaitAll(t, histories, processes, keys, events)
 	for _, p := range processes {
-		for _, s := range p.subs {
-			s.Resume()
-		}
-	}
-	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline) && !t.Failed(); time.Sleep(time.Second) {
-		all := true
-		for _, h := range histories {
-			all = all && h.settledAll(keys, events)
-		}
-		if all {
-			break
-		}
-	}
-	for name, h := range histories {
-		if open := h.open(events); len(open) > 0 {
-			t.Errorf("%s: %d are not handled: %v ...", name, len(open), open[:min(5, len(open))])
-		}
-		if most := 40 * (h.crashes + 1); h.again > most {
-			t.Errorf("%s: %d events came again after %d crashes", name, h.again, h.crashes)
-		}
-	}
-	for _, p := range processes {
-		p.checkStats()
-		if err := p.bus.Shutdown(t.Context()); err != nil {
-			t.Error(err)
-		}
-		for _, s := range p.subs {
-			checkEnd(t, s.Subscription)
-		}
+		p.shut()
 	}
 	if err := publisher.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
-	positions, err := store.Connect().Positions(t.Context(), "orders", "")
-	if err != nil {
-		t.Error(err)
-	}
-	for _, pos := range positions {
-		if pos.Owner != "" || pos.Lag() != 0 {
-			t.Errorf("at the end: %+v", pos)
-		}
-	}
+	checkPositions(t, store.Connect())
 }

@@ -201,10 +201,10 @@ func (h *history) handleBatch(p *process) func(ctx context.Context, batch []bus.
 		var of []order
 		for _, m := range batch {
 			of = append(of, m.Value)
-			if !seen[m.Key] {
+			if !seen[m.Value.Customer] {
 				h.began(p, m.Value)
 			}
-			seen[m.Key] = true
+			seen[m.Value.Customer] = true
 		}
 		what, pause := h.fate()
 		time.Sleep(pause)

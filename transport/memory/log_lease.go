@@ -185,6 +185,20 @@ func (part *consumerPart) suspect(held *lease) {
 	}
 }
 
+// unfinished reports whether the holder of a range has left something in it: who only gives back what it
+// is done with is to get more.
+func (part *consumerPart) unfinished(held *lease) bool {
+	if part.acks.First(held.From) < held.To || held.fetched+1 < held.To {
+		return true
+	}
+	for ref := range part.deferred {
+		if held.Covers(ref.Offset) {
+			return true
+		}
+	}
+	return false
+}
+
 func (part *consumerPart) drop(held *lease) {
 	part.leases = slices.DeleteFunc(part.leases, func(l *lease) bool { return l == held })
 }
@@ -201,7 +215,7 @@ func (m *logMember) Release(ctx context.Context, l transport.Lease) error {
 			delete(part.suspects, offset)
 		}
 	}
-	if held.revokedBy.IsZero() && (held.Whole() || part.acks.First(held.From) < held.To) {
+	if held.revokedBy.IsZero() && (held.Whole() || part.unfinished(held)) {
 		m.leaving = true
 	}
 	m.log.store.mu.Unlock()
