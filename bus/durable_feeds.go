@@ -194,10 +194,10 @@ func (f *feeds[T]) add(s *subscription[T]) (closing *feed[T], err error) {
 	fd := f.byName[name]
 	switch {
 	case fd == nil:
-	case fd.grouped != s.opts.grouped:
-		err = fmt.Errorf("%w: %q is the name of a group and of a subscription that is in none", ErrDuplicateSubscription, name)
 	case fd.closing:
 		closing = fd
+	case fd.grouped != s.opts.grouped:
+		err = fmt.Errorf("%w: %q is the name of a group and of a subscription that is in none", ErrDuplicateSubscription, name)
 	case !fd.grouped:
 		err = ErrDuplicateSubscription
 	}

@@ -308,13 +308,13 @@ func chaos(t *testing.T, seed uint64, keyed bool) {
 	processes := []*process{startProcess(t, store.Connect(), histories, keyed)}
 
 	var publishing sync.WaitGroup
-	for lot := range 10 {
+	for number := range 10 {
 		publishing.Go(func() {
-			pace := rand.New(rand.NewPCG(seed, uint64(lot)))
+			pace := rand.New(rand.NewPCG(seed, uint64(number)))
 			for n := range 60 {
-				o := order{fmt.Sprintf("k%d", lot), n + 1}
+				o := order{fmt.Sprintf("k%d", number), n + 1}
 				if !keyed {
-					o = order{fmt.Sprintf("k%d", 60*lot+n), 1}
+					o = order{fmt.Sprintf("k%d", 60*number+n), 1}
 				}
 				if err := source.Publish(t.Context(), o); err != nil {
 					t.Error(err)

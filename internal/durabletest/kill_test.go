@@ -29,8 +29,12 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(roleVariable) != "" {
-		if err := publishAndHandle(os.Args[1], os.Args[2], os.Args[3], os.Args[4] == "drain"); err != nil {
+	if role := os.Getenv(roleVariable); role != "" {
+		run := publishAndHandle
+		if role == withinRole {
+			run = publishAndDerive
+		}
+		if err := run(os.Args[1], os.Args[2], os.Args[3], os.Args[4] == "drain"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -132,32 +136,45 @@ func publishAndHandle(db, notes, run string, drain bool) error {
 // end every event that Publish had accepted was handled, and nothing was handled that is not in the log.
 // An event is handled again only if the process that did so first was killed.
 func TestKill(t *testing.T) {
-	kills := 40
+	kills := killsOf(t, 40)
+	dir := t.TempDir()
+	db, notes := filepath.Join(dir, "events.db"), filepath.Join(dir, "notes")
+	killOften(t, "work", db, notes, kills, 15_000)
+	checkNotes(t, notes, kills)
+}
+
+// killsOf is how often a process is to be killed, n if nothing else is asked for.
+func killsOf(t *testing.T, n int) int {
+	t.Helper()
 	if text := os.Getenv(killsVariable); text != "" {
-		n, err := strconv.Atoi(text)
+		asked, err := strconv.Atoi(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		kills = n
+		return asked
 	}
-	dir := t.TempDir()
-	db, notes := filepath.Join(dir, "events.db"), filepath.Join(dir, "notes")
+	return n
+}
+
+// killOften starts a process and kills it when it has noted something, most bytes at most, again and again.
+// The last one drains the log.
+func killOften(t *testing.T, role, db, notes string, kills int, most int64) {
+	t.Helper()
 	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1)) //nolint:gosec // moments of kills
 	for run := range kills {
-		c := child(t, db, notes, fmt.Sprintf("run%d", run), "work")
+		c := child(t, role, db, notes, fmt.Sprintf("run%d", run), "work")
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		awaitGrowth(t, notes, 1+random.Int64N(15_000))
+		awaitGrowth(t, notes, 1+random.Int64N(most))
 		if err := c.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		_ = c.Wait() // it was killed
 	}
-	if out, err := child(t, db, notes, "last", "drain").CombinedOutput(); err != nil {
+	if out, err := child(t, role, db, notes, "last", "drain").CombinedOutput(); err != nil {
 		t.Fatalf("the last run: %v\n%s", err, out)
 	}
-	checkNotes(t, notes, kills)
 }
 
 // awaitGrowth waits until a file has grown by n bytes.
@@ -177,10 +194,10 @@ func awaitGrowth(t *testing.T, path string, n int64) {
 	}
 }
 
-func child(t *testing.T, args ...string) *exec.Cmd {
+func child(t *testing.T, role string, args ...string) *exec.Cmd {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), os.Args[0], args...)
-	c.Env = append(os.Environ(), roleVariable+"=work")
+	c.Env = append(os.Environ(), roleVariable+"="+role)
 	return c
 }
 

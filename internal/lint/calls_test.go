@@ -17,6 +17,8 @@ var rootContexts = map[string]string{
 // sleepers are the tests that may sleep outside a synctest bubble, with the reason.
 var sleepers = map[string]string{
 	"internal/durabletest/kill_test.go":                 "a process that is killed has real time, and a file that is real",
+	"internal/durabletest/kill_within_test.go":          "likewise",
+	"internal/durabletest/chaos_file_test.go":           "likewise: what a process does meanwhile takes real time",
 	"internal/durabletest/history_test.go":              "its handlers run in the bubble of chaos_test.go",
 	"internal/durabletest/bench_test.go":                "a benchmark: goroutines that end are given time to",
 	"transport/file/kill_test.go":                       "a process that is killed has real time, and a file that is real",
