@@ -10,6 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"go.uber.org/zap"
 
+	"github.com/shardbus/shardbus/bus/internal/consumer"
 	"github.com/shardbus/shardbus/internal/errguard"
 	"github.com/shardbus/shardbus/internal/usercode"
 )
@@ -23,6 +24,10 @@ type Actor[T any] struct {
 	// Stop is called when the actor is passivated, or when its subscription ends, but not after it
 	// panicked. It may save state. Its context is live then, for Config.Grace. Its error or panic
 	// is logged. nil is allowed.
+	//
+	// Of a durable topic it is called, too, before the bus gives the key's partition back, so that the
+	// actor that another bus builds finds the state. When the partition was lost the actor is dropped
+	// without it: another one may have the key already.
 	Stop func(ctx context.Context) error
 }
 
@@ -44,6 +49,9 @@ var ErrNoKey = errors.New("event has no key")
 // event is tried again with a new one, at most 5 times in all before it is a dead letter. Other
 // keys go on meanwhile. An idle actor costs memory only; see [IdleTimeout] and [MaxActors].
 //
+// On a durable topic the actors of a [Group] are spread over buses that share the log, each of which has
+// one subscription of the group. See [Actor] for what becomes of the state when a partition moves.
+//
 // Spawn returns, and ctx and name mean, what they do with [Topic.Subscribe].
 func (t *Topic[T]) Spawn(ctx context.Context, name string, build func(ctx context.Context, key string) (Actor[T], error), opts ...ActorOption) (*Subscription, error) {
 	c, err := t.newActorSet(ctx, name, build, opts)
@@ -62,8 +70,13 @@ func (t *Topic[T]) newActorSet(ctx context.Context, name string, build func(ctx 
 		return nil, fmt.Errorf("%w: keyed actors need TopicConfig.Key", ErrInvalidConfig)
 	}
 	o, err := newOptions(opts, ActorOption.applyActor)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case o.grouped && t.info.remote:
+		return nil, ErrGroupTransport
+	case o.grouped && !t.info.durable:
+		return nil, fmt.Errorf("%w; the keys of actors are divided among Lanes, and a Group of them is for several buses", ErrNotDurable)
 	}
 	return &actorSet[T]{
 		build: build, opts: o, byLane: make([]laneActors[T], o.lanes),
@@ -112,6 +125,7 @@ type actorCell[T any] struct {
 	Actor[T]
 	key        string
 	period     uint64
+	pin        consumer.Pin // of a durable topic
 	prev, next *actorCell[T]
 }
 
@@ -135,6 +149,10 @@ func (c *actorSet[T]) handle(ctx context.Context, d *Delivery) (err error) {
 	if !found {
 		return DeadLetter(&Error{Op: "handle", Topic: d.info.name, Subscription: d.sub, Err: ErrNoKey})
 	}
+	if m != nil && d.info.durable && !m.pin.Holds(d.head.env.Extra.(*consumer.Event)) {
+		c.leave(tr, m)
+		m = nil
+	}
 	if m == nil {
 		if m, err = c.spawn(ctx, d, d.Key()); err != nil {
 			return c.again(d, err)
@@ -148,7 +166,7 @@ func (c *actorSet[T]) handle(ctx context.Context, d *Delivery) (err error) {
 		if finished {
 			return
 		}
-		c.remove(tr, m) // its state can't be trusted any more
+		c.drop(tr, m) // its state can't be trusted any more
 		if r := recover(); r != nil {
 			err = c.again(d, &PanicError{Value: r, Stack: debug.Stack()})
 		}
@@ -181,6 +199,9 @@ func (c *actorSet[T]) spawn(ctx context.Context, d *Delivery, key string) (m *ac
 		tr.ends.prev, tr.ends.next = &tr.ends, &tr.ends
 	}
 	m = &actorCell[T]{Actor: a, key: key}
+	if d.info.durable {
+		m.pin = d.head.env.Extra.(*consumer.Event).Pin()
+	}
 	tr.actors[key] = m
 	tr.use(m)
 	return m, nil
@@ -189,6 +210,33 @@ func (c *actorSet[T]) spawn(ctx context.Context, d *Delivery, key string) (m *ac
 func (c *actorSet[T]) remove(tr *laneActors[T], m *actorCell[T]) {
 	m.unlink()
 	delete(tr.actors, m.key)
+}
+
+// drop lets go of an actor without its Stop.
+func (c *actorSet[T]) drop(tr *laneActors[T], m *actorCell[T]) {
+	c.remove(tr, m)
+	m.pin.Unpin()
+}
+
+// leave lets go of an actor whose lease is over.
+func (c *actorSet[T]) leave(tr *laneActors[T], m *actorCell[T]) {
+	if m.pin.Lost() {
+		c.drop(tr, m)
+		return
+	}
+	c.passivate(tr, m)
+}
+
+// onReturn lets go of the actors whose leases are over.
+func (c *actorSet[T]) onReturn(lane int) {
+	tr := &c.byLane[lane]
+	for m := tr.ends.prev; len(tr.actors) > 0 && m != &tr.ends; {
+		before := m.prev
+		if m.pin.Over() {
+			c.leave(tr, m)
+		}
+		m = before
+	}
 }
 
 // again is the verdict on an event whose actor failed. A verdict that was returned by build stands.
@@ -237,7 +285,8 @@ func (c *actorSet[T]) onEnd(lane int) {
 // passivate stops an actor and lets go of it.
 func (c *actorSet[T]) passivate(tr *laneActors[T], m *actorCell[T]) {
 	c.remove(tr, m)
-	if m.Stop == nil {
+	defer m.pin.Unpin()
+	if m.Stop == nil || m.pin.Lost() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(c.base, c.grace)

@@ -15,6 +15,7 @@ type feed[T any] struct {
 	of      *feeds[T]
 	name    string
 	grouped bool
+	actors  bool // of the group's one subscription here
 	start   transport.Start
 
 	// consumer belongs to whose turn it is at the log, and to anybody under the fan-out's lock to read;

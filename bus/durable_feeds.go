@@ -200,6 +200,8 @@ func (f *feeds[T]) add(s *subscription[T]) (closing *feed[T], err error) {
 		err = fmt.Errorf("%w: %q is the name of a group and of a subscription that is in none", ErrDuplicateSubscription, name)
 	case !fd.grouped:
 		err = ErrDuplicateSubscription
+	case s.actors || fd.actors:
+		err = fmt.Errorf("%w: keyed actors in group %q are its one subscription on a bus", ErrDuplicateSubscription, name)
 	}
 	fan.mu.Unlock()
 	if closing != nil || err != nil {
@@ -211,7 +213,7 @@ func (f *feeds[T]) add(s *subscription[T]) (closing *feed[T], err error) {
 	fan.mu.Lock()
 	defer fan.mu.Unlock()
 	if fd = f.byName[name]; fd == nil {
-		fd = &feed[T]{fan: fan, of: f, name: name, grouped: s.opts.grouped, start: s.opts.start, subs: make(map[*subscription[T]]struct{}), closed: make(chan struct{})}
+		fd = &feed[T]{fan: fan, of: f, name: name, grouped: s.opts.grouped, actors: s.actors, start: s.opts.start, subs: make(map[*subscription[T]]struct{}), closed: make(chan struct{})}
 		f.byName[name] = fd
 	}
 	if fd.closing { // its last one was stopped in between

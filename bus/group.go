@@ -36,22 +36,14 @@ type group[T any] struct {
 // the partitions, and its members share the events of those. What a member that leaves had not started goes
 // to the others. Publishers never wait.
 //
+// Keyed actors of a durable topic are in a group of which each bus has one subscription; a second one, of
+// whatever kind, is ErrDuplicateSubscription, and none can be replaced. Actors of another topic can't be in a
+// group: Spawn returns ErrNotDurable.
+//
 // On other topics a group is within one process: on a bus with a transport it is ErrGroupTransport.
-func Group(name string) GroupOption {
-	return groupOption(func(o *subscribeOptions) { o.group, o.grouped = name, true })
+func Group(name string) Option {
+	return option(func(o *subscribeOptions) { o.group, o.grouped = name, true })
 }
-
-// GroupOption is an option of Subscribe, SubscribeMessage and SubscribeBatch. Keyed actors need no
-// group: their keys are divided among their lanes.
-type GroupOption interface {
-	SubscribeOption
-	BatchOption
-}
-
-type groupOption func(*subscribeOptions)
-
-func (f groupOption) applySubscribe(o *subscribeOptions) { f(o) }
-func (f groupOption) applyBatch(o *subscribeOptions)     { f(o) }
 
 // members is the members, in the order of keys.Members.
 func (g *group[T]) members() iter.Seq[*subscription[T]] {

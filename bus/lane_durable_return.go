@@ -45,6 +45,15 @@ func (l *lane[T]) attendLog() {
 	if !g.attend.CompareAndSwap(true, false) {
 		return
 	}
+	done := false
+	defer func() {
+		if !done { // an actor's Stop has ended the goroutine
+			l.returnSoon()
+		}
+	}()
+	if h := l.cfg.hook; h != nil && g.returns.Load() {
+		h.onReturn(l.index)
+	}
 	over := l.sortOut()
 	for _, e := range over {
 		e.Return()
@@ -57,6 +66,7 @@ func (l *lane[T]) attendLog() {
 		l.armTimer()
 	}
 	l.core.changes.Notify()
+	done = true
 }
 
 // sortOut adopts, and finds what is to be given back.

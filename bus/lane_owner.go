@@ -85,6 +85,8 @@ type laneHook interface {
 	onIdle(lane int, signal func())
 	onTimer(lane int)
 	onEnd(lane int)
+	// onReturn is called when leases of a durable topic have ended, or are to be given back.
+	onReturn(lane int)
 }
 
 // batchHandler is the handler of SubscribeBatch.

@@ -108,8 +108,8 @@ func (t *Topic[T]) inGroupOf(name string, o *subscribeOptions, sp special[T]) (*
 		return nil, ErrNotSubscribed
 	case o.grouped && o.group != old.opts.group: // names of groups are not empty
 		return nil, fmt.Errorf("%w: Group %q is named, and the subscription is in %q", ErrInvalidConfig, o.group, old.opts.group)
-	case old.opts.grouped && sp.hook != nil:
-		return nil, fmt.Errorf("%w: the subscription is in group %q, and actors can't be", ErrInvalidConfig, old.opts.group)
+	case old.opts.grouped && (old.actors || sp.hook != nil):
+		return nil, fmt.Errorf("%w: the subscription is in group %q, and actors in a group can't be replaced, nor replace: Drain it first", ErrInvalidConfig, old.opts.group)
 	case !old.opts.grouped || o.grouped:
 		return o, nil
 	}

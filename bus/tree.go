@@ -14,7 +14,7 @@ import (
 // says that something is down are starting, until everything is connected and every subscription confirmed.
 // Lanes and actors are passive nodes: they hold no goroutine while they are idle, and a panic of a
 // handler counts as a restart of its lane or actor. Of the actors it shows those that panicked
-// within the last minute.
+// within the last minute. A subscription of a durable topic of which another bus has all is on standby.
 func (b *Bus) Tree() supervisor.Tree {
 	tree := supervisor.Tree{Name: "bus", State: supervisor.StateRunning, Incarnation: 1}
 	if b.state.Load() == stateClosed {
@@ -65,8 +65,11 @@ func (s *Subscription) tree(now time.Time) supervisor.Tree {
 	tree := supervisor.Tree{
 		Name: s.info.name + "/" + s.name, State: supervisor.StateRunning, Incarnation: 1, LastErr: err,
 	}
-	if s.ctl.Load()&ctlLeft != 0 {
+	switch {
+	case s.ctl.Load()&ctlLeft != 0:
 		tree.State = supervisor.StateStopping
+	case s.info.durable && s.engine.standby():
+		tree.State = supervisor.StateStandby
 	}
 	var failed supervisor.Tree
 	if panics != nil {

@@ -28,6 +28,9 @@ const (
 	StateStopped
 	// StateAbandoned: told to stop, and still running after its grace.
 	StateAbandoned
+	// StateStandby: waits for another one to end, whose place it takes. No child of a supervisor does; a
+	// subscription of a durable topic may.
+	StateStandby
 
 	// stateGone is the state of a node that is no longer listed.
 	stateGone
@@ -52,6 +55,8 @@ func (s State) String() string {
 		return "stopped"
 	case StateAbandoned:
 		return "abandoned"
+	case StateStandby:
+		return "standby"
 	case stateGone:
 		return "gone"
 	}

@@ -110,6 +110,11 @@ func TestStandby(t *testing.T) {
 			if err := b.Health().Ready(); err != nil {
 				t.Error(err)
 			}
+			subs, _ := b.Tree().Find("subscriptions")
+			node, _ := subs.Find("orders/billing")
+			if state := map[bool]supervisor.State{true: supervisor.StateStandby, false: supervisor.StateRunning}[want]; node.State != state {
+				t.Errorf("the tree says %v, want %v", node.State, state)
+			}
 		}
 		shown(b, first, false)
 		shown(other, second, true)

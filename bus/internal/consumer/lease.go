@@ -47,6 +47,7 @@ type lease struct {
 	bytes      int  // of those
 	held       int  // events that are deferred
 	started    int  // events of which an attempt has begun that has no outcome
+	pinned     int  // see Pin
 
 	commit    transport.Commit // that gathers
 	gathered  int

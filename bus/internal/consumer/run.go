@@ -305,7 +305,7 @@ func (l *lease) giveUp() {
 // and have not started need not be back: Begin refuses it.
 func (l *lease) releasableLocked() bool {
 	switch {
-	case l.gathered > 0:
+	case l.gathered > 0, l.pinned > 0:
 		return false
 	case l.release:
 		return l.started == 0
@@ -347,13 +347,13 @@ func (l *lease) cutShort(ctx context.Context) error {
 		err = l.settling.rest(ctx)
 	}
 	l.mu.Lock()
-	ended, started, gathered, why := l.ended, l.started, l.gathered, l.settling.err
+	ended, started, gathered, why := l.ended, l.started+l.pinned, l.gathered, l.settling.err
 	l.mu.Unlock()
 	if ended {
 		return nil
 	}
 	l.lost(ErrNotReleased)
-	return errors.Join(err, why, fmt.Errorf("partition %d of %s: %w: %d events were under way, and %d outcomes are not in the log", l.id.Partition, l.c.cfg.Topic, ErrNotReleased, started, gathered))
+	return errors.Join(err, why, fmt.Errorf("partition %d of %s: %w: %d events or actors were under way, and %d outcomes are not in the log", l.id.Partition, l.c.cfg.Topic, ErrNotReleased, started, gathered))
 }
 
 // endNow commits, or releases, at the end, and reports whether there is more to do, or to be tried again.
