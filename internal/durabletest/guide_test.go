@@ -275,12 +275,16 @@ func TestGuideSeek(t *testing.T) {
 		b, stop := start(t, open())
 		defer stop()
 		topic := guideTopic(t, b, Orders)
-		billed := make(map[string]int)
+		billed, looked := make(map[string]int), make(chan struct{})
 		var mu sync.Mutex
 		if _, err := subscribeBilling(t.Context(), topic, func(_ context.Context, o Order) error {
 			mu.Lock()
-			defer mu.Unlock()
 			billed[o.ID]++
+			again := billed[o.ID] > 1
+			mu.Unlock()
+			if again {
+				<-looked
+			}
 			return nil
 		}); err != nil {
 			t.Fatal(err)
@@ -301,6 +305,7 @@ func TestGuideSeek(t *testing.T) {
 		if done, err := retire(t.Context(), topic); done || err != nil {
 			t.Errorf("retired at once: %v, %v", done, err)
 		}
+		close(looked)
 		settle()
 		if want := map[string]int{"o-1": 1, "o-2": 2, "o-3": 2}; !maps.Equal(billed, want) {
 			t.Errorf("billed %v, want %v", billed, want)
