@@ -9,9 +9,6 @@ import (
 	"github.com/shardbus/shardbus/transport"
 )
 
-// ErrNotDurable: what was asked for needs a durable topic. It wraps ErrInvalidConfig.
-var ErrNotDurable = fmt.Errorf("%w: the topic is not durable, see TopicConfig.Class", ErrInvalidConfig)
-
 // needsDurable says that a topic that is not durable was given an option for one.
 func (t *Topic[T]) needsDurable(o *publishOptions) error {
 	err := ErrNotDurable

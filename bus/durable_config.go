@@ -41,6 +41,9 @@ const DefaultRetainAge = 7 * 24 * time.Hour
 // ErrNoLog: a durable topic needs a log, and the bus has none.
 var ErrNoLog = errors.New("a durable topic needs a log: set Config.Log, for example to that of transport/file")
 
+// ErrNotDurable: what was asked for needs a durable topic. It wraps ErrInvalidConfig.
+var ErrNotDurable = fmt.Errorf("%w: the topic is not durable, see TopicConfig.Class", ErrInvalidConfig)
+
 // validDurable checks what concerns durable topics, and reads what is left to the default.
 func (cfg *TopicConfig[T]) validDurable() error {
 	switch {
