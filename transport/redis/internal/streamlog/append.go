@@ -136,13 +136,10 @@ func (l *Log) eventWords(t *topic, b *transport.Batch) ([]string, error) {
 		if b.UserID != nil && b.UserID[i] {
 			user = "i" + env.ID
 		}
-		args = append(args, strconv.Itoa(env.Size()), due, user, l.encodeEvent(env))
+		args = append(args, strconv.Itoa(env.Size()), due, user, encodeEvent(env, l.cfg.Compact(env.Topic)))
 	}
 	return args, nil
 }
-
-// ceilMillis is the first millisecond that is not before t.
-func ceilMillis(t time.Time) int64 { return t.Add(time.Millisecond - 1).UnixMilli() }
 
 // parseResult reads "first|waiting,…|index:offset,…".
 func parseResult(s string) (r transport.AppendResult, err error) {

@@ -186,7 +186,7 @@ func (h *lease) dead(ctx context.Context, c *change, d transport.DeadEvent, sett
 	if !settle(d.Ref()) {
 		return nil
 	}
-	c.ops = append(c.ops, "L", decimal(h.newLetterID()), decimal(d.Offset), strconv.FormatInt(at.UnixMilli(), 10), h.part.member.log.encodeEvent(&kept), encodeFailure(d.Failure))
+	c.ops = append(c.ops, "L", decimal(h.newLetterID()), decimal(d.Offset), strconv.FormatInt(at.UnixMilli(), 10), encodeEvent(&kept, h.part.member.log.cfg.Compact(kept.Topic)), encodeFailure(d.Failure))
 	return nil
 }
 

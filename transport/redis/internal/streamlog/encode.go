@@ -7,14 +7,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/internal/ackset"
 	"github.com/shardbus/shardbus/transport/redis/internal/wire"
 )
 
 // encodeEvent is an event as its stream has it: as it would be on a channel.
-func (l *Log) encodeEvent(env *transport.Envelope) string {
-	if l.cfg.Compact(env.Topic) {
+func encodeEvent(env *transport.Envelope, compact bool) string {
+	if compact {
 		doc, _ := wire.AppendCompact(nil, env, "")
 		return string(doc)
 	}
@@ -22,13 +23,13 @@ func (l *Log) encodeEvent(env *transport.Envelope) string {
 	return string(doc)
 }
 
-// decodeEvent reads an event of a partition. One that can't be read is malformed.
-func (p *partition) decodeEvent(event string) *transport.Envelope {
+// decodeEvent reads an event of a topic's partition. One that can't be read is malformed.
+func decodeEvent(topic router.Placement, partition int, event string) *transport.Envelope {
 	env := new(transport.Envelope)
 	if _, ok := wire.Decode(event, env); !ok {
 		*env = transport.Envelope{Payload: []byte(event), Malformed: fmt.Errorf("redis: it is no event of this library")}
 	}
-	env.Topic, env.Partitions, env.Partition = p.topic.placement.Topic, p.topic.placement.Partitions, p.number
+	env.Topic, env.Partitions, env.Partition = topic.Topic, topic.Partitions, partition
 	return env
 }
 

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/redis/rueidis"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/streamlog/nodes"
 	"github.com/shardbus/shardbus/transport/redis/internal/streamlog/scripts"
@@ -91,7 +90,7 @@ func (h *lease) fetch(ctx context.Context, after uint64, maxEvents, maxBytes int
 				h.lastAt, h.lastID = e.offset, e.id
 				continue
 			}
-			env := h.part.decodeEvent(e.event)
+			env := decodeEvent(h.part.topic.placement, h.part.number, e.event)
 			if !all.take(env) {
 				break
 			}
@@ -278,21 +277,14 @@ func (h *lease) load(ctx context.Context, ref transport.EventRef, id string) (*t
 		if err != nil || len(entries) == 0 {
 			return nil, ignoreNil(err)
 		}
-		return &transport.Entry{Offset: ref.Offset, At: takenAt(id), Envelope: h.part.decodeEvent(entries[0].FieldValues["e"])}, nil
+		return &transport.Entry{Offset: ref.Offset, At: takenAt(id), Envelope: decodeEvent(h.part.topic.placement, h.part.number, entries[0].FieldValues["e"])}, nil
 	}
 	read, err := h.read1(ctx, ref.Offset-1, 1, 1)
 	if err != nil || len(read.entries) == 0 || read.entries[0].offset != ref.Offset {
 		return nil, err
 	}
 	e := read.entries[0]
-	return &transport.Entry{Offset: e.offset, At: takenAt(e.id), Envelope: h.part.decodeEvent(e.event)}, nil
-}
-
-func ignoreNil(err error) error {
-	if rueidis.IsRedisNil(err) {
-		return nil
-	}
-	return err
+	return &transport.Entry{Offset: e.offset, At: takenAt(e.id), Envelope: decodeEvent(h.part.topic.placement, h.part.number, e.event)}, nil
 }
 
 // accountTimeout bounds what accounting for trims asks of servers.

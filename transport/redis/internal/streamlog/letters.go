@@ -61,7 +61,7 @@ func (h *lease) letterRef(ctx context.Context, id uint64) (ref transport.EventRe
 // another than the first.
 func (p *partition) readLetter(e rueidis.XRangeEntry, mark string) transport.Letter {
 	id, _, _ := strings.Cut(e.ID, "-")
-	l := transport.Letter{ID: number(id), Partition: p.number, Offset: number(e.FieldValues["o"]), Envelope: p.decodeEvent(e.FieldValues["e"])}
+	l := transport.Letter{ID: number(id), Partition: p.number, Offset: number(e.FieldValues["o"]), Envelope: decodeEvent(p.topic.placement, p.number, e.FieldValues["e"])}
 	if ms, err := strconv.ParseInt(e.FieldValues["t"], 10, 64); err == nil && ms > 0 {
 		l.At = time.UnixMilli(ms)
 	}

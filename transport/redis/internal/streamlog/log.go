@@ -9,7 +9,7 @@
 //	fetch, commit     what the holder of a lease does
 //	staged            what is published within an event
 //	letters, position dead letters, and where consumers stand
-//	encode            what is kept, as bytes
+//	encode, reply     what is kept, as bytes; what servers answer
 //
 // Scripts decide who is right; what a holder knows of its partition is in its memory, since nobody
 // else may change it.

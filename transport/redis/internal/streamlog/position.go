@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -147,30 +146,6 @@ func (l *Log) Seek(ctx context.Context, name, consumer string, to transport.Star
 	}
 	l.look(t)
 	return nil
-}
-
-// unused says who is a member of a consumer, if anybody is.
-func (l *Log) unused(ctx context.Context, t *topic, consumer string) error {
-	key, slot := registryKey(t.placement.Topic, "members:"+consumer)
-	r, err := l.do(ctx, nodes.Command{Slot: slot, Args: []string{"HLEN", key}, Repeatable: true})
-	if err != nil {
-		return fmt.Errorf("members of consumer %q: %w", consumer, err)
-	}
-	n, err := r.AsInt64()
-	if err != nil {
-		return fmt.Errorf("members of consumer %q: %w", consumer, err)
-	}
-	if n > 1 { // one field is the counter
-		return fmt.Errorf("%w: consumer %q has %s", transport.ErrInUse, consumer, plural(int(n)-1, "member"))
-	}
-	return nil
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return strconv.Itoa(n) + " " + what + "s"
 }
 
 // Forget removes a consumer that has no member.

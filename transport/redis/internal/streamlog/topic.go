@@ -1,7 +1,6 @@
 package streamlog
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/rueidis"
 	"github.com/shardbus/shardbus/router"
 	"github.com/shardbus/shardbus/transport"
 	"github.com/shardbus/shardbus/transport/redis/internal/streamlog/nodes"
@@ -318,45 +316,26 @@ func (l *Log) DeleteTopic(ctx context.Context, name string) error {
 	return nil
 }
 
-// texts reads a list of strings; nil is an empty one.
-func texts(m rueidis.RedisMessage, err error) ([]string, error) {
+// unused says who is a member of a consumer, if anybody is.
+func (l *Log) unused(ctx context.Context, t *topic, consumer string) error {
+	key, slot := registryKey(t.placement.Topic, "members:"+consumer)
+	r, err := l.do(ctx, nodes.Command{Slot: slot, Args: []string{"HLEN", key}, Repeatable: true})
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("members of consumer %q: %w", consumer, err)
 	}
-	list, err := m.ToArray()
+	n, err := r.AsInt64()
 	if err != nil {
-		return nil, fmt.Errorf("redis: a reply that is no list: %w", err)
+		return fmt.Errorf("members of consumer %q: %w", consumer, err)
 	}
-	words := make([]string, len(list))
-	for i := range list {
-		words[i] = text(&list[i])
+	if n > 1 { // one field is the counter
+		return fmt.Errorf("%w: consumer %q has %s", transport.ErrInUse, consumer, plural(int(n)-1, "member"))
 	}
-	return words, nil
+	return nil
 }
 
-// text is a reply as text, whether it is a string, a number or nil.
-func text(m *rueidis.RedisMessage) string {
-	if n, err := m.AsInt64(); err == nil && m.IsInt64() {
-		return strconv.FormatInt(n, 10)
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
 	}
-	s, err := m.ToString()
-	if err != nil {
-		return ""
-	}
-	return s
-}
-
-// number is a decimal number; 0 if it is none.
-func number(s string) uint64 {
-	n, err := strconv.ParseUint(s, 10, 64)
-	if err != nil {
-		return 0
-	}
-	return n
-}
-
-func decimal(n uint64) string { return strconv.FormatUint(n, 10) }
-
-func millis(d time.Duration) string {
-	return strconv.FormatInt(cmp.Or(d.Milliseconds(), int64(min(d, 1))), 10)
+	return strconv.Itoa(n) + " " + what + "s"
 }
