@@ -55,6 +55,10 @@ func (cfg *TopicConfig[T]) validDurable() error {
 		return fmt.Errorf("%w: Retain is set, which only a durable topic has", ErrInvalidConfig)
 	case cfg.Class != Durable && cfg.DedupIDs != 0:
 		return fmt.Errorf("%w: DedupIDs is set, which only a durable topic has", ErrInvalidConfig)
+	case cfg.Replicas < 0:
+		return fmt.Errorf("%w: Replicas is %d, it must not be negative", ErrInvalidConfig, cfg.Replicas)
+	case cfg.Class != Durable && cfg.Replicas != 0:
+		return fmt.Errorf("%w: Replicas is set, which only a durable topic has", ErrInvalidConfig)
 	case cfg.Class == Durable && cfg.Retain == Retain{}:
 		cfg.Retain.Age = DefaultRetainAge
 	}
@@ -66,6 +70,6 @@ func (cfg *TopicConfig[T]) logTopic() transport.LogTopic {
 	retain := cfg.Retain
 	retain.Age = max(0, retain.Age)
 	return transport.LogTopic{
-		Name: cfg.Name, Partitions: cfg.Partitions, Codec: cfg.Codec.ContentType(), Retain: retain, DedupIDs: cfg.DedupIDs,
+		Name: cfg.Name, Partitions: cfg.Partitions, Codec: cfg.Codec.ContentType(), Retain: retain, DedupIDs: cfg.DedupIDs, Replicas: cfg.Replicas,
 	}
 }

@@ -46,6 +46,9 @@ func NewTopic[T any](b *Bus, cfg TopicConfig[T]) (*Topic[T], error) {
 	if cfg.Class == Durable && b.durable == nil {
 		return fail(ErrNoLog, "")
 	}
+	if cfg.Replicas > 0 && !b.durable.caps.Replicas {
+		return fail(ErrInvalidConfig, fmt.Sprintf("Replicas is %d, and the log %q has no replicas", cfg.Replicas, b.durable.caps.Name))
+	}
 	codecName := cfg.Codec.Name() // user code, and so not under the lock, as is what follows
 	var chain PublishHandler
 	if use := slices.Concat(b.cfg.UsePublish, cfg.UsePublish); len(use) > 0 {

@@ -67,6 +67,11 @@ type TopicConfig[T any] struct {
 	// partition: an event of the same ID is not added again. Default 0: not at all.
 	DedupIDs time.Duration
 
+	// Replicas is how many replicas of its server must have an event of a durable topic before Publish
+	// returns nil. If fewer have it soon, the error wraps transport.ErrNotReplicated: the event is in
+	// the log, and a fail-over may lose it. Only for a log on Redis. Default 0: the server alone.
+	Replicas int
+
 	// Stamp gives each event the time of its publishing also where no
 	// transport is involved. Default false: a clock read an event is saved, and
 	// Message.Time is zero. Off a transport the time is always there.
@@ -141,6 +146,8 @@ func (cfg TopicConfig[T]) differs(other TopicConfig[T], codecHere, codecOther st
 		return fmt.Sprintf("its Retain is %+v here, and %+v is asked for", cfg.Retain, other.Retain)
 	case cfg.DedupIDs != other.DedupIDs:
 		return fmt.Sprintf("its DedupIDs is %v here, and %v is asked for", cfg.DedupIDs, other.DedupIDs)
+	case cfg.Replicas != other.Replicas:
+		return fmt.Sprintf("its Replicas are %d here, and %d are asked for", cfg.Replicas, other.Replicas)
 	case cfg.Stamp != other.Stamp:
 		return fmt.Sprintf("its Stamp is %v here, and %v is asked for", cfg.Stamp, other.Stamp)
 	}

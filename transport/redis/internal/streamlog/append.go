@@ -2,6 +2,7 @@ package streamlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -45,7 +46,12 @@ func (l *Log) append(ctx context.Context, b *transport.Batch) transport.AppendRe
 	if err != nil {
 		return transport.AppendResult{Err: err}
 	}
-	words, err := texts(l.do(ctx, cmd))
+	reply, err := l.do(ctx, cmd)
+	var short error // of replicas
+	if errors.Is(err, transport.ErrNotReplicated) {
+		short, err = err, nil
+	}
+	words, err := texts(reply, err)
 	if err != nil {
 		return transport.AppendResult{Err: fmt.Errorf("redis: append to topic %q, partition %d: %w", b.Topic, b.Partition, err)}
 	}
@@ -67,6 +73,9 @@ func (l *Log) append(ctx context.Context, b *transport.Batch) transport.AppendRe
 	}
 	if err != nil {
 		return transport.AppendResult{Err: fmt.Errorf("redis: append to topic %q, partition %d: %w", b.Topic, b.Partition, err)}
+	}
+	if short != nil {
+		r.Err = fmt.Errorf("redis: append to topic %q, partition %d: %w", b.Topic, b.Partition, short)
 	}
 	if r.Waiting != nil {
 		p.waits(b, r.Waiting)
@@ -115,7 +124,7 @@ func (p *partition) publish(by transport.PublisherState, count int, idle time.Du
 		p.channel, by.ID, strconv.FormatUint(uint64(by.Epoch), 10), decimal(by.Seq), strconv.Itoa(count),
 		millis(p.topic.config.Load().DedupIDs), millis(idle),
 	}, events...)
-	return nodes.Command{Slot: p.slot, Script: scripts.Publish, Keys: p.keys, Args: args, Repeatable: by.ID != ""}
+	return nodes.Command{Slot: p.slot, Script: scripts.Publish, Keys: p.keys, Args: args, Repeatable: by.ID != "", Replicas: p.topic.config.Load().Replicas}
 }
 
 // eventWords are the events of a batch as scripts take them: size, due, ID, event.

@@ -248,14 +248,18 @@ func (h *lease) apply(ctx context.Context, c change) error {
 	p, m := h.part, h.part.member
 	sent := time.Now()
 	words, err := texts(m.log.do(ctx, nodes.Command{
-		Slot: p.slot, Script: scripts.Commit, Keys: []string{p.meta, p.keys.deferred, p.keys.letters, p.staged},
-		Args: append([]string{p.keys.lease, h.Token, p.keys.acks, encodeAcks(c.acks), p.keys.lastLetter, decimal(h.letterID)}, c.ops...), Repeatable: true,
+		Slot: p.slot, Script: scripts.Commit, Keys: []string{p.meta, p.keys.deferred, p.keys.letters, p.staged, p.log},
+		Args: append([]string{p.keys.lease, h.Token, p.keys.acks, encodeAcks(c.acks), p.keys.lastLetter, decimal(h.letterID), decimal(h.seenTo), h.seenID}, c.ops...), Repeatable: true,
 	}))
 	if err != nil {
 		h.stale = errors.Is(err, transport.ErrUncertain)
 		return err
 	}
-	if words[0] != "OK" {
+	switch words[0] {
+	case "OK":
+	case "DIVERGED":
+		return h.diverged(number(words[1]))
+	default:
 		return h.refused(words[1])
 	}
 	bounded := h.acks.Low() < c.acks.Low()

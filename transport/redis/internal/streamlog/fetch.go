@@ -97,6 +97,9 @@ func (h *lease) fetch(ctx context.Context, after uint64, maxEvents, maxBytes int
 			f.Entries = append(f.Entries, transport.Entry{Offset: e.offset, At: takenAt(e.id), Envelope: env})
 			h.ids[e.offset] = e.id
 			h.lastAt, h.lastID = e.offset, e.id
+			if e.offset > h.seenTo {
+				h.seenTo, h.seenID = e.offset, e.id
+			}
 			offset = e.offset + 1
 		}
 		if all.full || all.taken >= maxEvents || offset >= bound || len(read.entries) == 0 && f.Trimmed == 0 {
@@ -145,7 +148,10 @@ func (h *lease) read1(ctx context.Context, after uint64, count, bytes int) (page
 	if err != nil || len(list) < 2 {
 		return page{}, fmt.Errorf("a reply of the fetch script: %w", err)
 	}
-	if text(&list[0]) != "OK" || len(list) < 5 {
+	switch what := text(&list[0]); {
+	case what == "DIVERGED":
+		return page{}, h.diverged(number(text(&list[1])))
+	case what != "OK" || len(list) < 5:
 		return page{}, h.refused(text(&list[1]))
 	}
 	found := page{next: number(text(&list[1])) + 1, first: number(text(&list[2]))}

@@ -51,6 +51,10 @@ type lease struct {
 	trimmedTo uint64
 	lastID    string // of the entry at lastAt
 	lastAt    uint64
+	// seenTo is the last offset that was read, of the event seenID: a server that does not have it has
+	// lost it.
+	seenTo uint64
+	seenID string
 }
 
 // deferral is one with the ID of its entry, if that is known.
@@ -326,6 +330,25 @@ func (h *lease) refused(record string) error {
 	h.part.loseLocked(h, lostError(state))
 	m.mu.Unlock()
 	return m.fenced(h.Lease)
+}
+
+// diverged is what a script said: that events which this holder has read are no more, or others by now.
+// The lease begins anew, with what the server has.
+func (h *lease) diverged(last uint64) error {
+	m := h.part.member
+	err := fmt.Errorf("redis: a fail-over lost events: the last is %d, and %d was read: %w", last, h.seenTo, transport.ErrFenced)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if h.over {
+		return err
+	}
+	h.part.loseLocked(h, err)
+	if last < h.seenTo {
+		g := h.part.gap(last+1, h.seenTo, h.seenTo-last)
+		g.Reason = transport.Diverged
+		m.queue.Gap(g)
+	}
+	return err
 }
 
 // Release gives a lease back.

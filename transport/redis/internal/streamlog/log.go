@@ -90,7 +90,7 @@ func New(cfg Settings, client *nodes.Client, notices notify.Settings) *Log {
 
 // LogCapabilities says what the log does.
 func (l *Log) LogCapabilities() transport.LogCapabilities {
-	return transport.LogCapabilities{Name: "redis", MaxPayload: l.cfg.MaxPayload, Shared: true, Within: true, Poll: l.cfg.Poll}
+	return transport.LogCapabilities{Name: "redis", MaxPayload: l.cfg.MaxPayload, Shared: true, Within: true, Replicas: true, Poll: l.cfg.Poll}
 }
 
 // Claim takes the log for a bus.

@@ -50,6 +50,7 @@ type registered struct {
 	Events     uint64        `json:"events,omitempty"`
 	Bytes      uint64        `json:"bytes,omitempty"`
 	DedupIDs   time.Duration `json:"dedup,omitempty"`
+	Replicas   int           `json:"replicas,omitempty"`
 	Version    int           `json:"version"`
 }
 
@@ -59,13 +60,13 @@ const formatVersion = 1
 func toRegistered(t transport.LogTopic) registered {
 	return registered{
 		Partitions: t.Partitions, Codec: t.Codec, Colocate: t.Colocate, Age: t.Retain.Age, Events: t.Retain.Events, Bytes: t.Retain.Bytes,
-		DedupIDs: t.DedupIDs, Version: formatVersion,
+		DedupIDs: t.DedupIDs, Replicas: t.Replicas, Version: formatVersion,
 	}
 }
 
 func (r registered) topic(name string) transport.LogTopic {
 	return transport.LogTopic{
-		Name: name, Partitions: r.Partitions, Codec: r.Codec, Colocate: r.Colocate, DedupIDs: r.DedupIDs,
+		Name: name, Partitions: r.Partitions, Codec: r.Codec, Colocate: r.Colocate, DedupIDs: r.DedupIDs, Replicas: r.Replicas,
 		Retain: transport.Retain{Age: r.Age, Events: r.Events, Bytes: r.Bytes},
 	}
 }

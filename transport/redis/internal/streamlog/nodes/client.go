@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -25,12 +26,18 @@ type Client struct {
 	stop     context.CancelCauseFunc
 
 	mu    sync.Mutex
-	nodes map[string]*node // guarded by mu, by address
+	nodes map[nodeKey]*node // guarded by mu
+}
+
+// nodeKey names a connection. What waits for replicas has one of its own, so that nothing else waits.
+type nodeKey struct {
+	addr     string
+	replicas bool
 }
 
 // node is a connection to a server.
 type node struct {
-	addr     string
+	nodeKey
 	inFlight chan struct{} // its capacity is how many commands may be
 	ready    chan struct{} // closed when client or err is set
 	client   conn.Client
@@ -40,7 +47,7 @@ type node struct {
 
 // New returns a client; it dials when it has something to send.
 func New(cfg *conn.Settings, topology *cluster.Topology) *Client {
-	c := &Client{cfg: cfg, topology: topology, nodes: make(map[string]*node)}
+	c := &Client{cfg: cfg, topology: topology, nodes: make(map[nodeKey]*node)}
 	c.life, c.stop = context.WithCancelCause(context.Background())
 	return c
 }
@@ -50,7 +57,7 @@ func (c *Client) Close() {
 	c.stop(transport.ErrClosed)
 	c.mu.Lock()
 	all := c.nodes
-	c.nodes = make(map[string]*node)
+	c.nodes = make(map[nodeKey]*node)
 	c.mu.Unlock()
 	for _, n := range all {
 		n.end()
@@ -94,7 +101,7 @@ func (c *Client) Do(ctx context.Context, cmd Command) (rueidis.RedisMessage, err
 		case err == nil:
 			return m, nil
 		case next == giveUp:
-			return rueidis.RedisMessage{}, err
+			return m, err
 		case next == lost:
 			sent = true
 			if !cmd.Repeatable {
@@ -182,7 +189,7 @@ func (c *Client) try(ctx context.Context, to destination, cmd Command) (rueidis.
 	if to.addr == "" {
 		return rueidis.RedisMessage{}, again, fmt.Errorf("%w of slot %d", conn.ErrNoPrimary, cmd.Slot)
 	}
-	n, err := c.node(ctx, to.addr)
+	n, err := c.node(ctx, nodeKey{to.addr, cmd.Replicas > 0})
 	if err != nil {
 		return rueidis.RedisMessage{}, again, err
 	}
@@ -196,18 +203,40 @@ func (c *Client) try(ctx context.Context, to destination, cmd Command) (rueidis.
 	defer func() { <-n.inFlight }()
 	attempt, cancel := context.WithTimeout(ctx, c.cfg.CommandTimeout)
 	defer cancel()
-	var result rueidis.RedisResult
+	var words rueidis.Commands
 	if to.asking {
-		result = n.client.DoMulti(attempt, n.client.B().Asking().Build(), cmd.build(n.client.B()))[1]
-	} else {
-		result = n.client.Do(attempt, cmd.build(n.client.B()))
+		words = append(words, n.client.B().Asking().Build())
 	}
-	m, err := result.ToMessage()
+	words = append(words, cmd.build(n.client.B()))
+	if cmd.Replicas > 0 { // not by the builder, which would have it sent on another connection
+		ms := strconv.FormatInt((c.cfg.CommandTimeout / 2).Milliseconds(), 10)
+		words = append(words, n.client.B().Arbitrary("WAIT").Args(strconv.Itoa(cmd.Replicas), ms).Build())
+	}
+	results := n.client.DoMulti(attempt, words...)
+	if to.asking {
+		results = results[1:]
+	}
+	m, err := results[0].ToMessage()
 	if err == nil || rueidis.IsRedisNil(err) {
+		if cmd.Replicas > 0 {
+			return m, giveUp, replicated(results[1], cmd, n.addr)
+		}
 		return m, giveUp, nil
 	}
 	what, err := c.look(ctx, n, cmd, err)
 	return m, what, err
+}
+
+// replicated looks at the answer to WAIT.
+func replicated(r rueidis.RedisResult, cmd Command, addr string) error {
+	count, err := r.AsInt64()
+	switch {
+	case err != nil:
+		return fmt.Errorf("redis: %s on %s: %w: it is in the log; whether on %d replicas is not known: %w", cmd.name(), addr, transport.ErrNotReplicated, cmd.Replicas, err)
+	case count < int64(cmd.Replicas):
+		return fmt.Errorf("redis: %s on %s: %w: it is in the log and on %d replicas, not on %d", cmd.name(), addr, transport.ErrNotReplicated, count, cmd.Replicas)
+	}
+	return nil
 }
 
 // look decides about an error.
@@ -240,19 +269,19 @@ func (c *Client) look(ctx context.Context, n *node, cmd Command, err error) (out
 }
 
 // node is the connection to a server, dialled if there is none.
-func (c *Client) node(ctx context.Context, addr string) (*node, error) {
+func (c *Client) node(ctx context.Context, key nodeKey) (*node, error) {
 	c.mu.Lock()
-	n := c.nodes[addr]
+	n := c.nodes[key]
 	if n == nil {
 		if c.life.Err() != nil {
 			c.mu.Unlock()
 			return nil, fmt.Errorf("redis: %w", transport.ErrClosed)
 		}
-		n = &node{addr: addr, inFlight: make(chan struct{}, conn.LogInFlight), ready: make(chan struct{})}
-		c.nodes[addr] = n
+		n = &node{nodeKey: key, inFlight: make(chan struct{}, conn.LogInFlight), ready: make(chan struct{})}
+		c.nodes[key] = n
 		go func() { // ends when dialling does, which is bounded
 			defer close(n.ready)
-			n.client, n.err = c.cfg.DialLog(c.life, addr)
+			n.client, n.err = c.cfg.DialLog(c.life, key.addr)
 		}()
 	}
 	c.mu.Unlock()
@@ -271,8 +300,8 @@ func (c *Client) node(ctx context.Context, addr string) (*node, error) {
 // drop gives up a connection.
 func (c *Client) drop(n *node) {
 	c.mu.Lock()
-	if c.nodes[n.addr] == n {
-		delete(c.nodes, n.addr)
+	if c.nodes[n.nodeKey] == n {
+		delete(c.nodes, n.nodeKey)
 	}
 	c.mu.Unlock()
 	n.end()
@@ -331,7 +360,7 @@ func (c *Client) send(ctx context.Context, addr string, cmds []Command, which []
 	if len(which) < 2 || addr == "" || c.over(ctx) != nil {
 		return nil
 	}
-	n, err := c.node(ctx, addr)
+	n, err := c.node(ctx, nodeKey{addr: addr})
 	if err != nil {
 		return nil
 	}

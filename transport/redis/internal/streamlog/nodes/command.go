@@ -14,6 +14,9 @@ type Command struct {
 	// Repeatable: to do it twice does no harm, so it is sent again when nobody can tell whether it
 	// was done.
 	Repeatable bool
+	// Replicas is how many replicas must have what the command wrote; if fewer have it soon the error
+	// wraps transport.ErrNotReplicated, and the reply is there all the same.
+	Replicas int
 }
 
 // build makes the command of rueidis, which is for one use.

@@ -1,17 +1,25 @@
 #!lua
 -- Settles events of a lease: all of it, or nothing.
--- KEYS meta deferred letters staged; ARGV lease token acks newacks lastletter its value, then operations:
+-- KEYS meta deferred letters staged log; ARGV lease token acks newacks lastletter its value seen its ID, then operations:
+--   seen: the last offset that the holder has read, with the ID of that event; 0: none.
 --   S field value: keep a field of deferred.        D field: drop one.
 --   L id offset ms event failure: a new letter.     P ref id: a replay is done: its letter is no more.
 --   F ref id failure: a replay was given up.        X ref id value: a replay is deferred.
 --   O id topic partition count, then size due user event of each: what was published within an event; id: '', or its
 --   letter, and then nothing is done unless that is marked for replay.
 -- P, F and X do nothing if the letter is not marked for replay. ref is "offset.id".
--- Returns OK, or FENCED and the lease.
+-- Returns OK; FENCED and the lease; or DIVERGED and the last offset, see fetch.
 local lease = redis.call('HGET', KEYS[1], ARGV[1])
 local fence, token, state, renewals, member = string.match(lease or '', '^(%d+) (%S+) (%a) (%d+) (.*)$')
 if token ~= ARGV[2] or state ~= 'h' then return {'FENCED', lease or ''} end
-local deferred, letters, at = KEYS[2], KEYS[3], 7
+local deferred, letters, at = KEYS[2], KEYS[3], 9
+if ARGV[7] ~= '0' then
+	local r = redis.call('HMGET', KEYS[1], 'n', 'first')
+	if tonumber(ARGV[7]) >= tonumber(r[2]) then
+		local entry = redis.call('XRANGE', KEYS[5], ARGV[8], ARGV[8])[1]
+		if not entry or entry[2][2] ~= ARGV[7] then return {'DIVERGED', r[1]} end
+	end
+end
 local marked = function(id)
 	local m = redis.call('HGET', deferred, 'm' .. id)
 	return m and string.sub(m, 1, 1) == 'r'

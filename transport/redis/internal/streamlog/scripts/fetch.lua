@@ -1,12 +1,17 @@
 #!lua flags=no-writes
 -- Reads events behind an offset.
 -- KEYS meta log; ARGV lease token replays after id count bytes   (id: of the event at after; '': not known)
--- Returns OK, last and first offset, replays' version, entries; or FENCED and the lease.
+-- Returns OK, last and first offset, replays' version, entries; FENCED and the lease; or DIVERGED and the last offset, if
+-- the event at after is another one than it was, or is no more and was not trimmed: a fail-over lost it.
 local r = redis.call('HMGET', KEYS[1], ARGV[1], 'n', 'first', ARGV[3])
 local token, state = string.match(r[1] or '', '^%d+ (%S+) (%a)')
 if token ~= ARGV[2] or state ~= 'h' then return {'FENCED', r[1] or ''} end
 local n, after, id, count, bytes = tonumber(r[2]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 local entries = {}
+if id ~= '' and after >= tonumber(r[3]) then
+	local entry = redis.call('XRANGE', KEYS[2], id, id)[1]
+	if not entry or tonumber(entry[2][2]) ~= after then return {'DIVERGED', r[2]} end
+end
 if count > 0 and after < n then
 	local from = '-'
 	if id ~= '' then
