@@ -26,6 +26,9 @@ type lease struct {
 }
 
 func (held *lease) wake() {
+	if held.lost { // or released, and the sink is being told
+		return
+	}
 	held.caughtUp = false
 	held.member.queue.Wake(held.Lease)
 }

@@ -188,6 +188,12 @@ func (t *Transport) Tree() supervisor.Tree {
 // Close ends the transport for good, a running Serve included, and waits for it. Everything fails
 // with transport.ErrClosed afterwards. Calling it again does nothing.
 func (t *Transport) Close() error {
+	t.closeTopics()
+	return t.streams.Close() // not under t.mu: the log may be what serves the topology
+}
+
+// closeTopics ends what concerns ephemeral topics.
+func (t *Transport) closeTopics() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.isClosed() {
@@ -198,7 +204,6 @@ func (t *Transport) Close() error {
 	for t.serving {
 		t.ended.Wait()
 	}
-	return t.streams.Close()
 }
 
 func (t *Transport) isClosed() bool {

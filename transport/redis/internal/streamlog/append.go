@@ -46,6 +46,7 @@ func (l *Log) append(ctx context.Context, b *transport.Batch) transport.AppendRe
 	if err != nil {
 		return transport.AppendResult{Err: err}
 	}
+	cmd.Repeatable = false // whoever numbers the events repeats them: a repetition that it does not know of would be another publisher's
 	reply, err := l.do(ctx, cmd)
 	var short error // of replicas
 	if errors.Is(err, transport.ErrNotReplicated) {

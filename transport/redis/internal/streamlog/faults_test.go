@@ -311,7 +311,7 @@ func TestFaults(t *testing.T) {
 // compareStreams reads the streams as redis-cli would, and finds each accepted event there once.
 func compareStreams(ctx context.Context, t *testing.T, c *redistest.Cluster, placement router.Placement, accepted map[paid]bool) {
 	t.Helper()
-	stored := make(map[paid]int)
+	stored := make(map[paid][]string)
 	for i := range placement.Len() {
 		s, err := c.PrimaryFor(ctx, placement.Slot(i))
 		if err != nil {
@@ -331,12 +331,12 @@ func compareStreams(ctx context.Context, t *testing.T, c *redistest.Cluster, pla
 			if err := json.NewDecoder(strings.NewReader(fmt.Sprint(fields[5]))).Decode(&doc); err != nil {
 				t.Fatal(err)
 			}
-			stored[doc.Data]++
+			stored[doc.Data] = append(stored[doc.Data], fmt.Sprint(entry))
 		}
 	}
 	for e := range accepted {
-		if stored[e] != 1 {
-			t.Errorf("%v is stored %d times", e, stored[e])
+		if n := len(stored[e]); n != 1 {
+			t.Errorf("%v is stored %d times: %q", e, n, stored[e])
 		}
 	}
 }

@@ -71,7 +71,7 @@ func (p *consumerPart) saw(fields []string) {
 	p.record = fields[3]
 	p.watch.see(p.record, time.Now())
 	h := p.held
-	if h == nil || h.releasing {
+	if h == nil || h.over || h.releasing {
 		return
 	}
 	if token, state := leaseWords(p.record); token != h.Token || state != "h" {
