@@ -325,7 +325,7 @@ func rulesOf(t *testing.T, n int) []string {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "ACL SETUSER app ") {
+		if strings.HasPrefix(line, "ACL SETUSER app on ") {
 			if n--; n < 0 {
 				return strings.Fields(line)
 			}
