@@ -247,9 +247,11 @@ func (h *lease) check(ctx context.Context, commit *transport.Commit) error {
 func (h *lease) apply(ctx context.Context, c change) error {
 	p, m := h.part, h.part.member
 	sent := time.Now()
+	h.commits++ // so that it may be sent again
 	words, err := texts(m.log.do(ctx, nodes.Command{
 		Slot: p.slot, Script: scripts.Commit, Keys: []string{p.meta, p.keys.deferred, p.keys.letters, p.staged, p.log},
-		Args: append([]string{p.keys.lease, h.Token, p.keys.acks, encodeAcks(c.acks), p.keys.lastLetter, decimal(h.letterID), decimal(h.seenTo), h.seenID}, c.ops...), Repeatable: true,
+		Args: append([]string{p.keys.lease, h.Token, p.keys.acks, encodeAcks(c.acks), p.keys.lastLetter, decimal(h.letterID), decimal(h.seenTo), h.seenID,
+			p.keys.commit, h.Token + "." + decimal(h.commits)}, c.ops...), Repeatable: true,
 	}))
 	if err != nil {
 		h.stale = errors.Is(err, transport.ErrUncertain)

@@ -19,13 +19,13 @@ import (
 
 // consumerKeys are a consumer's fields of a partition's meta, and keys of its own.
 type consumerKeys struct {
-	lease, acks, replays, lastLetter string // fields of meta
-	deferred, letters                string // keys
+	lease, acks, replays, lastLetter, commit string // fields of meta
+	deferred, letters                        string // keys
 }
 
 func (p *partition) consumer(name string) consumerKeys {
 	return consumerKeys{
-		lease: "g:" + name, acks: "a:" + name, replays: "r:" + name, lastLetter: "l:" + name,
+		lease: "g:" + name, acks: "a:" + name, replays: "r:" + name, lastLetter: "l:" + name, commit: "k:" + name,
 		deferred: p.topic.placement.Key(p.number, "deferred:"+name), letters: p.topic.placement.Key(p.number, "letters:"+name),
 	}
 }

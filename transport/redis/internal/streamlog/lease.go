@@ -55,6 +55,8 @@ type lease struct {
 	// lost it.
 	seenTo uint64
 	seenID string
+	// commits is the number of the last commit.
+	commits uint64
 }
 
 // deferral is one with the ID of its entry, if that is known.

@@ -161,7 +161,7 @@ func (l *Log) Forget(ctx context.Context, name, consumer string) error {
 	for _, p := range t.parts {
 		k := p.consumer(consumer)
 		cmds = append(cmds,
-			nodes.Command{Slot: p.slot, Args: []string{"HDEL", p.meta, k.lease, k.acks, k.replays, k.lastLetter}, Repeatable: true},
+			nodes.Command{Slot: p.slot, Args: []string{"HDEL", p.meta, k.lease, k.acks, k.replays, k.lastLetter, k.commit}, Repeatable: true},
 			nodes.Command{Slot: p.slot, Args: []string{"UNLINK", k.deferred, k.letters}, Repeatable: true})
 	}
 	members, slot := registryKey(name, "members:"+consumer)

@@ -1,6 +1,7 @@
 #!lua
 -- Settles events of a lease: all of it, or nothing.
--- KEYS meta deferred letters staged log; ARGV lease token acks newacks lastletter its value seen its ID, then operations:
+-- KEYS meta deferred letters staged log; ARGV lease token acks newacks lastletter its value seen its ID number its value, then operations:
+--   number: a field that has the number of the last commit: one that is sent again changes nothing.
 --   seen: the last offset that the holder has read, with the ID of that event; 0: none.
 --   S field value: keep a field of deferred.        D field: drop one.
 --   L id offset ms event failure: a new letter.     P ref id: a replay is done: its letter is no more.
@@ -12,7 +13,8 @@
 local lease = redis.call('HGET', KEYS[1], ARGV[1])
 local fence, token, state, renewals, member = string.match(lease or '', '^(%d+) (%S+) (%a) (%d+) (.*)$')
 if token ~= ARGV[2] or state ~= 'h' then return {'FENCED', lease or ''} end
-local deferred, letters, at = KEYS[2], KEYS[3], 9
+if redis.call('HGET', KEYS[1], ARGV[9]) == ARGV[10] then return {'OK'} end
+local deferred, letters, at = KEYS[2], KEYS[3], 11
 if ARGV[7] ~= '0' then
 	local r = redis.call('HMGET', KEYS[1], 'n', 'first')
 	if tonumber(ARGV[7]) >= tonumber(r[2]) then
@@ -76,5 +78,5 @@ while at <= #ARGV do
 		at = at + 4
 	end
 end
-redis.call('HSET', KEYS[1], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[1], fence .. ' ' .. token .. ' h ' .. string.format('%.0f', tonumber(renewals) + 1) .. ' ' .. member)
+redis.call('HSET', KEYS[1], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[9], ARGV[10], ARGV[1], fence .. ' ' .. token .. ' h ' .. string.format('%.0f', tonumber(renewals) + 1) .. ' ' .. member)
 return {'OK'}
